@@ -1,0 +1,47 @@
+# `make` lists the targets. Variables are given after them: make train MODEL=llama RUN=llama-1
+MODEL   ?= smollm2
+RUN     ?= $(MODEL)
+DATASET ?= FinGPT/fingpt-forecaster-dow30-202305-202405
+ACCEL   ?= $(if $(wildcard /dev/nvidia0),single_gpu,cpu)
+ADAPTER ?= outputs/$(RUN)
+RUNS    ?= $(RUN)
+REPORT  ?= compare
+PY      := .venv/bin/python
+
+help: ## this list
+	@awk -F ': .*## ' '/^[a-z]+:.*##/ {printf "  %-9s %s\n", $$1, $$2}' Makefile
+
+setup: .venv/ready ## install everything, pinned, into .venv (once)
+.venv/ready: setup.sh requirements.txt requirements-dev.txt requirements.lock
+	./setup.sh
+	@touch $@
+
+demo: setup ## the whole job on a fictional market: SIGNAL=0..1 SEED=n; ends with a report
+	@./demo.sh
+
+train: setup ## fine-tune: MODEL=recipe DATASET=.. RUN=.. ACCEL=.. ARGS="--field value"
+	$(PY) -m accelerate.commands.launch --config_file accelerate_configs/$(ACCEL).yaml -m sft.train \
+	    --config recipes/$(MODEL).yaml --dataset $(DATASET) --output_dir outputs/$(RUN) $(ARGS)
+
+eval: setup ## answer and score a test split: MODEL=recipe RUN=.. ADAPTER=folder|user/name[@rev]|none
+	$(PY) -m eval.generate --config recipes/$(MODEL).yaml --adapter $(ADAPTER) --dataset $(DATASET) --out results/$(RUN) $(ARGS)
+	$(PY) -m eval.score results/$(RUN)/generations.jsonl --out results/$(RUN)
+	$(PY) -m eval.publish results/$(RUN)
+
+compare: setup ## one report over scored runs: RUNS="a b"
+	$(PY) -m eval.report $(addprefix results/,$(RUNS)) --out reports/$(REPORT) $(ARGS)
+
+push: setup ## adapter and model card to the Hub: RUN=.. REPO=user/name
+	$(PY) -m sft.publish outputs/$(RUN) --repo $(REPO) $(ARGS)
+
+doctor: setup ## what this machine has: card, precision, keys, services
+	$(PY) -m sft.doctor
+
+test: setup ## everything; ARGS='-m "not slow"' leaves out what trains or generates
+	$(PY) -m pytest $(ARGS)
+
+lint: setup ## ruff and types
+	.venv/bin/python -m ruff check . && .venv/bin/python -m ruff format --check . && .venv/bin/python -m pyright
+
+.PHONY: help setup demo train eval compare push doctor test lint
+.DEFAULT_GOAL := help
