@@ -1,0 +1,106 @@
+"""Write a fictional market to disk: raw files, records, reference answers and a dataset.
+
+    python -m data_pipeline.synthetic --out data --name fictional --signal 0.9 --seed 0
+
+The raw files have the shapes of real providers (daily prices as yfinance, news and profile as
+Finnhub), so that every later stage can be tried on them without an account.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from data_pipeline.files import manifest, sha256, write_json, write_jsonl
+from data_pipeline.labels import direction_of
+from data_pipeline.prompts import PROMPT_VERSION, completion, render_prompt
+from data_pipeline.synthetic.analyst import answer
+from data_pipeline.synthetic.raw import write_raw
+from data_pipeline.synthetic.world import PARTS, Story, best_reachable, tell
+
+CONTEXT_WEEKS = 1
+TEACHER = "scripted analyst, told the bin"
+
+
+def dataset_row(story: Story) -> dict[str, Any]:
+    """A story as a dataset row."""
+    record = story.record
+    return {
+        "id": record.id,
+        "symbol": record.symbol,
+        "week_start": record.week_start,
+        "week_end": record.week_end,
+        "decision_time": record.decision_time,
+        "prompt": render_prompt(record),
+        "completion": completion(answer(story)),
+        "label": record.label,
+        "weekly_return": record.weekly_return,
+        "last_week_return": record.last_week_return,
+        "teacher": TEACHER,
+        "prompt_version": PROMPT_VERSION,
+        **record.extra,
+    }
+
+
+def rule_accuracy(stories: list[Story]) -> float:
+    """The share of stories whose direction the rule (the sign of the balance) gets right."""
+    hits = [(story.balance > 0) == (direction_of(story.record.label or "") > 0) for story in stories]
+    return sum(hits) / len(hits)
+
+
+def write_market(stories: list[Story], out: Path, name: str, signal: float, seed: int) -> Path:
+    """Write raw files, records, answers and dataset under `out`; return the dataset's folder."""
+    parts = {part.name: [story for story in stories if story.part == part.name] for part in PARTS}
+    kept = [story for part in parts.values() for story in part]
+    write_raw(stories, out / "raw" / name)
+    write_jsonl(out / "records" / f"{name}.jsonl", (story.record.to_json() for story in kept))
+    answers = ({"id": story.record.id, "teacher": TEACHER, "answer": answer(story)} for story in kept)
+    write_jsonl(out / "teacher" / f"{name}.jsonl", answers)
+    folder = out / "datasets" / name
+    for part, part_stories in parts.items():
+        write_jsonl(folder / f"{part}.jsonl", map(dataset_row, part_stories))
+    write_jsonl(folder / "dropped.jsonl", [])
+    ups = sum(direction_of(story.record.label or "") for story in parts["train"])
+    # The manifest comes last: where it stands, the dataset is whole.
+    write_json(
+        folder / "manifest.json",
+        manifest(
+            kind="dataset",
+            synthetic=True,
+            source=f"fictional market, signal {signal:g}, seed {seed}",
+            signal=signal,
+            seed=seed,
+            rows={part: len(part_stories) for part, part_stories in parts.items()},
+            dropped={},
+            sha256={part: sha256(folder / f"{part}.jsonl") for part in parts},
+            context_weeks=CONTEXT_WEEKS,
+            prompt_version=PROMPT_VERSION,
+            train_majority=1 if ups >= 0 else -1,
+            ceiling={
+                "expected": best_reachable(signal),
+                "rule_on_rows": {part: rule_accuracy(part_stories) for part, part_stories in parts.items()},
+            },
+        ),
+    )
+    return folder
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("data"), help="folder for raw/, records/, datasets/")
+    parser.add_argument("--name", default="fictional", help="name of the market under each of them")
+    parser.add_argument("--signal", type=float, default=0.9, help="0: news says nothing; 1: it decides")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    try:
+        stories = tell(args.seed, args.signal)
+    except ValueError as error:
+        parser.error(str(error))
+    folder = write_market(stories, args.out, args.name, args.signal, args.seed)
+    reach = best_reachable(args.signal)
+    print(f"fictional market with signal {args.signal:g}: best reachable direction accuracy {reach:.2f}")
+    print(folder)
+
+
+if __name__ == "__main__":
+    main()

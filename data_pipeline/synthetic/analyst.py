@@ -1,0 +1,28 @@
+"""The scripted analyst: reference answers for the fictional market, told the bin as a real teacher is."""
+
+from data_pipeline.answers import render_answer
+from data_pipeline.labels import direction_of
+from data_pipeline.synthetic.world import Story
+
+NOTHING = "Nothing of note."
+
+
+def answer(story: Story) -> str:
+    """The reference answer to one story: its news under the right heading, and the true bin argued for.
+
+    Raises ValueError where the story has no label.
+    """
+    label = story.record.label
+    if label is None:
+        raise ValueError(f"{story.record.id} has no weekly return, so the analyst cannot be told its bin")
+    good = [text for text, sign in story.events if sign > 0]
+    bad = [text for text, sign in story.events if sign < 0]
+    return render_answer(good or [NOTHING], bad or [NOTHING], label, _analysis(story.balance, direction_of(label)))
+
+
+def _analysis(balance: int, direction: int) -> str:
+    news, move = ("Good", "rise") if balance > 0 else ("Bad", "fall")
+    if (balance > 0) == (direction > 0):
+        return f"{news} news prevails, so the shares should {move}."
+    other = "rise" if direction > 0 else "fall"
+    return f"{news} news prevails, but the price reflects it already, so the shares should {other}."
