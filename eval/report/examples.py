@@ -1,0 +1,97 @@
+"""Ten answers to read, the same rows for every run, chosen by a rule that nobody can bend."""
+
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from data_pipeline.files import Row
+from data_pipeline.labels import label_of_magnitude
+from eval.report.collect import Run
+from eval.report.rows import outcome, row_groups, row_keys
+
+COUNT = 10
+MAX_CHARACTERS = 4000
+"""What the page prints of one text; a base model may repeat itself for thousands of words."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What one run answered: its text as it came, what was read from it and how that came out."""
+
+    run: str
+    text: str
+    prediction: str
+    outcome: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row with its truth, its reference and the runs' replies."""
+
+    key: str
+    truth: str
+    reference: str
+    replies: tuple[Reply, ...]
+
+
+def choose(runs: Sequence[Run], count: int = COUNT) -> list[Example]:
+    """Up to `count` examples of the rows that all runs share; else as many of each group on the same rows.
+
+    Rows are put in boxes by how they came out in each run, ordered within a box by the SHA-256 of
+    their key, and taken from the boxes in turn: every mixture of right, wrong and unreadable is seen,
+    and the choice is the same on every machine. Runs without generations.jsonl are passed over.
+    """
+    readable = [run for run in runs if run.generations and run.scored and row_keys(run)]
+    if not readable:
+        return []
+    places = [{key: i for i, key in enumerate(row_keys(run) or [])} for run in readable]
+    common = set(places[0]).intersection(*places[1:])
+    if not common:
+        return [example for group in row_groups(readable) for example in choose(group, count)]
+    boxes: dict[tuple[str, ...], list[str]] = {}
+    for key in sorted(common, key=_hash):
+        pattern = tuple(outcome(run.scored[at[key]]) for run, at in zip(readable, places, strict=True))
+        boxes.setdefault(pattern, []).append(key)
+    turns = zip_longest(*(boxes[pattern] for pattern in sorted(boxes)))
+    chosen = [key for turn in turns for key in turn if key is not None][:count]
+    return [_example(key, readable, [at[key] for at in places]) for key in sorted(chosen)]
+
+
+def _example(key: str, runs: Sequence[Run], places: Sequence[int]) -> Example:
+    row = runs[0].generations[places[0]]
+    truth = runs[0].scored[places[0]]
+    replies = tuple(_reply(run, run.generations[i], run.scored[i]) for run, i in zip(runs, places, strict=True))
+    return Example(key, str(row.get("label") or call_text(truth, "truth_")), clean(row.get("answer")), replies)
+
+
+def _reply(run: Run, row: Row, scored: Row) -> Reply:
+    return Reply(run.name, clean(row.get("generation")), call_text(scored), outcome(scored), scored.get("reason"))
+
+
+def call_text(scored: Row, prefix: str = "") -> str:
+    """A call in words: its bin, "up" or "down" where no size was read, "neutral", or "unreadable"."""
+    direction, magnitude = scored.get(f"{prefix}direction"), scored.get(f"{prefix}magnitude")
+    if direction is None:
+        return "unknown" if prefix else "unreadable"
+    if direction == 0:
+        return "neutral"
+    return label_of_magnitude(magnitude) if magnitude else ("up" if direction > 0 else "down")
+
+
+def clean(text: str | None) -> str:
+    """A model's text made safe to print: control characters and lone surrogates become U+FFFD.
+
+    Line ends and tabs stay. Direction marks (category Cf) go too: they would turn the line around.
+    """
+    text = (text or "").strip()
+    shown = "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs", "Cf") else "\ufffd" for c in text)
+    if len(shown) <= MAX_CHARACTERS:
+        return shown
+    return f"{shown[:MAX_CHARACTERS]}\n[cut here for the page: {len(shown):,} characters in generations.jsonl]"
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()

@@ -1,0 +1,160 @@
+"""What is shown and what is not: every comparison of the report, in words and corrected for being several."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+from eval.baselines import versus_entry
+from eval.report.cells import Cell, Table, format_value
+from eval.report.collect import Run
+from eval.report.rows import correctness, same_rows
+from eval.stats import ALPHA, holm
+
+ACCURACY, ERROR = "direction accuracy", "squared error"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A measure of `run` minus that of `other` on the same rows; of the squared error less is better."""
+
+    run: str
+    other: str
+    """A baseline, or another run."""
+    difference: float | None
+    ci95: Sequence[float] | None
+    p: float | None
+    verdict: str
+    """"better", "worse" or "not shown", uncorrected."""
+    detectable: float | None
+    n: int | None
+    why: str | None = None
+    """Why there is no p."""
+    p_holm: float | None = None
+    """p corrected for all comparisons of the report."""
+    between_runs: bool = False
+    measure: str = ACCURACY
+
+    @property
+    def shown(self) -> bool:
+        """Whether the uncorrected test shows a difference."""
+        return self.verdict in ("better", "worse")
+
+    @property
+    def holds(self) -> bool:
+        """Whether the difference is still shown after Holm's correction."""
+        return self.shown and self.p_holm is not None and self.p_holm < ALPHA
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words, as in "a: better than b: not shown (difference -0.03, ...); p 0.42, ..."."""
+        word = "worse" if self.verdict == "worse" else "better"
+        of = "" if self.measure == ACCURACY else f" in {self.measure}"
+        claim = f"{self.run}: {word} than {self.other}{of}"
+        if self.difference is None:
+            return f"{claim}: not tested ({self.why or 'no value'})"
+        if self.p is None or self.ci95 is None:
+            return f"{claim}: not shown (difference {_short(self.difference)}, {self.why})"
+        low, high = map(_short, self.ci95)
+        numbers = f"difference {_short(self.difference)}, 95 % interval {low} to {high}"
+        after = f"p {p_text(self.p)}, after Holm's correction {p_text(self.p_holm)}"
+        lost = ", so no longer shown" if self.shown and not self.holds else ""
+        return f"{claim}: {'shown' if self.shown else 'not shown'} ({numbers}); {after}{lost}"
+
+
+def compare_all(runs: Sequence[Run]) -> list[Comparison]:
+    """Every run against its baselines, then every two runs on the same rows; Holm's p over all of them."""
+    made = [one for run in runs for one in against_baselines(run)]
+    made += [one for pair in combinations(runs, 2) if (one := between(*pair)) is not None]
+    corrected = holm([one.p for one in made])
+    return [replace(one, p_holm=p) for one, p in zip(made, corrected, strict=True)]
+
+
+def against_baselines(run: Run) -> list[Comparison]:
+    """The comparisons that metrics.json holds, as they stand there."""
+    reasons = run.metrics.get("baseline_reasons") or {}
+    made = [
+        _comparison(run, name.replace("_", "-"), entry, reasons.get(name))
+        for name, entry in run.metrics["versus"].items()
+        if entry is not None or name in reasons
+    ]
+    still = run.metrics.get("mse_versus_zero_move")
+    return [*made, replace(_comparison(run, "zero-move", still, None), measure=ERROR)] if still else made
+
+
+def between(first: Run, second: Run) -> Comparison | None:
+    """The second run minus the first, a base model always being the one subtracted.
+
+    None where the two were not scored on the same rows, or their rows carry nothing to tell that by.
+    """
+    if not same_rows(first, second):
+        return None
+    run, other = (first, second) if second.is_base and not first.is_base else (second, first)
+    hits, weeks = correctness(run)
+    theirs, _ = correctness(other)
+    entry = versus_entry(
+        [float(hit) for hit in hits.values()],
+        [float(theirs[key]) for key in hits],
+        list(weeks.values()) if weeks else None,
+    )
+    return replace(_comparison(run, other.name, entry, None), between_runs=True)
+
+
+def _comparison(run: Run, other: str, entry: dict[str, Any] | None, why: str | None) -> Comparison:
+    values = entry or {}
+    if values and values.get("p") is None:
+        why = no_interval(run)
+    return Comparison(
+        run.name, other, values.get("difference"), values.get("ci95"), values.get("p"),
+        values.get("verdict") or "not shown", values.get("detectable_effect"), values.get("n"), why,
+    )  # fmt: skip
+
+
+def no_interval(run: Run) -> str:
+    """Why the metrics of a run have no interval."""
+    return f"no interval: {run.metrics.get('interval_reason') or 'too few weeks'}"
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> Table:
+    """All comparisons with their numbers, in the order of `compare_all`."""
+    tests = sum(one.p is not None for one in comparisons)
+    return Table(
+        "comparisons",
+        "All comparisons",
+        ("Run", "Against", "Measure", "Difference", "p", "p after Holm", "Verdict", "After Holm", "Could show"),
+        tuple(_table_row(one) for one in comparisons),
+        f"Difference: the run minus the other on the same rows, with its 95 % interval, clustered by week; of the "
+        f"squared error, less is better. p is two-sided and uncorrected; Holm's correction is over all {tests} "
+        "tests of this report. Could show: the smallest true difference these weeks would show four times in five.",
+    )
+
+
+def _table_row(one: Comparison) -> tuple[Cell, ...]:
+    tested = one.difference is not None
+    verdict = one.verdict if tested else "not tested"
+    after = verdict if one.holds or not tested else "not shown"
+    why = one.why if tested else "not tested"
+    return (
+        Cell(one.run),
+        Cell(one.other),
+        Cell(one.measure),
+        Cell(one.difference, ci95=one.ci95, n=one.n, why=one.why),
+        Cell(one.p, words=p_text(one.p), why=why),
+        Cell(one.p_holm, words=p_text(one.p_holm), why=why),
+        Cell(verdict, mark=one.verdict if one.shown else ""),
+        Cell(after, mark=after if one.holds else ""),
+        Cell(one.detectable, why=why or "the weeks do not differ"),
+    )
+
+
+def p_text(p: float | None) -> str:
+    """A p-value as printed: three decimals, or "below 0.001"."""
+    if p is None:
+        return format_value(None)
+    return "below 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _short(value: float) -> str:
+    """Two decimals; a third where two would print a value that is not zero as zero."""
+    digits = 3 if value != 0 and abs(value) < 0.005 else 2
+    return format_value(float(value), digits)
