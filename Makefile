@@ -34,6 +34,9 @@ compare: setup ## one report over scored runs: RUNS="a b"
 push: setup ## adapter and model card to the Hub: RUN=.. REPO=user/name
 	$(PY) -m sft.publish outputs/$(RUN) --repo $(REPO) $(ARGS)
 
+bench: setup ## speed, MFU and memory of a recipe's training: MODEL=recipe ARGS="--shapes llama8b"
+	$(PY) -m benchmarks.train --config recipes/$(MODEL).yaml $(ARGS)
+
 doctor: setup ## what this machine has: card, precision, keys, services
 	$(PY) -m sft.doctor
 
@@ -43,5 +46,5 @@ test: setup ## everything; ARGS='-m "not slow"' leaves out what trains or genera
 lint: setup ## ruff and types
 	.venv/bin/python -m ruff check . && .venv/bin/python -m ruff format --check . && .venv/bin/python -m pyright
 
-.PHONY: help setup demo train eval compare push doctor test lint
+.PHONY: help setup demo train eval compare push bench doctor test lint
 .DEFAULT_GOAL := help

@@ -154,6 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--length", type=int, default=3200, help="tokens of every row")
     parser.add_argument("--steps", type=int, default=5, help="optimizer steps to measure, after one more")
     parser.add_argument("--memory_gib", type=float, help="let torch take no more of the card than this")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="JSONL file that the figures are added to")
     parser.add_argument("--peak_tflops", type=float, help="of the card, where the table does not know it")
     args = parser.parse_args(argv)
     try:
@@ -166,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         print(f"benchmarks.train: {error}", file=sys.stderr)
         return 2
-    append_jsonl(RESULTS, [manifest(kind="benchmark", **found)])
+    append_jsonl(args.results, [manifest(kind="benchmark", **found)])
     print(json.dumps(found))
     memory = found["peak_gpu_memory_bytes"] or found["peak_rss_bytes"]
     mfu = "unknown" if found["mfu"] is None else f"{found['mfu']:.1%}"

@@ -28,6 +28,7 @@ from eval.loading import (
     find_adapter,
     load_for_generation,
     load_tokenizer,
+    pinned,
     stops,
 )
 from eval.precision import Precision, choose_precision
@@ -49,6 +50,7 @@ def generate(recipe: Row, adapter_name: str, data: EvalData, how: Decoding, out:
     adapter = None if adapter_name == "none" else find_adapter(adapter_name)
     if adapter:
         base = base_of(adapter, base)
+    base = pinned(base)
     facts = describe(adapter, base, precision, data, how)
     done = begun(out, facts)
     if done is None or {row["id"] for row in data.rows} - set(done):

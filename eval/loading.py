@@ -63,6 +63,17 @@ def base_from_recipe(recipe: Row, precision: Precision) -> Base:
     )
 
 
+def pinned(base: Base) -> Base:
+    """`base` at the commit that its revision names now, for a manifest; a local folder stays as it is.
+
+    Raises OSError where the base cannot be had.
+    """
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(_local(base.name), revision=base.revision)
+    return replace(base, revision=getattr(config, "_commit_hash", None) or base.revision)
+
+
 def load_tokenizer(base: Base) -> Any:
     """The base's tokenizer with its turn format, padding on the left as batched generation needs.
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from data_pipeline.dataset import TrainData, train_rows
 from data_pipeline.files import Row, load_env, manifest, read_jsonl, write_json
-from eval.loading import Base, base_from_recipe, load_tokenizer
+from eval.loading import Base, base_from_recipe, load_tokenizer, pinned
 from eval.precision import Precision, choose_precision
 from sft.args import ScriptArguments, parse
 from sft.checkpoints import MANIFEST, check_folder, last_checkpoint, settings_of
@@ -42,6 +42,7 @@ def train(script: ScriptArguments, training: Any, model_args: Any, precision: Pr
     data = read_data(script)
     settings = settings_of(training, model_args, script.max_rows)
     check_folder(folder, settings, data.sha256)
+    base = pinned(base)
     tokenizer = load_tokenizer(base)
     lengths = row_lengths(tokenizer, [*data.train, *data.validation])
     check_lengths(lengths, training.max_length)
