@@ -181,7 +181,8 @@ def _bars(axes: "Axes", names: Sequence[str], values: Sequence[float | None], la
     bars = axes.barh(places, [value or 0.0 for value in values], color=colours, height=0.6)
     axes.bar_label(bars, ["unknown" if v is None else f"{v:.3g}" for v in values], padding=4, fontsize=9)
     axes.set_yticks(places, [_short(name) for name in names])
-    axes.invert_yaxis()
+    spare = max(0, 3 - len(names)) / 2  # room for three: one or two runs are bars, not walls
+    axes.set_ylim(len(names) - 0.5 + spare, -0.5 - spare)
     axes.margins(x=0.18)
     _decorate(axes, label, "", grid="x")
 
