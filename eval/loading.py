@@ -183,6 +183,7 @@ def load_for_generation(base: Base, adapter: Adapter | None, precision: Precisio
     Raises ValueError where the adapter's weights do not fit the base.
     """
     from peft import PeftModel
+    from transformers import GenerationConfig
 
     model = load_base(base, device_map={"": 0} if precision.device == "cuda" else None)
     form = "plain"
@@ -200,6 +201,8 @@ def load_for_generation(base: Base, adapter: Adapter | None, precision: Precisio
         else:
             form = "NF4, adapter unmerged"
     model.config.use_cache = True
+    # A base's own file may ask for sampling or a repetition penalty, and generate() obeys it even when greedy.
+    model.generation_config = GenerationConfig()
     return model.eval(), form
 
 

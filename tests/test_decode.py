@@ -3,7 +3,8 @@
 import pytest
 
 from eval.decode import Decoding, decode, plan_batches
-from eval.loading import Base, load_base, load_tokenizer, stops
+from eval.loading import Base, load_base, load_for_generation, load_tokenizer, stops
+from eval.precision import Precision
 from eval.turns import render_prompt_ids
 from tests.tiny import tiny  # noqa: F401 - a fixture
 
@@ -33,6 +34,24 @@ def test_an_answer_ends_at_its_first_stop_token(tiny):  # noqa: F811
     every_token = list(range(len(tokenizer)))
     (stopped,) = decode(model, tokenizer, [prompt], every_token, Decoding(max_new_tokens=5))
     assert (stopped.new_tokens, stopped.finish_reason) == (1, "stop")
+
+
+def test_c20_what_a_base_says_about_sampling_changes_nothing(tiny, tmp_path):  # noqa: F811
+    import shutil
+
+    from transformers import GenerationConfig
+
+    shutil.copytree(tiny / "base", tmp_path / "base")
+    hidden = GenerationConfig(do_sample=True, temperature=5.0, repetition_penalty=9.0, max_length=3, eos_token_id=2)
+    hidden.save_pretrained(tmp_path / "base")
+    answers = []
+    for folder in (tiny / "base", tmp_path / "base"):
+        base = Base(str(folder), "smollm2", "float32")
+        model, _ = load_for_generation(base, None, Precision("fp32", "cpu", "for the test"))
+        tokenizer = load_tokenizer(base)
+        prompt = render_prompt_ids(tokenizer, [{"role": "user", "content": "Up or down?"}])
+        answers.append(decode(model, tokenizer, [prompt], [], Decoding(max_new_tokens=30))[0])
+    assert answers[0].text == answers[1].text and answers[1].new_tokens == 30
 
 
 @pytest.mark.parametrize("bad", [{"max_new_tokens": 0}, {"batch_size": 0}, {"temperature": -1.0}])

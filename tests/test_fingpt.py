@@ -1,6 +1,7 @@
 """Public rows into ours: wrapping, wording, labels, the folder. The fixture's firms and texts are invented."""
 
 import json
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -200,6 +201,18 @@ def test_a_second_build_is_the_same_and_replaces_the_first_whole(public, tmp_pat
     assert fingpt.main([str(FIXTURE), "--out", str(out)]) == 0
     assert {name: sha256(out / f"{name}.jsonl") for name in first} == first
     assert not (out / "test.jsonl").exists()
+
+
+def test_c23_dates_do_not_depend_on_the_clock_of_the_machine(tmp_path, monkeypatch):
+    made = []
+    for zone in ("Pacific/Kiritimati", "America/Los_Angeles"):  # 22 hours apart
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        assert fingpt.main([str(FIXTURE), "--out", str(tmp_path / zone)]) == 0
+        made.append({path.name: path.read_bytes() for path in (tmp_path / zone).glob("*.jsonl")})
+    monkeypatch.undo()
+    time.tzset()
+    assert made[0] == made[1] and made[0]
 
 
 def test_a_folder_with_other_things_is_never_replaced(tmp_path, capsys):

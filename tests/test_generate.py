@@ -46,6 +46,16 @@ def test_an_interrupted_run_ends_like_a_whole_one(ask, tmp_path):
     assert answers(tmp_path / "cut") == answers(tmp_path / "whole")
 
 
+def test_c17_an_answer_belongs_to_its_id_and_not_to_its_place(ask, tmp_path):
+    assert ask(tmp_path / "whole") == 0
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    log = tmp_path / "cut/generations.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(lines[4] + lines[1] + lines[3])
+    assert ask(tmp_path / "cut") == 0
+    assert answers(tmp_path / "cut") == answers(tmp_path / "whole")
+
+
 def test_a_finished_run_is_left_as_it_is_and_never_mixed_with_another(ask, tmp_path, capsys):
     assert ask(tmp_path / "a") == 0
     before = (tmp_path / "a/generations.jsonl").read_bytes()

@@ -72,7 +72,7 @@ def test_a_gap_that_costs_more_rows_than_it_keeps_is_told():
 
 
 @pytest.mark.parametrize("rows", [rows_of([3]), rows_of([3], symbols=("LKMR",))])
-def test_a_single_week_or_row_is_all_train_and_says_so(rows):
+def test_c21_a_single_week_or_row_is_all_train_and_says_so(rows):
     cut = cut_by_date(rows)
     assert (cut.train, cut.validation, cut.dropped) == (rows, [], [])
     assert "validation is empty" in cut.warnings[0]
