@@ -185,7 +185,7 @@ def load_for_generation(base: Base, adapter: Adapter | None, precision: Precisio
     from peft import PeftModel
     from transformers import GenerationConfig
 
-    model = load_base(base, device_map={"": 0} if precision.device == "cuda" else None)
+    model: Any = load_base(base, device_map={"": 0} if precision.device == "cuda" else None)
     form = "plain"
     if base.quantization:
         dequantized = _has_room(model, precision)
