@@ -35,6 +35,18 @@ def test_verdicts_are_computed_and_corrected_over_all_comparisons(pair):
     assert against.sentence.startswith("demo-tuned: better than demo-base: shown (difference 0.55, ")
 
 
+@pytest.mark.parametrize("answered", [0, 8], ids=["no answer", "too few answers"])
+def test_answers_that_can_be_read_are_no_better_forecasts(tmp_path, answered):
+    """Half of the tuned run's calls are right, and the base hardly ever keeps the layout."""
+    rows = generation_rows(lambda week: 2 + week % 2)
+    silent = [row | {"generation": "Hm."} if place >= answered else row for place, row in enumerate(rows)]
+    runs = load_runs([make_run(tmp_path / "base", silent), make_run(tmp_path / "tuned", rows, adapter="a")])
+    one = next(one for one in compare_all(runs) if one.between_runs)
+    assert one.difference > 0.3 and one.p < 0.05  # an unreadable answer is wrong
+    assert one.verdict == "not shown" and not one.holds
+    assert "it lies in what could be read: 38 answers of tuned could be read and" in one.sentence
+
+
 @pytest.mark.parametrize(
     ("facts", "sentence"),
     [

@@ -38,6 +38,12 @@ def correctness(run: Run) -> tuple[dict[str, bool], dict[str, str] | None]:
     return hits, dict(zip(hits, weeks, strict=True)) if weeks else None
 
 
+def readable(run: Run) -> set[str]:
+    """The keys of the rows whose answer could be read."""
+    keys = row_keys(run) or []
+    return {key for key, row in zip(keys, run.scored, strict=False) if row.get("valid_lenient")}
+
+
 def same_rows(first: Run, second: Run) -> bool:
     """Whether both runs were scored on the same rows with the same truths."""
     mine, theirs = _truths(first), _truths(second)

@@ -1,6 +1,6 @@
 """What is shown and what is not: every comparison of the report, in words and corrected for being several."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from eval.baselines import versus_entry
 from eval.report.cells import Cell, Table, format_value
 from eval.report.collect import Run
-from eval.report.rows import correctness, same_rows
+from eval.report.rows import correctness, readable, same_rows
 from eval.stats import ALPHA, holm
 
 ACCURACY, ERROR = "direction accuracy", "squared error"
@@ -34,6 +34,8 @@ class Comparison:
     """p corrected for all comparisons of the report."""
     between_runs: bool = False
     measure: str = ACCURACY
+    reading: str | None = None
+    """That a difference lies in how many answers could be read, which is then no verdict on what they say."""
 
     @property
     def shown(self) -> bool:
@@ -57,6 +59,7 @@ class Comparison:
             return f"{claim}: not shown (difference {_short(self.difference)}, {self.why})"
         low, high = map(_short, self.ci95)
         numbers = f"difference {_short(self.difference)}, 95 % interval {low} to {high}"
+        numbers += f"; {self.reading}" if self.reading else ""
         after = f"p {p_text(self.p)}, after Holm's correction {p_text(self.p_holm)}"
         lost = ", so no longer shown" if self.shown and not self.holds else ""
         return f"{claim}: {'shown' if self.shown else 'not shown'} ({numbers}); {after}{lost}"
@@ -85,19 +88,31 @@ def against_baselines(run: Run) -> list[Comparison]:
 def between(first: Run, second: Run) -> Comparison | None:
     """The second run minus the first, a base model always being the one subtracted.
 
-    None where the two were not scored on the same rows, or their rows carry nothing to tell that by.
+    None where the two were not scored on the same rows, or their rows carry nothing to tell that by. An answer
+    that cannot be read is wrong; so that this alone makes no run the better forecaster, a verdict must also hold
+    on the rows that both could read.
     """
     if not same_rows(first, second):
         return None
     run, other = (first, second) if second.is_base and not first.is_base else (second, first)
     hits, weeks = correctness(run)
     theirs, _ = correctness(other)
-    entry = versus_entry(
-        [float(hit) for hit in hits.values()],
-        [float(theirs[key]) for key in hits],
-        list(weeks.values()) if weeks else None,
-    )
-    return replace(_comparison(run, other.name, entry, None), between_runs=True)
+    made = replace(_comparison(run, other.name, _paired(hits, theirs, weeks, hits), None), between_runs=True)
+    read, others_read = readable(run), readable(other)
+    on_both = _paired(hits, theirs, weeks, [key for key in hits if key in read and key in others_read])
+    if not made.shown or on_both["verdict"] == made.verdict:
+        return made
+    counts = f"{len(read)} answers of {run.name} could be read and {len(others_read)} of {other.name}"
+    return replace(made, verdict="not shown", reading=f"it lies in what could be read: {counts}")
+
+
+def _paired(
+    ours: dict[str, bool], theirs: dict[str, bool], weeks: dict[str, str] | None, keys: Iterable[str]
+) -> dict[str, Any]:
+    """Ours minus theirs on the rows `keys`."""
+    keys = list(keys)
+    mine, other = [float(ours[key]) for key in keys], [float(theirs[key]) for key in keys]
+    return versus_entry(mine, other, [weeks[key] for key in keys] if weeks else None)
 
 
 def _comparison(run: Run, other: str, entry: dict[str, Any] | None, why: str | None) -> Comparison:
