@@ -1,0 +1,1 @@
+"""Where facts come from: Finnhub, Yahoo, and price files. Answers are stored as they came."""
