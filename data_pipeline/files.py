@@ -79,7 +79,12 @@ def read_jsonl(path: Path | str) -> list[Row]:
 
     Raises ValueError naming file and line for text that is not UTF-8, not JSON or not an object.
     """
-    return [_row(path, number, line) for number, line in _lines(path) if line.strip()]
+    return list(iter_jsonl(path))
+
+
+def iter_jsonl(path: Path | str) -> Iterator[Row]:
+    """The rows of `read_jsonl` one after another, for a file that need not fit into memory."""
+    return (_row(path, number, line) for number, line in _lines(path) if line.strip())
 
 
 def read_log(path: Path | str) -> list[Row]:
@@ -98,14 +103,15 @@ def read_log(path: Path | str) -> list[Row]:
 
 
 def _lines(path: Path | str) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(Path(path).read_bytes().split(b"\n"), start=1):
-        try:
-            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path}, line {number}: not UTF-8 (byte {line[error.start]:#04x} at column {error.start + 1}); "
-                f"convert the file, for example: iconv -f WINDOWS-1252 -t UTF-8 {path}"
-            ) from None
+    with Path(path).open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").removesuffix("\n")
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{path}, line {number}: not UTF-8 (byte {line[error.start]:#04x} at column {error.start + 1}); "
+                    f"convert the file, for example: iconv -f WINDOWS-1252 -t UTF-8 {path}"
+                ) from None
 
 
 def _row(path: Path | str, number: int, line: str) -> Row:

@@ -24,6 +24,8 @@ Analysis: ..."""
 def render_prompt(record: Record) -> Messages:
     """System and user message for one record. Neither its label nor its return is in them."""
     parts = [f"[Company]: {record.company}", *map(_week, record.weeks)]
+    if record.capitalization:
+        parts.append(f"Market capitalization at the last close: {record.capitalization.value / 1e9:.2f} billion")
     if record.financials:
         parts.append(_financials(record.financials))
     parts.append(f"Forecast {record.symbol} for the week from {record.week_start}.")
