@@ -1,0 +1,1 @@
+"""Reference answers, paid for once: `python -m data_pipeline.teacher`."""
