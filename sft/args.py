@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 from eval.precision import Precision
@@ -17,12 +18,25 @@ class ScriptArguments:
     turn_format: str | None = field(default=None, metadata={"help": "how messages become tokens; see eval/turns.py"})
     dataset: str = field(default=PUBLIC_DATASET, metadata={"help": "folder, .jsonl file or Hub id"})
     max_rows: int | None = field(default=None, metadata={"help": "train on the first N rows only (by date)"})
+    knowledge_cutoff: str | None = field(
+        default=None,
+        metadata={"help": "last day of the base's training data as its model card states it, such as 2023-12-31"},
+    )
 
     def __post_init__(self) -> None:
         if self.max_rows is not None and self.max_rows < 1:
             raise ValueError(f"--max_rows is {self.max_rows}; expected at least 1")
         if self.turn_format is not None:
             turn_format(self.turn_format)
+        if self.knowledge_cutoff is not None:
+            self.knowledge_cutoff = _day(str(self.knowledge_cutoff))  # YAML makes a date of one without quotes
+
+
+def _day(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ValueError(f"knowledge_cutoff is {text!r}; expected a date such as 2023-12-31") from None
 
 
 def parse(argv: Sequence[str] | None, precision: Precision) -> tuple[ScriptArguments, Any, Any]:

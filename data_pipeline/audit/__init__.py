@@ -1,0 +1,1 @@
+"""Whether a dataset leaks, and what else is wrong with it: `python -m data_pipeline.audit`."""
