@@ -6,6 +6,7 @@ ACCEL   ?= $(if $(wildcard /dev/nvidia0),single_gpu,cpu)
 ADAPTER ?= outputs/$(RUN)
 RUNS    ?= $(RUN)
 REPORT  ?= compare
+INDEX   ?= dow30
 PY      := .venv/bin/python
 
 help: ## this list
@@ -18,6 +19,9 @@ setup: .venv/ready ## install everything, pinned, into .venv (once)
 
 demo: setup ## the whole job on a fictional market: SIGNAL=0..1 SEED=n; ends with a report
 	@./demo.sh
+
+data: setup ## a dataset from live providers: INDEX=dow30|nasdaq100|.. ARGS="--start 2026-01-01 --end 2026-06-30"
+	$(PY) -m data_pipeline --index $(INDEX) $(ARGS)
 
 train: setup ## fine-tune: MODEL=recipe DATASET=.. RUN=.. ACCEL=.. ARGS="--field value"
 	$(PY) -m accelerate.commands.launch --config_file accelerate_configs/$(ACCEL).yaml -m sft.train \
@@ -46,5 +50,5 @@ test: setup ## everything; ARGS='-m "not slow"' leaves out what trains or genera
 lint: setup ## ruff and types
 	.venv/bin/python -m ruff check . && .venv/bin/python -m ruff format --check . && .venv/bin/python -m pyright
 
-.PHONY: help setup demo train eval compare push bench doctor test lint
+.PHONY: help setup demo data train eval compare push bench doctor test lint
 .DEFAULT_GOAL := help

@@ -3,7 +3,8 @@
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,7 @@ def write_dataset(out: Path | str, splits: Mapping[str, Sequence[Row]], dropped:
     The folder is built beside `out` and put in its place at the end, so an interrupt leaves the old one.
     Raises FileExistsError where `out` holds anything but an earlier dataset of this kind.
     """
-    out = Path(out)
-    check_target(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
-        new, old = Path(scratch, "new"), Path(scratch, "old")
-        new.mkdir()
+    with replacing_folder(out) as new:
         for name, rows in splits.items():
             if rows:
                 files.write_jsonl(new / f"{name}.jsonl", rows)
@@ -38,6 +34,22 @@ def write_dataset(out: Path | str, splits: Mapping[str, Sequence[Row]], dropped:
         }
         manifest = files.manifest(kind="dataset", **facts)
         files.write_json(new / MANIFEST, manifest)
+    return manifest
+
+
+@contextmanager
+def replacing_folder(out: Path | str) -> Iterator[Path]:
+    """A new folder beside `out` that takes its place when the block ends well; after an error the old one stands.
+
+    Raises FileExistsError where `out` holds anything but an earlier dataset.
+    """
+    out = Path(out)
+    check_target(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
+        new, old = Path(scratch, "new"), Path(scratch, "old")
+        new.mkdir()
+        yield new
         try:
             if out.exists():
                 out.rename(old)
@@ -46,7 +58,6 @@ def write_dataset(out: Path | str, splits: Mapping[str, Sequence[Row]], dropped:
             if old.exists() and not out.exists():
                 old.rename(out)
             raise
-    return manifest
 
 
 def check_target(out: Path | str) -> None:

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +123,21 @@ def _read_saved(path: Path) -> Source:
 
 
 def _of_dict(name: str, data: Any, single: bool = False, revision: str | None = None) -> Source:
-    splits = {str(split): part.to_list() for split, part in data.items()}
+    splits = {str(split): [_plain(row) for row in part] for split, part in data.items()}
     origins = {split: f"{name}, split {split}" for split in splits}
     sums = {split: rows_sha256(rows) for split, rows in splits.items()}
     return Source(name, splits, origins, sums, single, revision)
+
+
+def _plain(row: Row) -> Row:
+    """A row with its dates and times as texts again, which `datasets` makes out of the texts of a JSONL file."""
+    return {name: _text(value) if isinstance(value, datetime) else value for name, value in row.items()}
+
+
+def _text(moment: datetime) -> str:
+    if moment.tzinfo is None and moment == moment.replace(hour=0, minute=0, second=0, microsecond=0):
+        return moment.date().isoformat()
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
 
 
 def _read_hub(name: str, revision: str | None) -> Source:

@@ -23,7 +23,10 @@ class Cut:
 
 
 def cut_by_date(
-    rows: Sequence[Row], validation_share: float = VALIDATION_SHARE, gap_weeks: int = CONTEXT_WEEKS
+    rows: Sequence[Row],
+    validation_share: float = VALIDATION_SHARE,
+    gap_weeks: int = CONTEXT_WEEKS,
+    later: str = "validation",
 ) -> Cut:
     """The last weeks, holding at least `validation_share` of the rows, are validation; earlier ones train.
 
@@ -31,6 +34,7 @@ def cut_by_date(
     a row there would have as its target a week that validation prompts show as context. The gap shrinks,
     with a warning, rather than emptying train; a single week is all train, with a warning. The result
     does not depend on the order of `rows`, and every row is in train, validation or dropped.
+    `later` is what messages call the later part, where it is not validation.
 
     Raises ValueError for no rows and for numbers that make no sense.
     """
@@ -40,13 +44,32 @@ def cut_by_date(
     rows = _by_week(rows)
     weeks = sorted({row["week_start"] for row in rows})
     if len(weeks) == 1:
-        told = f"all {len(rows)} rows are of the week {weeks[0]}: everything is train, validation is empty"
+        told = f"all {len(rows)} rows are of the week {weeks[0]}: everything is train, {later} is empty"
         return Cut(rows, [], [], [told])
     first = _first_validation_week(rows, weeks, validation_share)
     validation = [row for row in rows if row["week_start"] >= first]
     earlier = [row for row in rows if row["week_start"] < first]
-    train, dropped, warnings = purge(earlier, first, gap_weeks, later="validation")
+    train, dropped, warnings = purge(earlier, first, gap_weeks, later)
     return Cut(train, validation, dropped, warnings)
+
+
+def cut_calendar(
+    counts: Mapping[str, int], test_share: float, validation_share: float, gap_weeks: int
+) -> tuple[dict[str, str], list[str]]:
+    """(week -> its split, or "gap", warnings), from the number of rows of each week (`week_start`).
+
+    The last weeks with at least `test_share` of the rows are test; what lies before them and their gap is cut
+    into train and validation. It knows weeks alone, so the cut of a dataset of any size takes no memory.
+    Raises ValueError for no rows and for numbers that make no sense.
+    """
+    # One stand-in a week, repeated: the cut only counts rows.
+    rows = [row for week, count in counts.items() for row in [{"week_start": week, "id": week}] * count]
+    outer = cut_by_date(rows, test_share, gap_weeks, later="test")
+    inner = cut_by_date(outer.train, validation_share, gap_weeks)
+    named = {"test": outer.validation, "train": inner.train, "validation": inner.validation}
+    named["gap"] = outer.dropped + inner.dropped
+    split_of = {row["week_start"]: name for name, part in named.items() for row in part}
+    return split_of, outer.warnings + inner.warnings
 
 
 def separate(

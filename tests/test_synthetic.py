@@ -9,7 +9,7 @@ from data_pipeline.answers import parse_answer
 from data_pipeline.files import read_jsonl
 from data_pipeline.labels import direction_of, label_of_magnitude
 from data_pipeline.record import look_ahead
-from data_pipeline.synthetic.__main__ import dataset_row, rule_accuracy, write_market
+from data_pipeline.synthetic.__main__ import rule_accuracy, story_row, write_market
 from data_pipeline.synthetic.analyst import answer
 from data_pipeline.synthetic.events import UNSEEN
 from data_pipeline.synthetic.world import PARTS, best_reachable, tell
@@ -50,7 +50,7 @@ def test_no_single_word_tells_the_direction():
     votes = defaultdict(Counter)
     train = parts()["train"]
     for story in train:
-        row = dataset_row(story)
+        row = story_row(story)
         for word in set(row["prompt"][1]["content"].lower().split()):
             votes[word][direction_of(row["label"])] += 1
     majority = Counter(direction_of(story.record.label) for story in train)
@@ -68,9 +68,9 @@ def test_the_direction_follows_the_balance_as_often_as_stated(signal):
 
 def test_rows_are_marked_and_records_look_at_nothing_later():
     for story in tell(0, 0.9):
-        assert dataset_row(story)["synthetic"] is True
+        assert story_row(story)["synthetic"] is True
         assert look_ahead(story.record) == []
-        assert story.record.label not in str(dataset_row(story)["prompt"][1])
+        assert story.record.label not in str(story_row(story)["prompt"][1])
 
 
 def test_the_analyst_writes_what_the_strict_reader_reads():

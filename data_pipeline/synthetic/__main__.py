@@ -8,11 +8,11 @@ Finnhub), so that every later stage can be tried on them without an account.
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from data_pipeline.files import manifest, sha256, write_json, write_jsonl
+from data_pipeline.build import dataset_row
+from data_pipeline.files import Row, manifest, sha256, write_json, write_jsonl
 from data_pipeline.labels import direction_of
-from data_pipeline.prompts import PROMPT_VERSION, completion, render_prompt
+from data_pipeline.prompts import PROMPT_VERSION
 from data_pipeline.synthetic.analyst import answer
 from data_pipeline.synthetic.raw import write_raw
 from data_pipeline.synthetic.world import PARTS, Story, best_reachable, tell
@@ -21,24 +21,9 @@ CONTEXT_WEEKS = 1
 TEACHER = "scripted analyst, told the bin"
 
 
-def dataset_row(story: Story) -> dict[str, Any]:
+def story_row(story: Story) -> Row:
     """A story as a dataset row."""
-    record = story.record
-    return {
-        "id": record.id,
-        "symbol": record.symbol,
-        "week_start": record.week_start,
-        "week_end": record.week_end,
-        "decision_time": record.decision_time,
-        "prompt": render_prompt(record),
-        "completion": completion(answer(story)),
-        "label": record.label,
-        "weekly_return": record.weekly_return,
-        "last_week_return": record.last_week_return,
-        "teacher": TEACHER,
-        "prompt_version": PROMPT_VERSION,
-        **record.extra,
-    }
+    return dataset_row(story.record, answer(story), TEACHER)
 
 
 def rule_accuracy(stories: list[Story]) -> float:
@@ -57,7 +42,7 @@ def write_market(stories: list[Story], out: Path, name: str, signal: float, seed
     write_jsonl(out / "teacher" / f"{name}.jsonl", answers)
     folder = out / "datasets" / name
     for part, part_stories in parts.items():
-        write_jsonl(folder / f"{part}.jsonl", map(dataset_row, part_stories))
+        write_jsonl(folder / f"{part}.jsonl", map(story_row, part_stories))
     write_jsonl(folder / "dropped.jsonl", [])
     ups = sum(direction_of(story.record.label or "") for story in parts["train"])
     # The manifest comes last: where it stands, the dataset is whole.

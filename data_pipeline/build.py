@@ -1,0 +1,197 @@
+"""Records and the teacher's accepted answers into a dataset, cut by date:
+
+python -m data_pipeline.build data/records/dow30.jsonl --answers data/teacher/gpt-4.1/hindsight.jsonl --name dow30
+
+Rows pass through one at a time, so a dataset of any size takes the same memory.
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+
+from data_pipeline import files
+from data_pipeline.card import Facts, write_card
+from data_pipeline.files import Row
+from data_pipeline.folder import MANIFEST, replacing_folder
+from data_pipeline.lengths import LengthSample
+from data_pipeline.prompts import PROMPT_VERSION, completion, render_prompt
+from data_pipeline.record import Record, known_at, look_ahead, read_records
+from data_pipeline.split import CONTEXT_WEEKS, VALIDATION_SHARE, cut_calendar
+from data_pipeline.teacher.log import AnswerIndex
+
+SPLITS = ("train", "validation", "test")
+TEST_SHARE = 0.2
+
+
+def dataset_row(record: Record, answer: str, teacher: str) -> Row:
+    """A record and its reference answer as a row of a dataset. `known_at` is when its last fact became known."""
+    return {
+        "id": record.id,
+        "symbol": record.symbol,
+        "week_start": record.week_start,
+        "week_end": record.week_end,
+        "decision_time": record.decision_time,
+        "known_at": known_at(record),
+        "financials_known_at": record.financials.known_at if record.financials else None,
+        "prompt": render_prompt(record),
+        "completion": completion(answer),
+        "label": record.label,
+        "weekly_return": record.weekly_return,
+        "last_week_return": record.last_week_return,
+        "teacher": teacher,
+        "prompt_version": PROMPT_VERSION,
+        **record.extra,
+    }
+
+
+def build(records: Path, answers: AnswerIndex, out: Path, shares: tuple[float, float], gap_weeks: int) -> Row:
+    """Write the dataset folder `out` from a file of records, whole or not at all, and return its manifest.
+
+    `shares` are those of test and validation. Every record is in one split or in `dropped.jsonl` with a reason:
+    the gap, no return yet, or no accepted answer. A test row without an answer stays: its truth is the label.
+    Raises ValueError for no records, a record that cannot be read, and a fact known after its decision_time.
+    """
+    split_of, warnings, read = cut(records, shares, gap_weeks)
+    facts, sample = Facts(), LengthSample()
+    with replacing_folder(out) as new:
+        with ExitStack() as stack:
+            parts = {name: stack.enter_context((new / f"{name}.jsonl").open("w", encoding="utf-8", newline="\n"))
+                     for name in (*SPLITS, "dropped")}  # fmt: skip
+            for record in _records(records):
+                row, reason = _placed(record, answers, split_of[record.week_start])
+                name = "dropped" if reason else split_of[record.week_start]
+                _write(parts[name], {**row, "reason": reason} if reason else row)
+                facts.add(row, name, reason)
+                if not reason:
+                    sample.add(row)
+        manifest = _manifest(new, records, answers, facts, sample, shares, gap_weeks, warnings, read)
+        write_card(new / "README.md", out.name, manifest)
+        # Last: where it stands, the dataset is whole.
+        files.write_json(new / MANIFEST, manifest)
+    return manifest
+
+
+def cut(records: Path, shares: tuple[float, float], gap_weeks: int) -> tuple[dict[str, str], list[str], int]:
+    """(week -> its split or "gap", warnings, records) of a file of records; no answer has a say in it."""
+    counts = Counter(row["week_start"] for row in files.iter_jsonl(records))
+    if not counts:
+        raise ValueError(f"{records}: no records; fetch some first (python -m data_pipeline.fetch)")
+    return *cut_calendar(counts, *shares, gap_weeks), sum(counts.values())
+
+
+def _records(path: Path) -> Iterator[Record]:
+    """The records of a file, each held against its decision_time. A dataset that looks ahead is never written."""
+    for record in read_records(path):
+        if ahead := look_ahead(record):
+            raise ValueError(f"{path}: {record.id} (decided {record.decision_time}) looks ahead: {ahead[0]}")
+        yield record
+
+
+def _placed(record: Record, answers: AnswerIndex, split: str) -> tuple[Row, str | None]:
+    """(row, why it is dropped or None)."""
+    answer = answers.find(record) if record.label else None
+    row = dataset_row(record, answer or "", answers.teacher)
+    if record.label is None:
+        return row, "no return yet"
+    if split == "gap":
+        return row, "gap"
+    if answer is None and split != "test":
+        return row, f"no answer: {answers.reason(record)}"
+    return row, None
+
+
+def _write(file: IO[str], row: Row) -> None:
+    file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _manifest(new: Path, records: Path, answers: AnswerIndex, facts: Facts, sample: LengthSample,
+              shares: tuple[float, float], gap_weeks: int, warnings: list[str], read: int) -> Row:  # fmt: skip
+    kept = facts.splits()
+    for name in SPLITS:
+        if name not in kept:
+            (new / f"{name}.jsonl").unlink()
+    fetched = records.with_name(f"{records.stem}.manifest.json")
+    return files.manifest(
+        kind="dataset",
+        splits={name: {**kept[name], "sha256": files.sha256(new / f"{name}.jsonl")} for name in kept},
+        dropped=facts.dropped(),
+        read=read,
+        without_reference=facts.without_reference,
+        labels=facts.labels(),
+        weeks=facts.weeks(),
+        train_majority=facts.train_majority(),
+        records={"file": records.name, "sha256": files.sha256(records),
+                 "fetch": json.loads(fetched.read_text(encoding="utf-8")) if fetched.is_file() else None},
+        answers={"model": answers.teacher, "sha256": files.sha256(answers.path)},
+        prompt_version=PROMPT_VERSION,
+        context_weeks=gap_weeks,
+        shares={"test": shares[0], "validation": shares[1]},
+        synthetic=facts.synthetic,
+        tokens=sample.lengths(),
+        warnings=warnings,
+    )  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of this stage."""
+    parser.add_argument("--test_share", type=float, default=TEST_SHARE, help="share of the rows, the last weeks")
+    parser.add_argument("--validation_share", type=float, default=VALIDATION_SHARE)
+    parser.add_argument("--gap_weeks", type=int, default=CONTEXT_WEEKS, help="weeks left out between two splits")
+    parser.add_argument("--push", metavar="USER/NAME", help="publish dataset and card to the Hub, privately")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build `args.datasets/<args.name>` and print what is in it. Raises ValueError and OSError."""
+    out = args.datasets / args.name
+    shares = (args.test_share, args.validation_share)
+    manifest = build(args.records, AnswerIndex(args.answers), out, shares, args.gap_weeks)
+    tell(out, manifest)
+    return run_push(argparse.Namespace(dataset=out, push=args.push)) if args.push else 0
+
+
+def run_push(args: argparse.Namespace) -> int:
+    """Publish the dataset folder `args.dataset` to `args.push` on the Hub and print the commit's address."""
+    from data_pipeline.hub import push_dataset
+
+    print(push_dataset(args.dataset, args.push))
+    return 0
+
+
+def tell(out: Path, manifest: Row) -> None:
+    """Print a dataset's splits, what was dropped, and warnings; the folder last."""
+    for name, part in manifest["splits"].items():
+        print(f"{name:12} {part['rows']:6} rows, {part['weeks']} weeks, {part['first_week']} to {part['last_week']}")
+    for reason, count in manifest["dropped"].items():
+        print(f"dropped      {count:6} rows: {reason}")
+    for warning in manifest["warnings"]:
+        print(f"warning: {warning}")
+    print(out)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Exit 0 built, 2 for something the message says how to mend."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("records", type=Path, help="data/records/<name>.jsonl")
+    parser.add_argument("--answers", type=Path, required=True, help="data/teacher/<model>/hindsight.jsonl")
+    parser.add_argument(
+        "--forecasts", type=Path, help="data/teacher/<model>/forecast.jsonl: also write forecast.jsonl"
+    )
+    parser.add_argument("--name", required=True, help="name of the dataset")
+    parser.add_argument("--datasets", type=Path, default=Path("data/datasets"), help="folder of the dataset's folder")
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    try:
+        files.load_env()
+        return run(args)
+    except (ValueError, OSError) as error:
+        print(f"data_pipeline.build: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
