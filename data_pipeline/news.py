@@ -5,9 +5,10 @@ What leaves here is one line a text, and nothing in it can pass for a part of th
 
 import random
 import re
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from data_pipeline.files import Row
 from data_pipeline.fingpt_text import repair_text
@@ -18,6 +19,7 @@ SUMMARY_LENGTH = 300
 """Characters kept of a summary: four weeks of five items then fit into the recipes' 3,200 tokens."""
 _SAME = 0.7
 """Share of their words that two headlines have in common from which on they are one story."""
+_COPIED_WITHIN = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,22 @@ def read_story(row: Row) -> Story:
 
 
 def tidy(stories: Iterable[Story]) -> list[News]:
-    """The stories as they may stand in a prompt, the earliest first; copies, advertising and empty ones go."""
+    """The stories as they may stand in a prompt, the earliest first; copies, advertising and empty ones go.
+
+    Of stories that are alike within a week the first stays: it does not depend on what came later, and what
+    returns every quarter is no copy.
+    """
     kept: list[News] = []
-    words: list[frozenset[str]] = []
+    recent: deque[tuple[datetime, frozenset[str]]] = deque()
     for story in sorted(stories, key=lambda one: (one.published, one.headline)):
         headline = harmless(story.headline)
         said = frozenset(re.findall(r"\w+", headline.lower()))
-        if not said or _ADVERTISING.search(headline) or any(_alike(said, other) for other in words):
+        while recent and story.published - recent[0][0] > _COPIED_WITHIN:
+            recent.popleft()
+        if not said or _ADVERTISING.search(headline) or any(_alike(said, other) for _, other in recent):
             continue
         kept.append(News(headline, _summary(story.summary, headline), story.published.isoformat()))
-        words.append(said)
+        recent.append((story.published, said))
     return kept
 
 

@@ -109,6 +109,12 @@ def test_copies_and_near_copies_are_one_story_the_earliest():
     assert len(tidy([story("Acme beats forecasts"), story("Acme loses its chief executive")])) == 2
 
 
+def test_what_returns_after_a_week_is_news_again():
+    quarter = [story("Acme beats profit forecasts", published=MONDAY.replace(month=month)) for month in (1, 4, 7)]
+    assert len(tidy(quarter)) == 3
+    assert len(tidy([quarter[0], story("Acme beats profit forecasts", published=MONDAY.replace(day=12))])) == 1
+
+
 def test_advertising_goes_and_the_rest_of_the_summary_stays():
     summary = "It is worth 3 million. Click here to get our free report. Work starts in May."
     kept = tidy([story("Acme wins a contract", summary), story("Sign up now for our newsletter")])
