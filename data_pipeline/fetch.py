@@ -119,8 +119,9 @@ def tell(args: argparse.Namespace, manifest: Row) -> None:
     """Print what came out, and everything that did not."""
     for note in manifest["notes"]:
         print(f"note: {note}")
-    for symbol, why in sorted(manifest["no_prices"].items()):
-        print(f"no prices: {symbol} ({why})")
+    for why in sorted(set(manifest["no_prices"].values())):
+        symbols = sorted(symbol for symbol, reason in manifest["no_prices"].items() if reason == why)
+        print(f"no prices: {', '.join(symbols)} ({len(symbols)}: {why})")
     if silent := manifest["weeks_without_news"]:
         print(f"warning: {len(silent)} weeks have no news for any symbol, the first is {silent[0]}")
     calls = ", ".join(f"{count} {endpoint}" for endpoint, count in sorted(manifest["calls"].items())) or "none"

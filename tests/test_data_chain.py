@@ -66,7 +66,9 @@ def test_make_data_of_an_index_end_to_end_and_again_without_a_single_call(tmp_pa
     assert records["no_prices"] and set(records["no_prices"]).isdisjoint(SYMBOLS)
     assert calls["stock/profile2"] == calls["stock/metric"] == 20
     assert calls["company-news"] == 20 * 8  # November to June
-    assert f"no prices: {sorted(records['no_prices'])[0]} (no file)" in done.stdout
+    assert (
+        f"no prices: {', '.join(sorted(records['no_prices']))} ({len(records['no_prices'])}: no file)" in done.stdout
+    )
     assert "dated by their end plus 45 days" in done.stdout
     assert re.search(r"about \$\d+\.\d\d", done.stdout) and "no leak found" in done.stdout
     audit = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
