@@ -23,7 +23,7 @@ def test_verdicts_are_computed_and_corrected_over_all_comparisons(pair):
     runs = load_runs(pair)
     compared = compare_all(runs)
     assert [one.p_holm for one in compared] == holm([one.p for one in compared])
-    expected = 2 * 5 + 1  # four baselines and the squared error of each run, and the two runs
+    expected = 2 * 6 + 1  # five baselines and the squared error of each run, and the two runs
     assert len(compared) == expected and all(one.p is not None for one in compared)
     tuned = {one.other: one for one in compared if one.run == "demo-tuned"}
     entry = runs[1].metrics["versus"]["always_down"]

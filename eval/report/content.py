@@ -11,6 +11,7 @@ from eval.report.cells import Table
 from eval.report.collect import Run, trainings_of
 from eval.report.examples import Example, choose
 from eval.report.figures import Picture, draw_accuracy, draw_trainings
+from eval.report.pictures import draw_differences, draw_reliability
 from eval.report.rows import row_groups, row_keys
 from eval.report.settings import settings_tables, training_table
 from eval.report.verdicts import Comparison, compare_all, comparison_table, no_interval
@@ -53,6 +54,8 @@ class Report:
     training: Table
     training_notes: tuple[str, ...]
     accuracy_picture: Picture
+    differences_picture: Picture | None
+    reliability_picture: Picture | None
     comparison_pictures: tuple[Picture, ...]
     training_pictures: dict[str, list[Picture]]
     examples: tuple[Example, ...]
@@ -85,6 +88,8 @@ def build(runs: Sequence[Run], title: str, figures: Path) -> Report:
         training=training_table(runs),
         training_notes=training_notes(runs),
         accuracy_picture=draw_accuracy(groups, figures / "accuracy.png"),
+        differences_picture=draw_differences(compared, figures / "differences.png"),
+        reliability_picture=draw_reliability(runs, figures / "reliability.png"),
         comparison_pictures=tuple(comparison_pictures),
         training_pictures=training_pictures,
         examples=tuple(choose(runs)),

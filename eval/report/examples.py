@@ -3,12 +3,13 @@
 import hashlib
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from data_pipeline.files import Row
 from data_pipeline.labels import label_of_magnitude
 from eval.report.collect import Run
+from eval.report.marks import Piece, mark_differences
 from eval.report.rows import outcome, row_groups, row_keys
 
 COUNT = 10
@@ -25,6 +26,8 @@ class Reply:
     prediction: str
     outcome: str
     reason: str | None
+    pieces: tuple[Piece, ...] = ()
+    """The text again; marked is what the first run did not write."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,10 @@ def choose(runs: Sequence[Run], count: int = COUNT) -> list[Example]:
 def _example(key: str, runs: Sequence[Run], places: Sequence[int]) -> Example:
     row = runs[0].generations[places[0]]
     truth = runs[0].scored[places[0]]
-    replies = tuple(_reply(run, run.generations[i], run.scored[i]) for run, i in zip(runs, places, strict=True))
-    return Example(key, str(row.get("label") or call_text(truth, "truth_")), clean(row.get("answer")), replies)
+    replies = [_reply(run, run.generations[i], run.scored[i]) for run, i in zip(runs, places, strict=True)]
+    first = replies[0].text
+    replies = [replace(one, pieces=tuple(mark_differences(one.text, first))) for one in replies]
+    return Example(key, str(row.get("label") or call_text(truth, "truth_")), clean(row.get("answer")), tuple(replies))
 
 
 def _reply(run: Run, row: Row, scored: Row) -> Reply:

@@ -10,7 +10,7 @@ from data_pipeline.files import replacing
 from eval.report.collect import Run, Training, trainings_of
 from tracking.plots import plot_comparison, plot_training
 
-_INK, _GRID, _RUN = "#1d2129", "#d9dce1", "#1f5fbf"
+INK, GRID, _RUN = "#1d2129", "#d9dce1", "#1f5fbf"
 # Dashes tell the baselines apart as well as colours do, for print and for colour-blind readers. The train
 # majority is most often one of the constants, so it is a broad band that they stay visible on.
 _LINES: dict[str, dict[str, Any]] = {
@@ -45,7 +45,7 @@ def draw_accuracy(groups: Sequence[Sequence[Run]], path: Path) -> Picture:
             y += 1
         _draw_baselines(axes, group, y - len(group) - 0.45, y - 0.55)
         y += 0.4
-    axes.set_yticks(places, [_shorten(run.name) for group in groups for run in group])
+    axes.set_yticks(places, [shorten(run.name) for group in groups for run in group])
     axes.set_ylim(y - 0.8, -0.65)
     _decorate(figure, axes)
     _save(figure, path)
@@ -85,7 +85,7 @@ def _draw_run(axes: Any, run: Run, y: float) -> None:
         axes.plot(ci95, [y, y], color=_RUN, linewidth=2.6, solid_capstyle="butt", zorder=3)
     axes.plot([value], [y], marker="o", markersize=8, color=_RUN, zorder=4)
     box = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}
-    axes.annotate(f"{value:.3f}", (value, y), (0, 9), textcoords="offset points", ha="center", color=_INK, zorder=3.5,
+    axes.annotate(f"{value:.3f}", (value, y), (0, 9), textcoords="offset points", ha="center", color=INK, zorder=3.5,
                   bbox=box)  # fmt: skip
 
 
@@ -97,10 +97,10 @@ def _draw_baselines(axes: Any, group: Sequence[Run], low: float, high: float) ->
 
 
 def _decorate(figure: Any, axes: Any) -> None:
-    axes.set_xlabel("direction accuracy, 95 % interval clustered by week", color=_INK)
-    axes.grid(axis="x", linewidth=0.7, color=_GRID)
+    axes.set_xlabel("direction accuracy, 95 % interval clustered by week", color=INK)
+    axes.grid(axis="x", linewidth=0.7, color=GRID)
     axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelsize=11, colors=_INK)
+    axes.tick_params(length=0, labelsize=11, colors=INK)
     axes.spines[["top", "right", "left"]].set_visible(False)
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
@@ -125,5 +125,6 @@ def _slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:60]
 
 
-def _shorten(name: str, most: int = 28) -> str:
+def shorten(name: str, most: int = 28) -> str:
+    """A name that fits beside an axis."""
     return name if len(name) <= most else f"{name[: most - 1]}…"

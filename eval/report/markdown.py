@@ -21,6 +21,8 @@ def render_markdown(report: Report, folder: Path) -> str:
     if report.between:
         blocks += ["### Between runs", _verdicts(report.between)]
     blocks += [HINDSIGHT, _picture(report.accuracy_picture, folder), table(report.comparisons)]
+    more = (report.differences_picture, report.reliability_picture)
+    blocks += [_picture(one, folder) for one in more if one]
     blocks += [table(one) for one in report.measured]
     blocks += [_folded(report.upstream), table(report.settings), _folded(report.settings_equal)]
     blocks += [table(report.training), *(f"- {escape(note)}" for note in report.training_notes)]
