@@ -21,7 +21,7 @@ demo: setup ## the whole job on a fictional market: SIGNAL=0..1 SEED=n; ends wit
 	@./demo.sh
 
 data: setup ## a dataset from live providers: INDEX=dow30|nasdaq100|.. ARGS="--start 2026-01-01 --end 2026-06-30"
-	$(PY) -m data_pipeline --index $(INDEX) $(ARGS)
+	$(PY) -m data_pipeline $(if $(findstring --symbols,$(ARGS)),,--index $(INDEX)) $(ARGS)
 
 train: setup ## fine-tune: MODEL=recipe DATASET=.. RUN=.. ACCEL=.. ARGS="--field value"
 	$(PY) -m accelerate.commands.launch --config_file accelerate_configs/$(ACCEL).yaml -m sft.train \

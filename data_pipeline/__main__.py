@@ -27,9 +27,13 @@ def stages(args: argparse.Namespace) -> Iterator[tuple[str, Stage, argparse.Name
     def given(**more: object) -> argparse.Namespace:
         return argparse.Namespace(**{**vars(args), **more})
 
+    fetch.check(args)
+    build.check(args)
+    teacher.check(given(kind="hindsight"))
     yield "fetch", fetch.run, args
     # Nobody pays for answers to the weeks that the cut leaves out between two splits.
-    kept = {week for week, split in build.cut(records, shares, args.gap_weeks)[0].items() if split != "gap"}
+    gap = build.gap_of(args, records)
+    kept = {week for week, split in build.cut(records, shares, gap)[0].items() if split != "gap"}
     asked = given(records=records, out=args.data / "teacher", kind="hindsight", only=None, weeks=kept)
     yield "teacher", teacher.run, asked
     if args.dry_run:
@@ -39,7 +43,8 @@ def stages(args: argparse.Namespace) -> Iterator[tuple[str, Stage, argparse.Name
     built = given(records=records, answers=answers, name=folder.name, datasets=folder.parent, push=None)
     yield "build", build.run, built
     if args.forecast:
-        untold = given(**{**vars(asked), "kind": "forecast", "only": folder / "test.jsonl"})
+        left = None if args.max_cost is None else max(0.0, args.max_cost - getattr(asked, "spent", 0.0))
+        untold = given(**{**vars(asked), "kind": "forecast", "only": folder / "test.jsonl", "max_cost": left})
         yield "teacher, not told", teacher.run, untold
         yield "forecasts", forecasts.run, given(records=records, answers=teacher.answers_path(untold), dataset=folder)
     yield "audit", audit.run, given(source=str(folder), out=folder, filing_lag=audit.FILING_LAG)

@@ -29,7 +29,10 @@ TEST_SHARE = 0.2
 
 
 def dataset_row(record: Record, answer: str, teacher: str) -> Row:
-    """A record and its reference answer as a row of a dataset. `known_at` is when its last fact became known."""
+    """A record and its reference answer as a row of a dataset.
+
+    `known_at` is when its last fact became known; `financials_known_at` is there only where a filing proves it.
+    """
     return {
         "id": record.id,
         "symbol": record.symbol,
@@ -37,7 +40,7 @@ def dataset_row(record: Record, answer: str, teacher: str) -> Row:
         "week_end": record.week_end,
         "decision_time": record.decision_time,
         "known_at": known_at(record),
-        "financials_known_at": record.financials.known_at if record.financials else None,
+        "financials_known_at": record.financials.known_at if record.financials and record.financials.filed else None,
         "prompt": render_prompt(record),
         "completion": completion(answer),
         "label": record.label,
@@ -69,7 +72,9 @@ def build(records: Path, answers: AnswerIndex, out: Path, shares: tuple[float, f
                 facts.add(row, name, reason)
                 if not reason:
                     sample.add(row)
-        manifest = _manifest(new, records, answers, facts, sample, shares, gap_weeks, warnings, read)
+        manifest = _manifest(
+            new, records, answers, facts, sample, shares, gap_weeks, warnings, read, set(split_of.values())
+        )
         write_card(new / "README.md", out.name, manifest)
         # Last: where it stands, the dataset is whole.
         files.write_json(new / MANIFEST, manifest)
@@ -110,12 +115,13 @@ def _write(file: IO[str], row: Row) -> None:
 
 
 def _manifest(new: Path, records: Path, answers: AnswerIndex, facts: Facts, sample: LengthSample,
-              shares: tuple[float, float], gap_weeks: int, warnings: list[str], read: int) -> Row:  # fmt: skip
+              shares: tuple[float, float], gap_weeks: int, warnings: list[str], read: int,
+              wanted: set[str]) -> Row:  # fmt: skip
     kept = facts.splits()
     for name in SPLITS:
         if name not in kept:
             (new / f"{name}.jsonl").unlink()
-    fetched = records.with_name(f"{records.stem}.manifest.json")
+    missing = [name for name in SPLITS if name in wanted and name not in kept]
     return files.manifest(
         kind="dataset",
         splits={name: {**kept[name], "sha256": files.sha256(new / f"{name}.jsonl")} for name in kept},
@@ -126,14 +132,14 @@ def _manifest(new: Path, records: Path, answers: AnswerIndex, facts: Facts, samp
         weeks=facts.weeks(),
         train_majority=facts.train_majority(),
         records={"file": records.name, "sha256": files.sha256(records),
-                 "fetch": json.loads(fetched.read_text(encoding="utf-8")) if fetched.is_file() else None},
+                 "fetch": fetch_manifest(records)},
         answers={"model": answers.teacher, "sha256": files.sha256(answers.path)},
         prompt_version=PROMPT_VERSION,
         context_weeks=gap_weeks,
         shares={"test": shares[0], "validation": shares[1]},
         synthetic=facts.synthetic,
         tokens=sample.lengths(),
-        warnings=warnings,
+        warnings=[*warnings, *(f"no row of {name} is left: none of its records has an answer" for name in missing)],
     )  # fmt: skip
 
 
@@ -141,15 +147,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this stage."""
     parser.add_argument("--test_share", type=float, default=TEST_SHARE, help="share of the rows, the last weeks")
     parser.add_argument("--validation_share", type=float, default=VALIDATION_SHARE)
-    parser.add_argument("--gap_weeks", type=int, default=CONTEXT_WEEKS, help="weeks left out between two splits")
+    parser.add_argument(
+        "--gap_weeks", type=int, help="weeks left out between two splits (default: the longest context)"
+    )
     parser.add_argument("--push", metavar="USER/NAME", help="publish dataset and card to the Hub, privately")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise ValueError for arguments that cannot work, before anything is asked for."""
+    for name in ("test_share", "validation_share"):
+        if not 0 < getattr(args, name) < 1:
+            raise ValueError(f"--{name} is {getattr(args, name)}; expected a fraction such as 0.2")
+    if args.gap_weeks is not None and args.gap_weeks < 0:
+        raise ValueError(f"--gap_weeks is {args.gap_weeks}; expected 0 or more")
+
+
+def gap_of(args: argparse.Namespace, records: Path) -> int:
+    """The gap asked for, else the longest context that these records show, as their manifest says."""
+    if args.gap_weeks is not None:
+        return args.gap_weeks
+    fetched = fetch_manifest(records)
+    return fetched["context_weeks"][1] if fetched else CONTEXT_WEEKS
+
+
+def fetch_manifest(records: Path) -> Row | None:
+    """The manifest beside a file of records; None where there is none."""
+    path = records.with_name(f"{records.stem}.manifest.json")
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def run(args: argparse.Namespace) -> int:
     """Build `args.datasets/<args.name>` and print what is in it. Raises ValueError and OSError."""
+    check(args)
     out = args.datasets / args.name
     shares = (args.test_share, args.validation_share)
-    manifest = build(args.records, AnswerIndex(args.answers), out, shares, args.gap_weeks)
+    manifest = build(args.records, AnswerIndex(args.answers), out, shares, gap_of(args, args.records))
     tell(out, manifest)
     return run_push(argparse.Namespace(dataset=out, push=args.push)) if args.push else 0
 
@@ -178,9 +210,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("records", type=Path, help="data/records/<name>.jsonl")
     parser.add_argument("--answers", type=Path, required=True, help="data/teacher/<model>/hindsight.jsonl")
-    parser.add_argument(
-        "--forecasts", type=Path, help="data/teacher/<model>/forecast.jsonl: also write forecast.jsonl"
-    )
     parser.add_argument("--name", required=True, help="name of the dataset")
     parser.add_argument("--datasets", type=Path, default=Path("data/datasets"), help="folder of the dataset's folder")
     add_arguments(parser)

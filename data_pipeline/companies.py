@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from data_pipeline import files
 from data_pipeline.fundamentals import quarters, read_filings
+from data_pipeline.market import exchange_of
 from data_pipeline.news import Story, read_story, tidy
 from data_pipeline.providers.finnhub import Finnhub, older_than_free_plan
 from data_pipeline.providers.finnhub_calls import KEY, NoAccess
-from data_pipeline.providers.prices import read_prices, without_dividends
+from data_pipeline.providers.prices import read_prices, without_dividends, without_splits
 from data_pipeline.providers.yahoo import download
 from data_pipeline.record import News
 from data_pipeline.records import Company
@@ -61,16 +62,17 @@ def gather(symbols: Sequence[str], first: date, last: date, sources: Sources) ->
         )
     finnhub = Finnhub(sources.raw / "finnhub", per_minute=sources.per_minute)
     told = _news_of_files(sources.news, set(prices), gathered) if sources.news else None
-    companies = os.environ.get(KEY) is not None or told is None
+    companies = bool(os.environ.get(KEY)) or told is None
     if not companies:
         gathered.notes.append(f"{KEY} is not set: introductions and financials are left out")
     if told is None and (old := older_than_free_plan(first, last, datetime.now(UTC).date())):
         gathered.notes.append(old)
     for symbol in _progress(sorted(prices), shown=companies):
         news = told[symbol] if told is not None else _news(finnhub, symbol, first, last, gathered)
-        known = _company_facts(finnhub, symbol, sources.filing_lag_days, gathered) if companies else {}
+        known = _company_facts(finnhub, symbol, last, sources.filing_lag_days, gathered) if companies else {}
         gathered.companies[symbol] = Company(symbol, prices[symbol], news, **known)
     gathered.calls = finnhub.calls
+    gathered.notes = list(dict.fromkeys(gathered.notes))
     return gathered
 
 
@@ -87,29 +89,44 @@ def _prices(
     folder = sources.prices
     if folder is None:
         done = download(symbols, first, last, sources.raw / "yahoo")
+        if done.again:
+            raise ConnectionError(
+                f"Yahoo did not answer about {', '.join(done.again)} ({done.missing[done.again[0]]}); run the same "
+                "command again later, or leave them out with --symbols: what was fetched is kept"
+            )
         folder = done.folder
         gathered.no_prices |= done.missing
         gathered.notes += [done.note] if done.note else []
-    found = read_prices(folder, symbols)
+        symbols = [symbol for symbol in symbols if symbol not in done.missing]
+    found = read_prices(folder, symbols) if symbols else {}
     days = slice(first.isoformat(), last.isoformat())
     prices = {symbol: frame for symbol, frame in found.items() if frame.loc[days, "close"].notna().any()}
     for symbol in set(symbols) - prices.keys():
         gathered.no_prices.setdefault(symbol, "no file" if symbol not in found else f"none from {first} to {last}")
     if plain := without_dividends(prices):
         gathered.notes.append(f"no adjusted close, so returns without dividends: {', '.join(plain)}")
+    if plain := without_splits(prices):
+        gathered.notes.append(
+            f"no splits, so weeks in which a price halves or doubles are left out: {', '.join(plain)}"
+        )
     return prices
 
 
 def _news_of_files(paths: Sequence[Path], symbols: set[str], gathered: Gathered) -> dict[str, list[News]]:
     """The news of `symbols` in JSONL files. Raises ValueError naming file and row for one that cannot be read."""
     stories: dict[str, list[Story]] = defaultdict(list)
+    names = {finnhub_symbol(symbol): symbol for symbol in symbols} | {symbol: symbol for symbol in symbols}
     for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"--news {path}: there is no such file; expected JSONL in Finnhub's or Alpaca's form"
+            )
         for number, row in enumerate(files.iter_jsonl(path), start=1):
             try:
                 story = read_story(row)
             except ValueError as error:
                 raise ValueError(f"{path}, row {number}: {error}") from None
-            for symbol in symbols.intersection(story.symbols):
+            for symbol in {names[name] for name in story.symbols if name in names}:
                 stories[symbol].append(story)
     if silent := sorted(symbols - stories.keys()):
         gathered.notes.append(f"the news files have nothing on {', '.join(silent)}")
@@ -134,6 +151,8 @@ def _news(finnhub: Finnhub, symbol: str, first: date, last: date, gathered: Gath
                 stories.append(read_story(row))
             except ValueError:
                 undated += 1
+        if answer.note:
+            gathered.notes.append(answer.note)
         if answer.capped_days:
             days = ", ".join(map(str, answer.capped_days))
             gathered.notes.append(f"{symbol}: more news than one answer holds on {days}; some of it is missing")
@@ -151,17 +170,20 @@ def _months(first: date, last: date) -> Iterator[tuple[date, date]]:
         start = following
 
 
-def _company_facts(finnhub: Finnhub, symbol: str, lag_days: int, gathered: Gathered) -> dict:
-    """`profile`, `quarters` and `filings` of a Company; what the plan does not reach is left out and noted."""
+def _company_facts(finnhub: Finnhub, symbol: str, last: date, lag_days: int, gathered: Gathered) -> dict:
+    """`profile`, `quarters` and `filings` of a Company; what the plan does not reach is left out and noted.
+
+    Answers from before the window's end are asked for again: they know no later filing.
+    """
     name = finnhub_symbol(symbol)
     try:
-        profile = finnhub.profile(name)
-        metric = finnhub.metric(name)[0]
+        profile = finnhub.profile(name, after=last)
+        metric = finnhub.metric(name, after=last)[0]
     except NoAccess as error:
         gathered.notes.append(str(error))
         return {}
     try:
-        filings = read_filings(finnhub.filings(name)[0])
+        filings = read_filings(finnhub.filings(name, after=last)[0])
     except NoAccess as error:
         gathered.notes.append(f"{error}; its quarters are dated by their end plus {lag_days} days")
         filings = []
@@ -169,6 +191,6 @@ def _company_facts(finnhub: Finnhub, symbol: str, lag_days: int, gathered: Gathe
         gathered.notes.append(f"{symbol}: unknown to Finnhub, so without introduction")
     return {
         "profile": profile[0] if profile else None,
-        "quarters": quarters(metric, filings, lag_days),
+        "quarters": quarters(metric, filings, lag_days, abroad=exchange_of(symbol) != exchange_of("")),
         "filings": filings,
     }

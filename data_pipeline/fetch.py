@@ -7,19 +7,25 @@ data/raw as they came and are asked for once: the same command goes on after an 
 """
 
 import argparse
+import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from data_pipeline import files
 from data_pipeline.companies import Gathered, Sources, gather
 from data_pipeline.files import Row
+from data_pipeline.fundamentals import FILING_LAG_DAYS
 from data_pipeline.indices import load, members_on
-from data_pipeline.market import WEEK
+from data_pipeline.market import WEEK, exchange_of
 from data_pipeline.record import Record
 from data_pipeline.records import MAX_CONTEXT, MIN_CONTEXT, forecast_weeks, left_out_row, records_of
+
+AUDIT_LAG = 30
+"""Days after a quarter's end within which the audit takes it for unpublished."""
 
 
 def membership(args: argparse.Namespace, weeks: Sequence[date]) -> dict[date, tuple[str, ...]]:
@@ -60,13 +66,17 @@ def fetch(args: argparse.Namespace) -> Row:
     weeks = forecast_weeks(args.start, args.end)
     wanted = membership(args, weeks)
     symbols = sorted({symbol for found in wanted.values() for symbol in found})
+    for symbol in symbols:
+        exchange_of(symbol)  # an unknown suffix is an error before anything is asked for
     print(f"{len(symbols)} symbols, {len(weeks)} weeks, {weeks[0]} to {weeks[-1] + WEEK}", flush=True)
     sources = Sources(args.data / "raw", args.prices, args.news or (), args.filing_lag, args.finnhub_per_minute)
     first, last = weeks[0] - (args.max_weeks + 1) * WEEK, weeks[-1] + WEEK - timedelta(days=1)
     gathered = gather(symbols, first, last, sources)
     records, dropped = make_records(gathered, wanted, (args.min_weeks, args.max_weeks))
-    silent = weeks_without_news(records)
+    silent = weeks_without_news(records, gathered.notes)
     target = records_path(args)
+    if (replaced := _other_window(target, args)) is not None:
+        gathered.notes.append(f"this replaces the records of {replaced}; --name keeps both")
     # Nothing is written over what stood before all of it is known.
     files.write_jsonl(target, (record.to_json() for record in records))
     files.write_jsonl(target.with_name(f"{target.stem}.dropped.jsonl"), dropped)
@@ -93,7 +103,17 @@ def fetch(args: argparse.Namespace) -> Row:
     return manifest
 
 
-def weeks_without_news(records: Sequence[Record]) -> list[str]:
+def _other_window(target: Path, args: argparse.Namespace) -> str | None:
+    """The dates of the records that stand at `target`, if they are others."""
+    path = target.with_name(f"{target.stem}.manifest.json")
+    if not path.is_file():
+        return None
+    before = json.loads(path.read_text(encoding="utf-8"))
+    dates = (before.get("start"), before.get("end"))
+    return None if dates == (str(args.start), str(args.end)) else f"{dates[0]} to {dates[1]}"
+
+
+def weeks_without_news(records: Sequence[Record], notes: Sequence[str]) -> list[str]:
     """The past weeks (their Sundays) in which no record of any symbol shows news.
 
     Raises ValueError where that is all of them, or where there is no record: there is nothing to learn from.
@@ -104,8 +124,8 @@ def weeks_without_news(records: Sequence[Record]) -> list[str]:
             told[week.start] += len(week.news)
     if not any(told.values()):
         raise ValueError(
-            f"{len(records)} records, none with any news; Finnhub's free plan holds one year: choose a later --start, "
-            "or give news files with --news"
+            f"{len(records)} records, none with any news; choose a window that your news reach, or give news files "
+            f"with --news. What the sources said: {'; '.join(notes[:3]) or 'nothing'}"
         )
     return sorted(week for week, items in told.items() if not items)
 
@@ -146,7 +166,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min_weeks", type=int, default=MIN_CONTEXT, help="past weeks a prompt shows at least")
     parser.add_argument("--max_weeks", type=int, default=MAX_CONTEXT, help="past weeks a prompt shows at most")
     parser.add_argument(
-        "--filing_lag", type=int, default=45, help="days from a quarter's end, where no filing is found"
+        "--filing_lag", type=int, default=FILING_LAG_DAYS, help="days from a quarter's end, where no filing is found"
     )
     parser.add_argument("--finnhub_per_minute", type=float, default=55, help="calls; the free plan allows 60")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder for raw/, records/ and so on")
@@ -159,10 +179,24 @@ def _day(text: str) -> date:
         raise argparse.ArgumentTypeError(f"{text!r} is no date; expected YYYY-MM-DD") from None
 
 
-def run(args: argparse.Namespace) -> int:
-    """Fetch and tell. Raises ValueError, PermissionError and ConnectionError."""
+def check(args: argparse.Namespace) -> None:
+    """Raise ValueError for arguments that cannot work, before anything is asked for."""
     if not 1 <= args.min_weeks <= args.max_weeks:
         raise ValueError(f"--min_weeks {args.min_weeks} --max_weeks {args.max_weeks}; expected 1 <= min <= max")
+    if args.filing_lag < AUDIT_LAG:
+        raise ValueError(
+            f"--filing_lag is {args.filing_lag}; expected at least {AUDIT_LAG} days, the term of the audit"
+        )
+    if args.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", args.name):
+        raise ValueError(f"--name is {args.name!r}; expected letters, digits, dot, dash and underscore")
+    today = datetime.now(UTC).date()
+    if args.end > today:
+        raise ValueError(f"--end {args.end} lies ahead; expected {today} or earlier: a week counts when it is over")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fetch and tell. Raises ValueError, PermissionError and ConnectionError."""
+    check(args)
     tell(args, fetch(args))
     return 0
 

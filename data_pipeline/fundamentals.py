@@ -15,6 +15,10 @@ from data_pipeline.record import Financials, moment
 
 FILING_LAG_DAYS = 45
 """Days from a quarter's end to its filing where no filing is found; the longest term of a quarterly report (SEC)."""
+ANNUAL_LAG_DAYS = 90
+"""The same for the end of a fiscal year; the longest term of an annual report (SEC)."""
+ABROAD_LAG_DAYS = 120
+"""Outside the United States; the term of an annual report in the EU (Directive 2004/109/EC, article 4)."""
 _SAME_PERIOD = timedelta(days=7)
 """Providers date the end of one quarter up to a few days apart."""
 _TOO_OLD = timedelta(days=400)
@@ -46,19 +50,31 @@ def read_filings(answer: Row | None) -> list[Filing]:
     return sorted(found, key=lambda filing: (filing.filed, filing.period_end))
 
 
-def quarters(metric: Row | None, filings: Sequence[Filing], lag_days: int = FILING_LAG_DAYS) -> list[Financials]:
+def quarters(
+    metric: Row | None, filings: Sequence[Filing], lag_days: int = FILING_LAG_DAYS, abroad: bool = False
+) -> list[Financials]:
     """Every quarter in an answer of /stock/metric, the earliest known first.
 
-    `known_at` is the end of the day of the first filing for its period, else the period's end plus `lag_days`.
-    A figure that is not finite is left out, and so is a quarter without figures.
+    `known_at` is the end of the day of the first filing for its period; without one the period's end plus
+    `lag_days`, or the longer term of a fiscal year's end and of companies abroad. A figure that is not finite is
+    left out, and so is a quarter without figures.
     """
+    series_of = (metric or {}).get("series") or {}
+    annual = {
+        _day(point.get("period")) for series in (series_of.get("annual") or {}).values() for point in series or []
+    }
     by_period: dict[date, dict[str, float]] = {}
-    for name, series in sorted((((metric or {}).get("series") or {}).get("quarterly") or {}).items()):
+    for name, series in sorted((series_of.get("quarterly") or {}).items()):
         for point in series or []:
             ends, value = _day(point.get("period")), point.get("v")
             if ends and isinstance(value, int | float) and math.isfinite(value):
                 by_period.setdefault(ends, {})[name] = float(value)
-    found = [Financials(ends.isoformat(), _known_at(ends, filings, lag_days), v) for ends, v in by_period.items()]
+    found = []
+    for ends, values in by_period.items():
+        lag = max(lag_days, ANNUAL_LAG_DAYS if ends in annual else 0, ABROAD_LAG_DAYS if abroad else 0)
+        first = next((filing for filing in filings if abs(filing.period_end - ends) <= _SAME_PERIOD), None)
+        known_at = first.known_at if first else (ends + timedelta(days=lag)).isoformat() + _END_OF_DAY
+        found.append(Financials(ends.isoformat(), known_at, values, filed=first is not None))
     return sorted(found, key=lambda quarter: (quarter.known_at, quarter.period_end))
 
 
@@ -73,32 +89,25 @@ def latest(found: Sequence[Financials], decision_time: str) -> Financials | None
 
 
 def shares_known(filings: Sequence[Filing], decision_time: str) -> Filing | None:
-    """The latest filing known at `decision_time` that counts the shares outstanding; None where none does."""
+    """The latest filing known at `decision_time` that counts the shares outstanding; None without one in a year."""
     now = moment(decision_time)
     known = [filing for filing in filings if filing.shares and moment(filing.known_at) <= now]
-    return max(known, key=lambda filing: (filing.period_end, filing.filed), default=None)
+    last = max(known, key=lambda filing: (filing.period_end, filing.filed), default=None)
+    return last if last and now - moment(last.period_end.isoformat()) <= _TOO_OLD else None
 
 
 def introduce(symbol: str, profile: Row | None) -> str:
-    """A company in one sentence, from facts that do not depend on the day of the download.
+    """A company in one sentence: its name and its industry.
 
-    Finnhub's market capitalization and shares are those of today and stay out. Name and industry are today's too:
-    a renamed company shows its later name.
+    The rest of Finnhub's profile is that of today and stays out: capitalization, shares, and the exchange, which
+    companies change. Name and industry are today's too: a renamed company shows its later name.
     """
     if not profile or not profile.get("name"):
         return f"{symbol}."
     parts = [f"{profile['name']} ({symbol})"]
     if profile.get("finnhubIndustry"):
         parts.append(str(profile["finnhubIndustry"]))
-    if profile.get("exchange"):
-        since = f" since {profile['ipo']}" if _day(profile.get("ipo")) else ""
-        parts.append(f"listed on {profile['exchange']}{since}")
     return ", ".join(parts) + "."
-
-
-def _known_at(ends: date, filings: Sequence[Filing], lag_days: int) -> str:
-    first = next((filing for filing in filings if abs(filing.period_end - ends) <= _SAME_PERIOD), None)
-    return first.known_at if first else (ends + timedelta(days=lag_days)).isoformat() + _END_OF_DAY
 
 
 def _shares(report: Row) -> float | None:
@@ -117,7 +126,7 @@ def _shares(report: Row) -> float | None:
 def _concepts(report: Row) -> Iterator[tuple[str, float]]:
     for lines in report.values():
         for line in lines if isinstance(lines, list) else []:
-            value: Any = line.get("value")
+            value: Any = line.get("value") if isinstance(line, dict) else None
             if isinstance(value, int | float) and math.isfinite(value):
                 yield str(line.get("concept")).replace(":", "_").rsplit("_", 1)[-1], float(value)
 

@@ -1,6 +1,7 @@
 """A dataset folder to the Hub: its splits as Parquet, what was dropped, manifest and card, in one commit."""
 
 import json
+import re
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from data_pipeline.files import read_jsonl
 from data_pipeline.folder import MANIFEST
 
 _BESIDE = ("dropped.jsonl", "forecast.jsonl", "README.md", "audit.json")
+
+
+_SPLIT_FILE = re.compile(r"data/(?:train|validation|test)-\d+-of-\d+\.parquet")
 
 
 def push_dataset(folder: Path, repo: str) -> str:
@@ -32,7 +36,7 @@ def push_dataset(folder: Path, repo: str) -> str:
     try:
         api.create_repo(repo, repo_type="dataset", private=True, exist_ok=True)
         there = api.list_repo_files(repo, repo_type="dataset")
-        stale = [name for name in there if name.endswith((".parquet", ".jsonl")) and name not in files]
+        stale = [name for name in there if _SPLIT_FILE.fullmatch(name) and name not in files]
         done = api.create_commit(
             repo,
             [

@@ -22,6 +22,7 @@ _EXCHANGES = {
 }  # fmt: skip
 _ALWAYS_OPEN = "24/7"
 WEEK = timedelta(weeks=1)
+_HALVED = 0.55
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ def decision_time(exchange: str, week_start: date) -> str:
 def weeks_of(frame: "pandas.DataFrame", exchange: str, first: date, last: date) -> dict[date, Week]:
     """Every week from the one of `first` to the one of `last`, by its Sunday.
 
-    `frame` is one symbol's prices as `prices.read_prices` gives them: a row a day, `close` and `adj_close`.
+    `frame` is one symbol's prices as `prices.read_prices` gives them: a row a day, `close` and `adj_close`. Where
+    its file has no splits, a week in which the price halves or doubles in one session is not complete: that is a
+    split more often than a return.
     """
     days = zip(frame.index, frame["close"], frame["adj_close"], strict=True)
     closes = {day.date(): (float(close), float(adjusted)) for day, close, adjusted in days}
@@ -78,6 +81,11 @@ def weeks_of(frame: "pandas.DataFrame", exchange: str, first: date, last: date) 
     while start <= last:
         found[start] = _week(start, _sessions(exchange, start), closes)
         start += WEEK
+    if not frame.attrs.get("splits", True):
+        move: Any = frame["close"] / frame["close"].shift()
+        for day in move[(move <= _HALVED) | (move >= 1 / _HALVED)].index:
+            if (week := found.get(sunday_on_or_before(day.date()))) and not week.missing:
+                found[week.start] = Week(week.start, week.closed_at, missing=f"a split or an error on {day.date()}")
     return found
 
 

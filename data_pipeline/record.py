@@ -44,6 +44,8 @@ class Financials:
     period_end: str
     known_at: str
     values: dict[str, float]
+    filed: bool = False
+    """Whether `known_at` comes from a filing, rather than from a term after the quarter's end."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from data_pipeline.market import (
     weekly_return,
     weeks_of,
 )
-from data_pipeline.news import choose
+from data_pipeline.news import choose, news_of_week
 from data_pipeline.record import Capitalization, Financials, News, PastWeek, Record
 
 if TYPE_CHECKING:
@@ -70,9 +70,10 @@ def records_of(
         return [], []
     exchange = exchange_of(company.symbol)
     calendar = weeks_of(company.prices, exchange, weeks[0] - (context[1] + 1) * WEEK, weeks[-1])
+    told = {week: _news_of(company, exchange, week) for week in calendar}
     records, dropped = [], []
     for start in weeks:
-        made = _record(company, exchange, calendar, start, context)
+        made = _record(company, exchange, calendar, told, start, context)
         if isinstance(made, Record):
             records.append(made)
         else:
@@ -86,7 +87,12 @@ def left_out_row(symbol: str, week: date, reason: str) -> Row:
 
 
 def _record(
-    company: Company, exchange: str, calendar: Mapping[date, Week], start: date, context: tuple[int, int]
+    company: Company,
+    exchange: str,
+    calendar: Mapping[date, Week],
+    told: Mapping[date, Sequence[News]],
+    start: date,
+    context: tuple[int, int],
 ) -> Record | str:
     """The record of one week, or why there is none."""
     name = f"{company.symbol}-{start}"
@@ -104,7 +110,8 @@ def _record(
         symbol=company.symbol,
         company=introduce(company.symbol, company.profile),
         weeks=tuple(
-            _past_week(company, exchange, one, other, factor, name) for one, other in itertools.pairwise(shown)
+            _past_week(one, other, factor, choose(told[other.start], f"{name}/{other.start}"))
+            for one, other in itertools.pairwise(shown)
         ),
         week_start=start.isoformat(),
         week_end=(start + WEEK).isoformat(),
@@ -125,19 +132,21 @@ def _complete_before(calendar: Mapping[date, Week], start: date) -> Iterator[Wee
         one = calendar.get(one.start - WEEK)
 
 
-def _past_week(company: Company, exchange: str, before: Week, week: Week, factor: float, seed: str) -> PastWeek:
+def _news_of(company: Company, exchange: str, week: date) -> list[News]:
+    return news_of_week(company.news, decision_time(exchange, week), decision_time(exchange, week + WEEK))
+
+
+def _past_week(before: Week, week: Week, factor: float, news: tuple[News, ...]) -> PastWeek:
     """A past week as a reader saw it: closes in the shares of the record's own day, and some of its news."""
     assert before.close is not None and week.close is not None
-    ends = week.start + WEEK
     return PastWeek(
         start=week.start.isoformat(),
-        end=ends.isoformat(),
+        end=(week.start + WEEK).isoformat(),
         open_price=round(before.close * factor, 4),
         close_price=round(week.close * factor, 4),
-        news=choose(company.news, decision_time(exchange, week.start), decision_time(exchange, ends),
-                    seed=f"{seed}/{week.start}"),
+        news=news,
         closed_at=week.closed_at,
-    )  # fmt: skip
+    )
 
 
 def _capitalization(company: Company, before: Week, factor: float, now: str) -> Capitalization | None:

@@ -38,7 +38,7 @@ def news(symbol, first, last, a_day=2):
             at = datetime.combine(first + timedelta(days=day), datetime.min.time(), UTC)
             at += timedelta(minutes=draw.randrange(24 * 60))
             item = news_item(day * a_day + number, at, symbol, f"Item {day * a_day + number} says more about it.")
-            items.append(item | {"headline": f"{symbol} {draw.choice(EVENTS)}, day {day} part {number}"})
+            items.append(item | {"headline": f"{symbol} {draw.choice(EVENTS)} ({draw.randrange(10**6)})"})
     return items
 
 

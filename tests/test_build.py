@@ -111,6 +111,22 @@ def test_the_card_says_what_is_in_it(tmp_path):
     assert {rows for rows, _ in manifest["weeks"]["train"].values()} == {3}
 
 
+def test_a_split_without_any_answer_is_told(tmp_path):
+    made = made_records.records()
+    manifest, _ = built(tmp_path, made, made[:9])
+    assert "no row of validation is left: none of its records has an answer" in manifest["warnings"]
+
+
+def test_the_gap_is_the_longest_context_that_the_records_show(tmp_path):
+    from argparse import Namespace
+
+    records = tmp_path / "records.jsonl"
+    assert stage.gap_of(Namespace(gap_weeks=None), records) == 4
+    (tmp_path / "records.manifest.json").write_text('{"context_weeks": [1, 8]}')
+    assert stage.gap_of(Namespace(gap_weeks=None), records) == 8
+    assert stage.gap_of(Namespace(gap_weeks=2), records) == 2
+
+
 def test_the_majority_is_that_of_the_training_rows(tmp_path):
     made = made_records.records()
     manifest, rows = built(tmp_path, made)

@@ -60,7 +60,9 @@ def test_make_data_of_an_index_end_to_end_and_again_without_a_single_call(tmp_pa
         sum(part["rows"] for part in manifest["splits"].values()) + sum(manifest["dropped"].values())
         == manifest["read"]
     )
-    assert records["records"] == 20 * 26
+    assert records["records"] == 20 * 26 and records["without_news"] == 0
+    shown = [row["prompt"][1]["content"].count("\n- ") for row in read_jsonl(folder / "train.jsonl")]
+    assert min(shown) >= 3 and max(shown) == 20  # four weeks of five
     kept = manifest["read"] - manifest["dropped"]["gap"]
     assert len([body for body in teacher.asked if "[To the author" in body["messages"][1]["content"]]) == kept
     assert records["no_prices"] and set(records["no_prices"]).isdisjoint(SYMBOLS)
@@ -97,6 +99,11 @@ def test_a_dry_run_asks_no_teacher_and_tells_the_price(tmp_path):
         (("--symbols", "AAPL", "--start", "2026-01-05", "--end", "2026-01-16"), "no whole week"),
         (("--symbols", "NONE"), "no prices"),
         (("--symbols", "AAPL", "--min_weeks", "5"), "expected 1 <= min <= max"),
+        (("--symbols", "7203.T"), "7203.T: no exchange is known for its suffix"),
+        (("--symbols", "AAPL", "--filing_lag", "1"), "--filing_lag is 1; expected at least 30"),
+        (("--symbols", "AAPL", "--name", "../up"), "--name is '../up'"),
+        (("--symbols", "AAPL", "--end", "2099-01-01"), "--end 2099-01-01 lies ahead"),
+        (("--symbols", "AAPL", "--news", "none.jsonl"), "--news none.jsonl: there is no such file"),
     ],
 )
 def test_what_cannot_work_is_one_line_and_exit_2(tmp_path, capsys, flags, words):
@@ -125,6 +132,8 @@ def test_real_prices_and_made_up_news_to_a_trained_and_scored_adapter_offline(tm
         )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     dataset = tmp_path / "data" / "datasets" / "old"
+    assert all("\n- " in row["prompt"][1]["content"] for row in read_jsonl(dataset / "train.jsonl"))
+    assert "no splits, so weeks" in done.stdout
     assert "returns without dividends: AAPL" in done.stdout and "FINNHUB_API_KEY is not set" in done.stdout
     run, results = tmp_path / "outputs" / "old", tmp_path / "results" / "old"
     flags = ("--config", "recipe.yaml", "--dataset", dataset, "--max_length", "1000")

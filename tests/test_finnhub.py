@@ -155,7 +155,7 @@ def test_an_answer_close_to_the_cap_is_not_trusted(monkeypatch, tmp_path, count,
 
 def test_a_day_that_is_not_over_is_never_stored_as_complete(server, tmp_path):
     found = client(tmp_path, today=lambda: date(2031, 1, 9)).company_news("LKMR", *WEEK)
-    assert found.note == "LKMR: news up to 2031-01-08, not 2031-01-11: a day is fetched when it is over (UTC)"
+    assert found.note == "news up to 2031-01-08 alone: a day is fetched when it is over (UTC)"
     assert len(found.rows) == 4 * 3
     assert files(tmp_path) == ["company-news/LKMR/2031-01-05_2031-01-08.json"]
     later = client(tmp_path).company_news("LKMR", *WEEK)
@@ -176,13 +176,14 @@ def test_an_unknown_symbol_has_no_profile_and_empty_answers(server, tmp_path):
     assert finnhub.profile("NONE") is None and dict(finnhub.calls) == calls
 
 
-def test_a_snapshot_is_reused_until_it_is_refreshed(server, tmp_path):
+def test_a_snapshot_is_reused_until_a_window_ends_after_it(server, tmp_path):
     assert client(tmp_path).profile("LKMR") == (PROFILE, "2031-02-01T23:59:59+00:00")
     server.companies["LKMR"]["profile"] = {**PROFILE, "marketCapitalization": 2.5}
     later = client(tmp_path, today=lambda: date(2031, 3, 1))
     assert later.profile("LKMR") == (PROFILE, "2031-02-01T23:59:59+00:00")
-    assert later.profile("LKMR", refresh=True)[0]["marketCapitalization"] == 2.5
-    assert later.profile("LKMR")[1] == "2031-03-01T23:59:59+00:00"
+    assert later.profile("LKMR", after=date(2031, 1, 31))[1] == "2031-02-01T23:59:59+00:00"
+    assert later.profile("LKMR", after=date(2031, 2, 1))[0]["marketCapitalization"] == 2.5
+    assert later.profile("LKMR", after=date(2031, 6, 30))[1] == "2031-03-01T23:59:59+00:00"  # no later day is over
     assert files(tmp_path) == ["profile/LKMR/2031-02-01.json", "profile/LKMR/2031-03-01.json"]
     assert server.calls["stock/profile2"] == 2 and later.calls["stock/profile2"] == 1
 

@@ -54,6 +54,16 @@ def test_c10_no_quarter_is_better_than_a_future_or_empty_one(series, decision):
     assert latest(quarters(metric(**series), []), decision) is None
 
 
+def test_the_end_of_a_fiscal_year_and_a_company_abroad_have_longer_terms():
+    answer = metric(eps=EPS)
+    answer["series"]["annual"] = {"eps": [{"period": "2025-12-31", "v": 6.0}]}
+    at_home = {q.period_end: q.known_at[:10] for q in quarters(answer, [])}
+    assert at_home == {"2025-06-30": "2025-08-14", "2025-09-30": "2025-11-14", "2025-12-31": "2026-03-31"}
+    abroad = {q.period_end: q.known_at[:10] for q in quarters(answer, [], abroad=True)}
+    assert abroad == {"2025-06-30": "2025-10-28", "2025-09-30": "2026-01-28", "2025-12-31": "2026-04-30"}
+    assert [q.filed for q in quarters(answer, FILED)] == [False, True, True]
+
+
 def test_answers_without_series_or_filings_are_empty():
     assert quarters(None, []) == quarters({"metric": {}}, []) == quarters({"series": {"quarterly": None}}, []) == []
     assert read_filings(None) == read_filings({"data": None}) == read_filings({"data": [{"endDate": None}]}) == []
@@ -78,17 +88,18 @@ def test_shares_are_those_of_the_last_report_that_was_out():
     assert shares_known(filed, "2026-02-08T05:00:00+00:00").shares == 900.0
     assert shares_known(filed, "2026-02-15T05:00:00+00:00").shares == 1000.0
     assert shares_known(filed, "2025-11-02T05:00:00+00:00") is None
+    assert shares_known(filed, "2027-02-15T05:00:00+00:00") is None  # too old to count on
 
 
 def test_a_company_with_two_classes_of_shares_has_no_single_number():
     two = filing("2025-09-30", "2025-11-04")
-    two["report"] = {"bs": [{"concept": "dei:EntityCommonStockSharesOutstanding", "value": v} for v in (5.0, 7.0)]}
+    lines = [{"concept": "dei:EntityCommonStockSharesOutstanding", "value": v} for v in (5.0, 7.0)]
+    two["report"] = {"bs": [*lines, None, "no line"]}
     assert read_filings({"data": [two]})[0].shares is None
 
 
 def test_c9_an_introduction_holds_nothing_of_the_day_of_the_download():
     profile = {"name": "Acme Inc", "ticker": "ACME", "finnhubIndustry": "Machinery", "exchange": "NYSE",
                "ipo": "1990-05-01", "marketCapitalization": 12345.6, "shareOutstanding": 789.0}  # fmt: skip
-    text = introduce("ACME", profile)
-    assert text == "Acme Inc (ACME), Machinery, listed on NYSE since 1990-05-01."
+    assert introduce("ACME", profile) == "Acme Inc (ACME), Machinery."
     assert introduce("ACME", None) == introduce("ACME", {}) == "ACME."

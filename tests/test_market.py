@@ -84,6 +84,16 @@ def test_a_split_that_nobody_knew_yet_is_taken_out_of_a_price():
     assert shares_factor(frame, date(2026, 2, 20)) == 1.0
 
 
+def test_without_splits_in_a_file_a_price_that_halves_is_no_return():
+    closes = [100.0] * 8 + [50.0] * 30
+    frame = daily(FIRST, LAST, closes)
+    assert weekly_return(*[weeks(frame)[day] for day in ("2026-01-04", "2026-01-11")]) == -0.5
+    frame.attrs["splits"] = False
+    found = weeks(frame)
+    assert found["2026-01-11"].missing == "a split or an error on 2026-01-15"
+    assert found["2026-01-18"].missing is None
+
+
 @pytest.mark.parametrize(
     ("symbol", "exchange"),
     [("AAPL", "XNYS"), ("BRK-B", "XNYS"), ("SAP.DE", "XETR"), ("ASML.as", "XAMS"), ("BTC-USD", "24/7")],

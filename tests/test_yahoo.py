@@ -41,6 +41,11 @@ def download(symbols, folder, first=FIRST, last=LAST, today=TODAY):
     return yahoo.download(symbols, first, last, folder, today=lambda: today)
 
 
+def window(folder, symbols=None):
+    """The prices of the window itself; the files hold more, for the sake of splits."""
+    return {symbol: frame.loc[str(FIRST) : str(LAST)] for symbol, frame in read_prices(folder, symbols).items()}
+
+
 def days(frame):
     return [day.date() for day in frame.index]
 
@@ -49,7 +54,7 @@ def test_one_ticker_with_both_ends_of_the_window(server, tmp_path):
     server.charts["LKMR"] = chart()
     done = download(["LKMR"], tmp_path)
     assert done == yahoo.Download(tmp_path / "2031-01-03_2031-01-10")
-    prices = read_prices(done.folder)
+    prices = window(done.folder)
     assert days(prices["LKMR"]) == DAYS[1:7]
     assert prices["LKMR"]["close"].tolist() == [101.0, 102.0, 103.0, 104.0, 105.0, 106.0]
     assert prices["LKMR"]["adj_close"].tolist() == pytest.approx([0.9 * (101 + n) for n in range(6)])
@@ -61,17 +66,27 @@ def test_one_ticker_with_both_ends_of_the_window(server, tmp_path):
 def test_dividends_and_splits_are_kept(server, tmp_path):
     server.charts["LKMR"] = chart(dividends={DAYS[3]: 0.25}, splits={DAYS[4]: (4, 1), DAYS[6]: (1, 10)})
     folder = download(["LKMR"], tmp_path).folder
-    assert read_prices(folder)["LKMR"]["split"].tolist() == [1.0, 1.0, 1.0, 4.0, 1.0, 0.1]
+    assert window(folder)["LKMR"]["split"].tolist() == [1.0, 1.0, 1.0, 4.0, 1.0, 0.1]
     rows = [line.split(",") for line in (folder / "LKMR.csv").read_text().splitlines()]
     place = rows[0].index("Dividends")
-    assert [float(row[place]) for row in rows[1:]] == [0, 0, 0.25, 0, 0, 0]
+    assert [float(row[place]) for row in rows[2:8]] == [0, 0, 0.25, 0, 0, 0]
+
+
+def test_a_split_after_the_window_is_known_too(server, tmp_path):
+    """Yahoo divides the closes of the window by it already."""
+    from data_pipeline.market import shares_factor
+
+    after = date(2031, 1, 13)
+    server.charts["LKMR"] = chart(splits={after: (10, 1)})
+    frame = read_prices(download(["LKMR"], tmp_path).folder)["LKMR"]
+    assert after > LAST and shares_factor(frame, LAST) == 10.0 and shares_factor(frame, after) == 1.0
 
 
 def test_two_tickers_of_two_exchanges_keep_their_own_days(server, tmp_path):
     server.charts["LKMR"] = chart()
     server.charts["QHB.HE"] = Chart([(day, 50.0, 50.0) for day in DAYS if day.day != 6], zone="Europe/Helsinki")
     done = download(["QHB.HE", "LKMR"], tmp_path)
-    prices = read_prices(done.folder, ["LKMR", "QHB.HE"])
+    prices = window(done.folder, ["LKMR", "QHB.HE"])
     assert done.missing == {} and len(prices["LKMR"]) == 6
     assert days(prices["QHB.HE"]) == [day for day in DAYS[1:7] if day.day != 6]
 
@@ -80,7 +95,7 @@ def test_a_halted_day_stays_a_day_without_a_price(server, tmp_path):
     rows = [(day, None if day.day == 7 else 10.0, None if day.day == 7 else 9.0) for day in DAYS]
     server.charts["LKMR"] = Chart(rows, dividends={date(2031, 1, 7): 0.5})
     server.charts["OTHR"] = chart()
-    frame = read_prices(download(["LKMR", "OTHR"], tmp_path).folder)["LKMR"]
+    frame = window(download(["LKMR", "OTHR"], tmp_path).folder)["LKMR"]
     assert frame.loc["2031-01-07"].isna().tolist() == [True, True, False] and frame["close"].notna().sum() == 5
 
 
@@ -124,7 +139,7 @@ def test_without_its_marker_a_window_is_not_trusted(server, tmp_path):
     (folder / "complete.json").unlink()
     (folder / "LKMR.csv").write_text("Date,Close\n2031-01-03,1\n")
     download(["LKMR"], tmp_path)
-    assert len(read_prices(folder)["LKMR"]) == 6
+    assert len(window(folder)["LKMR"]) == 6
     (folder / "complete.json").write_text("{")
     with pytest.raises(ValueError, match=r"complete\.json: not JSON; remove this file"):
         download(["LKMR"], tmp_path)

@@ -91,7 +91,8 @@ def told_label(system: str, user: str, label: str | None, week_start: str) -> st
     """
     if any(move.end > week_start for move in moves_of(user)):
         return "price line of the forecast week"
-    if any(_FILLED_IN.match(line) or _STATED.match(line) for line in user.splitlines()):
+    own = [line for line in user.splitlines() if not _NEWS.match(line)]
+    if any(_FILLED_IN.match(line) or _STATED.match(line) for line in own):
         return "filled-in prediction, label or return"
     for line in f"{system}\n{user}".splitlines():
         named = {_bin(found) for found in _BIN.finditer(line)}

@@ -66,7 +66,7 @@ class Finnhub:
         if first > last:
             raise ValueError(f"{symbol}: news from {first} to {last}; expected a first day that is not after the last")
         yesterday = self._today() - _DAY
-        note = f"{symbol}: news up to {yesterday}, not {last}: a day is fetched when it is over (UTC)"
+        note = f"news up to {yesterday} alone: a day is fetched when it is over (UTC)"
         rows: dict[int, Row] = {}
         capped, windows = [], [(first, min(last, yesterday))]
         while windows:
@@ -81,27 +81,27 @@ class Finnhub:
         ordered = sorted(rows.values(), key=lambda item: (item["datetime"], item["id"]))
         return CompanyNews(ordered, tuple(capped), note if last > yesterday else None)
 
-    def profile(self, symbol: str, refresh: bool = False) -> tuple[Row, str] | None:
+    def profile(self, symbol: str, after: date | None = None) -> tuple[Row, str] | None:
         """Name, country, industry and so on, and when fetched; None for a symbol that Finnhub does not know."""
-        profile, fetched = self._snapshot("profile", "stock/profile2", symbol, refresh)
+        profile, fetched = self._snapshot("profile", "stock/profile2", symbol, after)
         return (profile, fetched) if profile else None
 
-    def metric(self, symbol: str, refresh: bool = False) -> tuple[Row, str]:
+    def metric(self, symbol: str, after: date | None = None) -> tuple[Row, str]:
         """Basic financials with their quarterly series, by the quarter's end, and when fetched."""
-        return self._snapshot("metric", "stock/metric", symbol, refresh, metric="all")
+        return self._snapshot("metric", "stock/metric", symbol, after, metric="all")
 
-    def filings(self, symbol: str, refresh: bool = False) -> tuple[Row, str]:
+    def filings(self, symbol: str, after: date | None = None) -> tuple[Row, str]:
         """Quarterly and annual reports as `data`, by the moment of filing, and when fetched.
 
         The fourth quarter has no report of its own: the annual one tells when it became known.
         """
         kind, endpoint = "financials-reported", "stock/financials-reported"
-        content, fetched = self._snapshot(kind, endpoint, symbol, refresh, freq="quarterly")
-        filings = {filing["accessNumber"]: filing for filing in content.get("data") or []}
+        content, fetched = self._snapshot(kind, endpoint, symbol, after, freq="quarterly")
+        filings = {_access(filing): filing for filing in content.get("data") or []}
         if not any(str(filing.get("form")).startswith("10-K") for filing in filings.values()):
-            annual, fetched = self._snapshot(f"{kind}-annual", endpoint, symbol, refresh, freq="annual")
-            filings |= {filing["accessNumber"]: filing for filing in annual.get("data") or []}
-        ordered = sorted(filings.values(), key=lambda filing: (str(filing.get("filedDate")), filing["accessNumber"]))
+            annual, fetched = self._snapshot(f"{kind}-annual", endpoint, symbol, after, freq="annual")
+            filings |= {_access(filing): filing for filing in annual.get("data") or []}
+        ordered = sorted(filings.values(), key=lambda filing: (str(filing.get("filedDate")), _access(filing)))
         return {"symbol": symbol, "data": ordered}, fetched
 
     def _news(self, symbol: str, first: date, last: date) -> list[Row]:
@@ -116,17 +116,23 @@ class Finnhub:
             )
         return items
 
-    def _snapshot(self, kind: str, endpoint: str, symbol: str, refresh: bool, **params: str) -> tuple[Row, str]:
-        """The newest stored answer, fetched if there is none, and the last moment of the day it was fetched on.
+    def _snapshot(self, kind: str, endpoint: str, symbol: str, after: date | None, **params: str) -> tuple[Row, str]:
+        """The newest stored answer, and the last moment of the day it was fetched on.
 
-        The name of the file keeps the day alone, and a later moment never claims to have known too early.
+        It is fetched where none is stored, or none after the day `after`: an answer of before knows nothing of what
+        was filed since. The name of the file keeps the day alone; the last moment never claims too early a knowledge.
         """
         folder = self._folder / kind / _name(symbol)
         path = max(folder.glob("????-??-??.json"), default=None)
-        if path is None or refresh:
+        if path is None or (after and date.fromisoformat(path.stem) <= after and path.stem < str(self._today())):
             path = folder / f"{self._today()}.json"
             _store(path, self._calls.get(endpoint, dict, symbol=symbol, **params)[0])
         return _read(path), f"{path.stem}T23:59:59+00:00"
+
+
+def _access(filing: Row) -> str:
+    """What tells a filing from the others."""
+    return str(filing.get("accessNumber") or [filing.get(name) for name in ("form", "endDate", "filedDate")])
 
 
 def older_than_free_plan(first: date, last: date, today: date) -> str | None:

@@ -36,6 +36,11 @@ def without_dividends(prices: "dict[str, pandas.DataFrame]") -> list[str]:
     return [symbol for symbol, frame in prices.items() if not frame.attrs["dividends"]]
 
 
+def without_splits(prices: "dict[str, pandas.DataFrame]") -> list[str]:
+    """The symbols whose file has no splits."""
+    return [symbol for symbol, frame in prices.items() if not frame.attrs["splits"]]
+
+
 def _files(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.glob("[!.]*")):
@@ -70,6 +75,7 @@ def _read(path: Path) -> "pandas.DataFrame":
     frame.index = pandas.DatetimeIndex(_days(path, table["date"]), name="date")
     frame = _once(path, frame.sort_index())
     frame.attrs["dividends"] = adjusted
+    frame.attrs["splits"] = "stock_splits" in table
     return frame
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas
 
 _DAY = timedelta(days=1)
+_SPLITS_BEFORE = timedelta(days=430)
 # More at a time, and Yahoo sooner takes the address for one that asks too much.
 _THREADS = 4
 _NO_PRICE = "no day with a price in the window"
@@ -49,6 +50,8 @@ def download(
 ) -> Download:
     """Daily prices, dividends and splits of the days `first` to `last`, both included, in Yahoo's tickers.
 
+    The files hold more: Yahoo divides every close by all later splits, so the splits up to yesterday are needed to
+    undo them, and those of more than a year before for the shares in an old filing.
     What an earlier run stored is not asked for again. A day that is not over (UTC) is left out and noted.
     Adjusted closes depend on the day of the download, so a return needs both its prices from one file.
     Raises ValueError for a window without a day, ConnectionError where no symbol has prices and Yahoo did not answer.
@@ -61,7 +64,7 @@ def download(
     window = Path(folder) / f"{first}_{last}"
     settled = _settled(window)
     asked = sorted(set(symbols) - settled.keys())
-    frames, reasons = _ask(asked, first, last) if asked else ({}, {})
+    frames, reasons = _ask(asked, first, last, yesterday) if asked else ({}, {})
     said = {symbol: text for symbol, reason in reasons.items() if (text := _said(reason))}
     again = tuple(symbol for symbol in reasons if symbol not in said)
     if again and not frames and None not in settled.values():
@@ -91,16 +94,18 @@ def _settled(window: Path) -> dict[str, str | None]:
     return {symbol: why for symbol, why in told.items() if why or (window / f"{symbol}.csv").exists()}
 
 
-def _ask(symbols: Sequence[str], first: date, last: date) -> "tuple[dict[str, pandas.DataFrame], dict[str, str]]":
-    """(symbol -> its table, symbol -> why there is none)."""
+def _ask(
+    symbols: Sequence[str], first: date, last: date, yesterday: date
+) -> "tuple[dict[str, pandas.DataFrame], dict[str, str]]":
+    """(symbol -> its table, symbol -> why there is none between `first` and `last`)."""
     import yfinance
 
     with _listening() as told:
         # auto_adjust would leave out Adj Close; the columns have two levels for one symbol as for many.
         data: Any = yfinance.download(
             list(symbols),
-            start=first.isoformat(),
-            end=(last + _DAY).isoformat(),
+            start=(first - _SPLITS_BEFORE).isoformat(),
+            end=(yesterday + _DAY).isoformat(),
             auto_adjust=False,
             actions=True,
             group_by="ticker",
@@ -112,7 +117,7 @@ def _ask(symbols: Sequence[str], first: date, last: date) -> "tuple[dict[str, pa
     frames, reasons = {}, {}
     for symbol in symbols:
         frame = None if data is None or symbol not in data else data[symbol].dropna(how="all")
-        if frame is not None and frame["Close"].notna().any():
+        if frame is not None and frame.loc[str(first) : str(last), "Close"].notna().any():
             frames[symbol] = frame
         else:
             reasons[symbol] = told.reasons.get(symbol, _NO_PRICE)

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Ask for the answers to `args.records` that are not in the log yet, and print where they stand.
 
-    0 where nothing failed (or the budget is spent), 1 where requests failed, 130 after an interrupt. Raises
+    0 where all are answered, 1 where requests failed or the budget ended it, 130 after an interrupt. Raises
     ValueError and OSError for what the message says how to mend, answers that came before being in the log.
     `args.only` and `args.weeks` (week_start) leave records out, where they are not None.
     """
@@ -67,10 +67,18 @@ def run(args: argparse.Namespace) -> int:
         calls = Calls(args.per_minute)
         work = asyncio.run(_work(args, Work(asking, log, price, Budget(args.max_cost), calls), before))
         after = survey(_records(args), asking, log)
+    args.spent = work.budget.spent
     print(summary(after, work, price))
     if work.refusal:
         raise work.refusal
     return _tell_end(work, after, args, path)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise ValueError for arguments or an environment that cannot work, before anything is asked for."""
+    _price(_asking(args).model, args.max_cost)
+    if not args.dry_run:
+        Calls.key()
 
 
 def estimate(found: Standing, model: str, price: Price | None) -> str:
@@ -146,6 +154,7 @@ def _tell_end(work: Work, after: Standing, args: argparse.Namespace, path: Path)
         return 130
     if work.ended == "budget":
         print(f"stopped before --max_cost {args.max_cost:g} could be passed: {after.left} records are left")
+        return 1
     if work.failed:
         told = f"{work.failed} records failed and stay unanswered, the last with {work.last_failure}"
         print(f"{told}; run the same command again", file=sys.stderr)
@@ -155,7 +164,7 @@ def _tell_end(work: Work, after: Standing, args: argparse.Namespace, path: Path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit 0 asked, 1 some failed, 2 for something the message says how to mend, 130 interrupted."""
+    """The command. Exit 0 asked, 1 some left, 2 for something the message says how to mend, 130 interrupted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("records", type=Path, help="data/records/<name>.jsonl")
     parser.add_argument("--kind", choices=KINDS, required=True, help="told the bin (for training), or not")

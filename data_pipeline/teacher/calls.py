@@ -23,6 +23,10 @@ class Failed(Exception):
     """One request came to nothing, after all retries."""
 
 
+class Unacceptable(Exception):
+    """The server does not take this one request, and would not another time: too long, or filtered."""
+
+
 class Stopped(Exception):
     """The run is stopping, so the request was not sent."""
 
@@ -51,20 +55,26 @@ class Calls:
         burst = max(1.0, per_minute / 60) if per_minute else 0
         self._limiter = AsyncLimiter(burst, 60 * burst / per_minute) if per_minute else None
         self._own_server = bool(os.environ.get("OPENAI_BASE_URL"))
-        key = os.environ.get("OPENAI_API_KEY") or ("none" if self._own_server else None)
+        key = self.key()
+        http = openai.DefaultAsyncHttpxClient(event_hooks={"request": [self._leaves], "response": [self._arrives]})
+        timeout = openai.Timeout(TIMEOUT, connect=10.0, pool=None)
+        self._client = openai.AsyncOpenAI(api_key=key, timeout=timeout, max_retries=MAX_RETRIES, http_client=http)
+
+    @staticmethod
+    def key() -> str:
+        """The key of the environment, or a placeholder for a server without keys. Raises ValueError for neither."""
+        key = os.environ.get("OPENAI_API_KEY") or ("none" if os.environ.get("OPENAI_BASE_URL") else None)
         if key is None:
             raise ValueError(
                 "no teacher: set OPENAI_API_KEY, or for a server without keys OPENAI_BASE_URL, "
                 "in the environment or .env"
             )
-        http = openai.DefaultAsyncHttpxClient(event_hooks={"request": [self._leaves], "response": [self._arrives]})
-        timeout = openai.Timeout(TIMEOUT, connect=10.0, pool=None)
-        self._client = openai.AsyncOpenAI(api_key=key, timeout=timeout, max_retries=MAX_RETRIES, http_client=http)
+        return key
 
     async def ask(self, body: Row) -> Reply:
         """The reply to one chat completion request.
 
-        Raises Refused, Failed or Stopped. Whoever awaits this has the reply before anything else runs.
+        Raises Refused, Unacceptable, Failed or Stopped. Whoever awaits this has the reply before anything else runs.
         """
         import openai
 
@@ -115,8 +125,8 @@ class Calls:
             )
         if status == 402 or error.code == "insufficient_quota":
             return Refused(f"the account behind OPENAI_API_KEY has no credit left ({status}); top it up and run again")
-        if status in (400, 422) and not self.answered:
-            return Refused(f"the teacher does not take such requests ({status}): {self._words(error)}")
+        if status in (400, 413, 422):
+            return Unacceptable(f"refused ({status})", self._words(error))
         return Failed(f"status {status}: {self._words(error)}")
 
     def _words(self, error: Any) -> str:

@@ -32,6 +32,11 @@ class TeacherLog:
         for place, row, self.end in _lines(path):
             self._places[row["key"]] = place
 
+    @property
+    def empty(self) -> bool:
+        """Whether no request was ever answered here."""
+        return not self._places
+
     def row(self, key: str) -> Row | None:
         """The logged answer to the request with this key, or None."""
         place = self._places.get(key)

@@ -76,6 +76,8 @@ def judge(answer: str, finish_reason: str | None, told: str | None) -> str | Non
     `told` is the bin of a hindsight question: the answer must then hold the strict layout, name that bin and
     not betray that it was told. For a forecast (None) it is enough that the lenient reader finds a direction.
     """
+    if finish_reason and finish_reason.startswith("refused"):
+        return finish_reason
     if finish_reason in ("length", "content_filter"):
         return "cut off by the token limit" if finish_reason == "length" else "cut off by a content filter"
     text = clean(answer)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from data_pipeline.files import Row
 from data_pipeline.record import Record
-from data_pipeline.teacher.calls import Calls, Failed, Refused, Reply, Stopped
+from data_pipeline.teacher.calls import Calls, Failed, Refused, Reply, Stopped, Unacceptable
 from data_pipeline.teacher.costs import Budget, Price, most_cost
 from data_pipeline.teacher.log import OpenLog
 from data_pipeline.teacher.plan import Asking, Question, standing
@@ -131,7 +131,14 @@ async def _answer(work: Work, question: Question) -> None:
         raise Stopped
     cost = 0.0
     try:
-        reply = await work.calls.ask(question.body)
+        try:
+            reply = await work.calls.ask(question.body)
+        except Unacceptable as error:
+            how, words = error.args
+            if work.log.empty:  # of requests that were never taken, all may be at fault
+                raise Refused(f"the teacher does not take such requests: {how}: {words}") from None
+            log.warning("%s: %s, %s", question.record.id, how, words)
+            reply = Reply("", how, 0, 0)
         row = answer_row(question, asking, reply, price)
         work.log.append(row)  # no await since the answer came, so nothing can come between
         cost = most if row["cost"] is None else row["cost"]
