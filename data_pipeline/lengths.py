@@ -2,14 +2,13 @@
 
 import hashlib
 import heapq
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from data_pipeline.files import Row
+from data_pipeline.recipes import RECIPES
 
-_RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 SAMPLE_ROWS = 500
 """Rows drawn for median and 95th percentile."""
 LONGEST_ROWS = 50
@@ -38,7 +37,7 @@ class LengthSample:
             if tokenizer is None:
                 absent.append(recipe["model_name_or_path"])
                 continue
-            template = (_RECIPES / "templates" / f"{recipe['turn_format']}.jinja").read_text(encoding="utf-8").strip()
+            template = (RECIPES / "templates" / f"{recipe['turn_format']}.jinja").read_text(encoding="utf-8").strip()
             drawn = sorted(_count(tokenizer, template, turns) for _, _, turns in self._drawn)
             longest = max((_count(tokenizer, template, turns) for _, _, turns in self._longest), default=0)
             found.append(
@@ -62,7 +61,7 @@ def _keep(heap: list[tuple[int, str, list[Row]]], item: tuple[int, str, list[Row
 def _by_tokenizer() -> dict[tuple[str, ...], Row]:
     """(names of the recipes) -> one of them, for every model that recipes name."""
     found: dict[str, tuple[list[str], Row]] = {}
-    for path in sorted(_RECIPES.glob("*.yaml")):
+    for path in sorted(RECIPES.glob("*.yaml")):
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
         found.setdefault(recipe["model_name_or_path"], ([], recipe))[0].append(path.stem)
     return {tuple(names): recipe for names, recipe in found.values()}
@@ -72,7 +71,7 @@ def _tokenizer(name: str) -> Any:
     """The tokenizer of a local folder or of the Hub's cache; None where it is not on this machine."""
     from transformers import AutoTokenizer
 
-    folder = _RECIPES.parent / name
+    folder = RECIPES.parent / name
     try:
         return AutoTokenizer.from_pretrained(str(folder) if folder.is_dir() else name, local_files_only=True)
     except (OSError, ValueError):

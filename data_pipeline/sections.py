@@ -18,6 +18,7 @@ _LABEL = re.compile(r"(?<![^\W_])(?:(prediction)(?![ \t]{0,3}(?:&|and\b))|(analy
 _REACH = 24
 _LEAD = re.compile(r"[ \t\r>*_#\[(•\-\d.)]*")
 _MARK = re.compile(r"(?:[\[#]|\*\*|__)[\[*_# \t]*$")
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _TAIL = re.compile(r"[\]*_ \t]{0,8}[:：]?[*_ \t]{0,8}")
 
 
@@ -96,7 +97,7 @@ def split_forecast(section: str) -> tuple[str | None, str]:
     if behind:
         return _trim(section[call.end : behind.begin]), section[behind.end :].strip()
     # Without a label below it, the Prediction is one line; the analysis is labelled above or is the rest.
-    line, _, rest = section[call.end :].strip().partition("\n")
+    line, rest = [*_LINE_END.split(section[call.end :].strip(), maxsplit=1), ""][:2]
     above = section[analyses[0].end : call.begin] if analyses else ""
     return _trim(line), (above.strip() or rest.strip())
 

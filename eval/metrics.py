@@ -6,6 +6,7 @@ a number is over fewer rows, its own n stands beside it.
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import date
 from functools import cache
 from typing import Any
 
@@ -20,20 +21,25 @@ from eval.baselines import (
     squared_error,
     versus_entry,
 )
+from eval.breakdown import breakdown
+from eval.classes import class_metrics
 from eval.fingpt_compat import fingpt_metrics
 from eval.rouge import section_rouge
-from eval.rows import SECTIONS, Scored, bin_of, check_rows, score_row, week_keys
-from eval.stats import MIN_CLUSTERS, clustered_share, detectable_effect, mean
+from eval.rows import SECTIONS, Rouge, Scored, bin_of, check_rows, score_row, week_keys
+from eval.stats import MIN_CLUSTERS, clustered_share, design_effect, detectable_effect, mean
+from eval.text_quality import text_quality
 
 
-def evaluate(rows: Sequence[Row]) -> tuple[Row, list[Row]]:
+def evaluate(
+    rows: Sequence[Row], knowledge_cutoff: date | None = None, rouge: Rouge = section_rouge
+) -> tuple[Row, list[Row]]:
     """The content of metrics.json and the rows of scored.jsonl, in the order of `rows`.
 
+    `knowledge_cutoff` is the day up to which the base has read; without it the rows' own key counts.
     Raises ValueError naming row and value for rows that cannot be read (see `check_rows`).
     """
     check_rows(rows)
-    # Upstream's reading cuts most answers into the same sections: ROUGE, the slow part, is counted once.
-    rouge = cache(section_rouge)
+    rouge = _once(rouge)
     scored = [score_row(row, rouge) for row in rows]
     metrics = {
         "n": len(rows),
@@ -43,7 +49,8 @@ def evaluate(rows: Sequence[Row]) -> tuple[Row, list[Row]]:
         "valid_lenient": sum(one.valid_lenient for one in scored),
         "reasons": _counts([one.reason for one in scored]),
         "reasons_strict": _counts([one.reason_strict for one in scored]),
-        **_accuracy([one for one in scored if one.truth is not None]),
+        **_accuracy([one for one in scored if one.truth is not None], knowledge_cutoff),
+        "text_quality": text_quality(rows, [one.answer for one in scored]),
         **_rouge(scored),
         **_speed(rows),
         "fingpt_compatible": fingpt_metrics(
@@ -55,8 +62,17 @@ def evaluate(rows: Sequence[Row]) -> tuple[Row, list[Row]]:
     return metrics, [one.to_json() for one in scored]
 
 
-def _accuracy(known: Sequence[Scored]) -> Row:
-    """Directions, bins, squared errors and the baselines, over the rows with a truth."""
+def _once(rouge: Rouge) -> Rouge:
+    """`rouge`, counting a pair of texts once: upstream's reading cuts most answers into the same sections.
+
+    But for white space around them, which ROUGE does not see.
+    """
+    counted = cache(rouge)
+    return lambda reference, generation: counted(reference.strip(), generation.strip())
+
+
+def _accuracy(known: Sequence[Scored], knowledge_cutoff: date | None) -> Row:
+    """Directions, bins, squared errors, breakdown and the baselines, over the rows with a truth."""
     rows, calls = [one.row for one in known], [one.call for one in known]
     truths = [one.truth for one in known if one.truth is not None]
     weeks, reason = week_keys(rows)
@@ -65,6 +81,7 @@ def _accuracy(known: Sequence[Scored]) -> Row:
     if weeks is not None and share.ci95 is None:
         reason = f"{share.clusters} weeks; an interval needs at least {MIN_CLUSTERS}"
     bins = [(bin_of(call), bin_of(truth)) for call, truth in zip(calls, truths, strict=True) if bin_of(truth)]
+    deff = design_effect(share)
     words = {1: "up", -1: "down", 0: "neutral", None: "unreadable"}
     return {
         "weeks": share.clusters or None,
@@ -72,9 +89,15 @@ def _accuracy(known: Sequence[Scored]) -> Row:
         "bin_acc": share.mean,
         "bin_acc_ci95": list(share.ci95) if share.ci95 else None,
         "detectable_effect": detectable_effect(share),
+        "design_effect": deff,
+        # Under 1 is chance: no number of weeks makes the rows worth more than they are.
+        "effective_n": share.n / max(1.0, deff) if deff else None,
+        "effective_n_reason": None if deff else reason or "rows or weeks do not differ",
         "directions": _counts([words[call.direction] for call in calls]),
         "bin12_acc": mean([float(called == true) for called, true in bins]),
         "bin12_n": len(bins),
+        "classes": class_metrics(calls, truths),
+        "breakdown": breakdown(rows, truths, hits, weeks, knowledge_cutoff),
         **_squared_errors(calls, truths, weeks),
         **compare_with_baselines(rows=rows, truths=truths, hits=hits, weeks=weeks),
     }

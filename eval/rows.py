@@ -3,12 +3,14 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 from data_pipeline.answers import Answer, parse_answer
 from data_pipeline.files import Row
 from data_pipeline.labels import check_label, direction_of, label_of_magnitude, magnitude_of
 from eval.baselines import BASELINES, Call, read_number
 from eval.rouge import section_rouge
+from eval.text_quality import check_prompt
 
 SECTIONS = {"pros": "positives", "cons": "concerns", "anal": "analysis"}
 """Upstream's name of a section's scores -> the field of an Answer."""
@@ -23,6 +25,8 @@ class Scored:
     """One row with its answer read: what was called, what came true, and the ROUGE of each section."""
 
     row: Row
+    answer: Answer
+    """The generation as the lenient reading finds it."""
     call: Call
     truth: Call | None
     valid_strict: bool
@@ -54,7 +58,8 @@ def check_rows(rows: Sequence[Row]) -> None:
     """Raise ValueError for the first thing that cannot be scored, naming row (from 1), id and value.
 
     That is: no rows, a row without `generation` or `answer`, one of them not a text (null is an empty
-    one), an unknown label, a number that is none, an unreadable train_majority, an id that came before.
+    one), an unknown label, a number, date or prompt that is none, an unreadable train_majority, and an id that
+    came before.
     """
     if not rows:
         raise ValueError("no rows; expected at least one row with `generation` and `answer`")
@@ -84,6 +89,8 @@ def _check_row(row: Row) -> None:
         check_label(row["label"])
     for key in _NUMBERS:
         read_number(row, key)
+    read_cutoff(row)
+    check_prompt(row)
     for call in BASELINES.values():
         call(row)
 
@@ -99,6 +106,7 @@ def score_row(row: Row, rouge: Rouge = section_rouge) -> Scored:
     read = answer if answer.valid else Answer()
     return Scored(
         row=row,
+        answer=answer,
         call=Call(read.direction, read.magnitude),
         truth=_truth(row.get("label"), reference),
         valid_strict=strict.valid,
@@ -156,3 +164,23 @@ def _week_end(row: Row) -> str:
 
 def _date_in_id(row: Row) -> str:
     return (_DATE.findall(str(row.get("id") or "")) or [""])[-1]
+
+
+def week_start(row: Row) -> date | None:
+    """The first day of the forecast week: from `period`, else the date in `id`; None where neither has one."""
+    days = _DATE.findall(_period(row))[:1] or [_date_in_id(row)]
+    try:
+        return date.fromisoformat(days[0])
+    except ValueError:
+        return None
+
+
+def read_cutoff(row: Row) -> date | None:
+    """The day up to which the base has read, from `knowledge_cutoff`. Raises ValueError for what is no date."""
+    stated = row.get("knowledge_cutoff")
+    if stated is None:
+        return None
+    try:
+        return date.fromisoformat(stated)
+    except (TypeError, ValueError):
+        raise ValueError(f"knowledge_cutoff is {stated!r}; expected a date such as 2023-12-31 or null") from None

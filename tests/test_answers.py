@@ -427,3 +427,12 @@ def test_tuned_models_are_read(shared_data, model):
 
 def test_reading_is_the_same_for_a_line_and_an_answer():
     assert read_prediction("Up by 1-2%").magnitude == parse_answer(PLAIN).magnitude
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_prediction_without_a_label_below_it_ends_with_its_line(end):
+    # Found by fuzzing: a lone carriage return ends a line as well.
+    text = answer("It depends on the market", "").rstrip() + end + "nalysis:** Down 5% is possible."
+    parsed = parse_answer(text)
+    assert (parsed.direction, parsed.prediction) == (None, "It depends on the market")
+    assert parsed.analysis == "nalysis:** Down 5% is possible."

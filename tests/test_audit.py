@@ -12,6 +12,7 @@ from data_pipeline.audit.text import bins_of, moves_of, told_label
 from data_pipeline.files import read_jsonl, sha256, write_jsonl
 from data_pipeline.labels import BINS, label_of_return
 from data_pipeline.prompts import SYSTEM, completion, render_prompt
+from data_pipeline.recipes import RECIPES, knowledge_cutoffs
 from data_pipeline.record import Capitalization, Financials, News, PastWeek, Record
 from data_pipeline.sources import Source, read_source
 from sft.args import ScriptArguments
@@ -352,9 +353,9 @@ def test_weeks_before_a_knowledge_cutoff_are_told_by_base():
 
 
 def test_every_recipe_states_a_knowledge_cutoff():
-    found = audit.knowledge_cutoffs(audit.RECIPES)
+    found = knowledge_cutoffs(RECIPES)
     assert found["Llama-3.1-8B"] == date(2023, 12, 31)
-    assert len(found) == len({path.stem.removesuffix("_t4") for path in audit.RECIPES.glob("*.yaml")})
+    assert len(found) == len({path.stem.removesuffix("_t4") for path in RECIPES.glob("*.yaml")})
 
 
 @pytest.mark.parametrize(
@@ -368,14 +369,14 @@ def test_every_recipe_states_a_knowledge_cutoff():
 def test_a_recipe_that_cannot_be_read_is_named(tmp_path, text, words):
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(ValueError, match=f"mine.yaml: {words}"):
-        audit.knowledge_cutoffs(tmp_path)
+        knowledge_cutoffs(tmp_path)
 
 
 def test_of_two_recipes_for_one_base_the_later_cutoff_counts(tmp_path):
     for name, stated in (("a", "2024-02-01"), ("b", "2024-01-01")):
         (tmp_path / f"{name}.yaml").write_text(f"model_name_or_path: lab/base\nknowledge_cutoff: {stated}\n")
     (tmp_path / "c.yaml").write_text("model_name_or_path: lab/silent\n")
-    assert audit.knowledge_cutoffs(tmp_path) == {"base": date(2024, 2, 1)}
+    assert knowledge_cutoffs(tmp_path) == {"base": date(2024, 2, 1)}
 
 
 @pytest.mark.parametrize("stated", ["2023-12-31", date(2023, 12, 31)], ids=["quoted", "as YAML reads it unquoted"])

@@ -15,6 +15,7 @@ CONTRACT_KEYS = [
 ]
 NULL_WITHOUT_INPUT = [
     *("bin_acc", "bin_acc_ci95", "bin12_acc", "mse", "mse_versus_zero_move", "weeks", "detectable_effect"),
+    *("design_effect", "effective_n"),
     *("pros_rouge_scores", "cons_rouge_scores", "anal_rouge_scores"),
     *("inference_seconds", "latency", "stop_rate", "new_tokens", "tokens_per_second"),
 ]
@@ -134,8 +135,8 @@ def test_metrics_are_json_and_every_contract_key_is_there():
     metrics, scored = evaluate(market())
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
     assert set(CONTRACT_KEYS) <= set(metrics)
-    names = {"always_up", "always_down", "train_majority", "last_week", "zero_move"}
-    assert set(metrics["baselines"]) == set(metrics["versus"]) == names
+    names = {"always_up", "always_down", "train_majority", "last_week", "reversal", "zero_move"}
+    assert names <= set(metrics["baselines"]) == set(metrics["versus"])
     assert {"bin_acc", "mse"} <= set(metrics["baselines"]["last_week"])
     assert {"difference", "ci95", "p", "verdict"} <= set(metrics["versus"]["last_week"])
     low, high = metrics["bin_acc_ci95"]
@@ -202,6 +203,42 @@ def test_what_cannot_be_computed_is_null():
     assert {key: metrics[key] for key in NULL_WITHOUT_INPUT} == dict.fromkeys(NULL_WITHOUT_INPUT)
     assert set(metrics["baselines"].values()) == {None}
     assert metrics["interval_reason"] == "no row with a truth"
+
+
+def test_rows_of_a_week_that_share_its_luck_count_for_fewer():
+    apart = evaluate(market())[0]
+    assert apart["effective_n"] == pytest.approx(100 / max(1, apart["design_effect"]))
+    rows = [row("Up by 1-2%", "up by 1-2%" if i % 10 < 5 else "down by 1-2%", period=f"{i % 10}") for i in range(100)]
+    together = evaluate(rows)[0]
+    assert together["effective_n"] == pytest.approx(10, rel=0.1)  # a week is right or wrong as a whole
+    balanced = evaluate([row("Up by 1-2%", r["label"], period=f"{i // 7}") for i, r in enumerate(rows)])[0]
+    assert balanced["design_effect"] < 1 and balanced["effective_n"] == 100
+    assert balanced["effective_n_reason"] is None
+    few, all_right = evaluate(market(weeks=5))[0], evaluate([{**r, "label": "up by 1-2%"} for r in rows])[0]
+    assert (few["effective_n"], few["effective_n_reason"]) == (None, few["interval_reason"])
+    assert (all_right["effective_n"], all_right["effective_n_reason"]) == (None, "rows or weeks do not differ")
+
+
+def test_classes_and_breakdown_are_over_the_rows_with_a_truth():
+    metrics, _ = evaluate([*market(), {"generation": said("up by 1-2%"), "answer": None}])
+    assert sum(sum(called.values()) for called in metrics["classes"]["confusion"].values()) == 100
+    same = sum(called.get(true, 0) for true, called in metrics["classes"]["confusion"].items())
+    assert same / 100 == metrics["bin12_acc"]
+    right = sum(one["n"] * one["bin_acc"] for one in metrics["breakdown"]["move"])
+    assert right == pytest.approx(100 * metrics["bin_acc"])
+    assert metrics["text_quality"]["n"] == 101
+
+
+def test_rouge_is_counted_once_for_a_pair_of_texts():
+    asked = []
+
+    def rouge(reference, generation):
+        asked.append((reference, generation))
+        return dict.fromkeys(("rouge1", "rouge2", "rougeL"), 1.0)
+
+    metrics, _ = evaluate([row("Up by 1-2%", "up by 1-2%")], rouge=rouge)
+    assert metrics["fingpt_compatible"]["valid_count"] == 1
+    assert len(asked) == len(set(asked)) == 3
 
 
 def test_intervals_need_six_weeks():

@@ -1,7 +1,9 @@
 """Week-clustered intervals: against hand-worked numbers, against scipy, and against simulated worlds."""
 
+import math
 import random
 
+import numpy
 import pytest
 from scipy import stats as scipy_stats
 
@@ -9,9 +11,11 @@ from eval.stats import (
     Estimate,
     clustered_mean,
     clustered_share,
+    design_effect,
     detectable_effect,
     holm,
     paired_difference,
+    planned_effect,
     verdict,
 )
 
@@ -41,12 +45,26 @@ def test_weeks_of_equal_size_give_the_t_test_on_weekly_means():
 def test_weeks_of_unequal_size_by_hand():
     # Week a holds three rows (1, 1, 0), five more weeks one row each: 1, 0, 0, 0, 0. Mean 3/8.
     values, weeks = [1, 1, 0, 1, 0, 0, 0, 0], list("aaabcdef")
-    # Residual totals: a 2 - 9/8 = 7/8, b 5/8, four times -3/8; squares sum to (49 + 25 + 36) / 64.
-    error = (6 / 5 * 110 / 64) ** 0.5 / 8
-    reach = 2.570582 * error  # t quantile 0.975 with 5 degrees of freedom, from the printed tables
+    # Residual totals: a 2 - 9/8 = 7/8, b 5/8, four times -3/8; week a is 3/8 of the rows, the others 1/8 each.
+    error = ((49 / 64) / (5 / 8) + (25 + 4 * 9) / 64 / (7 / 8)) ** 0.5 / 8
     estimate = clustered_mean(values, weeks)
     assert estimate.standard_error == pytest.approx(error)
-    assert estimate.ci95 == pytest.approx((3 / 8 - reach, 3 / 8 + reach), abs=1e-6)
+    reach = scipy_stats.t.ppf(0.975, estimate.freedom) * error
+    assert estimate.ci95 == pytest.approx((3 / 8 - reach, 3 / 8 + reach))
+    assert estimate.p == pytest.approx(2 * scipy_stats.t.sf(3 / 8 / error, estimate.freedom))
+
+
+@pytest.mark.parametrize("sizes", [[3, 1, 1, 1, 1, 1], [30] * 10, [5, 10, 15, 20, 25, 30, 70]])
+def test_degrees_of_freedom_are_those_of_the_corrected_residuals(sizes):
+    # From the definition: tr(B)^2 / tr(B^2), B the covariance of e_g / sqrt(1 - h_g) under independent rows.
+    n = numpy.array(sizes)
+    scale = 1 / numpy.sqrt(1 - n / n.sum())
+    b = scale[:, None] * (numpy.diag(n) - numpy.outer(n, n) / n.sum()) * scale
+    weeks = [week for week, size in enumerate(sizes) for _ in range(size)]
+    estimate = clustered_mean([float(i % 2) for i in range(len(weeks))], weeks)
+    assert estimate.freedom == pytest.approx(numpy.trace(b) ** 2 / numpy.trace(b @ b))
+    if len(set(sizes)) == 1:
+        assert estimate.freedom == pytest.approx(len(sizes) - 1)
 
 
 def test_interval_covers_in_simulated_clustered_worlds():
@@ -114,7 +132,48 @@ def test_a_share_of_all_or_nothing_is_not_certain():
 def test_the_interval_of_a_share_stays_within_zero_and_one():
     hits = [True] * 48 + [False, False]
     low, high = clustered_share(hits, [i // 5 for i in range(50)]).ci95
-    assert low < 0.96 < high == 1.0
+    assert low < 0.96 < high < 1.0
+    assert 0.96 - low > high - 0.96  # more room to be wrong on the side away from the end
+
+
+def test_the_interval_of_a_share_is_that_of_its_log_odds():
+    hits, weeks = [i % 7 == 0 or i < 20 for i in range(120)], [i // 12 for i in range(120)]
+    share, error = sum(hits) / 120, clustered_mean(hits, weeks).standard_error
+    middle = math.log(share / (1 - share))
+    reach = scipy_stats.t.ppf(0.975, 9) * error / (share * (1 - share))
+    expected = [1 / (1 + math.exp(-(middle + sign * reach))) for sign in (-1, 1)]
+    assert clustered_share(hits, weeks).ci95 == pytest.approx(tuple(expected))
+    misses = clustered_share([not hit for hit in hits], weeks).ci95
+    assert misses == pytest.approx((1 - expected[1], 1 - expected[0]))
+
+
+def test_a_share_of_mean_hits_is_no_share_of_ones():
+    halves = clustered_share([0.5 + 0.1 * (i % 5 - 2) for i in range(60)], [i // 10 for i in range(60)])
+    assert halves.mean == pytest.approx(0.5)
+    nearly = clustered_share([1.0] * 59 + [0.5], [i // 10 for i in range(60)])
+    assert nearly.ci95[0] < nearly.mean < nearly.ci95[1] <= 1.0
+
+
+def test_design_effect_counts_the_rows_that_a_week_is_worth():
+    alone = clustered_share([i % 3 == 0 for i in range(60)], range(60))
+    assert design_effect(alone) == pytest.approx(1.0)  # every row a week of its own: nothing is shared
+    whole_weeks = clustered_share([i // 10 < 4 for i in range(100)], [i // 10 for i in range(100)])
+    assert 100 / design_effect(whole_weeks) == pytest.approx(10, rel=0.1)  # all rows of a week alike
+    five = clustered_share([True, False] * 5, [i % 5 for i in range(10)])
+    assert design_effect(five) is None
+    assert design_effect(clustered_share([True] * 60, [i % 6 for i in range(60)])) is None
+
+
+def test_planned_effect_by_hand():
+    # Ten weeks of 30: deff 1 + 0.126 * 29 = 4.654; t 2.262 and 0.883 with 9 degrees of freedom.
+    assert planned_effect([30] * 10) == pytest.approx((2.262 + 0.883) * (0.25 / 300 * 4.654) ** 0.5, abs=2e-4)
+    assert planned_effect([30] * 10, icc=0) < planned_effect([30] * 10) < planned_effect([30] * 10, icc=0.3)
+    assert planned_effect([30] * 5) is None
+    assert planned_effect([]) is None
+    assert planned_effect([50] * 5 + [5] * 10) > planned_effect([20] * 15)
+    for rows, icc in ([30, 0], 0.1), ([30] * 6, 1.5):
+        with pytest.raises(ValueError, match="expected 1 row or more"):
+            planned_effect(rows, icc)
 
 
 def test_paired_difference_needs_the_same_rows():

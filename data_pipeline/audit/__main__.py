@@ -20,11 +20,11 @@ from data_pipeline.audit import checks, defects
 from data_pipeline.audit.checks import Finding
 from data_pipeline.audit.rows import AuditRow, audit_rows
 from data_pipeline.files import manifest, write_json
+from data_pipeline.recipes import RECIPES, knowledge_cutoffs
 from data_pipeline.sources import read_source
 
 FILING_LAG = 30
 """Days a quarter is taken to need until it is published, where a row does not say when it was."""
-RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
 
 def audit(rows: Sequence[AuditRow], filing_lag: int, cutoffs: Mapping[str, date]) -> dict[str, Finding]:
@@ -45,30 +45,6 @@ def audit(rows: Sequence[AuditRow], filing_lag: int, cutoffs: Mapping[str, date]
         "split_gap": defects.split_gap(rows),
         "weeks_before_cutoff": defects.weeks_before_cutoff(rows, cutoffs),
     }
-
-
-def knowledge_cutoffs(folder: Path) -> dict[str, date]:
-    """The `knowledge_cutoff` of each base named by the recipes in `folder`; the latest where they differ.
-
-    Raises ValueError naming the recipe for one that is no YAML mapping and for a value that is no date.
-    """
-    import yaml
-
-    found: dict[str, date] = {}
-    for path in sorted(folder.glob("*.yaml")):
-        try:
-            recipe = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (yaml.YAMLError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: not a recipe ({str(error).splitlines()[0]}); expected `field: value`") from None
-        if (stated := recipe.get("knowledge_cutoff")) is None:
-            continue
-        try:
-            day = date.fromisoformat(str(stated))
-        except ValueError:
-            raise ValueError(f"{path}: knowledge_cutoff is {stated!r}; expected a date such as 2023-12-31") from None
-        base = Path(str(recipe.get("model_name_or_path", path.stem))).name
-        found[base] = max(day, found.get(base, day))
-    return found
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
