@@ -1,4 +1,4 @@
-"""What no model is needed for: five simple forecasts on the very rows that a run is scored on."""
+"""What no model is needed for: six simple forecasts on the very rows that a run is scored on."""
 
 import math
 from collections.abc import Callable, Hashable, Sequence
@@ -72,19 +72,29 @@ def _last_week(row: Row) -> Call | None:
     return Call(direction_of(label), magnitude_of(label))
 
 
+def _reversal(row: Row) -> Call | None:
+    """The opposite of last week: down after a rise (or a return of 0, which counts as up), by the same bin."""
+    before = _last_week(row)
+    if before is None or before.direction is None or before.magnitude is None:
+        return None
+    return Call(-before.direction, -before.magnitude)
+
+
 BASELINES: dict[str, Callable[[Row], Call | None]] = {
     "always_up": lambda row: _stated(1),
     "always_down": lambda row: _stated(-1),
     "train_majority": _train_majority,
     "last_week": _last_week,
+    "reversal": _reversal,
     "zero_move": lambda row: Call(0, 0.0),
 }
 """Name -> the call for one row, or None where the row lacks what it needs.
 
-`train_majority` says for every row the direction that most training labels have. `zero_move` states a
+`train_majority` says for every row the direction that most training labels have. `last_week` is momentum and
+`reversal` its opposite: together they show whether last week's move says anything at all. `zero_move` states a
 size of 0 and no direction, so its bin_acc is 0: it is there for its squared error alone.
 """
-_NEEDS = {"train_majority": "train_majority", "last_week": "last_week_return"}
+_NEEDS = {"train_majority": "train_majority", "last_week": "last_week_return", "reversal": "last_week_return"}
 
 
 def baseline_calls(rows: Sequence[Row]) -> tuple[dict[str, list[Call] | None], dict[str, str]]:

@@ -1,4 +1,4 @@
-"""The five simple forecasts, on hand-made rows and on the real test weeks."""
+"""The six simple forecasts, on hand-made rows and on the real test weeks."""
 
 import json
 
@@ -82,6 +82,19 @@ def test_last_week(value, call):
     assert BASELINES["last_week"]({"last_week_return": value}) == call
 
 
+@pytest.mark.parametrize(
+    ("value", "call"),
+    [
+        (0.0, Call(-1, -0.5)),  # 0 counts as up, so its reversal is down
+        (0.012, Call(-1, -1.5)),
+        (-0.2, Call(1, 5.5)),
+        (None, None),
+    ],
+)
+def test_reversal_is_the_opposite_of_last_week(value, call):
+    assert BASELINES["reversal"]({"last_week_return": value}) == call
+
+
 @pytest.mark.parametrize("value", ["0.01", True, float("inf"), [0.1]])
 def test_a_number_that_is_none_is_an_error(value):
     with pytest.raises(ValueError, match=r"seconds is .*; expected a finite number or null"):
@@ -92,7 +105,8 @@ def test_a_baseline_without_its_input_on_one_row_is_null_as_a_whole():
     rows = [{"last_week_return": 0.01, "train_majority": 1}] * 3 + [{"train_majority": 1}]
     calls, reasons = baseline_calls(rows)
     assert calls["last_week"] is None
-    assert reasons == {"last_week": "1 of 4 rows lack last_week_return"}
+    missing = "1 of 4 rows lack last_week_return"
+    assert reasons == {"last_week": missing, "reversal": missing}
     result = compare(rows, ["up by 1-2%"] * 4)
     assert result["baselines"]["last_week"] is None
     assert result["versus"]["last_week"] is None
@@ -103,11 +117,12 @@ def test_hand_worked_table():
     labels = ["up by 1-2%", "down by 1-2%", "down by 4-5%", "up by more than 5%"]
     rows = [{"last_week_return": r, "train_majority": -1} for r in (0.012, 0.0, -0.07, -0.001)]
     baselines = compare(rows, labels)["baselines"]
-    assert [baselines[name]["bin_acc"] for name in baselines] == [0.5, 0.5, 0.5, 0.5, 0.0]
+    assert [baselines[name]["bin_acc"] for name in baselines] == [0.5, 0.5, 0.5, 0.5, 0.5, 0.0]
     assert baselines["always_up"]["mse"] == (0 + 9 + 36 + 16) / 4
     assert baselines["always_down"]["mse"] == (9 + 0 + 9 + 49) / 4
     assert baselines["train_majority"]["mse"] == baselines["always_down"]["mse"]
     assert baselines["last_week"]["mse"] == (0 + 4 + 1 + 36) / 4
+    assert baselines["reversal"]["mse"] == (9 + 1 + 100 + 25) / 4
     assert baselines["zero_move"]["mse"] == (2.25 + 2.25 + 20.25 + 30.25) / 4
 
 
