@@ -1,7 +1,7 @@
 """Batched greedy or sampled decoding, and the plan of its batches."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,13 +27,22 @@ class Decoding:
 class Generation:
     """One answer: its raw text, the tokens it took (the stop token counts), why it ended, and its seconds.
 
-    `seconds` is the batch's time divided by its rows: amortized, not what one reader would wait.
+    `seconds` is amortized: over all answers of a run they add up to the time the run took. What an endpoint
+    does not tell is None.
     """
 
     text: str
-    new_tokens: int
-    finish_reason: str
+    new_tokens: int | None
+    finish_reason: str | None
     seconds: float
+    latency: float | None = None
+    """Seconds from the request to its whole answer; None where no request stands for one row."""
+    first_logprob: float | None = None
+    """Log-probability (nats) of the first token, where it was asked for and told."""
+
+
+Keep = Callable[[list[tuple[int, Generation]]], None]
+"""Takes answers by row number as soon as they are there, and has them on the disk when it returns."""
 
 
 def plan_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
@@ -45,8 +54,50 @@ def plan_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
-def decode(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], stops: Sequence[int], how: Decoding) -> list:
+def batched(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    missing: Collection[int],
+    stops: Sequence[int],
+    how: Decoding,
+    keep: Keep,
+    share: tuple[int, int] = (0, 1),
+) -> None:
+    """Answer the rows of `missing`, batch by batch; `share` (k, n) takes every n-th batch of the plan from k on.
+
+    The plan covers all `prompts`, and a batch that lacks one answer is generated whole again: rounding in 16
+    bits depends on the batch, so only a whole one gives a resumed or a shared run the answers of an
+    undisturbed one. A batch samples by its number, for the same reason.
+    """
+    from transformers import set_seed
+
+    rank, of = share
+    for number, batch in list(enumerate(plan_batches([len(prompt) for prompt in prompts], how.batch_size)))[rank::of]:
+        if not any(i in missing for i in batch):
+            continue
+        set_seed(how.seed + number)
+        answers = zip(batch, decode(model, tokenizer, [prompts[i] for i in batch], stops, how), strict=True)
+        keep([(i, answer) for i, answer in answers if i in missing])
+
+
+def decode(
+    model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], stops: Sequence[int], how: Decoding
+) -> list[Generation]:
     """One `Generation` for each prompt (token ids), generated as one left-padded batch."""
+    start = time.perf_counter()
+    answers = decode_ids(model, tokenizer, prompts, stops, how)
+    seconds = (time.perf_counter() - start) / len(prompts)
+    return [
+        Generation(tokenizer.decode(ids, skip_special_tokens=True), len(ids), reason, seconds)
+        for ids, reason in answers
+    ]
+
+
+def decode_ids(
+    model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], stops: Sequence[int], how: Decoding
+) -> list[tuple[list[int], str]]:
+    """The token ids of each answer up to and with its stop token, and "stop" or "length"."""
     import torch
 
     width = max(map(len, prompts))
@@ -54,7 +105,6 @@ def decode(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], stops: 
     ids = torch.tensor([[pad] * (width - len(p)) + list(p) for p in prompts], device=model.device)
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
     sampling = {"do_sample": True, "temperature": how.temperature} if how.temperature else {"do_sample": False}
-    start = time.perf_counter()
     with torch.inference_mode():
         out = model.generate(
             input_ids=ids,
@@ -64,12 +114,7 @@ def decode(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], stops: 
             pad_token_id=pad,
             **sampling,
         )
-    answers = [_until_stop(row, stops) for row in out[:, width:].tolist()]  # also waits for the device
-    seconds = (time.perf_counter() - start) / len(prompts)
-    return [
-        Generation(tokenizer.decode(answer, skip_special_tokens=True), len(answer), reason, seconds)
-        for answer, reason in answers
-    ]
+    return [_until_stop(row, stops) for row in out[:, width:].tolist()]  # also waits for the device
 
 
 def _until_stop(ids: list[int], stops: Sequence[int]) -> tuple[list[int], str]:

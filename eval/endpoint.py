@@ -1,0 +1,209 @@
+"""Answers from any OpenAI-compatible endpoint: vLLM or SGLang with the adapter loaded, `transformers serve`, an API.
+
+The address is OPENAI_BASE_URL and the key OPENAI_API_KEY. Requests go through the teacher's client, with its
+retries, its Retry-After and its names for errors. A prompt is sent in one of three forms:
+
+- chat: as messages; the server renders them with its own template, so parity must be checked (eval.parity).
+- text: rendered here, to /v1/completions; without the token that a server's tokenizer puts in front itself.
+- ids: as token ids, to /v1/completions: exactly what is generated from in process. vLLM and SGLang take them.
+"""
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from data_pipeline.files import Row
+from data_pipeline.teacher.calls import Calls, Failed, Refused, Stopped, Unacceptable, dialect
+from eval.decode import Decoding, Generation, Keep
+from eval.turns import Messages, format_of, render_prompt_ids
+
+log = logging.getLogger(__name__)
+
+FAILURES_IN_A_ROW = 20
+"""So many requests that came to nothing, with no answer between them, end a run: the server is away."""
+
+
+def request_bodies(
+    model: str, prompt: str, rows: Sequence[Row], how: Decoding, tokenizer: Any | None, logprobs: bool = False
+) -> list[Row]:
+    """One request for each row; `tokenizer` renders the prompts of the forms text and ids.
+
+    Raises ValueError naming the row that does not render, or whose text a tokenizer reads otherwise.
+    """
+    sampling = {"temperature": how.temperature} | ({"seed": how.seed} if how.temperature else {})
+    common = {"model": model, "max_tokens": how.max_new_tokens, **sampling}
+    if logprobs:
+        common["logprobs"] = True if prompt == "chat" else 1
+    if prompt == "chat":
+        return [{**common, "messages": [dict(turn) for turn in row["prompt"]]} for row in rows]
+    bodies = []
+    for row in rows:
+        try:
+            bodies.append({**common, "prompt": _rendered(tokenizer, row["prompt"], prompt)})
+        except ValueError as error:
+            raise ValueError(f"row {row['id']}: {error}") from None
+    return bodies
+
+
+def _rendered(tokenizer: Any, messages: Messages, prompt: str) -> str | list[int]:
+    ids = render_prompt_ids(tokenizer, messages)
+    if prompt == "ids":
+        return ids
+    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    text = text.removeprefix(format_of(tokenizer).bos_expected or "")
+    if tokenizer(text)["input_ids"] != ids:
+        raise ValueError("the tokenizer reads the rendered text as other tokens; use --endpoint_prompt ids")
+    return text
+
+
+def ask_endpoint(bodies: Mapping[int, Row], at_once: int, keep: Keep) -> None:
+    """Ask for every body, `at_once` at a time, keeping each answer as it comes, by the number of its body.
+
+    Raises ValueError where no endpoint is named, it refuses all requests or some came to nothing; what was
+    answered is kept. On a signal nothing more is sent, the answers on their way are kept, and then
+    KeyboardInterrupt is raised; a second signal does not wait for them.
+    """
+    try:
+        asyncio.run(_ask_all(bodies, at_once, keep))
+    except ValueError as error:
+        raise ValueError(
+            str(error).replace("the teacher", "the endpoint").replace("no teacher", "no endpoint")
+        ) from None
+
+
+class Endpoint(Calls):
+    """The teacher's client for one run, for chats and for rendered prompts, with the time of each answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sent: dict[asyncio.Task[Any] | None, float] = {}
+
+    async def send(self, body: Row) -> tuple[Row, float]:
+        """The reply to a request as it came, and the seconds from sending it (the last time) to having it.
+
+        Raises Refused, Unacceptable, Failed or Stopped. Whoever awaits this has the reply before anything else runs.
+        """
+        import openai
+
+        chat = "messages" in body
+        path = "/chat/completions" if chat else "/completions"
+        try:
+            done = await self._client.post(
+                path, body=dialect(body, self._own_server) if chat else body, cast_to=object
+            )
+        except openai.APIStatusError as error:
+            raise self._fault(error) from None
+        except (openai.APIError, ValueError) as error:  # ValueError: a body that is not JSON
+            cause = f" ({type(error.__cause__).__name__})" if error.__cause__ else ""
+            raise Failed(f"{type(error).__name__}{cause}") from None
+        finally:
+            self._on_the_way.discard(asyncio.current_task())
+            sent = self._sent.pop(asyncio.current_task(), 0.0)
+        self.answered += 1
+        return done, time.perf_counter() - sent  # pyright: ignore[reportReturnType] - checked by its readers
+
+    async def _leaves(self, request: Any) -> None:
+        await super()._leaves(request)
+        self._sent[asyncio.current_task()] = time.perf_counter()
+
+
+def read_reply(reply: Row, seconds: float, latency: float) -> Generation:
+    """The answer in a reply to either kind of request; what the server does not tell is None.
+
+    Raises Failed for anything that is no completion, such as a page of a proxy.
+    """
+    try:
+        choice, usage = reply["choices"][0], reply.get("usage") or {}
+        text = choice["message"].get("content") if "message" in choice else choice["text"]
+        reason, tokens = choice.get("finish_reason"), usage.get("completion_tokens")
+        logprob = _first_logprob(choice.get("logprobs") or {})
+    except (AttributeError, TypeError, LookupError):
+        raise Failed("an answer that is no completion") from None
+    if not isinstance(text, str | None):
+        raise Failed(f"an answer whose content is {type(text).__name__}, not text")
+    return Generation(text or "", tokens, reason, seconds, latency, logprob)
+
+
+def _first_logprob(logprobs: Row) -> float | None:
+    if logprobs.get("content"):
+        return logprobs["content"][0]["logprob"]  # a chat's
+    return (logprobs.get("token_logprobs") or [None])[0]
+
+
+@dataclass
+class _Asking:
+    """What the workers of one run share."""
+
+    calls: Endpoint
+    bodies: Iterator[tuple[int, Row]]
+    keep: Keep
+    last: float = field(default_factory=time.perf_counter)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    failed: int = 0
+    in_a_row: int = 0
+    fault: str = ""
+    refused: bool = False
+    interrupted: bool = False
+
+    def interrupt(self) -> None:
+        if self.interrupted:
+            for task in self.tasks:
+                task.cancel()
+        else:
+            log.warning("waiting for the answers that are on their way; a second signal does not wait")
+        self.interrupted = True
+        self.calls.stop(self.tasks)
+
+    def failure(self, error: Exception) -> None:
+        self.failed += 1
+        self.in_a_row += 1
+        self.fault = " ".join(map(str, error.args))
+        if isinstance(error, Refused) or self.in_a_row >= FAILURES_IN_A_ROW:
+            self.refused = True
+            self.calls.stop(self.tasks)
+
+
+async def _ask_all(bodies: Mapping[int, Row], at_once: int, keep: Keep) -> None:
+    asking = _Asking(Endpoint(), iter(bodies.items()), keep)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asking.interrupt)
+    asking.tasks += [asyncio.create_task(_worker(asking)) for _ in range(min(at_once, len(bodies)))]
+    try:
+        await asyncio.wait(asking.tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in asking.tasks:
+            task.cancel()
+        ends = await asyncio.gather(*asking.tasks, return_exceptions=True)
+        await asking.calls.close()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+    for end in ends:
+        if isinstance(end, Exception):
+            raise end
+    if asking.interrupted:
+        raise KeyboardInterrupt
+    if asking.refused:
+        raise ValueError(f"{asking.fault}; {asking.failed} requests failed, then no more were sent")
+    if asking.failed:
+        raise ValueError(f"{asking.failed} rows got no answer, the last for: {asking.fault}; run the same again")
+
+
+async def _worker(asking: _Asking) -> None:
+    for number, body in asking.bodies:  # shared: each row comes to one worker
+        try:
+            reply, latency = await asking.calls.send(body)
+            now = time.perf_counter()
+            # No await since the reply came, so nothing can come between.
+            asking.keep([(number, read_reply(reply, now - asking.last, latency))])
+            asking.last, asking.in_a_row = now, 0
+        except Stopped:
+            return
+        except (Failed, Refused, Unacceptable) as error:
+            asking.failure(error)
+        if asking.calls.stopping:
+            return
