@@ -5,14 +5,21 @@ table. Takes seconds and no GPU, so a change of metric never costs a generation.
 """
 
 import argparse
+import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 from data_pipeline import files
 from data_pipeline.files import Row
+from data_pipeline.recipes import RECIPES, knowledge_cutoffs
+from eval.answer_log import GENERATIONS
+from eval.breakdown import knowledge_cutoff
+from eval.likelihood_run import LIKELIHOODS
 from eval.metrics import evaluate
+from eval.probability import likelihood_metrics, up_probabilities
 from eval.score_table import render
 
 _HELP = """\
@@ -20,6 +27,8 @@ A row needs `generation` (the model's text) and `answer` (the reference text). U
 (one of the twelve bins; without it the parsed answer is the truth), period or week_end (the weeks that the
 intervals cluster by; else the date in id), last_week_return and train_majority (for two of the baselines),
 seconds, new_tokens, finish_reason, latency_measured, synthetic.
+
+likelihoods.jsonl beside a generations.jsonl is scored with it.
 
 DIR gets metrics.json and scored.jsonl for one file; for several files DIR/<stem>/ does, or
 DIR/<parent folder>/ where stems repeat.
@@ -104,10 +113,28 @@ def _run_name(source: Path, folder: Path, out: Path) -> str:
 def _evaluate_file(source: Path) -> tuple[Row, list[Row]]:
     rows = files.read_jsonl(source)
     try:
-        metrics, scored = evaluate(rows)
+        metrics, scored = evaluate(rows, _cutoff(source))
+        metrics |= _likelihood(source, rows, scored)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
     return {"source": {"file": source.name, "sha256": files.sha256(source)}, **metrics}, scored
+
+
+def _cutoff(source: Path) -> date | None:
+    """The knowledge cut-off of the base behind these answers, where the manifest beside them names one we know."""
+    path = source.with_name("manifest.json")
+    if source.name != GENERATIONS or not path.is_file():
+        return None
+    return knowledge_cutoff(json.loads(path.read_text(encoding="utf-8")), knowledge_cutoffs(RECIPES))
+
+
+def _likelihood(source: Path, rows: Sequence[Row], scored: Sequence[Row]) -> Row:
+    """The likelihood of the same run, where it lies beside its answers; `scored` gets `up_probability`."""
+    path = source.with_name(LIKELIHOODS)
+    found = files.read_jsonl(path) if source.name == GENERATIONS and path.exists() else None
+    for one, up in zip(scored, up_probabilities(rows, found), strict=True) if found else ():
+        one["up_probability"] = up
+    return likelihood_metrics(rows, scored, found)
 
 
 if __name__ == "__main__":

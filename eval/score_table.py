@@ -7,7 +7,8 @@ from data_pipeline.files import Row
 from eval.stats import holm
 
 UNKNOWN = "-"
-_SHORT = {"always_up": "up", "always_down": "down", "train_majority": "majority", "last_week": "last week"}
+_SHORT = {"always_up": "up", "always_down": "down", "train_majority": "majority", "last_week": "last week",
+          "reversal": "reversal"}  # fmt: skip
 
 
 def render(results: Mapping[str, Row]) -> str:

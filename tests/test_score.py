@@ -74,7 +74,7 @@ def test_table_corrects_every_printed_comparison_and_says_a_note_once(tmp_path):
     for line, p in zip(compared, holm(p_values), strict=True):
         assert line.split()[-2] == ("<0.001" if p < 0.0005 else f"{p:.3f}")
     assert [line for line in lines if "last_week_return" in line] == [
-        "no last_week, 100 of 100 rows lack last_week_return: every run"
+        f"no {name}, 100 of 100 rows lack last_week_return: every run" for name in ("last_week", "reversal")
     ]
 
 
