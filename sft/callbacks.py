@@ -6,7 +6,14 @@ from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.integrations.integration_utils import WandbCallback
 
 from sft.train_log import Speedometer, TrainLog
@@ -145,6 +152,29 @@ def peak_gpu_memory() -> dict[str, Any]:
         return {"peak_gpu_memory_bytes": None, "peak_gpu_memory_reason": "trained on the CPU"}
     peak = max(torch.cuda.max_memory_allocated(i) for i in range(torch.cuda.device_count()))
     return {"peak_gpu_memory_bytes": peak, "peak_gpu_memory_reason": None}
+
+
+class PatienceCallback(EarlyStoppingCallback):
+    """Early stopping that a resume does not undo.
+
+    A run killed after it had stopped and before it ended makes one step more, which is neither evaluated nor
+    saved: the step it keeps is the one that it would have kept.
+    """
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._go_no_further(control)
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._go_no_further(control)
+
+    def _go_no_further(self, control: TrainerControl) -> None:
+        if self.early_stopping_patience_counter >= self.early_stopping_patience:
+            control.should_training_stop = True
+            control.should_evaluate = control.should_save = False
 
 
 class GuardedWandbCallback(WandbCallback):

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from data_pipeline.files import Row
+from sft.args import ScriptArguments
 
 MANIFEST = "manifest.json"
-_FREE_TO_CHANGE = {"logging_steps", "save_steps", "eval_steps", "save_total_limit"}
+_FREE_TO_CHANGE = {"logging_steps", "save_total_limit", "gen_rows", "gen_max_new_tokens", "gen_time_share"}
 """Settings that do not touch the weights a resumed run ends with."""
+_FREE_WITHOUT_SELECTION = {"save_steps", "eval_steps"}
+"""Neither do these, unless the best of the evaluated steps is kept."""
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -39,10 +42,11 @@ def check_folder(folder: Path, settings: Row, dataset_sha256: str) -> None:
     begun = json.loads(path.read_text(encoding="utf-8"))
     if begun.get("result"):
         raise FileExistsError(f"{folder} holds a finished training; choose another RUN, or remove the folder first")
+    free = _FREE_TO_CHANGE | (set() if settings["load_best_model_at_end"] else _FREE_WITHOUT_SELECTION)
     differences = [
         f"{name} {old!r} is now {settings.get(name)!r}"
         for name, old in begun["settings"].items()
-        if name not in _FREE_TO_CHANGE and json.loads(json.dumps(settings.get(name))) != old
+        if name not in free and json.loads(json.dumps(settings.get(name))) != old
     ]
     if begun["dataset"]["sha256"] != dataset_sha256:
         differences.append("the training rows are others")
@@ -53,16 +57,17 @@ def check_folder(folder: Path, settings: Row, dataset_sha256: str) -> None:
         )
 
 
-def settings_of(training: Any, model: Any, max_rows: int | None) -> Row:
-    """The settings that make a run what it is, flat, from SFTConfig and ModelConfig."""
+def settings_of(script: ScriptArguments, training: Any, model: Any) -> Row:
+    """The settings that make a run what it is, flat, from all three argument objects."""
     of_training = (
         "learning_rate", "num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps",
         "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm", "optim", "max_length", "packing",
         "activation_checkpointing", "seed", "logging_steps", "eval_steps", "save_steps", "save_total_limit",
-        "world_size",
+        "world_size", "load_best_model_at_end",
     )  # fmt: skip
+    of_script = ("max_rows", "early_stopping_patience", "gen_rows", "gen_max_new_tokens", "gen_time_share")
     of_model = ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora", "use_dora")
     values = {name: getattr(training, name) for name in of_training}
     values |= {name: getattr(model, name) for name in of_model}
-    plain = {name: getattr(value, "value", value) for name, value in values.items()}  # enums to their text
-    return {**plain, "max_rows": max_rows}
+    values |= {name: getattr(script, name) for name in of_script}
+    return {name: getattr(value, "value", value) for name, value in values.items()}  # enums to their text

@@ -15,12 +15,15 @@ from typing import Any
 
 from data_pipeline.dataset import TrainData, train_rows
 from data_pipeline.files import Row, load_env, manifest, read_jsonl, write_json
-from eval.loading import Base, base_from_recipe, load_tokenizer, pinned
+from eval.decode import Decoding
+from eval.loading import Base, base_from_recipe, load_tokenizer, pinned, stops
 from eval.precision import Precision, choose_precision
 from sft.args import ScriptArguments, parse
 from sft.checkpoints import MANIFEST, check_folder, last_checkpoint, settings_of
 from sft.data import check_lengths, row_lengths
+from sft.selection import check_selection, log_what_could_be_shown, rows_to_answer
 from tracking.gpu import check_torch_sees_gpu
+from tracking.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +34,7 @@ def train(script: ScriptArguments, training: Any, model_args: Any, precision: Pr
     Everything that can be wrong with arguments, rows or folder raises ValueError or OSError before the
     model is loaded.
     """
-    from sft.callbacks import TrainLogCallback, guard_wandb
+    from sft.callbacks import guard_wandb
     from sft.trainer import build_trainer, result_of, save_adapter
     from tracking.plots import plot_training
     from tracking.run import saved_run_id, start_run
@@ -40,7 +43,9 @@ def train(script: ScriptArguments, training: Any, model_args: Any, precision: Pr
     base = _base(script, model_args, precision)
     log.info("precision: %s on %s (%s)", precision.mode, precision.device, precision.reason)
     data = read_data(script)
-    settings = settings_of(training, model_args, script.max_rows)
+    check_selection(script, training, len(data.validation))
+    script.gen_rows = rows_to_answer(script, training, data)
+    settings = settings_of(script, training, model_args)
     check_folder(folder, settings, data.sha256)
     base = pinned(base)
     tokenizer = load_tokenizer(base)
@@ -48,6 +53,8 @@ def train(script: ScriptArguments, training: Any, model_args: Any, precision: Pr
     check_lengths(lengths, training.max_length)
     log.info("rows: %d to train, %d to validate, %d left out; longest %d of %d tokens allowed",
              len(data.train), len(data.validation), len(data.dropped), max(lengths), training.max_length)  # fmt: skip
+    if training.process_index == 0:
+        log_what_could_be_shown(data, script.dataset)
 
     checkpoint = last_checkpoint(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,12 +62,13 @@ def train(script: ScriptArguments, training: Any, model_args: Any, precision: Pr
         folder, name=folder.name, kind="train", config=settings, resume_id=saved_run_id(folder) if checkpoint else None
     )
     facts = describe(folder, run.id, base, precision, data, max(lengths), settings)
-    callback = TrainLogCallback(folder, run)
+    callbacks = callbacks_of(script, data, tokenizer, base, run)
+    train_log = callbacks[-1]
     try:
         with run:
             if training.process_index == 0:
                 write_json(folder / MANIFEST, facts)
-            trainer = build_trainer(base, tokenizer, data, training, model_args, [callback])
+            trainer = build_trainer(base, tokenizer, data, training, model_args, callbacks)
             guard_wandb(trainer, run)
             log.info("training: %s", f"going on from {checkpoint.name}" if checkpoint else "from the start")
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -68,9 +76,9 @@ def train(script: ScriptArguments, training: Any, model_args: Any, precision: Pr
             if trainer.is_world_process_zero():
                 plot_training(read_jsonl(folder / "train_log.jsonl"), folder / "figures")
                 # The result comes last: where it stands, the run is whole.
-                write_json(folder / MANIFEST, {**facts, "result": result_of(trainer, callback.end)})
+                write_json(folder / MANIFEST, {**facts, "result": result_of(trainer, train_log.end)})
     finally:
-        callback.close()
+        train_log.close()
     return folder
 
 
@@ -83,6 +91,25 @@ def read_data(script: ScriptArguments) -> TrainData:
         data.train.sort(key=lambda row: (row["week_start"], row["id"]))
         del data.train[script.max_rows :]
     return data
+
+
+def callbacks_of(script: ScriptArguments, data: TrainData, tokenizer: Any, base: Base, run: Run) -> list[Any]:
+    """The callbacks of a training in the order they must be called in; the log of the run is the last."""
+    from sft.answers import AnswersCallback, choose_rows
+    from sft.callbacks import PatienceCallback, TrainLogCallback
+
+    train_log = TrainLogCallback(run.folder, run)
+    callbacks: list[Any] = []
+    if script.early_stopping_patience is not None:
+        callbacks.append(PatienceCallback(script.early_stopping_patience))
+    if script.gen_rows:
+        rows = choose_rows(data.validation, script.gen_rows)
+        how = Decoding(max_new_tokens=script.gen_max_new_tokens, batch_size=8)
+        log.info("%d validation rows are answered at each evaluation: enough to see the layout learnt, too few for an "
+                 "interval", len(rows))  # fmt: skip
+        ends = stops(tokenizer, base)
+        callbacks.append(AnswersCallback(rows, tokenizer, ends, how, script.gen_time_share, train_log.log, run))
+    return [*callbacks, train_log]
 
 
 def describe(

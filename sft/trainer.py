@@ -11,6 +11,7 @@ from data_pipeline.dataset import TrainData
 from data_pipeline.files import Row
 from eval.loading import Base, load_base, stops
 from sft.data import to_dataset
+from sft.selection import kept_step
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,11 @@ def build_trainer(base: Base, tokenizer: Any, data: TrainData, training: Any, mo
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+    for module in trainer.model.modules():
+        # On a CPU with bf16 products bitsandbytes repacks 4-bit weights at an evaluation, rounds their scales to bf16
+        # and takes neither back exactly: the base would be another one from then on, but not after a resume.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     return trainer
 
 
@@ -79,7 +85,8 @@ def save_adapter(trainer: Any, tokenizer: Any, base: Base, folder: Path) -> None
 
 
 def result_of(trainer: Any, end: Row) -> Row:
-    """What came out, for the manifest: losses, speeds, seconds and peak memory; null where not measured."""
+    """What came out, for the manifest: losses, speeds, seconds, peak memory and the step kept; null where not
+    measured. `eval_loss` is the last one."""
     losses = [row["eval_loss"] for row in trainer.state.log_history if "eval_loss" in row]
     on_gpu = end.get("peak_gpu_memory_bytes")
     return {
@@ -92,6 +99,7 @@ def result_of(trainer: Any, end: Row) -> Row:
         "runtime_seconds": end.get("train_runtime"),
         "peak_memory_bytes": on_gpu if on_gpu is not None else end.get("peak_rss_bytes"),
         "resumed_from_step": end.get("resumed_from_step"),
+        **kept_step(trainer),
     }
 
 

@@ -71,3 +71,22 @@ def test_the_loss_and_its_gradients_are_trls(made, places, items):
     for name, gradient in our_gradients.items():
         torch.testing.assert_close(gradient, their_gradients[name], rtol=1e-3, atol=1e-5, msg=name)
     assert max(gradient.abs().max() for gradient in our_gradients.values()) > 1e-3
+
+
+def test_an_evaluation_leaves_the_4_bit_base_as_it_was(made):
+    """Only a CPU with bf16 products (lscpu: avx512_bf16) could fail it."""
+    import torch
+
+    trainer, _, _ = made
+    packed = {name: p for name, p in trainer.model.named_parameters() if hasattr(p, "quant_state")}
+    before = {name: (p.data.clone(), p.quant_state.absmax.clone()) for name, p in packed.items()}
+    batch = batch_of(trainer, [0, 1])
+    trainer.model.eval()
+    with torch.no_grad():
+        trainer.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    trainer.model.train()
+    assert len(before) == 2 * 7
+    for name, parameter in trainer.model.named_parameters():
+        if name in before:
+            data, scales = before[name]
+            assert torch.equal(parameter.data, data) and torch.equal(parameter.quant_state.absmax, scales), name
