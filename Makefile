@@ -8,6 +8,8 @@ RUNS    ?= $(RUN)
 REPORT  ?= compare
 INDEX   ?= dow30
 PY      := .venv/bin/python
+# Threads that wait should sleep: on a machine that does something else too, spinning ones take the others' time.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z]+:.*##/ {printf "  %-9s %s\n", $$1, $$2}' Makefile
@@ -29,6 +31,7 @@ train: setup ## fine-tune: MODEL=recipe DATASET=.. RUN=.. ACCEL=.. ARGS="--field
 
 eval: setup ## answer and score a test split: MODEL=recipe RUN=.. ADAPTER=folder|user/name[@rev]|none
 	$(PY) -m eval.generate --config recipes/$(MODEL).yaml --adapter $(ADAPTER) --dataset $(DATASET) --out results/$(RUN) $(ARGS)
+	$(PY) -m eval.likelihood --config recipes/$(MODEL).yaml --adapter $(ADAPTER) --dataset $(DATASET) --out results/$(RUN)
 	$(PY) -m eval.score results/$(RUN)/generations.jsonl --out results/$(RUN)
 	$(PY) -m eval.publish results/$(RUN)
 

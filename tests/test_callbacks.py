@@ -193,6 +193,7 @@ def test_losses_and_speeds_reach_the_run_on_one_axis(tmp_path):
         assert all("train/global_step" in line for line in lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "warnings"), [("kill", 1), ("disabled", 0)])
 def test_training_goes_on_without_wandb(tmp_path, mode, warnings):
     folder = tmp_path / "run"

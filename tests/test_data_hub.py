@@ -10,6 +10,8 @@ import pytest
 from tests import made_records
 from tests.servers.hub import Hub
 
+pytestmark = pytest.mark.slow  # each push is a process of its own
+
 ROOT = Path(__file__).parent.parent
 LOAD = """
 import sys

@@ -47,7 +47,12 @@ def test_the_command_prints_the_page_last(tmp_path):
 def test_a_report_is_a_page_markdown_tables_and_pictures(written):
     pair, out = written
     assert {path.name for path in out.iterdir()} == {"report.html", "report.md", "manifest.json", "tables", "figures"}
-    assert {path.name for path in (out / "figures").iterdir()} == {"accuracy.png", "training.png", "differences.png", "1-tuned"}
+    assert {path.name for path in (out / "figures").iterdir()} == {
+        "accuracy.png",
+        "training.png",
+        "differences.png",
+        "1-tuned",
+    }
     with (out / "tables" / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
         rows = {row["Name"]: row for row in csv.DictReader(file)}
     metrics = json.loads((pair[1] / "metrics.json").read_text())

@@ -36,8 +36,13 @@ class Run:
 
     @property
     def is_base(self) -> bool:
-        """True when the manifest says that no adapter was loaded."""
-        return bool(self.manifest) and self.manifest.get("adapter") is None
+        """True when the manifest says that a language model answered without an adapter."""
+        return self.is_language_model and bool(self.manifest) and self.manifest.get("adapter") is None
+
+    @property
+    def is_language_model(self) -> bool:
+        """False for a run of `eval.tfidf`: its answers are the call alone, in the layout."""
+        return self.manifest.get("kind") != "tfidf"
 
     @property
     def synthetic(self) -> bool:

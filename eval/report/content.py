@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipeline.files import Row, manifest
-from eval.report import tables
+from eval.report import quality, tables
 from eval.report.cells import Table
 from eval.report.collect import Run, trainings_of
 from eval.report.examples import Example, choose
@@ -48,6 +48,7 @@ class Report:
     between: tuple[Comparison, ...]
     comparisons: Table
     measured: tuple[Table, ...]
+    breakdown: Table
     upstream: Table
     settings: Table
     settings_equal: Table
@@ -63,7 +64,15 @@ class Report:
     @property
     def all_tables(self) -> tuple[Table, ...]:
         """Every table, each of which becomes a CSV file."""
-        return (self.comparisons, *self.measured, self.upstream, self.settings, self.settings_equal, self.training)
+        return (
+            self.comparisons,
+            *self.measured,
+            self.breakdown,
+            self.upstream,
+            self.settings,
+            self.settings_equal,
+            self.training,
+        )
 
 
 def build(runs: Sequence[Run], title: str, figures: Path) -> Report:
@@ -80,8 +89,10 @@ def build(runs: Sequence[Run], title: str, figures: Path) -> Report:
         headlines=tuple(headline(run, compared) for run in runs),
         between=tuple(one for one in compared if one.between_runs),
         comparisons=comparison_table(compared),
-        measured=(tables.leaderboard(groups), tables.validity(runs), tables.reasons(runs), tables.rouge(runs),
+        measured=(tables.leaderboard(groups), quality.seeds(runs), quality.likelihood(runs), tables.validity(runs),
+                  tables.reasons(runs), quality.classes(runs), tables.rouge(runs), quality.text(runs),
                   tables.speed(runs)),
+        breakdown=quality.breakdown(runs),
         upstream=tables.upstream(runs),
         settings=differing,
         settings_equal=equal,
@@ -183,7 +194,9 @@ def training_notes(runs: Sequence[Run]) -> tuple[str, ...]:
         if training.log and not any(row.get("gpu") for row in system):
             reason = next((row["gpu_reason"] for row in system if row.get("gpu_reason")), "nothing was sampled")
             notes.append(f"{training.name}: no GPU curves ({reason}); processor and memory are shown.")
-    unknown = [run.name for run in runs if not run.is_base and run.training is None]
+    notes += [f"{run.name}: TF-IDF and logistic regression; its answers hold a call and no text of their own."
+              for run in runs if not run.is_language_model]  # fmt: skip
+    unknown = [run.name for run in runs if run.is_language_model and not run.is_base and run.training is None]
     return (*notes, *(f"{name}: no manifest.json says how it was trained." for name in unknown))
 
 

@@ -18,6 +18,7 @@ _LINES: dict[str, dict[str, Any]] = {
     "always_up": {"linestyle": (0, (6, 2)), "color": "#1a7f4b", "linewidth": 1.8},
     "always_down": {"linestyle": (0, (2, 2)), "color": "#b3381f", "linewidth": 1.8},
     "last_week": {"linestyle": (0, (6, 2, 1, 2)), "color": "#7a48bd", "linewidth": 1.8},
+    "reversal": {"linestyle": (0, (1, 1.5)), "color": "#a06a00", "linewidth": 1.8},
 }
 
 

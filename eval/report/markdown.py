@@ -23,7 +23,8 @@ def render_markdown(report: Report, folder: Path) -> str:
     blocks += [HINDSIGHT, _picture(report.accuracy_picture, folder), table(report.comparisons)]
     more = (report.differences_picture, report.reliability_picture)
     blocks += [_picture(one, folder) for one in more if one]
-    blocks += [table(one) for one in report.measured]
+    blocks += [table(one) for one in report.measured if one.rows]
+    blocks += [_folded(report.breakdown)]
     blocks += [_folded(report.upstream), table(report.settings), _folded(report.settings_equal)]
     blocks += [table(report.training), *(f"- {escape(note)}" for note in report.training_notes)]
     blocks += [_picture(one, folder) for one in report.comparison_pictures]
