@@ -25,20 +25,26 @@ demo: setup ## the whole job on a fictional market: SIGNAL=0..1 SEED=n; ends wit
 data: setup ## a dataset from live providers: INDEX=dow30|nasdaq100|.. ARGS="--start 2026-01-01 --end 2026-06-30"
 	$(PY) -m data_pipeline $(if $(findstring --symbols,$(ARGS)),,--index $(INDEX)) $(ARGS)
 
+have = @test -f $(1) || { echo "no $(1); there are: $(basename $(notdir $(wildcard $(dir $(1))*.yaml)))" >&2; exit 2; }
+
 train: setup ## fine-tune: MODEL=recipe DATASET=.. RUN=.. ACCEL=.. ARGS="--field value"
+	$(call have,recipes/$(MODEL).yaml)
+	$(call have,accelerate_configs/$(ACCEL).yaml)
 	$(PY) -m accelerate.commands.launch --config_file accelerate_configs/$(ACCEL).yaml -m sft.train \
 	    --config recipes/$(MODEL).yaml --dataset $(DATASET) --output_dir outputs/$(RUN) $(ARGS)
 
 eval: setup ## answer and score a test split: MODEL=recipe RUN=.. ADAPTER=folder|user/name[@rev]|none
+	$(call have,recipes/$(MODEL).yaml)
 	$(PY) -m eval.generate --config recipes/$(MODEL).yaml --adapter $(ADAPTER) --dataset $(DATASET) --out results/$(RUN) $(ARGS)
 	$(PY) -m eval.likelihood --config recipes/$(MODEL).yaml --adapter $(ADAPTER) --dataset $(DATASET) --out results/$(RUN)
 	$(PY) -m eval.score results/$(RUN)/generations.jsonl --out results/$(RUN)
 	$(PY) -m eval.publish results/$(RUN)
 
-compare: setup ## one report over scored runs: RUNS="a b"
+compare: setup ## one report over scored runs: RUNS="a b" REPORT=name
 	$(PY) -m eval.report $(addprefix results/,$(RUNS)) --out reports/$(REPORT) $(ARGS)
 
 push: setup ## adapter and model card to the Hub: RUN=.. REPO=user/name
+	@test -n "$(REPO)" || { echo "push: give REPO=user/name, the repository on the Hub" >&2; exit 2; }
 	$(PY) -m sft.publish outputs/$(RUN) --repo $(REPO) $(ARGS)
 
 bench: setup ## speed, MFU and memory of a recipe's training: MODEL=recipe ARGS="--shapes llama8b"

@@ -27,7 +27,7 @@ stage "answers of the tuned model" $py -m eval.generate $answers --adapter outpu
     --max_new_tokens 160
 stage "answers of the tuned model, unseen wordings" $py -m eval.generate $answers --adapter outputs/demo \
     --split test_unseen --out results/demo-tuned-unseen --max_new_tokens 160
-stage "answers of the base" $py -m eval.generate $answers --adapter none --out results/demo-base --max_new_tokens 120
+stage "answers of the base" $py -m eval.generate $answers --adapter none --out results/demo-base --max_new_tokens 160
 for run in demo-base demo-tuned demo-tuned-unseen; do
     stage "score $run" $py -m eval.score results/$run/generations.jsonl --out results/$run
     stage "log $run" $py -m eval.publish results/$run

@@ -62,7 +62,12 @@ def train_rows(
         dropped, warnings = built.dropped, built.warnings
     else:
         ours = {name: check_rows(rows, origins[name]) for name, rows in splits.items()}
+        ours["train"], faulty = _without_faults(ours["train"])
         train, validation, dropped, warnings = _cut_ours(ours, validation_share, gap_weeks)
+        dropped = faulty + dropped
+        if faulty:
+            warnings.append(f"{len(faulty)} training rows are left out, the first, {faulty[0]['id']}, for: "
+                            f"{faulty[0]['reason']}")  # fmt: skip
     majority = train_majority(train)
     if majority is None:
         reasons = sorted({row["reason"] for row in dropped})
@@ -145,6 +150,13 @@ def _is_messages(value: object) -> bool:
             for turn in value
         )
     )
+
+
+def _without_faults(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """(rows to learn from, those whose answer does not read or names another bin, with the reason)."""
+    faults = [fingpt.answer_fault(row) for row in rows]
+    kept = [row for row, fault in zip(rows, faults, strict=True) if fault is None]
+    return kept, [{**row, "reason": fault} for row, fault in zip(rows, faults, strict=True) if fault is not None]
 
 
 def _cut_ours(

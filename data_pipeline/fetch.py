@@ -8,6 +8,7 @@ data/raw as they came and are asked for once: the same command goes on after an 
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections import Counter
@@ -21,6 +22,7 @@ from data_pipeline.files import Row
 from data_pipeline.fundamentals import FILING_LAG_DAYS
 from data_pipeline.indices import load, members_on
 from data_pipeline.market import WEEK, exchange_of
+from data_pipeline.providers.finnhub_calls import KEY
 from data_pipeline.record import Record
 from data_pipeline.records import MAX_CONTEXT, MIN_CONTEXT, forecast_weeks, left_out_row, records_of
 
@@ -189,6 +191,8 @@ def check(args: argparse.Namespace) -> None:
         )
     if args.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", args.name):
         raise ValueError(f"--name is {args.name!r}; expected letters, digits, dot, dash and underscore")
+    if not (args.news or os.environ.get(KEY) or (args.data / "raw" / "finnhub").is_dir()):
+        raise ValueError(f"no news: set {KEY} in the environment or .env, or give news files with --news")
     today = datetime.now(UTC).date()
     if args.end > today:
         raise ValueError(f"--end {args.end} lies ahead; expected {today} or earlier: a week counts when it is over")

@@ -27,7 +27,9 @@ def push_dataset(folder: Path, repo: str) -> str:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     if get_token() is None:
-        raise PermissionError("no Hugging Face token found; log in with `hf auth login`, or put HF_TOKEN=... in .env")
+        raise PermissionError(
+            "no Hugging Face token found; log in with `.venv/bin/hf auth login`, or put HF_TOKEN=... in .env"
+        )
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     files: dict[str, Any] = {name: folder / name for name in _BESIDE if (folder / name).is_file()}
     files |= {f"data/{name}-00000-of-00001.parquet": _parquet(folder / f"{name}.jsonl") for name in manifest["splits"]}
@@ -53,7 +55,7 @@ def push_dataset(folder: Path, repo: str) -> str:
     except HfHubHTTPError as error:
         said = error.server_message or str(error).splitlines()[0]
         raise PermissionError(
-            f"the Hub refused {repo}: {said}. The token needs write access to it (hf auth login)"
+            f"the Hub refused {repo}: {said}. The token needs write access to it (.venv/bin/hf auth login)"
         ) from None
     except httpx2.TransportError as error:
         raise ConnectionError(

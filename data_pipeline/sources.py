@@ -45,7 +45,7 @@ def read_source(source: str | Path) -> Source:
     if path.is_dir():
         saved = (path / "dataset_dict.json").exists() or (path / "state.json").exists()
         return _read_saved(path) if saved else _read_folder(path)
-    hub = _HUB_ID.fullmatch(name)
+    hub = None if name.startswith((".", "/", "~")) else _HUB_ID.fullmatch(name)
     if hub and path.suffix not in _READERS:
         return _read_hub(hub["name"], hub["revision"])
     raise FileNotFoundError(

@@ -46,6 +46,8 @@ def generate(
     backend = backend or Backend()
     base, adapter = resolve(recipe, adapter_name, precision, backend)
     facts = describe(adapter, base, precision, data, how, backend)
+    if count := facts["rows_in_training_weeks"]:
+        log.warning("%d of %d rows lie in weeks that this adapter's training reached", count, len(data.rows))
     before = begun(out, facts)
     with shared() as share:
         if share.first:

@@ -44,8 +44,15 @@ def describe(
         backend=backend.facts(),
         latency_measured=how.batch_size == 1,
         train=trained,
+        rows_in_training_weeks=rows_in_training_weeks(trained, data),
         train_majority=trained["train_majority"] if trained else data.train_majority,
     )
+
+
+def rows_in_training_weeks(trained: Row | None, data: EvalData) -> int | None:
+    """How many of the rows lie in weeks that the adapter's training reached; None where that is not known."""
+    last = ((trained or {}).get("dataset") or {}).get("last_train_week")
+    return None if last is None else sum(row["week_start"] <= last for row in data.rows)
 
 
 def _ceiling(data: EvalData) -> Row | None:

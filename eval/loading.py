@@ -114,6 +114,11 @@ def find_adapter(reference: str) -> Adapter:
     """
     folder, revision = Path(reference), None
     if not folder.is_dir():
+        # Whoever owns the name `outputs` on the Hub must not be asked for a run that is missing here.
+        if folder.is_absolute() or folder.parts[0] in ("outputs", ".", ".."):
+            raise ValueError(
+                f"no adapter at {reference}; train it first: make train RUN={folder.name}, or name another"
+            )
         folder, revision = _download(reference)
     missing = [name for name in _ADAPTER_FILES[:2] if not (folder / name).is_file()]
     if missing:
@@ -137,7 +142,7 @@ def _download(reference: str) -> tuple[Path, str]:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise ValueError(
             f"no adapter at {reference!r}: not a folder here, and not to be had from the Hub ({error}). "
-            "Expected outputs/<run> or user/name[@revision]; a private one needs HF_TOKEN or `hf auth login`."
+            "Expected outputs/<run> or user/name[@revision]; a private one needs HF_TOKEN (.venv/bin/hf auth login)."
         ) from error
     return folder, folder.name
 

@@ -23,7 +23,11 @@ _GIB = 2**30
 
 def main() -> int:
     """Print the facts, one a line, and return the exit code."""
-    load_env()
+    try:
+        load_env()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     for name, fact in [*software(), *cards()]:
         _show(name, fact)
     try:
@@ -81,10 +85,10 @@ def room() -> Iterator[Fact]:
 
 
 def keys() -> Iterator[Fact]:
-    """Which keys are set, from the environment, `.env`, or what `hf auth login` left."""
+    """Which keys are set, from the environment, `.env`, or what `.venv/bin/hf auth login` left."""
     from huggingface_hub import get_token
 
-    yield "HF_TOKEN", "set" if get_token() else "not set (gated models and push need it: hf auth login)"
+    yield "HF_TOKEN", "set" if get_token() else "not set (gated models and push need it: .venv/bin/hf auth login)"
     for name in _KEYS:
         yield name, "set" if os.environ.get(name) else "not set"
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LOG_IN = "Make a token with write access at https://huggingface.co/settings/tokens, then `hf auth login`"
+_LOG_IN = "Make a token with write access at https://huggingface.co/settings/tokens, then `.venv/bin/hf auth login`"
 
 
 def push_adapter(

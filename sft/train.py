@@ -128,6 +128,7 @@ def describe(
             "revision": data.revision,
             "sha256": data.sha256,
             "train_rows": len(data.train),
+            "last_train_week": max(row["week_start"] for row in data.train),
             "validation_rows": len(data.validation),
             "dropped_rows": len(data.dropped),
             "max_tokens": longest,

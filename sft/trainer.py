@@ -82,6 +82,7 @@ def save_adapter(trainer: Any, tokenizer: Any, base: Base, folder: Path) -> None
     ends = GenerationConfig(eos_token_id=stops(tokenizer, base), pad_token_id=tokenizer.pad_token_id, do_sample=False)
     ends.save_pretrained(folder)
     (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle, with paths of this machine in it
+    (folder / "README.md").unlink(missing_ok=True)  # TRL's card of no base; the push writes ours
 
 
 def result_of(trainer: Any, end: Row) -> Row:

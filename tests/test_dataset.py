@@ -81,7 +81,16 @@ def test_other_splits_are_evaluated_by_name_and_unknown_ones_listed(ours, tmp_pa
 def test_c11_a_week_in_train_and_test_of_a_folder_is_told(ours, tmp_path):
     for name in ("train", "validation", "test"):
         write_jsonl(tmp_path / f"{name}.jsonl", ours[:4])
-    assert len(train_rows(tmp_path).warnings) == 2
+    told = train_rows(tmp_path).warnings
+    assert sum("weeks lie in both train and" in warning for warning in told) == 2
+
+
+def test_own_rows_whose_answer_teaches_no_call_are_left_out(ours, tmp_path):
+    """As in the public rows: a model that learns such an answer would score as wrong each time it gives it."""
+    bad = [{**row, "completion": [{"role": "assistant", "content": "Prediction: up"}]} for row in ours]
+    write_jsonl(tmp_path / "train.jsonl", bad)
+    with pytest.raises(ValueError, match="no training row is left"):
+        train_rows(tmp_path / "train.jsonl")
 
 
 def test_parquet_arrow_and_saved_datasets_are_the_same_rows(public, tmp_path):

@@ -45,6 +45,17 @@ def test_answers_that_can_be_read_are_no_better_forecasts(tmp_path, answered):
     assert one.difference > 0.3 and one.p < 0.05  # an unreadable answer is wrong
     assert one.verdict == "not shown" and not one.holds
     assert "it lies in what could be read: 38 answers of tuned could be read and" in one.sentence
+    assert " p " not in one.sentence  # a small p would speak against the verdict beside it
+
+
+def test_a_run_is_told_in_one_sentence_and_rows_of_training_weeks_are_a_warning(tmp_path):
+    rows = generation_rows(lambda week: 5 - week % 2)
+    folder = make_run(tmp_path / "tuned", rows, adapter="a", rows_in_training_weeks=12)
+    report = build(load_runs([folder]), "t", tmp_path / "figures")
+    short = report.headlines[0].short
+    assert short.startswith("In direction, after Holm's correction: better than always-up, always-down")
+    assert "38 of 40 answers could be read" in report.headlines[0].accuracy
+    assert "tuned: 12 of 40 rows lie in weeks that its training reached" in report.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -57,8 +68,8 @@ def test_answers_that_can_be_read_are_no_better_forecasts(tmp_path, answered):
         ),
         (
             {"difference": -0.2, "ci95": (-0.3, -0.001), "p": 0.03, "p_holm": 0.09, "verdict": "worse"},
-            "a: worse than b: shown (difference -0.20, 95 % interval -0.30 to -0.001); "
-            "p 0.030, after Holm's correction 0.090, so no longer shown",
+            "a: worse than b: not shown after Holm's correction (difference -0.20, 95 % interval -0.30 to -0.001); "
+            "p 0.030, after Holm's correction 0.090",
         ),
         (
             {"difference": 0.2, "ci95": (0.1, 0.3), "p": 0.0001, "p_holm": 0.0003, "verdict": "better"},

@@ -7,6 +7,8 @@ which an upload needs later (the client's default for them is the home folder, a
 import logging
 import os
 import secrets
+import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -211,7 +213,8 @@ def _announce(run: Run, account: Account) -> None:
         path = run.record or run.folder
         shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         why = account.reason
-        log.info("W&B: offline (%s); look: wandb leet %s; upload later: wandb sync %s", why, shown, shown)
+        wandb = _command("wandb")
+        log.info("W&B: offline (%s); look: %s leet %s; upload later: %s sync %s", why, wandb, shown, wandb, shown)
 
 
 def _failures() -> tuple[type[Exception], ...]:
@@ -223,3 +226,10 @@ def _failures() -> tuple[type[Exception], ...]:
     from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
 
     return (Error, HandleAbandonedError, MailboxClosedError, OSError)
+
+
+def _command(name: str) -> str:
+    """How to call a tool of this Python's environment from the current folder."""
+    if shutil.which(name):
+        return name
+    return os.path.relpath(Path(sys.executable).with_name(name))

@@ -72,7 +72,9 @@ def run(args: argparse.Namespace) -> int:
     write_json(out / "audit.json", {name: {**asdict(check), "leak": check.leak} for name, check in found.items()})
     print(table(found))
     leaks = [name for name, check in found.items() if check.leak]
-    print(f"{len(rows)} rows: {'leaks: ' + ', '.join(leaks) if leaks else 'no leak found'}")
+    idle = [name for name, check in found.items() if check.kind == "leak" and not check.of]
+    verdict = f"leaks: {', '.join(leaks)}" if leaks else "no leak found"
+    print(f"{len(rows)} rows: {verdict}" + (f"; nothing to check for {', '.join(idle)}" if idle else ""))
     return 1 if leaks else 0
 
 
@@ -81,7 +83,8 @@ def table(found: Mapping[str, Finding]) -> str:
     lines = [f"{'check':20} {'count':>7} {'of':>7} leak first example or note"]
     for name, check in found.items():
         told = "; ".join([*check.examples[:1], *([check.note] if check.note else [])])
-        lines.append(f"{name:20} {check.count:7} {check.of:7} {'yes' if check.leak else 'no':4} {told}".rstrip())
+        leak = "-" if not check.of else "yes" if check.leak else "no"
+        lines.append(f"{name:20} {check.count:7} {check.of:7} {leak:4} {told}".rstrip())
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ from eval.report.figures import Picture, draw_accuracy, draw_trainings
 from eval.report.pictures import draw_differences, draw_reliability
 from eval.report.rows import row_groups, row_keys
 from eval.report.settings import settings_tables, training_table
-from eval.report.verdicts import Comparison, compare_all, comparison_table, no_interval
+from eval.report.verdicts import ACCURACY, Comparison, compare_all, comparison_table, no_interval
 
 HINDSIGHT = (
     "The reference answers were written in hindsight: the teacher was told how the week ended and asked to argue for "
@@ -32,6 +32,7 @@ class Headline:
     accuracy: str
     verdicts: tuple[Comparison, ...]
     power: str
+    short: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,21 @@ def headline(run: Run, compared: Sequence[Comparison]) -> Headline:
     ci95 = m.get("bin_acc_ci95")
     interval = f"95 % interval {ci95[0]:.3f} to {ci95[1]:.3f}" if ci95 else no_interval(run)
     size = f"n = {m['n'] - (m.get('n_no_truth') or 0)}" + (f" over {m['weeks']} weeks" if m.get("weeks") else "")
-    return Headline(run.name, f"direction accuracy {m['bin_acc']:.3f} ({interval}; {size})", own, power(run, own))
+    read = "" if m["valid_lenient"] == m["n"] else f"; {m['valid_lenient']} of {m['n']} answers could be read"
+    accuracy = f"direction accuracy {m['bin_acc']:.3f} ({interval}; {size}{read})"
+    return Headline(run.name, accuracy, own, power(run, own), in_short(own))
+
+
+def in_short(own: Sequence[Comparison]) -> str:
+    """A run against its baselines in one sentence, from what holds after Holm's correction."""
+    directions = [one for one in own if one.measure == ACCURACY and one.difference is not None]
+    parts = []
+    for verdict, words in (("better", "better than"), ("worse", "worse than")):
+        names = [one.other for one in directions if one.holds and one.verdict == verdict]
+        parts += [f"{words} {', '.join(names)}"] if names else []
+    rest = [one.other for one in directions if not one.holds]
+    parts += [f"no difference shown from {', '.join(rest)}"] if rest else []
+    return "In direction, after Holm's correction: " + ("; ".join(parts) or "nothing was tested") + "."
 
 
 def power(run: Run, own: Sequence[Comparison]) -> str:
@@ -176,6 +191,11 @@ def warnings(runs: Sequence[Run], groups: Sequence[Sequence[Run]]) -> tuple[str,
             found.append(
                 f"{run.name}: which rows it was scored on cannot be told (no scored.jsonl, or rows without an id or "
                 "symbol and period), so it is compared with no other run."
+            )
+        if count := run.manifest.get("rows_in_training_weeks"):
+            found.append(
+                f"{run.name}: {count} of {run.metrics['n']} rows lie in weeks that its training reached, so they test "
+                "memory as well as foresight."
             )
         if count := run.metrics.get("n_no_truth"):
             found.append(f"{run.name}: {count} of {run.metrics['n']} rows have no truth and are in no accuracy.")

@@ -66,6 +66,7 @@ def _folded(one: Table) -> str:
 
 def _headline(one: Headline) -> str:
     head = f"### {escape(one.run)}\n\n{escape(one.accuracy)}"
+    head += f"\n\n**{escape(one.short)}**" if one.short else ""
     return "\n\n".join([head, _verdicts(one.verdicts), escape(f"What could be shown: {one.power}.")])
 
 

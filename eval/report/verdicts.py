@@ -51,7 +51,7 @@ class Comparison:
     def sentence(self) -> str:
         """The verdict in words, as in "a: better than b: not shown (difference -0.03, ...); p 0.42, ..."."""
         word = "worse" if self.verdict == "worse" else "better"
-        of = "" if self.measure == ACCURACY else f" in {self.measure}"
+        of = "" if self.measure == ACCURACY else f" in {self.measure} (less is better)"
         claim = f"{self.run}: {word} than {self.other}{of}"
         if self.difference is None:
             return f"{claim}: not tested ({self.why or 'no value'})"
@@ -60,9 +60,11 @@ class Comparison:
         low, high = map(_short, self.ci95)
         numbers = f"difference {_short(self.difference)}, 95 % interval {low} to {high}"
         numbers += f"; {self.reading}" if self.reading else ""
+        if self.reading:
+            return f"{claim}: not shown ({numbers})"
         after = f"p {p_text(self.p)}, after Holm's correction {p_text(self.p_holm)}"
-        lost = ", so no longer shown" if self.shown and not self.holds else ""
-        return f"{claim}: {'shown' if self.shown else 'not shown'} ({numbers}); {after}{lost}"
+        verdict = "shown" if self.holds else "not shown after Holm's correction" if self.shown else "not shown"
+        return f"{claim}: {verdict} ({numbers}); {after}"
 
 
 def compare_all(runs: Sequence[Run]) -> list[Comparison]:
@@ -148,14 +150,14 @@ def _table_row(one: Comparison) -> tuple[Cell, ...]:
     tested = one.difference is not None
     verdict = one.verdict if tested else "not tested"
     after = verdict if one.holds or not tested else "not shown"
-    why = one.why if tested else "not tested"
+    why = one.reading or one.why if tested else "not tested"
     return (
         Cell(one.run),
         Cell(one.other),
         Cell(one.measure),
         Cell(one.difference, ci95=one.ci95, n=one.n, why=one.why),
-        Cell(one.p, words=p_text(one.p), why=why),
-        Cell(one.p_holm, words=p_text(one.p_holm), why=why),
+        Cell(None if one.reading else one.p, words=None if one.reading else p_text(one.p), why=why),
+        Cell(None if one.reading else one.p_holm, words=None if one.reading else p_text(one.p_holm), why=why),
         Cell(verdict, mark=one.verdict if one.shown else ""),
         Cell(after, mark=after if one.holds else ""),
         Cell(one.detectable, why=why or "the weeks do not differ"),
