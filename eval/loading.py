@@ -115,7 +115,7 @@ def find_adapter(reference: str) -> Adapter:
     folder, revision = Path(reference), None
     if not folder.is_dir():
         # Whoever owns the name `outputs` on the Hub must not be asked for a run that is missing here.
-        if folder.is_absolute() or folder.parts[0] in ("outputs", ".", ".."):
+        if reference.startswith((".", "/", "outputs/")):
             raise ValueError(
                 f"no adapter at {reference}; train it first: make train RUN={folder.name}, or name another"
             )
