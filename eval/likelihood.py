@@ -186,7 +186,8 @@ def rows_to_score(args: argparse.Namespace) -> EvalData:
     path = args.out / MANIFEST
     answered = json.loads(path.read_text(encoding="utf-8"))["dataset"] if path.is_file() else {}
     data = eval_rows(args.dataset, args.split or answered.get("split"))
-    del data.rows[args.limit or (None if args.split else answered.get("rows")) :]
+    most = args.limit or (None if args.split else answered.get("rows"))
+    del data.rows[len(data.rows) if most is None else most :]
     return data
 
 
