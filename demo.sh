@@ -25,6 +25,8 @@ stage "train" $py -m accelerate.commands.launch --config_file "accelerate_config
 answers="--config recipes/smollm2.yaml --dataset $data --batch_size 32"
 stage "answers of the tuned model" $py -m eval.generate $answers --adapter outputs/demo --out results/demo-tuned \
     --max_new_tokens 160
+stage "likelihoods of the tuned model" $py -m eval.likelihood --config recipes/smollm2.yaml --dataset $data \
+    --adapter outputs/demo --out results/demo-tuned
 stage "answers of the tuned model, unseen wordings" $py -m eval.generate $answers --adapter outputs/demo \
     --split test_unseen --out results/demo-tuned-unseen --max_new_tokens 160
 stage "answers of the base" $py -m eval.generate $answers --adapter none --out results/demo-base --max_new_tokens 160
