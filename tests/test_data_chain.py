@@ -106,14 +106,23 @@ def test_a_dry_run_asks_no_teacher_and_tells_the_price(tmp_path):
         (("--symbols", "AAPL", "--news", "none.jsonl"), "--news none.jsonl: there is no such file"),
     ],
 )
-def test_what_cannot_work_is_one_line_and_exit_2(tmp_path, capsys, flags, words):
+def test_what_cannot_work_is_one_line_and_exit_2(tmp_path, capsys, monkeypatch, flags, words):
     from data_pipeline import fetch
 
+    monkeypatch.setenv("FINNHUB_API_KEY", "never-sent")
     made_market.write_prices(tmp_path / "prices", ["AAPL"], FIRST, LAST)
     done = fetch.main([*WINDOW, *flags, "--prices", str(tmp_path / "prices"), "--data", str(tmp_path / "data")])
     error = capsys.readouterr().err
     assert done == 2 and words in error and error.count("\n") == 1
     assert not (tmp_path / "data" / "records").exists()
+
+
+def test_without_a_key_and_without_news_files_nothing_is_asked_for(tmp_path, capsys, monkeypatch):
+    from data_pipeline import fetch
+
+    monkeypatch.delenv("FINNHUB_API_KEY", raising=False)
+    assert fetch.main([*WINDOW, "--symbols", "AAPL", "--data", str(tmp_path / "data")]) == 2
+    assert "no news: set FINNHUB_API_KEY" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -30,7 +30,9 @@ def draw_differences(comparisons: Sequence[Comparison], path: Path) -> Picture |
     axes.axvline(0, color=INK, linewidth=1)
     axes.set_yticks(range(len(shown)), [f"{shorten(one.run)} − {shorten(one.other)}" for one, *_ in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.set_xlabel("difference of direction accuracies, 95 % interval\n(grey: not shown after Holm's correction)", color=INK)
+    axes.set_xlabel(
+        "difference of direction accuracies, 95 % interval\n(grey: not shown after Holm's correction)", color=INK
+    )
     _plain(axes)
     _save(figure, path)
     alt = "; ".join(f"{one.run} minus {one.other}: {difference:+.2f}" for one, difference, _ in shown)
