@@ -159,7 +159,7 @@ def expected_calibration_error(bins: Sequence[Row]) -> float | None:
 
 def reliability_points(metrics: Row) -> list[tuple[float, float, int]]:
     """(mean probability of up, share that rose, rows) of each bin that has rows, from a whole metrics.json."""
-    bins = (metrics.get("likelihood") or {}).get("calibration", [])
+    bins = (metrics.get("likelihood") or {}).get("calibration") or []
     return [(bin_["mean_p"], bin_["share_up"], bin_["n"]) for bin_ in bins if bin_["n"]]
 
 

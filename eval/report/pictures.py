@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipeline.files import replacing
+from eval.probability import reliability_points
 from eval.report.collect import Run
 from eval.report.figures import GRID, INK, Picture, shorten
 from eval.report.verdicts import ACCURACY, Comparison
@@ -43,7 +44,7 @@ def draw_reliability(runs: Sequence[Run], path: Path) -> Picture | None:
     """The share of weeks that rose against the stated probability of a rise; None without likelihoods."""
     from matplotlib.figure import Figure
 
-    scored = [(run, bins) for run in runs if (bins := _bins(run))]
+    scored = [(run, bins) for run in runs if (bins := reliability_points(run.metrics))]
     if not scored:
         return None
     figure = Figure(figsize=(5.6, 5.2), layout="constrained")
@@ -51,9 +52,9 @@ def draw_reliability(runs: Sequence[Run], path: Path) -> Picture | None:
     axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 3)), label="as stated")
     for place, (run, bins) in enumerate(scored):
         color = _LINES[place % len(_LINES)]
-        x, y = [one["mean_p"] for one in bins], [one["share_up"] for one in bins]
+        x, y, sizes = zip(*bins, strict=True)
         axes.plot(x, y, color=color, linewidth=1.4, label=shorten(run.name))
-        axes.scatter(x, y, s=[12 + 4 * one["n"] for one in bins], color=color, alpha=0.7, zorder=3)
+        axes.scatter(x, y, s=[12 + 4 * size for size in sizes], color=color, alpha=0.7, zorder=3)
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.04, 1.04)
     axes.set_xlabel("stated probability of a rise, mean of each tenth", color=INK)
@@ -63,12 +64,6 @@ def draw_reliability(runs: Sequence[Run], path: Path) -> Picture | None:
     _save(figure, path)
     alt = "; ".join(f"{run.name}: {len(bins)} tenths with rows" for run, bins in scored)
     return Picture(path, "Reliability: a point on the broken line came true as often as it was said to", alt)
-
-
-def _bins(run: Run) -> list[dict[str, Any]]:
-    found = (run.metrics.get("likelihood") or {}).get("calibration") or []
-    found = found.get("bins", []) if isinstance(found, dict) else found
-    return [one for one in found if one.get("n")]
 
 
 def _plain(axes: Any) -> None:
