@@ -30,7 +30,7 @@ have = @test -f $(1) || { echo "no $(1); there are: $(basename $(notdir $(wildca
 train: setup ## fine-tune: MODEL=recipe DATASET=.. RUN=.. ACCEL=.. ARGS="--field value"
 	$(call have,recipes/$(MODEL).yaml)
 	$(call have,accelerate_configs/$(ACCEL).yaml)
-	$(PY) -m accelerate.commands.launch --config_file accelerate_configs/$(ACCEL).yaml -m sft.train \
+	$(PY) -m accelerate.commands.launch --quiet --config_file accelerate_configs/$(ACCEL).yaml -m sft.train \
 	    --config recipes/$(MODEL).yaml --dataset $(DATASET) --output_dir outputs/$(RUN) $(ARGS)
 
 eval: setup ## answer and score a test split: MODEL=recipe RUN=.. ADAPTER=folder|user/name[@rev]|none

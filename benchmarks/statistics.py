@@ -96,7 +96,10 @@ def verdict_table(worlds: int) -> str:
 
 
 def made_run(seed: int, rows: int) -> list[Row]:
-    """Answers of about the length of real ones (250 words) with references, as eval.generate writes them."""
+    """Answers of about the length of real ones (250 words) with references and prompts, as eval.generate writes them.
+
+    A prompt is 1,200 words, 150 of them figures.
+    """
     draw = random.Random(seed)
 
     def text(words: int) -> str:
@@ -111,7 +114,7 @@ def made_run(seed: int, rows: int) -> list[Row]:
             "week_end": f"2024-{1 + place // 30:02}-14", "label": (label := draw.choice(BINS)),
             "answer": answer(label), "generation": answer(draw.choice(BINS)), "seconds": 1.0, "new_tokens": 300,
             "finish_reason": "stop", "last_week_return": draw.gauss(0, 0.03), "train_majority": 1,
-            "prompt_figures": [draw.random() * 100 for _ in range(150)],
+            "prompt": " ".join(f"{text(7)} {draw.random() * 100:.2f}" for _ in range(150)),
         }
         for place in range(rows)
     ]  # fmt: skip

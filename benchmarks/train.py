@@ -32,6 +32,7 @@ from eval.precision import Precision, choose_precision
 from eval.turns import render_row_ids
 from sft.args import parse
 from sft.callbacks import peak_gpu_memory, peak_rss_bytes
+from tracking.console import talk
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ def _speeds(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 measured, 2 for something the message says how to mend."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    talk()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True, help="recipe")
     parser.add_argument("--shapes", choices=SHAPES, help="random weights of this shape, not the recipe's model")

@@ -9,7 +9,7 @@ from data_pipeline.dataset import EvalData
 from data_pipeline.files import Row, read_log, write_jsonl
 from eval.decode import Generation
 from eval.processes import Share
-from eval.text_quality import prompt_figures
+from eval.text_quality import prompt_text
 
 GENERATIONS = "generations.jsonl"
 
@@ -52,6 +52,6 @@ def answer_row(row: Row, answer: Generation, data: EvalData, facts: Row) -> Row:
         **({} if answer.latency is None else {"latency_seconds": round(answer.latency, 4)}),
         "last_week_return": row.get("last_week_return"),
         "train_majority": facts["train_majority"],
-        "prompt_figures": prompt_figures(row["prompt"]),
+        "prompt": prompt_text(row["prompt"]),
         **({"synthetic": True} if row.get("synthetic") else {}),
     }

@@ -26,6 +26,7 @@ import numpy as np
 
 from data_pipeline.files import manifest, write_json
 from eval.turns import apply_format, turn_format
+from tracking.console import talk
 
 log = logging.getLogger(__name__)
 
@@ -241,7 +242,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line: convert, or find the folder complete, and print its path."""
     parser = argparse.ArgumentParser(prog="eval.embedded", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="checkpoint folder (default: %(default)s)")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    talk()
     print(ensure_embedded(parser.parse_args(arguments).out))
 
 

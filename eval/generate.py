@@ -24,6 +24,7 @@ from eval.generation_manifest import MANIFEST, begun, describe, totals
 from eval.loading import Adapter, Base, base_from_recipe, base_of, find_adapter, pinned
 from eval.precision import Precision, choose_precision
 from eval.processes import Share, claim_card, shared
+from tracking.console import talk
 from tracking.gpu import check_torch_sees_gpu
 
 log = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 generated, 2 for something the message says how to mend, 130 interrupted."""
     args = arguments(__doc__).parse_args(argv)
     claim_card()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    talk()
     try:
         load_env()
         backend = Backend(args.backend, args.model, args.endpoint_prompt)

@@ -50,6 +50,7 @@ from eval.likelihood_run import (
 from eval.loading import base_from_recipe, base_of, find_adapter, load_for_generation, load_tokenizer, pinned
 from eval.precision import Precision, choose_precision
 from eval.turns import render_prompt_ids
+from tracking.console import talk
 from tracking.gpu import check_torch_sees_gpu
 
 log = logging.getLogger(__name__)
@@ -207,7 +208,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 scored, 2 for something the message says how to mend, 130 interrupted."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    talk()
     args = arguments().parse_args(argv)
     try:
         load_env()

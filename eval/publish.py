@@ -5,7 +5,6 @@ python -m eval.publish results/llama
 
 import argparse
 import json
-import logging
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipeline.files import load_env
+from tracking.console import talk
 from tracking.run import Run, start_run
 
 _FILES = ("metrics.json", "generations.jsonl", "scored.jsonl", "manifest.json")
@@ -61,7 +61,7 @@ def artifact_name(run: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0, or 2 where the folder is not scored or W&B cannot be had although a key is set."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    talk()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="results/<run>, generated and scored")
     folder = parser.parse_args(argv).folder

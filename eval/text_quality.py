@@ -34,14 +34,16 @@ _PERCENT = (1.0, 100.0)
 _FLOAT_NOISE = 1e-9
 
 
-def prompt_figures(prompt: str | Sequence[Mapping[str, str]]) -> list[float]:
-    """Every number of a prompt, sorted, each once; of messages the user's alone count.
+def prompt_text(prompt: str | Sequence[Mapping[str, str]]) -> str:
+    """What a model was told about the week: of messages the user's alone; a text is that already."""
+    if isinstance(prompt, str):
+        return prompt
+    return "\n".join(message["content"] for message in prompt if message["role"] == "user")
 
-    What `eval.generate` may write into a row for number faithfulness, far smaller than the prompt itself.
-    """
-    if not isinstance(prompt, str):
-        prompt = "\n".join(message["content"] for message in prompt if message["role"] == "user")
-    return sorted({_value(match.group()) for match in _ANY.finditer(_DATE.sub(" ", prompt))})
+
+def prompt_figures(prompt: str | Sequence[Mapping[str, str]]) -> list[float]:
+    """Every number of a prompt, sorted, each once."""
+    return sorted({_value(match.group()) for match in _ANY.finditer(_DATE.sub(" ", prompt_text(prompt)))})
 
 
 def unsupported_figures(text: str, known: Sequence[float], own: Sequence[float] = ()) -> tuple[list[str], int]:
@@ -73,9 +75,9 @@ def answer_quality(row: Row, answer: Answer) -> Row:
     text = without_thought(row["generation"] or "")[0]
     items = [len(_ITEM.findall(section)) for section in (answer.positives, answer.concerns)]
     sections = sum(bool(part.strip()) for part in (answer.positives, answer.concerns, answer.analysis))
-    known = _known(row)
+    known = prompt_figures(row["prompt"]) if row.get("prompt") else None
     own = [_value(number) for number in _ANY.findall(answer.prediction)]
-    missing, figures = ([], None) if known is None else unsupported_figures(text, sorted(known), own)
+    missing, figures = ([], None) if known is None else unsupported_figures(text, known, own)
     return {
         "words": len(text.split()),
         "repetition": repetition(text),
@@ -103,7 +105,7 @@ def text_quality(rows: Sequence[Row], answers: Sequence[Answer]) -> dict[str, An
         "figures_not_in_prompt": missing if told else None,
         "share_not_in_prompt": missing / figures if figures else None,
         "figures_n": len(told),
-        "figures_reason": None if told else "no row has `prompt` or `prompt_figures`",
+        "figures_reason": None if told else "no row has its `prompt`",
     }
 
 
@@ -115,20 +117,12 @@ def repetition(text: str) -> float | None:
 
 
 def check_prompt(row: Row) -> None:
-    """Raise ValueError unless `prompt` is a text or messages and `prompt_figures` numbers, where they are there."""
-    prompt, figures = row.get("prompt"), row.get("prompt_figures")
+    """Raise ValueError unless `prompt`, where it is there, is a text or messages."""
+    prompt = row.get("prompt")
     messages = prompt if isinstance(prompt, list) else []
     texts = [message.get(key) if isinstance(message, dict) else None for message in messages for key in _MESSAGE]
     if not isinstance(prompt, str | list | None) or not all(isinstance(text, str) for text in texts):
         raise ValueError(f"prompt is {prompt!r}; expected a text or messages of {' and '.join(_MESSAGE)}")
-    if figures is not None and not (isinstance(figures, list) and all(type(one) in (int, float) for one in figures)):
-        raise ValueError(f"prompt_figures is {figures!r}; expected a list of numbers or null")
-
-
-def _known(row: Row) -> list[float] | None:
-    if row.get("prompt_figures") is not None:
-        return row["prompt_figures"]
-    return prompt_figures(row["prompt"]) if row.get("prompt") else None
 
 
 def _value(number: str) -> float:

@@ -204,7 +204,7 @@ def baseline_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]
 
 
 def verdict_text(name: str, comparison: Mapping[str, Any] | None) -> str:
-    """One comparison in words, such as "better than always down: not shown (difference -0.030, ...)".
+    """One comparison in words, such as "better than always-down: not shown (difference -0.030, ...)".
 
     Where nothing is shown, the smallest difference that these weeks could have shown stands beside.
     """
@@ -236,7 +236,7 @@ def _source(value: Any) -> str:
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ")
+    return name.replace("_", "-")
 
 
 def _rows(settings: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from data_pipeline.files import load_env
 from sft.bundle import HUB_ID, PublishError, bundle, is_ours
 from sft.card import eval_command
+from tracking.console import talk
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -158,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--base", help="Hub id of the base, where the run was trained on a local copy of it")
     parser.add_argument("--message", help="commit message")
     chosen = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    talk()
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it tells every request
     try:
         load_env()  # before the client is imported, which reads HF_ENDPOINT only then

@@ -22,6 +22,7 @@ from sft.args import ScriptArguments, parse
 from sft.checkpoints import MANIFEST, check_folder, last_checkpoint, settings_of
 from sft.data import check_lengths, row_lengths
 from sft.selection import check_selection, log_what_could_be_shown, rows_to_answer
+from tracking.console import talk
 from tracking.gpu import check_torch_sees_gpu
 from tracking.run import Run
 
@@ -156,7 +157,7 @@ def _base(script: ScriptArguments, model_args: Any, precision: Precision) -> Bas
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 trained, 2 for something the message says how to mend, 130 interrupted."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    talk()
     try:
         load_env()
         check_torch_sees_gpu()

@@ -53,11 +53,11 @@ def test_every_metric_has_its_rows_and_stands_beside_the_baselines():
         "| valid answers, lenient | 298 | 300 |",
         "| ROUGE-1 / 2 / L, analysis | 0.421 / 0.150 / 0.258 | 296 |",
         "| seconds an answer | – | 0 |",
-        "| always down | 0.543 | 7.900 | better than always down: not shown "
+        "| always-down | 0.543 | 7.900 | better than always-down: not shown "
         "(difference -0.027, 95 % interval -0.100 to 0.050, p 0.440, 0.120 could have been shown) |",
-        "| zero move | – | 7.500 | squared error worse than zero move "
+        "| zero-move | – | 7.500 | squared error worse than zero-move "
         "(difference +0.700, 95 % interval 0.100 to 1.300, p 0.020) |",
-        "| last week | – | – | – |",
+        "| last-week | – | – | – |",
     ):
         assert line in text.splitlines(), line
     assert "there are 10 weeks" in text
@@ -122,11 +122,11 @@ def test_the_compute_dtype_of_the_quantization_is_the_base_dtype_unless_it_is_na
     [
         (
             {"difference": 0.2, "ci95": [0.1, 0.3], "p": 0.001, "verdict": "better"},
-            "better than always up (difference",
+            "better than always-up (difference",
         ),
         (
             {"difference": -0.2, "ci95": [-0.3, -0.1], "p": 0.001, "verdict": "worse"},
-            "worse than always up (difference",
+            "worse than always-up (difference",
         ),
         (
             {"difference": 0.2, "ci95": None, "p": None, "verdict": None},

@@ -59,7 +59,7 @@ def test_a_report_is_a_page_markdown_tables_and_pictures(written):
     assert float(rows["demo-tuned"]["Direction accuracy"]) == metrics["bin_acc"]
     assert float(rows["demo-tuned"]["Direction accuracy low"]) == metrics["bin_acc_ci95"][0]
     assert rows["demo-tuned"]["Direction accuracy n"] == str(metrics["n"])
-    assert float(rows["always down"]["Squared error"]) == metrics["baselines"]["always_down"]["mse"]
+    assert float(rows["always-down"]["Squared error"]) == metrics["baselines"]["always_down"]["mse"]
     for target in re.findall(r"!\[.*?\]\((.*?)\)", (out / "report.md").read_text(encoding="utf-8")):
         assert (out / target).read_bytes().startswith(b"\x89PNG"), target
 

@@ -147,9 +147,9 @@ def test_unknown_numbers_are_dashes_with_their_reason_and_never_zero(tmp_path):
     for key in (("speed", "Seconds a row"), ("speed", "Latency, p50"), ("validity", "Stop rate")):
         assert cells[key].text == "–" and cells[key].details, key
     baselines = {row[0].text: row[1] for row in report.measured[0].rows}
-    assert baselines["train majority"].text == "–"
-    assert baselines["train majority"].details == ["20 of 20 rows lack train_majority"]
-    assert baselines["zero move"].details == ["calls no direction"]
+    assert baselines["train-majority"].text == "–"
+    assert baselines["train-majority"].details == ["20 of 20 rows lack train_majority"]
+    assert baselines["zero-move"].details == ["calls no direction"]
     assert "4 weeks; an interval needs at least 6" in report.headlines[0].accuracy
     assert all(one.verdict == "not shown" for one in report.headlines[0].verdicts)
 
@@ -163,6 +163,13 @@ def test_examples_are_the_same_ids_for_all_runs_and_show_every_outcome(pair):
     rows = {row["id"]: row for row in runs[1].generations}
     for one in chosen:
         assert one.truth == rows[one.key]["label"] and one.reference == clean(rows[one.key]["answer"])
+        assert one.prompt == "", "these rows have none"
+
+
+def test_an_example_says_what_the_model_was_told(tmp_path):
+    rows = [{**row, "prompt": f"About {row['id']}:\x00 " + "much. " * 900} for row in generation_rows(lambda week: 3)]
+    for one in choose(load_runs([make_run(tmp_path / "a", rows)])):
+        assert one.prompt.startswith(f"About {one.key}:\ufffd much.") and len(one.prompt) > 5000, "it is not cut"
 
 
 def test_without_a_row_in_common_each_group_shows_its_own_examples(tmp_path):

@@ -94,10 +94,10 @@ def test_only_the_users_words_are_the_prompt():
     assert prompt_figures("3 2 3 and -2") == [2.0, 3.0]
 
 
-def test_figures_of_the_prompt_do_as_well_as_the_prompt():
-    by_text, by_figures = quality(ANSWER, prompt=PROMPT), quality(ANSWER, prompt_figures=prompt_figures(PROMPT))
-    assert by_text == by_figures
-    assert quality(ANSWER, prompt_figures=[])["figures_not_in_prompt"] == 6
+def test_messages_do_as_well_as_their_text():
+    messages = [{"role": "user", "content": PROMPT}]
+    assert quality(ANSWER, prompt=PROMPT) == quality(ANSWER, prompt=messages)
+    assert quality(ANSWER, prompt="No number.")["figures_not_in_prompt"] == 6
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_the_mean_over_rows_with_its_n():
 def test_without_a_prompt_faithfulness_is_null_and_says_why():
     found = evaluate([{"generation": ANSWER, "answer": ANSWER}])[0]["text_quality"]
     assert [found[key] for key in ("figures", "figures_not_in_prompt", "share_not_in_prompt")] == [None] * 3
-    assert found["figures_reason"] == "no row has `prompt` or `prompt_figures`"
+    assert found["figures_reason"] == "no row has its `prompt`"
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,6 @@ def test_without_a_prompt_faithfulness_is_null_and_says_why():
     [
         ({"prompt": 3}, "row 1: prompt is 3; expected a text or messages"),
         ({"prompt": [{"role": "user"}]}, "expected a text or messages of role and content"),
-        ({"prompt_figures": ["1"]}, r"prompt_figures is \['1'\]; expected a list of numbers"),
     ],
 )
 def test_a_prompt_that_is_none_is_named(fields, message):

@@ -62,6 +62,7 @@ for attempt in range(2):
     with start_run(folder, name="demo", kind="train", config={"lr": 1e-3}, resume_id=saved_run_id(folder)) as run:
         run.log({"speed/tokens_per_second": 100.0 + attempt, "gpu/0/power_watts": None, "train/global_step": attempt})
         print("STATE", run.mode, run.id, run.record)
+        assert run._client.url is None
 assert "WANDB_DATA_DIR" not in os.environ
 """
     folder = tmp_path / "run"
@@ -73,6 +74,7 @@ assert "WANDB_DATA_DIR" not in os.environ
     line = next(line for line in done.stderr.splitlines() if "W&B: offline (no W&B key is set)" in line)
     assert f"wandb leet {states[0][3]}" in line
     assert f"wandb sync {states[0][3]}" in line
+    assert "wandb: " not in done.stderr, "our line says all there is to say"
     text = json.dumps(records(folder))
     assert text.count("speed/tokens_per_second") >= 2
     assert "power_watts" not in text, "an unknown value is left out"

@@ -171,6 +171,7 @@ def _connect(run: Run, account: Account, project: str, name: str, kind: str, con
             mode=account.mode,  # type: ignore[arg-type] # one of the three literals
             settings=wandb.Settings(**wanted),
         )
+        wandb.termsetup(run._client.settings, None)  # init alone leaves later warnings as loud as before
         if kind == "train":
             run._client.define_metric("train/global_step")
             run._client.define_metric("*", step_metric="train/global_step", step_sync=True)

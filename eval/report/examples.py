@@ -11,6 +11,7 @@ from data_pipeline.labels import label_of_magnitude
 from eval.report.collect import Run
 from eval.report.marks import Piece, mark_differences
 from eval.report.rows import outcome, row_groups, row_keys
+from eval.text_quality import prompt_text
 
 COUNT = 10
 MAX_CHARACTERS = 4000
@@ -32,10 +33,11 @@ class Reply:
 
 @dataclass(frozen=True)
 class Example:
-    """One row with its truth, its reference and the runs' replies."""
+    """One row with its truth, its prompt (empty where no file has it), its reference and the runs' replies."""
 
     key: str
     truth: str
+    prompt: str
     reference: str
     replies: tuple[Reply, ...]
 
@@ -69,7 +71,9 @@ def _example(key: str, runs: Sequence[Run], places: Sequence[int]) -> Example:
     replies = [_reply(run, run.generations[i], run.scored[i]) for run, i in zip(runs, places, strict=True)]
     first = replies[0].text
     replies = [replace(one, pieces=tuple(mark_differences(one.text, first))) for one in replies]
-    return Example(key, str(row.get("label") or call_text(truth, "truth_")), clean(row.get("answer")), tuple(replies))
+    label = str(row.get("label") or call_text(truth, "truth_"))
+    prompt = clean(prompt_text(row.get("prompt") or ""), limit=None)
+    return Example(key, label, prompt, clean(row.get("answer")), tuple(replies))
 
 
 def _reply(run: Run, row: Row, scored: Row) -> Reply:
@@ -86,16 +90,17 @@ def call_text(scored: Row, prefix: str = "") -> str:
     return label_of_magnitude(magnitude) if magnitude else ("up" if direction > 0 else "down")
 
 
-def clean(text: str | None) -> str:
+def clean(text: str | None, limit: int | None = MAX_CHARACTERS) -> str:
     """A model's text made safe to print: control characters and lone surrogates become U+FFFD.
 
     Line ends and tabs stay. Direction marks (category Cf) go too: they would turn the line around.
+    Beyond `limit` characters it is cut, and says so.
     """
     text = (text or "").strip()
     shown = "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs", "Cf") else "\ufffd" for c in text)
-    if len(shown) <= MAX_CHARACTERS:
+    if limit is None or len(shown) <= limit:
         return shown
-    return f"{shown[:MAX_CHARACTERS]}\n[cut here for the page: {len(shown):,} characters in generations.jsonl]"
+    return f"{shown[:limit]}\n[cut here for the page: {len(shown):,} characters in generations.jsonl]"
 
 
 def _hash(key: str) -> str:

@@ -94,7 +94,7 @@ def _draw_baselines(axes: Any, group: Sequence[Run], low: float, high: float) ->
     for name, style in _LINES.items():
         entries = [run.metrics["baselines"].get(name) or {} for run in group]
         for value in sorted({entry["bin_acc"] for entry in entries if entry.get("bin_acc") is not None}):
-            axes.plot([value, value], [low, high], zorder=2, label=name.replace("_", " "), **style)
+            axes.plot([value, value], [low, high], zorder=2, label=name.replace("_", "-"), **style)
 
 
 def _decorate(figure: Any, axes: Any) -> None:

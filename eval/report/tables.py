@@ -60,7 +60,7 @@ def _baseline_rows(group: Sequence[Run]) -> Iterator[tuple[Cell, ...]]:
             cells = _baseline_cells(run.metrics, name)
             versions.setdefault(str(run.metrics["baselines"].get(name)), (cells, []))[1].append(run.name)
         for cells, runs in versions.values():
-            title = name.replace("_", " ") + (f" (beside {', '.join(runs)})" if len(versions) > 1 else "")
+            title = name.replace("_", "-") + (f" (beside {', '.join(runs)})" if len(versions) > 1 else "")
             yield (Cell(title, mark="baseline"), *cells)
 
 
@@ -75,7 +75,7 @@ def _baseline_cells(metrics: Row, name: str) -> tuple[Cell, ...]:
         why="calls no direction" if silent else why,
     )
     error = Cell(entry.get("mse"), digits=2, n=entry.get("n"), why=why)
-    return accuracy, Cell(None, why="states no bin"), error, Cell(None, why="see the row of zero move")
+    return accuracy, Cell(None, why="states no bin"), error, Cell(None, why="see the row of zero-move")
 
 
 def validity(runs: Sequence[Run]) -> Table:

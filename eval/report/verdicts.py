@@ -138,7 +138,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     return Table(
         "comparisons",
         "All comparisons",
-        ("Run", "Against", "Measure", "Difference", "p", "p after Holm", "Verdict", "After Holm", "Could show"),
+        ("Run", "Against", "Verdict", "After Holm", "Measure", "Difference", "p", "p after Holm", "Could show"),
         tuple(_table_row(one) for one in comparisons),
         f"Difference: the run minus the other on the same rows, with its 95 % interval, clustered by week; of the "
         f"squared error, less is better. p is two-sided and uncorrected; Holm's correction is over all {tests} "
@@ -154,12 +154,12 @@ def _table_row(one: Comparison) -> tuple[Cell, ...]:
     return (
         Cell(one.run),
         Cell(one.other),
+        Cell(verdict, mark=one.verdict if one.shown else ""),
+        Cell(after, mark=after if one.holds else ""),
         Cell(one.measure),
         Cell(one.difference, ci95=one.ci95, n=one.n, why=one.why),
         Cell(None if one.reading else one.p, words=None if one.reading else p_text(one.p), why=why),
         Cell(None if one.reading else one.p_holm, words=None if one.reading else p_text(one.p_holm), why=why),
-        Cell(verdict, mark=one.verdict if one.shown else ""),
-        Cell(after, mark=after if one.holds else ""),
         Cell(one.detectable, why=why or "the weeks do not differ"),
     )
 
