@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data_pipeline.files import Row
-from data_pipeline.teacher.calls import Calls, Failed, Refused, Stopped, Unacceptable, dialect
+from data_pipeline.teacher.calls import Calls, Failed, Refused, Stopped, Unacceptable
 from eval.decode import Decoding, Generation, Keep
 from eval.turns import Messages, format_of, render_prompt_ids
 
@@ -67,51 +67,10 @@ def ask_endpoint(bodies: Mapping[int, Row], at_once: int, keep: Keep) -> None:
     answered is kept. On a signal nothing more is sent, the answers on their way are kept, and then
     KeyboardInterrupt is raised; a second signal does not wait for them.
     """
-    try:
-        asyncio.run(_ask_all(bodies, at_once, keep))
-    except ValueError as error:
-        raise ValueError(
-            str(error).replace("the teacher", "the endpoint").replace("no teacher", "no endpoint")
-        ) from None
+    asyncio.run(_ask_all(bodies, at_once, keep))
 
 
-class Endpoint(Calls):
-    """The teacher's client for one run, for chats and for rendered prompts, with the time of each answer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._sent: dict[asyncio.Task[Any] | None, float] = {}
-
-    async def send(self, body: Row) -> tuple[Row, float]:
-        """The reply to a request as it came, and the seconds from sending it (the last time) to having it.
-
-        Raises Refused, Unacceptable, Failed or Stopped. Whoever awaits this has the reply before anything else runs.
-        """
-        import openai
-
-        chat = "messages" in body
-        path = "/chat/completions" if chat else "/completions"
-        try:
-            done = await self._client.post(
-                path, body=dialect(body, self._own_server) if chat else body, cast_to=object
-            )
-        except openai.APIStatusError as error:
-            raise self._fault(error) from None
-        except (openai.APIError, ValueError) as error:  # ValueError: a body that is not JSON
-            cause = f" ({type(error.__cause__).__name__})" if error.__cause__ else ""
-            raise Failed(f"{type(error).__name__}{cause}") from None
-        finally:
-            self._on_the_way.discard(asyncio.current_task())
-            sent = self._sent.pop(asyncio.current_task(), 0.0)
-        self.answered += 1
-        return done, time.perf_counter() - sent  # pyright: ignore[reportReturnType] - checked by its readers
-
-    async def _leaves(self, request: Any) -> None:
-        await super()._leaves(request)
-        self._sent[asyncio.current_task()] = time.perf_counter()
-
-
-def read_reply(reply: Row, seconds: float, latency: float) -> Generation:
+def read_reply(reply: Any, seconds: float, latency: float) -> Generation:
     """The answer in a reply to either kind of request; what the server does not tell is None.
 
     Raises Failed for anything that is no completion, such as a page of a proxy.
@@ -138,7 +97,7 @@ def _first_logprob(logprobs: Row) -> float | None:
 class _Asking:
     """What the workers of one run share."""
 
-    calls: Endpoint
+    calls: Calls
     bodies: Iterator[tuple[int, Row]]
     keep: Keep
     last: float = field(default_factory=time.perf_counter)
@@ -168,7 +127,7 @@ class _Asking:
 
 
 async def _ask_all(bodies: Mapping[int, Row], at_once: int, keep: Keep) -> None:
-    asking = _Asking(Endpoint(), iter(bodies.items()), keep)
+    asking = _Asking(Calls(server="endpoint"), iter(bodies.items()), keep)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asking.interrupt)
@@ -198,7 +157,7 @@ async def _worker(asking: _Asking) -> None:
         try:
             reply, latency = await asking.calls.send(body)
             now = time.perf_counter()
-            # No await since the reply came, so nothing can come between.
+            # No await since the reply came (see Calls.send), so nothing can come between.
             asking.keep([(number, read_reply(reply, now - asking.last, latency))])
             asking.last, asking.in_a_row = now, 0
         except Stopped:

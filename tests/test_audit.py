@@ -349,7 +349,7 @@ def test_weeks_before_a_knowledge_cutoff_are_told_by_base():
     bases = {"early": date.fromisoformat(day(0)), "late": date.fromisoformat(day(2))}
     found = checks(cutoffs=bases, train=[ours(1), ours(2), ours(2, "QHBF"), ours(3)])["weeks_before_cutoff"]
     assert (found.count, found.of, found.leak) == (3, 4, False)
-    assert found.examples == [f"early, {day(0)}: 0 rows, 0 weeks", f"late, {day(2)}: 3 rows, 2 weeks"]
+    assert found.examples == [f"late, {day(2)}: 3 rows, 2 weeks", f"early, {day(0)}: 0 rows, 0 weeks"]
 
 
 def test_every_recipe_states_a_knowledge_cutoff():

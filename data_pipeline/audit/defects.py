@@ -124,12 +124,12 @@ def split_gap(rows: Sequence[AuditRow]) -> Finding:
 def weeks_before_cutoff(rows: Sequence[AuditRow], cutoffs: Mapping[str, date]) -> Finding:
     """Rows whose week begins before some base's training data ends: that base may have read about the outcome.
 
-    `cutoffs` maps a base's name to that day; the count is for the latest of them.
+    `cutoffs` maps a base's name to that day; the count is for the latest of them, which is told first.
     """
     told = []
-    for name, day in sorted(cutoffs.items(), key=lambda item: (item[1], item[0])):
+    for name, day in sorted(cutoffs.items(), key=lambda item: (item[1], item[0]), reverse=True):
         before = [row.week_start for row in rows if row.week_start <= day]
         told.append(f"{name}, {day}: {len(before)} rows, {len(set(before))} weeks")
     latest = max(cutoffs.values(), default=None)
     count = sum(row.week_start <= latest for row in rows) if latest else 0
-    return Finding(count, len(rows), told[-5:], "information", None if cutoffs else "no recipe states a cut-off")
+    return Finding(count, len(rows), told[:5], "information", None if cutoffs else "no recipe states a cut-off")

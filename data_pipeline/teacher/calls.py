@@ -1,4 +1,4 @@
-"""Requests on their way to the teacher: limited, retried by the `openai` client, and none once a run is stopping.
+"""Requests on their way to a server: limited, retried by the `openai` client, and none once a run is stopping.
 
 The client retries what may pass (408, 409, 429, 5xx, broken connections), waits as long as a Retry-After up to
 two minutes says, and gives up at once where it says more. Every retry goes through the rate limit as well.
@@ -6,6 +6,7 @@ two minutes says, and gives up at once where it says more. Every retry goes thro
 
 import asyncio
 import os
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,45 +43,58 @@ class Reply:
 
 
 class Calls:
-    """A client for one run and what is on its way. Raises ValueError where the environment names no teacher."""
+    """A client for one run and what is on its way; `server` is what its errors call the other side.
 
-    def __init__(self, per_minute: int | None = None) -> None:
+    Raises ValueError where the environment names no server.
+    """
+
+    def __init__(self, per_minute: int | None = None, server: str = "teacher") -> None:
         import openai
         from aiolimiter import AsyncLimiter
 
+        self.server = server
         self.stopping = False
         self.answered = 0
         self._on_the_way: set[asyncio.Task[Any] | None] = set()
+        self._sent: dict[asyncio.Task[Any] | None, float] = {}
         # At most a second's worth at once: a whole minute's worth in the first second would be refused.
         burst = max(1.0, per_minute / 60) if per_minute else 0
         self._limiter = AsyncLimiter(burst, 60 * burst / per_minute) if per_minute else None
         self._own_server = bool(os.environ.get("OPENAI_BASE_URL"))
-        key = self.key()
+        key = self.key(server)
         http = openai.DefaultAsyncHttpxClient(event_hooks={"request": [self._leaves], "response": [self._arrives]})
         timeout = openai.Timeout(TIMEOUT, connect=10.0, pool=None)
         self._client = openai.AsyncOpenAI(api_key=key, timeout=timeout, max_retries=MAX_RETRIES, http_client=http)
 
     @staticmethod
-    def key() -> str:
+    def key(server: str = "teacher") -> str:
         """The key of the environment, or a placeholder for a server without keys. Raises ValueError for neither."""
         key = os.environ.get("OPENAI_API_KEY") or ("none" if os.environ.get("OPENAI_BASE_URL") else None)
         if key is None:
             raise ValueError(
-                "no teacher: set OPENAI_API_KEY, or for a server without keys OPENAI_BASE_URL, "
+                f"no {server}: set OPENAI_API_KEY, or for a server without keys OPENAI_BASE_URL, "
                 "in the environment or .env"
             )
         return key
 
     async def ask(self, body: Row) -> Reply:
-        """The reply to one chat completion request.
+        """The reply to one chat completion request. Raises as `send` does."""
+        reply = _reply((await self.send(body))[0])
+        self.answered += 1
+        return reply
 
+    async def send(self, body: Row) -> tuple[Any, float]:
+        """What came back for a request, unchecked, and the seconds from sending it (the last time) to having it.
+
+        A body with `messages` is a chat, one with `prompt` a completion.
         Raises Refused, Unacceptable, Failed or Stopped. Whoever awaits this has the reply before anything else runs.
         """
         import openai
 
+        path = "/chat/completions" if "messages" in body else "/completions"
         try:
             # `chat.completions.create` would copy the body and build objects: a quarter of this process's time.
-            done = await self._client.post("/chat/completions", body=dialect(body, self._own_server), cast_to=object)
+            done = await self._client.post(path, body=dialect(body, self._own_server), cast_to=object)
         except openai.APIStatusError as error:
             raise self._fault(error) from None
         except (openai.APIError, ValueError) as error:  # ValueError: a body that is not JSON
@@ -88,9 +102,8 @@ class Calls:
             raise Failed(f"{type(error).__name__}{cause}") from None
         finally:
             self._on_the_way.discard(asyncio.current_task())
-        reply = _reply(done)
-        self.answered += 1
-        return reply
+            sent = self._sent.pop(asyncio.current_task(), 0.0)
+        return done, time.perf_counter() - sent
 
     def stop(self, tasks: list[asyncio.Task[None]]) -> None:
         """Send nothing more: cancel the tasks that only wait to send; the others get their answers."""
@@ -109,6 +122,7 @@ class Calls:
         if self.stopping:
             raise Stopped
         self._on_the_way.add(asyncio.current_task())
+        self._sent[asyncio.current_task()] = time.perf_counter()
 
     async def _arrives(self, response: Any) -> None:
         if response.status_code >= 400:  # the client may now wait for minutes before it tries again
@@ -118,10 +132,13 @@ class Calls:
         """What a refused request means. The server's words about a key may quote it, so they are not repeated."""
         status = error.status_code
         if status in (401, 403):
-            return Refused(f"the teacher refuses the key ({status}); check OPENAI_API_KEY in the environment or .env")
+            return Refused(
+                f"the {self.server} refuses the key ({status}); check OPENAI_API_KEY in the environment or .env"
+            )
         if status == 404:
             return Refused(
-                "the teacher has no such model or address (404); check OPENAI_MODEL or --model, and OPENAI_BASE_URL"
+                f"the {self.server} has no such model or address (404); check OPENAI_MODEL or --model, and "
+                "OPENAI_BASE_URL"
             )
         if status == 402 or error.code == "insufficient_quota":
             return Refused(f"the account behind OPENAI_API_KEY has no credit left ({status}); top it up and run again")
@@ -136,8 +153,8 @@ class Calls:
 
 
 def dialect(body: Row, own_server: bool) -> Row:
-    """A request as it is sent: OpenAI's newer models take the output limit under a new name, other servers the old."""
-    if own_server:
+    """A request as it is sent: OpenAI's newer models take a chat's limit under a new name, other servers the old."""
+    if own_server or "messages" not in body:
         return body
     return {("max_completion_tokens" if name == "max_tokens" else name): value for name, value in body.items()}
 
