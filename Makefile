@@ -2,7 +2,10 @@
 MODEL   ?= smollm2
 RUN     ?= $(MODEL)
 DATASET ?= FinGPT/fingpt-forecaster-dow30-202305-202405
-ACCEL   ?= $(if $(wildcard /dev/nvidia0),single_gpu,cpu)
+comma   := ,
+CARDS   := $(if $(filter undefined,$(origin CUDA_VISIBLE_DEVICES)),$(wildcard /dev/nvidia[0-9]* /dev/dxg),$(CUDA_VISIBLE_DEVICES))
+ACCEL   ?= $(if $(CARDS),single_gpu,cpu)
+GPU     ?= $(firstword $(subst $(comma), ,$(CUDA_VISIBLE_DEVICES)) 0)
 ADAPTER ?= outputs/$(RUN)
 RUNS    ?= $(RUN)
 REPORT  ?= compare
@@ -10,6 +13,10 @@ INDEX   ?= dow30
 PY      := .venv/bin/python
 # Threads that wait should sleep: on a machine that does something else too, spinning ones take the others' time.
 export OMP_WAIT_POLICY ?= PASSIVE
+export ACCEL
+ifeq ($(ACCEL),single_gpu)
+export CUDA_VISIBLE_DEVICES := $(GPU)
+endif
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z]+:.*##/ {printf "  %-9s %s\n", $$1, $$2}' Makefile
@@ -27,7 +34,7 @@ data: setup ## a dataset from live providers: INDEX=dow30|nasdaq100|.. ARGS="--s
 
 have = @test -f $(1) || { echo "no $(1); there are: $(basename $(notdir $(wildcard $(dir $(1))*.yaml)))" >&2; exit 2; }
 
-train: setup ## fine-tune: MODEL=recipe DATASET=.. RUN=.. ACCEL=.. ARGS="--field value"
+train: setup ## fine-tune: MODEL=recipe DATASET=.. RUN=.. ACCEL=.. GPU=0 ARGS="--field value"
 	$(call have,recipes/$(MODEL).yaml)
 	$(call have,accelerate_configs/$(ACCEL).yaml)
 	$(PY) -m accelerate.commands.launch --quiet --config_file accelerate_configs/$(ACCEL).yaml -m sft.train \

@@ -53,5 +53,6 @@ def answer_row(row: Row, answer: Generation, data: EvalData, facts: Row) -> Row:
         "last_week_return": row.get("last_week_return"),
         "train_majority": facts["train_majority"],
         "prompt": prompt_text(row["prompt"]),
+        **{name: row[name] for name in ("sector", "control") if row.get(name)},
         **({"synthetic": True} if row.get("synthetic") else {}),
     }

@@ -117,12 +117,13 @@ def baseline_calls(rows: Sequence[Row]) -> tuple[dict[str, list[Call] | None], d
 
 
 def compare_with_baselines(
-    *, rows: Sequence[Row], truths: Sequence[Call], hits: Sequence[bool], weeks: Sequence[Hashable] | None
+    *, rows: Sequence[Row], truths: Sequence[Call], hits: Sequence[float], weeks: Sequence[Hashable] | None
 ) -> dict[str, Any]:
     """The `baselines`, `baseline_reasons` and `versus` of metrics.json.
 
-    `rows` are those with a truth, `hits` whether the run called each one's direction right, `weeks` their
-    clusters. `versus[name]` is the run's direction accuracy minus the baseline's on the same rows.
+    `rows` are those with a truth, `hits` whether the run called each one's direction right (of several seeds the
+    share that did), `weeks` their clusters. `versus[name]` is the run's direction accuracy minus the baseline's on
+    the same rows.
     """
     calls, reasons = baseline_calls(rows)
     baselines: dict[str, Any] = {}

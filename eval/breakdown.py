@@ -1,5 +1,6 @@
 """Where a run is right and where it is wrong: direction accuracy by symbol, sector, week, size and cut-off."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -10,9 +11,15 @@ from data_pipeline.labels import label_of_magnitude
 from eval.baselines import Call
 from eval.rows import read_cutoff, week_start
 from eval.stats import clustered_share
+from eval.text_quality import prompt_text
 
 _OWN_GROUP = ("0-1%", "1-2%", "more than 5%")
 _MIDDLE = "2-5%"
+_SECTOR = re.compile(
+    r"^\[Company\]: [^\n]*\), (?:an? )?(?P<ours>[^\n]+?)(?: company)?\.$"
+    r"|is a leading entity in the (?P<public>[^\n]{1,80}?) sector\b",
+    re.MULTILINE,
+)
 
 
 def breakdown(
@@ -33,7 +40,7 @@ def breakdown(
     cutoffs = [knowledge_cutoff or read_cutoff(row) for row in rows]
     ways: dict[str, tuple[list[str | None], str]] = {
         "symbol": ([_text(row, "symbol") for row in rows], "no `symbol`"),
-        "sector": ([_text(row, "sector") for row in rows], "no `sector`"),
+        "sector": ([_text(row, "sector") or _told_sector(row) for row in rows], "no `sector`, none in a prompt"),
         "week": (list(weeks) if weeks else [None] * len(rows), "no week that every row has"),
         "move": ([_move(truth) for truth in truths], "no size of the true move"),
         "cutoff": ([_side(row, day) for row, day in zip(rows, cutoffs, strict=True)],
@@ -79,6 +86,12 @@ def _groups(
 
 def _text(row: Row, key: str) -> str | None:
     return str(row.get(key) or "").strip() or None
+
+
+def _told_sector(row: Row) -> str | None:
+    """The sector that the prompt tells of the company, in our wording or in the public dataset's."""
+    found = _SECTOR.search(prompt_text(row.get("prompt") or ""))
+    return (found["ours"] or found["public"]).strip() if found else None
 
 
 def _move(truth: Call) -> str | None:

@@ -27,7 +27,7 @@ class Decoding:
 class Generation:
     """One answer: its raw text, the tokens it took (the stop token counts), why it ended, and its seconds.
 
-    `seconds` is amortized: over all answers of a run they add up to the time the run took. What an endpoint
+    `seconds` is amortized: over the answers of a process they add up to the time it took. What an endpoint
     does not tell is None.
     """
 
@@ -104,7 +104,9 @@ def decode_ids(
     pad = tokenizer.pad_token_id
     ids = torch.tensor([[pad] * (width - len(p)) + list(p) for p in prompts], device=model.device)
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
-    sampling = {"do_sample": True, "temperature": how.temperature} if how.temperature else {"do_sample": False}
+    # From all tokens, as an endpoint does; the library's own default is the likeliest 50.
+    whole = {"do_sample": True, "temperature": how.temperature, "top_k": 0, "top_p": 1.0}
+    sampling = whole if how.temperature else {"do_sample": False}
     with torch.inference_mode():
         out = model.generate(
             input_ids=ids,

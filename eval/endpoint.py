@@ -63,6 +63,7 @@ def _rendered(tokenizer: Any, messages: Messages, prompt: str) -> str | list[int
 def ask_endpoint(bodies: Mapping[int, Row], at_once: int, keep: Keep) -> None:
     """Ask for every body, `at_once` at a time, keeping each answer as it comes, by the number of its body.
 
+    A row that it does not take while it takes others is kept as an empty answer that ended in "refused".
     Raises ValueError where no endpoint is named, it refuses all requests or some came to nothing; what was
     answered is kept. On a signal nothing more is sent, the answers on their way are kept, and then
     KeyboardInterrupt is raised; a second signal does not wait for them.
@@ -102,6 +103,8 @@ class _Asking:
     keep: Keep
     last: float = field(default_factory=time.perf_counter)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    declined: list[int] = field(default_factory=list)
+    answered: bool = False
     failed: int = 0
     in_a_row: int = 0
     fault: str = ""
@@ -116,6 +119,26 @@ class _Asking:
             log.warning("waiting for the answers that are on their way; a second signal does not wait")
         self.interrupted = True
         self.calls.stop(self.tasks)
+
+    def refuse(self, number: int, error: Unacceptable) -> None:
+        """A row that the server will not take another time either: left out, it would be in no denominator.
+
+        Only where it takes others; else the form of all requests is at fault.
+        """
+        self.fault = " ".join(map(str, error.args))
+        log.warning("row %d: %s", number, self.fault)
+        self.declined.append(number)
+        self.in_a_row += 1
+        if self.answered:
+            self.keep_refused()
+        elif self.in_a_row >= FAILURES_IN_A_ROW:
+            self.refused = True
+            self.calls.stop(self.tasks)
+
+    def keep_refused(self) -> None:
+        if self.declined:
+            self.keep([(number, Generation("", 0, "refused", 0.0)) for number in self.declined])
+            self.declined.clear()
 
     def failure(self, error: Exception) -> None:
         self.failed += 1
@@ -148,7 +171,8 @@ async def _ask_all(bodies: Mapping[int, Row], at_once: int, keep: Keep) -> None:
         raise KeyboardInterrupt
     if asking.refused:
         raise ValueError(f"{asking.fault}; {asking.failed} requests failed, then no more were sent")
-    if asking.failed:
+    if asking.failed or asking.declined:
+        asking.failed += len(asking.declined)
         raise ValueError(f"{asking.failed} rows got no answer, the last for: {asking.fault}; run the same again")
 
 
@@ -159,10 +183,13 @@ async def _worker(asking: _Asking) -> None:
             now = time.perf_counter()
             # No await since the reply came (see Calls.send), so nothing can come between.
             asking.keep([(number, read_reply(reply, now - asking.last, latency))])
-            asking.last, asking.in_a_row = now, 0
+            asking.last, asking.in_a_row, asking.answered = now, 0, True
+            asking.keep_refused()
         except Stopped:
             return
-        except (Failed, Refused, Unacceptable) as error:
+        except Unacceptable as error:
+            asking.refuse(number, error)
+        except (Failed, Refused) as error:
             asking.failure(error)
         if asking.calls.stopping:
             return

@@ -21,10 +21,10 @@ from eval.backends import Answer, Backend, prepare
 from eval.decode import Decoding, Generation
 from eval.generate_flags import arguments, read_recipe
 from eval.generation_manifest import MANIFEST, begun, describe, totals
-from eval.loading import Adapter, Base, base_from_recipe, base_of, find_adapter, pinned
+from eval.loading import Adapter, Base, resolve
 from eval.precision import Precision, choose_precision
 from eval.processes import Share, claim_card, shared
-from tracking.console import talk
+from tracking.console import FEWER_ROWS, in_words, talk
 from tracking.gpu import check_torch_sees_gpu
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def generate(
     render, or a folder begun with other settings.
     """
     backend = backend or Backend()
-    base, adapter = resolve(recipe, adapter_name, precision, backend)
+    base, adapter = _model(recipe, adapter_name, precision, backend)
     facts = describe(adapter, base, precision, data, how, backend)
     if count := facts["rows_in_training_weeks"]:
         log.warning("%d of %d rows lie in weeks that this adapter's training reached", count, len(data.rows))
@@ -63,6 +63,7 @@ def generate(
         if missing:
             facts["form"], answer = prepare(backend, base, adapter, precision, data, how)
             if share.first:
+                _check_form(out, before, facts["form"])
                 log.info("model: %s (%s)", base.name, facts["form"])
                 log.info("precision: {mode} on {device} ({reason})".format(**facts["precision"]))
                 write_json(out / MANIFEST, {**facts, "complete": False})
@@ -72,18 +73,10 @@ def generate(
         return _finish(out, data, facts, share) if share.first else facts
 
 
-def resolve(recipe: Row, adapter_name: str, precision: Precision, backend: Backend) -> tuple[Base, Adapter | None]:
-    """Base and adapter that a recipe and a name stand for. Raises ValueError or OSError where they do not fit.
-
-    What an endpoint serves without an adapter of ours is known by its name there and nothing else.
-    """
-    base = base_from_recipe(recipe, precision)
-    adapter = None if adapter_name == "none" else find_adapter(adapter_name)
-    if adapter:
-        base = base_of(adapter, base)
-    if backend.name != "endpoint":
-        return pinned(base), adapter
-    if not adapter and backend.prompt == "chat":
+def _model(recipe: Row, adapter_name: str, precision: Precision, backend: Backend) -> tuple[Base, Adapter | None]:
+    """Base and adapter; what an endpoint serves without an adapter of ours is known by its name there alone."""
+    base, adapter = resolve(recipe, adapter_name, precision, pin=backend.name != "endpoint")
+    if backend.name == "endpoint" and not adapter and backend.prompt == "chat":
         base = replace(base, name=str(backend.model), revision=None, quantization=None, dtype="unknown")
     return base, adapter
 
@@ -100,6 +93,15 @@ def _answer_missing(answer: Answer, data: EvalData, missing: set[int], out: Path
             bar.update(min(len(answers) * share.count, len(data.rows) - bar.n))  # the others are about as far
 
         answer(missing, keep, share)
+
+
+def _check_form(out: Path, before: Row | None, form: str) -> None:
+    """Raise ValueError where the answers that are there come from the same weights in other arithmetic."""
+    if before and before.get("form") not in (None, form):
+        raise ValueError(
+            f"{out} was begun on {before['form']}, and now the card has room for {form}: free its memory, or choose "
+            "another RUN"
+        )
 
 
 def _finish(out: Path, data: EvalData, facts: Row, share: Share) -> Row:
@@ -131,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             del data.rows[args.limit :]
         facts = generate(recipe, args.adapter, data, how, args.out, choose_precision(), backend)
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"eval.generate: {error}", file=sys.stderr)
+        print(f"eval.generate: {in_words(error, FEWER_ROWS)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("eval.generate: interrupted; the same command goes on where it stopped", file=sys.stderr)

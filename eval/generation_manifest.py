@@ -70,12 +70,10 @@ def begun(out: Path, facts: Row) -> Row | None:
     manifest, so that answers of two experiments never mix; nothing is touched then.
     """
     path = out / MANIFEST
+    if not any(out.glob("generations*.jsonl")):
+        return None  # also after a start that failed before its first answer: there is nothing to mix with
     if not path.exists():
-        if any(out.glob("generations*.jsonl")):
-            raise ValueError(
-                f"{out} holds answers but no {MANIFEST} that says whose: remove them or choose another RUN"
-            )
-        return None
+        raise ValueError(f"{out} holds answers but no {MANIFEST} that says whose: remove them or choose another RUN")
     # A manifest from before there were several backends was made with the one there was.
     before = {"backend": Backend().facts(), **json.loads(path.read_text(encoding="utf-8"))}
     now = json.loads(json.dumps(facts))
@@ -89,7 +87,10 @@ def begun(out: Path, facts: Row) -> Row | None:
 
 
 def totals(rows: list[Row], processes: int) -> Row:
-    """Size and speed of a finished run. `tokens_per_second` is that of one process; null if a count is unknown."""
+    """Size and speed of a finished run. `tokens_per_second` is that of one process; null if a count is unknown.
+
+    `seconds_total` is over all processes: of several at once, divide by their number for what passed on the clock.
+    """
     seconds = sum(row["seconds"] for row in rows)
     counts = [row["new_tokens"] for row in rows]
     known = seconds and None not in counts

@@ -10,7 +10,8 @@ generations.jsonl. A run that was interrupted goes on where it stopped.
 What stands before "Prediction:" is `--prefix`:
 
     own     the model's own answer from generations.jsonl, up to its prediction: the probabilities of the very
-            choice that generation made. A row whose answer cannot be read gets the direct prefix.
+            choice that generation made. A row whose answer cannot be read gets the direct prefix. Each row is
+            scored with the direct prefix beside it (`direct` in the row), so that all runs have that in common.
     direct  nothing but "[Prediction & Analysis]:": no answer is needed first, so it is cheap, and the same
             text for every model. A tuned model writes two sections before, so this is a question it was not
             trained on.
@@ -42,15 +43,16 @@ from eval.likelihood_run import (
     LIKELIHOODS_MANIFEST,
     PREFIXES,
     Scoring,
+    answered_by_a_server,
     begun,
     check_same_run,
     describe,
     scoring,
 )
-from eval.loading import base_from_recipe, base_of, find_adapter, load_for_generation, load_tokenizer, pinned
+from eval.loading import load_for_generation, load_tokenizer, resolve
 from eval.precision import Precision, choose_precision
 from eval.turns import render_prompt_ids
-from tracking.console import talk
+from tracking.console import FEWER_ROWS, in_words, talk
 from tracking.gpu import check_torch_sees_gpu
 
 log = logging.getLogger(__name__)
@@ -62,9 +64,7 @@ def score_rows(recipe: Row, adapter_name: str, data: EvalData, how: Scoring, out
     Raises ValueError or OSError, before the model is loaded, for an adapter that does not fit, rows that
     do not render, or a folder that holds another run's answers or likelihoods.
     """
-    base = base_from_recipe(recipe, precision)
-    adapter = None if adapter_name == "none" else find_adapter(adapter_name)
-    base = pinned(base_of(adapter, base) if adapter else base)
+    base, adapter = resolve(recipe, adapter_name, precision)
     facts = describe(adapter, base, precision, data, how)
     check_same_run(out, facts)
     done = begun(out, facts)
@@ -73,7 +73,9 @@ def score_rows(recipe: Row, adapter_name: str, data: EvalData, how: Scoring, out
     else:
         tokenizer = load_tokenizer(base)
         texts = prefixes(data.rows, how, out)
-        asked = [_choices(tokenizer, row, text) for row, text in zip(data.rows, texts, strict=True)]
+        asked = [[_choices(tokenizer, row, text) for row, text in zip(data.rows, texts, strict=True)]]
+        if how.prefix == "own":
+            asked.append([_choices(tokenizer, row, None) for row in data.rows])
         share = train_up_share(data)
         model, form = load_for_generation(base, adapter, precision)
         log.info("model: %s (%s)", base.name, form)
@@ -106,35 +108,51 @@ def _score_missing(
     model: Any,
     pad: int,
     rows: Sequence[Row],
-    asked: Sequence[Choices],
+    asked: Sequence[Sequence[Choices]],
     common: Sequence[Row],
     how: Scoring,
     path: Path,
 ) -> None:
-    """Score batch by batch, appending each to the log; batches that stand there whole are passed over."""
+    """Score batch by batch, appending each to the log; batches that stand there whole are passed over.
+
+    `asked` holds what each row is asked, and where there is a second list, what it is asked directly.
+    """
     from tqdm import tqdm
 
     done = {row["id"] for row in read_log(path)}
     with tqdm(total=len(rows), initial=len(done), unit="row", desc=path.parent.name) as bar:
-        for batch in plan_batches([len(one.shared) for one in asked], how.batch_size):
+        for batch in plan_batches([len(one.shared) for one in asked[0]], how.batch_size):
             missing = {i for i in batch if rows[i]["id"] not in done}
             if not missing:
                 continue
             start = time.perf_counter()
             # The whole batch, as in an uninterrupted run: its numbers are the same to the last digit.
-            logs = log_probabilities(model, [asked[i] for i in batch], pad)
+            logs = [log_probabilities(model, [one[i] for i in batch], pad) for one in asked]
             seconds = round((time.perf_counter() - start) / len(batch), 4)
             fresh = [
-                {**_row(rows[i], one), **common[i], "seconds": seconds}
-                for i, one in zip(batch, logs, strict=True)
+                {**_row(rows[i], *both), **common[i], "seconds": seconds}
+                for i, both in zip(batch, zip(*logs, strict=True), strict=True)
                 if i in missing
             ]
             append_jsonl(path, fresh)
             bar.update(len(fresh))
 
 
-def _row(row: Row, logs: Sequence[float]) -> Row:
-    """One row of likelihoods.jsonl. `mass` is the probability of all twelve texts before it is made 1."""
+def _row(row: Row, logs: Sequence[float], direct: Sequence[float] | None = None) -> Row:
+    """One row of likelihoods.jsonl, from what was asked and, beside it, what was asked directly."""
+    return {
+        "id": row["id"],
+        "symbol": row["symbol"],
+        "period": f"{row['week_start']} to {row['week_end']}",
+        "week_end": row["week_end"],
+        "label": row["label"],
+        **_probabilities(row, logs),
+        **({"direct": _probabilities(row, direct)} if direct is not None else {}),
+    }
+
+
+def _probabilities(row: Row, logs: Sequence[float]) -> Row:
+    """What a row is given to the twelve bins. `mass` is the probability of all their texts before it is made 1."""
     if not all(map(math.isfinite, logs)):
         raise ValueError(
             f"row {row['id']}: the model gives no finite probability ({logs[0]} for {BINS[0]!r}); "
@@ -144,11 +162,6 @@ def _row(row: Row, logs: Sequence[float]) -> Row:
     weights = [math.exp(value - largest) for value in logs]
     probs = {label: weight / math.fsum(weights) for label, weight in zip(BINS, weights, strict=True)}
     return {
-        "id": row["id"],
-        "symbol": row["symbol"],
-        "period": f"{row['week_start']} to {row['week_end']}",
-        "week_end": row["week_end"],
-        "label": row["label"],
         "logprobs": dict(zip(BINS, logs, strict=True)),
         "probs": probs,
         "up": min(1.0, math.fsum(p for label, p in probs.items() if direction_of(label) > 0)),
@@ -212,13 +225,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments().parse_args(argv)
     try:
         load_env()
+        if answered_by_a_server(args.out):
+            print(f"eval.likelihood: the answers in {args.out} came from a server; their model cannot be asked here")
+            return 0
         check_torch_sees_gpu()
         how = scoring(args.out, args.prefix, args.batch_size)
         recipe = read_recipe(args.config)
         data = rows_to_score(args)
         facts = score_rows(recipe, args.adapter, data, how, args.out, choose_precision())
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"eval.likelihood: {error}", file=sys.stderr)
+        print(f"eval.likelihood: {in_words(error, FEWER_ROWS)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("eval.likelihood: interrupted; the same command goes on where it stopped", file=sys.stderr)

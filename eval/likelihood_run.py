@@ -65,6 +65,11 @@ def describe(adapter: Adapter | None, base: Base, precision: Precision, data: Ev
     )
 
 
+def answered_by_a_server(out: Path) -> bool:
+    """Whether the answers in `out` came from an endpoint, whose probabilities nobody here can ask for."""
+    return (_facts(out / MANIFEST).get("backend") or {}).get("name") == "endpoint"
+
+
 def check_same_run(out: Path, facts: Row) -> None:
     """Raise ValueError where `out` holds the answers of another adapter, base or dataset than `facts` names."""
     answers = _facts(out / MANIFEST)

@@ -63,6 +63,18 @@ def base_from_recipe(recipe: Row, precision: Precision) -> Base:
     )
 
 
+def resolve(recipe: Row, adapter_name: str, precision: Precision, pin: bool = True) -> tuple[Base, Adapter | None]:
+    """The base and the adapter that a recipe and a name stand for; "none" is no adapter.
+
+    The base is pinned unless nothing of it is needed here, as where a server answers.
+    Raises ValueError or OSError where one cannot be had or the two do not fit.
+    """
+    base = base_from_recipe(recipe, precision)
+    adapter = None if adapter_name == "none" else find_adapter(adapter_name)
+    base = base_of(adapter, base) if adapter else base
+    return pinned(base) if pin else base, adapter
+
+
 def pinned(base: Base) -> Base:
     """`base` at the commit that its revision names now, for a manifest; a local folder stays as it is.
 
@@ -187,6 +199,7 @@ def load_for_generation(base: Base, adapter: Adapter | None, precision: Precisio
 
     Raises ValueError where the adapter's weights do not fit the base.
     """
+    import torch
     from peft import PeftModel
     from transformers import GenerationConfig
 
@@ -199,6 +212,8 @@ def load_for_generation(base: Base, adapter: Adapter | None, precision: Precisio
     if adapter:
         try:
             model = PeftModel.from_pretrained(model, str(adapter.folder))
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"{adapter.reference} does not fit the base {base.name}: {error}") from error
         if form != "NF4":

@@ -140,18 +140,20 @@ def _rouge(scored: Sequence[Scored]) -> Row:
 def _speed(rows: Sequence[Row]) -> Row:
     """Seconds, tokens and stops, each over the rows that state it, with its n.
 
-    `seconds` is amortized over a batch. It is a latency only where every row says `latency_measured`,
-    which `eval.generate` writes at batch 1.
+    `seconds` is amortized over a batch. The latency is `latency_seconds` (of a request), and `seconds` where
+    every row says `latency_measured`, which `eval.generate` writes at batch 1.
     """
     seconds = [value for row in rows if (value := read_number(row, "seconds")) is not None]
     tokens = [value for row in rows if (value := read_number(row, "new_tokens")) is not None]
     stops = [row["finish_reason"] == "stop" for row in rows if row.get("finish_reason") is not None]
-    measured = len(seconds) == len(rows) and all(row.get("latency_measured") is True for row in rows)
+    waits = [value for row in rows if (value := read_number(row, "latency_seconds")) is not None]
+    if len(seconds) == len(rows) and all(row.get("latency_measured") is True for row in rows):
+        waits = seconds
     both = len(seconds) == len(tokens) == len(rows) and sum(seconds) > 0
     return {
         "inference_seconds": mean(seconds),
         "inference_seconds_n": len(seconds),
-        "latency": _latency(seconds) if measured else None,
+        "latency": _latency(waits) if len(waits) == len(rows) else None,
         "stop_rate": mean([float(stop) for stop in stops]),
         "stop_rate_n": len(stops),
         "new_tokens": mean(tokens),

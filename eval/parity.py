@@ -22,7 +22,7 @@ from eval.continuous import continuous, first_logprobs
 from eval.decode import Decoding, Generation, decode_ids
 from eval.endpoint import ask_endpoint, request_bodies
 from eval.generate_flags import read_recipe
-from eval.loading import Base, base_from_recipe, base_of, find_adapter, load_for_generation, load_tokenizer, stops
+from eval.loading import Base, load_for_generation, load_tokenizer, resolve, stops
 from eval.precision import Precision, choose_precision
 from eval.turns import render_prompt_ids
 from tracking.gpu import check_torch_sees_gpu
@@ -214,9 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ValueError("--model is missing; --against endpoint needs the name a server knows the model by")
         precision = choose_precision()
         tolerance = TOLERANCE[precision.mode] if args.tolerance is None else args.tolerance
-        base = base_from_recipe(read_recipe(args.config), precision)
-        adapter = None if args.adapter == "none" else find_adapter(args.adapter)
-        base = base_of(adapter, base) if adapter else base
+        base, adapter = resolve(read_recipe(args.config), args.adapter, precision)
         rows = eval_rows(args.dataset, args.split).rows[: args.prompts]
         found = compare(args, rows, base, adapter, precision)
     except (ValueError, OSError, RuntimeError) as error:

@@ -1,5 +1,6 @@
 """One decision for training and evaluation: which number format this machine computes in, and why."""
 
+import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,14 +35,17 @@ def choose_precision() -> Precision:
     """bf16, fp16 or fp32 from what the hardware really supports.
 
     On CUDA bf16 needs compute capability 8.0: torch.cuda.is_bf16_supported() also says yes to a T4,
-    where bf16 is emulated and slow. With several cards the weakest decides.
+    where bf16 is emulated and slow. With several cards the weakest decides. Under an accelerate config for
+    the CPU it is the CPU, card or not: accelerate computes there whatever else is asked for.
     """
     import torch
 
-    if not torch.cuda.is_available():
+    told = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
+    if told or not torch.cuda.is_available():
+        why = f"{'the accelerate config says CPU' if told else 'no CUDA device'}; {platform.machine()} CPU"
         if _native_bf16(_cpu_flags()):
-            return Precision("bf16", "cpu", f"no CUDA device; {platform.machine()} CPU with bf16 products")
-        return Precision("fp32", "cpu", f"no CUDA device; {platform.machine()} CPU without bf16 products")
+            return Precision("bf16", "cpu", f"{why} with bf16 products")
+        return Precision("fp32", "cpu", f"{why} without bf16 products")
     cards = [
         (torch.cuda.get_device_capability(i), torch.cuda.get_device_name(i)) for i in range(torch.cuda.device_count())
     ]

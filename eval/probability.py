@@ -23,8 +23,9 @@ def likelihood_metrics(rows: Sequence[Row], scored: Sequence[Row], found: Sequen
     """The keys `likelihood` and `likelihood_reason` of metrics.json; the first is None where there is a reason.
 
     `rows` are the generated answers, `scored` their rows of scored.jsonl, `found` the likelihoods, None where
-    there is no file. Rows of `found` get to `rows` by id. Raises ValueError for an id that comes twice, and
-    for a label that is another one than the answer's: likelihoods of another dataset.
+    there is no file. `likelihood.direct` is of what each row was asked without its own answer before. Rows of
+    `found` get to `rows` by id. Raises ValueError for an id that comes twice, and for a label that is another one
+    than the answer's: likelihoods of another dataset.
     """
     if found is None:
         return {"likelihood": None, "likelihood_reason": _NO_FILE}
@@ -40,15 +41,21 @@ def likelihood_metrics(rows: Sequence[Row], scored: Sequence[Row], found: Sequen
         known = by_id.get(row.get("id"), {}).get("label")
         if row.get("label") is not None and known is not None and row["label"] != known:
             raise ValueError(f"id {row['id']}: label {row['label']!r}, but {known!r} in likelihoods.jsonl")
-    known_rows = [row for row, _ in pairs]
+    direct = [({**row, **row["direct"], "prefix": "direct"}, call) for row, call in pairs if row.get("direct")]
     return {
         "likelihood": {
-            **probability_metrics(known_rows),
+            **_scores(pairs),
             "n_missing": len(rows) - len(pairs),
-            "agreement": agreement(known_rows, [direction for _, direction in pairs]),
+            "direct": _scores(direct) if direct else None,
         },
         "likelihood_reason": None,
     }
+
+
+def _scores(pairs: Sequence[tuple[Row, int | None]]) -> Row:
+    """Every score of rows with probabilities, and how often they call what the answer beside them calls."""
+    rows, calls = [row for row, _ in pairs], [call for _, call in pairs]
+    return {**probability_metrics(rows), "agreement": agreement(rows, calls)}
 
 
 def up_probabilities(rows: Sequence[Row], found: Sequence[Row]) -> list[float | None]:

@@ -48,6 +48,9 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, f
         name = f"{prefix}{key}"
         if isinstance(item, Mapping):
             yield from flatten(item, f"{name}/")
+        elif isinstance(item, list) and any(isinstance(part, Mapping) for part in item):
+            for part in item:
+                yield from flatten(part, f"{name}/{part['name']}/" if "name" in part else f"{name}/")
         elif isinstance(item, list) and len(item) == 2:
             yield from flatten(dict(zip(("low", "high"), item, strict=True)), f"{name}/")
         elif isinstance(item, int | float) and not isinstance(item, bool):

@@ -28,7 +28,7 @@ from data_pipeline.sources import read_source
 from eval.baselines import versus_entry
 from eval.continuations import Choices, log_probabilities
 from eval.generate_flags import read_recipe
-from eval.loading import base_from_recipe, base_of, find_adapter, load_for_generation, load_tokenizer, pinned
+from eval.loading import load_for_generation, load_tokenizer, resolve
 from eval.precision import Precision, choose_precision
 from eval.recall_questions import OPTIONS, Question, prices_of, questions
 from eval.stats import clustered_share
@@ -113,9 +113,7 @@ def run(recipe: Row, adapter_name: str, source: str, split: str | None, out: Pat
             f"{source}: {len(prices)} prices in the prompts of {len(rows)} rows, no symbol has {OPTIONS} different "
             "ones on one side of the cut-off; expected price lines as in our prompts or the public ones"
         )
-    base = base_from_recipe(recipe, precision)
-    adapter = None if adapter_name == "none" else find_adapter(adapter_name)
-    base = pinned(base_of(adapter, base) if adapter else base)
+    base, adapter = resolve(recipe, adapter_name, precision)
     model, form = load_for_generation(base, adapter, precision)
     logs = ask(model, load_tokenizer(base), asked)
     recalled = [is_recalled(one) for one in logs]

@@ -16,7 +16,7 @@ SECTIONS = {"pros": "positives", "cons": "concerns", "anal": "analysis"}
 """Upstream's name of a section's scores -> the field of an Answer."""
 Rouge = Callable[[str, str], dict[str, float]]
 """(reference, generation) -> the F1 of each kind."""
-_NUMBERS = ("seconds", "new_tokens", "last_week_return")
+_NUMBERS = ("seconds", "latency_seconds", "new_tokens", "last_week_return")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 

@@ -10,11 +10,13 @@ interrupted run. What is left in the output folder is a complete adapter with it
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from data_pipeline.dataset import TrainData, train_rows
 from data_pipeline.files import Row, load_env, manifest, read_jsonl, write_json
+from data_pipeline.split import train_majority
 from eval.decode import Decoding
 from eval.loading import Base, base_from_recipe, load_tokenizer, pinned, stops
 from eval.precision import Precision, choose_precision
@@ -22,11 +24,13 @@ from sft.args import ScriptArguments, parse
 from sft.checkpoints import MANIFEST, check_folder, last_checkpoint, settings_of
 from sft.data import check_lengths, row_lengths
 from sft.selection import check_selection, log_what_could_be_shown, rows_to_answer
-from tracking.console import talk
+from tracking.console import in_words, talk
 from tracking.gpu import check_torch_sees_gpu
 from tracking.run import Run
 
 log = logging.getLogger(__name__)
+
+_FEWER_ROWS = "take the model's _t4 recipe, or a smaller --per_device_train_batch_size"
 
 
 def train(script: ScriptArguments, training: Any, model_args: Any, precision: Precision) -> Path:
@@ -47,8 +51,8 @@ def train(script: ScriptArguments, training: Any, model_args: Any, precision: Pr
     check_selection(script, training, len(data.validation))
     script.gen_rows = rows_to_answer(script, training, data)
     settings = settings_of(script, training, model_args)
-    check_folder(folder, settings, data.sha256)
     base = pinned(base)
+    check_folder(folder, settings, base.facts(), data.sha256)
     tokenizer = load_tokenizer(base)
     lengths = row_lengths(tokenizer, [*data.train, *data.validation])
     check_lengths(lengths, training.max_length)
@@ -88,10 +92,10 @@ def read_data(script: ScriptArguments) -> TrainData:
     data = train_rows(script.dataset)
     for warning in data.warnings:
         log.warning("%s", warning)
-    if script.max_rows is not None:
-        data.train.sort(key=lambda row: (row["week_start"], row["id"]))
-        del data.train[script.max_rows :]
-    return data
+    if script.max_rows is None:
+        return data
+    first = sorted(data.train, key=lambda row: (row["week_start"], row["id"]))[: script.max_rows]
+    return replace(data, train=first, train_majority=train_majority(first) or data.train_majority)
 
 
 def callbacks_of(script: ScriptArguments, data: TrainData, tokenizer: Any, base: Base, run: Run) -> list[Any]:
@@ -164,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         precision = choose_precision()
         folder = train(*parse(argv, precision), precision)
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"sft.train: {error}", file=sys.stderr)
+        print(f"sft.train: {in_words(error, _FEWER_ROWS)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("sft.train: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)

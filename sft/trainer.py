@@ -1,6 +1,7 @@
 """TRL's SFTTrainer put together for this job, and the complete adapter folder it leaves."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,21 +88,32 @@ def save_adapter(trainer: Any, tokenizer: Any, base: Base, folder: Path) -> None
 
 def result_of(trainer: Any, end: Row) -> Row:
     """What came out, for the manifest: losses, speeds, seconds, peak memory and the step kept; null where not
-    measured. `eval_loss` is the last one."""
+    measured. `eval_loss` is the last one. Loss and seconds are of the whole training, the speeds of the part after
+    the last interrupt."""
     losses = [row["eval_loss"] for row in trainer.state.log_history if "eval_loss" in row]
     on_gpu = end.get("peak_gpu_memory_bytes")
     return {
         "steps": trainer.state.global_step,
-        "train_loss": end.get("train_loss"),
+        "train_loss": _mean_loss(trainer.state.log_history) if end.get("resumed_from_step") else end.get("train_loss"),
         "eval_loss": losses[-1] if losses else None,
         "tokens_per_second": end.get("tokens_per_second"),
         "samples_per_second": end.get("train_samples_per_second"),
         "steps_per_second": end.get("train_steps_per_second"),
-        "runtime_seconds": end.get("train_runtime"),
+        "runtime_seconds": end.get("time"),
         "peak_memory_bytes": on_gpu if on_gpu is not None else end.get("peak_rss_bytes"),
         "resumed_from_step": end.get("resumed_from_step"),
         **kept_step(trainer),
     }
+
+
+def _mean_loss(history: Sequence[Row]) -> float | None:
+    """The mean over steps of the logged losses, each the mean since the one before; steps after the last are left out.
+
+    The Trainer's own `train_loss` is of the steps since the resume.
+    """
+    logged = [(row["step"], row["loss"]) for row in history if "loss" in row]
+    steps = [step - before for (step, _), (before, _) in zip(logged, [(0, 0.0), *logged], strict=False)]
+    return sum(n * loss for n, (_, loss) in zip(steps, logged, strict=True)) / sum(steps) if logged else None
 
 
 def _own_card(training: Any) -> dict[str, int] | None:

@@ -106,6 +106,74 @@ def test_an_endpoint_answers_as_this_process_does(small, market, answers, monkey
     assert {path for path, _ in server.asked} == {wanted}
 
 
+@pytest.fixture
+def serve(small, monkeypatch):  # noqa: F811
+    """A server of the tuned model that answers some requests with a status instead."""
+    from contextlib import contextmanager
+
+    from eval.loading import find_adapter, load_for_generation
+
+    model, _ = load_for_generation(small.base, find_adapter(str(small.adapter)), FP32)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    @contextmanager
+    def served(**faults):
+        with Completions(model, small.tokenizer, small.ends, **faults) as server:
+            monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+            yield server
+
+    return served
+
+
+@pytest.mark.parametrize("number", [0, 3, 5])
+def test_a_row_that_a_server_will_not_take_is_an_answer_that_cannot_be_read(answers, market, serve, tmp_path, number):  # noqa: F811
+    with serve(faults={number: 422}) as server:
+        rows = answers(market, 1, Backend("endpoint", "mine"), out=tmp_path / "a")
+        assert len(server.asked) == 6
+        refused = [row for row in rows.values() if row["finish_reason"] == "refused"]
+        assert [row["generation"] for row in refused] == [""] and len(rows) == 6
+        assert answers(market, 1, Backend("endpoint", "mine"), out=tmp_path / "a") == rows
+        assert len(server.asked) == 6, "nothing is asked again"
+
+
+def test_a_server_that_takes_no_row_at_all_is_an_error(answers, market, serve, tmp_path):  # noqa: F811
+    with (
+        serve(faults=dict.fromkeys(range(6), 400)),
+        pytest.raises(ValueError, match="6 rows got no answer, the last for: refused"),
+    ):
+        answers(market, 2, Backend("endpoint", "mine"), out=tmp_path / "a")
+    assert not list((tmp_path / "a").glob("generations*.jsonl"))
+
+
+def test_what_a_server_answered_is_not_asked_for_likelihoods_here(answers, market, serve, tmp_path, capsys):  # noqa: F811
+    from eval.likelihood import main
+
+    with serve():
+        answers(market, 2, Backend("endpoint", "mine"), out=tmp_path / "a")
+    flags = f"--config none.yaml --adapter none --dataset none --out {tmp_path / 'a'}"
+    assert main(flags.split()) == 0 and "came from a server" in capsys.readouterr().out
+
+
+def test_a_start_that_left_no_answer_binds_nobody(answers, market, tmp_path):  # noqa: F811
+    whole = answers(market, 2, out=tmp_path / "a")
+    (tmp_path / "a/generations.jsonl").unlink()  # as after a batch that the card's memory did not hold
+    assert answers(market, 3, out=tmp_path / "a") == whole
+
+
+def test_answers_in_other_arithmetic_are_not_mixed_in(answers, market, tmp_path, monkeypatch):  # noqa: F811
+    answers(market, 2, out=tmp_path / "a")
+    log, told = tmp_path / "a/generations.jsonl", tmp_path / "a/manifest.json"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:2]))
+    text = told.read_text().replace("plain, adapter merged", "NF4, adapter unmerged")
+    told.write_text(text)
+    with pytest.raises(
+        ValueError, match="begun on NF4, adapter unmerged, and now the card has room for plain, adapter"
+    ):
+        answers(market, 2, out=tmp_path / "a")
+    assert told.read_text() == text
+
+
 @pytest.mark.parametrize(
     ("backend", "match"),
     [(("endpoint",), "--model is None"), (("batched", "x"), "--model is 'x'"), (("vllm",), "backend 'vllm'")],

@@ -38,6 +38,26 @@ def test_each_way_to_cut_by_hand():
     assert found["reasons"] == {}
 
 
+@pytest.mark.parametrize(
+    ("prompt", "sector"),
+    [
+        (
+            "[Company]: Amazon.com, Inc. (AMZN), Hotels, Restaurants & Leisure.\n\n[Week to",
+            "Hotels, Restaurants & Leisure",
+        ),
+        ("[Company]: Quillford (QUIL), a publishing company.\n", "publishing"),
+        ("Apple Inc is a leading entity in the Technology sector. Incorporated", "Technology"),
+        ([{"role": "user", "content": "3M Co is a leading entity in the Industrial sector."}], "Industrial"),
+        ("[Company]: ZZZ.\n", None),
+        ("- Analysts see Dell (DELL), a rival.\n", None),
+    ],
+)
+def test_the_sector_is_the_one_that_the_prompt_tells(prompt, sector):
+    found = breakdown(*made(prompt=prompt))
+    assert (found["sector"] and found["sector"][0]["name"]) == sector
+    assert ("sector" in found["reasons"]) == (sector is None)
+
+
 def test_an_interval_needs_six_weeks_of_that_part():
     rows, truths, hits, weeks = made(sector="Tools")
     for row in rows[6:]:

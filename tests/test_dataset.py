@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
 from data_pipeline import fingpt
+from data_pipeline.answers import render_answer
 from data_pipeline.dataset import eval_rows, train_rows
 from data_pipeline.files import read_jsonl, sha256, write_jsonl
 from tests.servers.hub import Hub
@@ -222,3 +224,22 @@ def test_a_hub_id_is_read_at_one_commit_and_a_refusal_names_the_remedy(tmp_path)
     assert said[-2] == "user/rows: no revision 'v9' on the Hub; leave out '@v9'"
     assert refused[-1].startswith("FileNotFoundError user/rows: neither a path here nor a dataset on the Hub")
     assert "set HF_TOKEN" in refused[-1]
+
+
+def test_the_majority_of_a_training_on_the_first_rows_is_that_of_those_rows(tmp_path):
+    from sft.args import ScriptArguments
+    from sft.train import read_data
+
+    def made(week, label):
+        start = date(2024, 1, 7) + timedelta(weeks=week)
+        words = render_answer(["Orders rose."], ["Costs rose."], label, "So it seems.")
+        return {
+            "id": f"AAA-{start}", "symbol": "AAA", "week_start": str(start), "week_end": str(start + timedelta(7)),
+            "prompt": [{"role": "user", "content": f"Week {week}"}], "label": label,
+            "completion": [{"role": "assistant", "content": words}],
+        }  # fmt: skip
+
+    rows = [made(week, "up by 1-2%" if week < 4 else "down by 1-2%") for week in range(40)]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    whole, first = (read_data(ScriptArguments(dataset=str(tmp_path / "rows.jsonl"), max_rows=n)) for n in (None, 5))
+    assert (whole.train_majority, first.train_majority, len(first.train)) == (-1, 1, 5)

@@ -235,6 +235,8 @@ def test_own_answers_are_the_prefix_where_they_can_be_read(ask, answered, whole,
     assert json.loads((tmp_path / "a/likelihoods.manifest.json").read_text())["prefixes"] == {"own": 2, "direct": 4}
     direct = likelihoods(whole)
     assert own[0]["probs"] != direct[0]["probs"]
+    for mine, theirs in zip(own, direct, strict=True):  # beside its own answer each row is asked as all others are
+        assert mine["direct"]["logprobs"] == pytest.approx(theirs["logprobs"], abs=0.2) and "direct" not in theirs
     for mine, theirs in zip(own[2:], direct[2:], strict=True):
         assert mine["logprobs"] == pytest.approx(theirs["logprobs"], abs=0.2)  # bf16 where the CPU has it
 

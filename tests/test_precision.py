@@ -47,6 +47,13 @@ def test_the_weakest_device_decides_and_the_reason_says_which(machine, cards, fl
     assert (chosen.mode, chosen.device) == (mode, device) and reason in chosen.reason
 
 
+def test_an_accelerate_config_for_the_cpu_holds_where_there_is_a_card(machine, monkeypatch):
+    machine(T4, flags=DESKTOP)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    chosen = choose_precision()
+    assert (chosen.mode, chosen.device) == ("fp32", "cpu") and "the accelerate config says CPU" in chosen.reason
+
+
 @pytest.mark.parametrize(
     ("mode", "device", "dtype", "flags"),
     [

@@ -142,6 +142,21 @@ def test_rows_meet_by_id_and_missing_ones_are_counted():
     assert "no id" in likelihood_metrics(answers[:1], directions[:1], found[:1])["likelihood_reason"]
 
 
+def test_what_was_asked_at_once_is_scored_beside_what_was_asked_after_the_answer():
+    answers = [row(0.5, "up by 0-1%", number) for number in range(3)]
+    at_once = {
+        key: value for key, value in row(0.2, "", mass=0.1).items() if key in ("probs", "logprobs", "up", "mass")
+    }
+    found = [{**row(0.9, "up by 0-1%", number, prefix="own"), "direct": at_once} for number in range(3)]
+    known = likelihood_metrics(answers, [{"direction": 1}] * 3, found)["likelihood"]
+    assert (known["prefixes"], known["direct"]["prefixes"]) == ({"own": 3}, {"direct": 3})
+    assert (known["agreement"]["share"], known["direct"]["agreement"]["share"]) == (1.0, 0.0)
+    assert known["direct"]["brier"]["mean"] == pytest.approx(0.64) and known["direct"]["mass"] == pytest.approx(0.1)
+    assert known["direct"]["brier"]["weeks"] == 3, "the weeks are the rows' own"
+    del found[0]["direct"], found[1]["direct"], found[2]["direct"]
+    assert likelihood_metrics(answers, [{"direction": 1}] * 3, found)["likelihood"]["direct"] is None
+
+
 @pytest.mark.parametrize(
     ("found", "message"),
     [

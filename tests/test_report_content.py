@@ -91,6 +91,50 @@ def test_the_sentence_of_a_comparison(facts, sentence):
     assert Comparison(run="a", other="b", **values).sentence == sentence
 
 
+def test_the_seeds_of_a_recipe_are_compared_as_one(tmp_path):
+    train = {"base": {"name": "org/base"}, "dataset": {"sha256": "d"}}
+    folders = [
+        make_run(tmp_path / f"s{seed}", generation_rows(lambda week, seed=seed: 3 + (week + seed) % 2),
+                 adapter=f"outputs/s{seed}", train={**train, "settings": {"learning_rate": 1e-4, "seed": seed}})
+        for seed in range(3)
+    ]  # fmt: skip
+    base = make_run(tmp_path / "base", generation_rows(lambda week: 2 - week % 2))
+    runs = load_runs([*folders, base])
+    compared = compare_all(runs)
+    name = "s0, s1, s2 (3 seeds)"
+    assert {one.run for one in compared} == {name, "base"}
+    (between,) = (one for one in compared if one.between_runs)
+    accuracies = [run.metrics["bin_acc"] for run in runs]
+    assert between.other == "base"
+    assert between.difference == pytest.approx(sum(accuracies[:3]) / 3 - accuracies[3])
+    against = {one.other: one for one in compared if one.run == name}
+    down = runs[0].metrics["baselines"]["always_down"]["bin_acc"]
+    assert against["always-down"].difference == pytest.approx(sum(accuracies[:3]) / 3 - down)
+    assert "zero-move" not in against and "train-majority" in against
+    report = build(runs, "t", tmp_path / "figures")
+    assert [one.run for one in report.headlines] == [name, "base"]
+    assert f"{sum(accuracies[:3]) / 3:.3f}, mean of 3 seeds (95 % interval" in report.headlines[0].accuracy
+
+
+def test_seeds_on_other_rows_stand_alone(tmp_path):
+    train = {"base": {"name": "org/base"}, "dataset": {"sha256": "d"}}
+    folders = [
+        make_run(tmp_path / f"s{seed}", generation_rows(lambda week: 3)[seed:], adapter="outputs/x",
+                 dataset={"sha256": "0"}, train={**train, "settings": {"seed": seed}})
+        for seed in range(2)
+    ]  # fmt: skip
+    assert {one.run for one in compare_all(load_runs(folders))} == {"s0", "s1"}
+
+
+def test_rows_of_a_control_are_a_warning_and_a_served_model_is_no_base(tmp_path):
+    rows = [{**row, "control": "no_news"} for row in generation_rows(lambda week: 3)]
+    served = make_run(tmp_path / "a", rows, backend={"name": "endpoint", "model": "tuned"})
+    (run,) = load_runs([served])
+    report = build([run], "t", tmp_path / "figures")
+    assert not run.is_base
+    assert any("a: its rows are the control no_news" in one for one in report.warnings)
+
+
 def test_the_base_is_what_is_subtracted_in_either_order(pair):
     for folders in (pair, pair[::-1]):
         between = [one for one in compare_all(load_runs(folders)) if one.between_runs]

@@ -98,15 +98,50 @@ def test_steps_are_free_to_change_on_going_on_only_where_no_best_one_is_kept(tmp
 
     for flags, refused in (("--eval_strategy steps --eval_steps 1", False), (BEST, True)):
         begun = settings_of(*parsed(flags, tmp_path))
-        manifest = {"result": None, "settings": begun, "dataset": {"sha256": "a"}}
+        base = {"name": "org/a", "revision": "1", "turn_format": "llama", "dtype": "float32", "quantization": None}
+        manifest = {"result": None, "settings": begun, "base": {**base, "hub_id": None}, "dataset": {"sha256": "a"}}
         (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-        check_folder(tmp_path, settings_of(*parsed(f"{flags} --gen_rows 3", tmp_path)), "a")
+        check_folder(tmp_path, settings_of(*parsed(f"{flags} --gen_rows 3", tmp_path)), base, "a")
         now = settings_of(*parsed(f"{flags} --eval_steps 2 --save_steps 2", tmp_path))
         if not refused:
-            check_folder(tmp_path, now, "a")
+            check_folder(tmp_path, now, base, "a")
             continue
         with pytest.raises(ValueError, match=r"eval_steps .* is now 2"):
-            check_folder(tmp_path, now, "a")
+            check_folder(tmp_path, now, base, "a")
+
+
+@pytest.mark.parametrize("flags", ["--loss_type dft", "--adam_beta2 0.98", "--neftune_noise_alpha 5", "--data_seed 3"])
+def test_a_setting_that_no_list_names_is_refused_on_going_on(flags, tmp_path):
+    from sft.checkpoints import check_folder, settings_of
+
+    plain, other = settings_of(*parsed("", tmp_path)), settings_of(*parsed(flags, tmp_path))
+    for begun, now in ((plain, other), (other, plain)):
+        manifest = {"result": None, "settings": begun, "base": {}, "dataset": {"sha256": "a"}}
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(ValueError, match=flags.split()[0][2:]):
+            check_folder(tmp_path, now, {}, "a")
+
+
+@pytest.mark.parametrize(
+    "changed", [{"name": "org/b"}, {"revision": "2"}, {"turn_format": "r1"}, {"quantization": {}}]
+)
+def test_another_models_checkpoint_is_never_gone_on_from(changed, tmp_path):
+    from sft.checkpoints import check_folder, settings_of
+
+    settings = settings_of(*parsed("", tmp_path))
+    base = {"name": "org/a", "revision": "1", "turn_format": "llama", "dtype": "float32", "quantization": None}
+    manifest = {"result": None, "settings": settings, "base": base, "dataset": {"sha256": "a"}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    check_folder(tmp_path, settings, base, "a")
+    with pytest.raises(ValueError, match=f"the base's {next(iter(changed))} .* choose another RUN"):
+        check_folder(tmp_path, settings, base | changed, "a")
+
+
+def test_no_token_and_no_path_stands_among_the_settings(tmp_path):
+    from sft.checkpoints import settings_of
+
+    text = json.dumps(settings_of(*parsed("--hub_token hf_abc --hub_model_id me/x", tmp_path)))
+    assert "hf_abc" not in text and "me/x" not in text and str(tmp_path) not in text
 
 
 def stopped(folder, resume=None):

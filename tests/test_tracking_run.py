@@ -264,8 +264,12 @@ def test_flatten_keeps_numbers_and_names_their_path():
         "text": "x",
         "none": None,
         "l": [1, 2, 3],
+        "parts": [{"name": "after", "n": 4, "ci95": [0.2, 0.3]}, {"name": "before", "n": 5}],
     }
-    assert dict(flatten(metrics)) == {"n": 3, "a/b/c": 0.5, "ci/low": 0.1}
+    assert dict(flatten(metrics)) == {
+        "n": 3, "a/b/c": 0.5, "ci/low": 0.1, "parts/after/n": 4, "parts/after/ci95/low": 0.2,
+        "parts/after/ci95/high": 0.3, "parts/before/n": 5,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

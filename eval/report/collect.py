@@ -36,8 +36,12 @@ class Run:
 
     @property
     def is_base(self) -> bool:
-        """True when the manifest says that a language model answered without an adapter."""
-        return self.is_language_model and bool(self.manifest) and self.manifest.get("adapter") is None
+        """True when the manifest says that a language model answered without an adapter.
+
+        What a server calls a model may be a tuned one, so nothing is said of that.
+        """
+        served = (self.manifest.get("backend") or {}).get("name") == "endpoint"
+        return self.is_language_model and bool(self.manifest) and self.manifest.get("adapter") is None and not served
 
     @property
     def is_language_model(self) -> bool:

@@ -9,6 +9,7 @@ from data_pipeline.files import Row, manifest
 from eval.report import quality, tables
 from eval.report.cells import Table
 from eval.report.collect import Run, trainings_of
+from eval.report.entries import Entry, entries
 from eval.report.examples import Example, choose
 from eval.report.figures import Picture, draw_accuracy, draw_trainings
 from eval.report.pictures import draw_differences, draw_reliability
@@ -26,7 +27,8 @@ ADVICE = "Not financial advice: a measurement of language models, for research. 
 
 @dataclass(frozen=True)
 class Headline:
-    """One run's result in words: its accuracy, its verdicts, and what its weeks could show at all."""
+    """The result of one run, or of the seeds of one recipe, in words: its accuracy, its verdicts, and what its weeks
+    could show at all."""
 
     run: str
     accuracy: str
@@ -87,7 +89,7 @@ def build(runs: Sequence[Run], title: str, figures: Path) -> Report:
         runs=tuple(run.name for run in runs),
         fictional=fictional_notes(runs),
         warnings=warnings(runs, groups),
-        headlines=tuple(headline(run, compared) for run in runs),
+        headlines=tuple(headline(entry, compared) for entry in entries(runs)),
         between=tuple(one for one in compared if one.between_runs),
         comparisons=comparison_table(compared),
         measured=(tables.leaderboard(groups), quality.seeds(runs), quality.likelihood(runs), tables.validity(runs),
@@ -108,18 +110,22 @@ def build(runs: Sequence[Run], title: str, figures: Path) -> Report:
     )  # fmt: skip
 
 
-def headline(run: Run, compared: Sequence[Comparison]) -> Headline:
-    """The result of one run in words."""
-    m = run.metrics
-    own = tuple(one for one in compared if one.run == run.name and not one.between_runs)
+def headline(entry: Entry, compared: Sequence[Comparison]) -> Headline:
+    """The result of one run, or of the seeds of one recipe, in words."""
+    m = entry.first.metrics
+    own = tuple(one for one in compared if one.run == entry.name and not one.between_runs)
     if m["bin_acc"] is None:
-        return Headline(run.name, "no direction accuracy: no row has a truth", own, no_interval(run))
-    ci95 = m.get("bin_acc_ci95")
-    interval = f"95 % interval {ci95[0]:.3f} to {ci95[1]:.3f}" if ci95 else no_interval(run)
+        return Headline(entry.name, "no direction accuracy: no row has a truth", own, no_interval(entry.first))
+    accuracy, ci95 = m["bin_acc"], m.get("bin_acc_ci95")
+    if entry.several:
+        accuracy, ci95 = entry.share.mean, entry.share.ci95
+    interval = f"95 % interval {ci95[0]:.3f} to {ci95[1]:.3f}" if ci95 else no_interval(entry.first)
     size = f"n = {m['n'] - (m.get('n_no_truth') or 0)}" + (f" over {m['weeks']} weeks" if m.get("weeks") else "")
-    read = "" if m["valid_lenient"] == m["n"] else f"; {m['valid_lenient']} of {m['n']} answers could be read"
-    accuracy = f"direction accuracy {m['bin_acc']:.3f} ({interval}; {size}{read})"
-    return Headline(run.name, accuracy, own, power(run, own), in_short(own))
+    valid, total = (sum(run.metrics[name] for run in entry.runs) for name in ("valid_lenient", "n"))
+    read = "" if valid == total else f"; {valid} of {total} answers could be read"
+    mean = f", mean of {len(entry.runs)} seeds" if entry.several else ""
+    told = f"direction accuracy {accuracy:.3f}{mean} ({interval}; {size}{read})"
+    return Headline(entry.name, told, own, power(entry, own), in_short(own))
 
 
 def in_short(own: Sequence[Comparison]) -> str:
@@ -134,19 +140,19 @@ def in_short(own: Sequence[Comparison]) -> str:
     return "In direction, after Holm's correction: " + ("; ".join(parts) or "nothing was tested") + "."
 
 
-def power(run: Run, own: Sequence[Comparison]) -> str:
+def power(entry: Entry, own: Sequence[Comparison]) -> str:
     """How large a true effect the weeks of a run could show, in words."""
     reach = [one.detectable for one in own if one.detectable is not None and one.measure == "direction accuracy"]
-    alone = run.metrics.get("detectable_effect")
+    alone = entry.detectable
     if alone is None and not reach:
-        return f"what these weeks could show cannot be said ({no_interval(run)})"
+        return f"what these weeks could show cannot be said ({no_interval(entry.first)})"
     parts = []
     if reach:
         ends = dict.fromkeys(f"{end:.3f}" for end in (min(reach), max(reach)))
         parts.append(f"a true difference of {' to '.join(ends)} from a baseline")
     if alone is not None:
         parts.append(f"a true accuracy {alone:.3f} away from a fixed value such as one half")
-    weeks, effects = run.metrics["weeks"], " or ".join(parts)
+    weeks, effects = entry.first.metrics["weeks"], " or ".join(parts)
     return f"{weeks} weeks of such rows show, four times in five, {effects}; smaller ones are easily missed"
 
 
@@ -191,6 +197,11 @@ def warnings(runs: Sequence[Run], groups: Sequence[Sequence[Run]]) -> tuple[str,
             found.append(
                 f"{run.name}: which rows it was scored on cannot be told (no scored.jsonl, or rows without an id or "
                 "symbol and period), so it is compared with no other run."
+            )
+        if controls := sorted({str(row["control"]) for row in run.generations if row.get("control")}):
+            found.append(
+                f"{run.name}: its rows are the control {', '.join(controls)}: not forecasts, but a test of what the "
+                "model goes by."
             )
         if count := run.manifest.get("rows_in_training_weeks"):
             found.append(

@@ -6,24 +6,27 @@ from typing import Any
 from data_pipeline.files import Row
 from eval.report.cells import Cell, Table
 from eval.report.collect import Run
+from eval.report.entries import entries
 from eval.report.rows import correctness
-from eval.seeds import seed_groups, seed_summary, training_seed
+from eval.seeds import seed_summary, training_seed
 
+_PREFIXES = {"own": "after its answer", "direct": "at once"}
 _WAYS = {"move": "size of the true move", "cutoff": "knowledge cut-off", "sector": "sector"}
 
 
 def likelihood(runs: Sequence[Run]) -> Table:
     """What the models make of the twelve bins, beside what they wrote."""
-    columns = ("Run", "Direction, likelihood", "Direction, written", "Brier score", "Skill over one half",
+    columns = ("Run", "Asked", "Direction, likelihood", "Direction, written", "Brier score", "Skill over one half",
                "Ranked probability", "Calibration error", "Mass on the twelve", "Same direction")  # fmt: skip
     rows = []
-    for run in runs:
-        found: Row = run.metrics.get("likelihood") or {}
+    for run, found in ((one, found) for one in runs for found in _asked(one)):
         why = run.metrics.get("likelihood_reason") or "not scored"
         agreement = found.get("agreement") or {}
         skill = (found.get("brier_skill") or {}).get("even")
+        ways = ", ".join(f"{_PREFIXES.get(name, name)}: {n}" for name, n in (found.get("prefixes") or {}).items())
         rows.append((
             Cell(run.name, mark="run"),
+            Cell(ways or None, why=why),
             _score(found.get("direction_accuracy"), why),
             Cell(run.metrics["bin_acc"], ci95=run.metrics.get("bin_acc_ci95"), why="no row has a truth"),
             _score(found.get("brier"), why),
@@ -35,11 +38,20 @@ def likelihood(runs: Sequence[Run]) -> Table:
         ))  # fmt: skip
     return Table(
         "likelihood", "Probabilities of the twelve bins", columns, tuple(rows) if _any(runs, "likelihood") else (),
-        "After the answer up to its prediction (or, where it cannot be read, at once) each bin's text gets its "
-        "probability. Brier score: the mean squared distance of the probability of a rise from what came, 0.25 for "
+        "Each bin's text gets its probability: after the answer up to its prediction, where the answer chose, and at "
+        "once, without any answer, which all runs have in common; an answer that cannot be read leaves the second "
+        "alone. Brier score: the mean squared distance of the probability of a rise from what came, 0.25 for "
         "one half; ranked probability score: over the ordered bins; of both less is better. Mass: what the model puts "
         "on the twelve texts at all; where it is tiny, the rest is what it would say if made to.",
     )  # fmt: skip
+
+
+def _asked(run: Run) -> list[Row]:
+    """The likelihoods of a run: after its answers and, where it was asked both ways, at once."""
+    found: Row = run.metrics.get("likelihood") or {}
+    own = "own" in (found.get("prefixes") or {})
+    both = [found, found.get("direct")] if own or not found.get("direct") else [found["direct"]]
+    return [one for one in both if one is not None]
 
 
 def _score(found: Row | None, why: str) -> Cell:
@@ -53,16 +65,14 @@ def _any(runs: Sequence[Run], key: str) -> bool:
 
 def seeds(runs: Sequence[Run]) -> Table:
     """Trainings that differ in their seed alone, as one entry with their spread."""
-    by_name = {run.name: run for run in runs}
     rows = []
-    for group in seed_groups({run.name: run.manifest for run in runs}):
-        if len(group) < 2:
+    for entry in entries(runs):
+        if not entry.several:
             continue
-        read = [correctness(by_name[name]) for name in group]
-        summary = seed_summary([hits for hits, _ in read], read[0][1])
+        summary = seed_summary([correctness(run)[0] for run in entry.runs], entry.weeks)
         rows.append((
-            Cell(", ".join(group), mark="run"),
-            Cell(", ".join(str(training_seed(by_name[name].manifest)) for name in group)),
+            Cell(", ".join(run.name for run in entry.runs), mark="run"),
+            Cell(", ".join(str(training_seed(run.manifest)) for run in entry.runs)),
             Cell(summary["bin_acc"], ci95=summary["bin_acc_ci95"], n=summary["n"], note=summary["reason"]),
             Cell(summary["seed_sd"], n=summary["n_seeds"], why=summary["reason"]),
         ))  # fmt: skip

@@ -74,7 +74,7 @@ def _baseline_cells(metrics: Row, name: str) -> tuple[Cell, ...]:
         n=entry.get("n"),
         why="calls no direction" if silent else why,
     )
-    error = Cell(entry.get("mse"), digits=2, n=entry.get("n"), why=why)
+    error = Cell(entry.get("mse"), digits=2, n=entry.get("mse_n"), why=why)
     return accuracy, Cell(None, why="states no bin"), error, Cell(None, why="see the row of zero-move")
 
 

@@ -1,6 +1,6 @@
 """What is shown and what is not: every comparison of the report, in words and corrected for being several."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -8,7 +8,8 @@ from typing import Any
 from eval.baselines import versus_entry
 from eval.report.cells import Cell, Table, format_value
 from eval.report.collect import Run
-from eval.report.rows import correctness, readable, same_rows
+from eval.report.entries import Entry, entries
+from eval.report.rows import same_rows
 from eval.stats import ALPHA, holm
 
 ACCURACY, ERROR = "direction accuracy", "squared error"
@@ -68,39 +69,39 @@ class Comparison:
 
 
 def compare_all(runs: Sequence[Run]) -> list[Comparison]:
-    """Every run against its baselines, then every two runs on the same rows; Holm's p over all of them."""
-    made = [one for run in runs for one in against_baselines(run)]
-    made += [one for pair in combinations(runs, 2) if (one := between(*pair)) is not None]
+    """Every entry against its baselines, then every two entries on the same rows; Holm's p over all of them."""
+    compared = entries(runs)
+    made = [one for entry in compared for one in against_baselines(entry)]
+    made += [one for pair in combinations(compared, 2) if (one := between(*pair)) is not None]
     corrected = holm([one.p for one in made])
     return [replace(one, p_holm=p) for one, p in zip(made, corrected, strict=True)]
 
 
-def against_baselines(run: Run) -> list[Comparison]:
-    """The comparisons that metrics.json holds, as they stand there."""
-    reasons = run.metrics.get("baseline_reasons") or {}
+def against_baselines(entry: Entry) -> list[Comparison]:
+    """The comparisons with the baselines: of a run as metrics.json holds them, of several seeds by direction alone."""
+    versus, reasons = entry.versus()
     made = [
-        _comparison(run, name.replace("_", "-"), entry, reasons.get(name))
-        for name, entry in run.metrics["versus"].items()
-        if entry is not None or name in reasons
+        _comparison(entry, name.replace("_", "-"), found, reasons.get(name))
+        for name, found in versus.items()
+        if found is not None or name in reasons
     ]
-    still = run.metrics.get("mse_versus_zero_move")
-    return [*made, replace(_comparison(run, "zero-move", still, None), measure=ERROR)] if still else made
+    still = None if entry.several else entry.first.metrics.get("mse_versus_zero_move")
+    return [*made, replace(_comparison(entry, "zero-move", still, None), measure=ERROR)] if still else made
 
 
-def between(first: Run, second: Run) -> Comparison | None:
+def between(first: Entry, second: Entry) -> Comparison | None:
     """The second run minus the first, a base model always being the one subtracted.
 
     None where the two were not scored on the same rows, or their rows carry nothing to tell that by. An answer
     that cannot be read is wrong; so that this alone makes no run the better forecaster, a verdict must also hold
     on the rows that both could read.
     """
-    if not same_rows(first, second):
+    if not same_rows(first.first, second.first):
         return None
-    run, other = (first, second) if second.is_base and not first.is_base else (second, first)
-    hits, weeks = correctness(run)
-    theirs, _ = correctness(other)
+    run, other = (first, second) if second.first.is_base and not first.first.is_base else (second, first)
+    hits, weeks, theirs = run.hits, run.weeks, other.hits
     made = replace(_comparison(run, other.name, _paired(hits, theirs, weeks, hits), None), between_runs=True)
-    read, others_read = readable(run), readable(other)
+    read, others_read = run.readable, other.readable
     on_both = _paired(hits, theirs, weeks, [key for key in hits if key in read and key in others_read])
     if not made.shown or on_both["verdict"] == made.verdict:
         return made
@@ -109,20 +110,20 @@ def between(first: Run, second: Run) -> Comparison | None:
 
 
 def _paired(
-    ours: dict[str, bool], theirs: dict[str, bool], weeks: dict[str, str] | None, keys: Iterable[str]
+    ours: Mapping[str, float], theirs: Mapping[str, float], weeks: dict[str, str] | None, keys: Iterable[str]
 ) -> dict[str, Any]:
     """Ours minus theirs on the rows `keys`."""
     keys = list(keys)
-    mine, other = [float(ours[key]) for key in keys], [float(theirs[key]) for key in keys]
+    mine, other = [ours[key] for key in keys], [theirs[key] for key in keys]
     return versus_entry(mine, other, [weeks[key] for key in keys] if weeks else None)
 
 
-def _comparison(run: Run, other: str, entry: dict[str, Any] | None, why: str | None) -> Comparison:
-    values = entry or {}
+def _comparison(entry: Entry, other: str, found: dict[str, Any] | None, why: str | None) -> Comparison:
+    values = found or {}
     if values and values.get("p") is None:
-        why = no_interval(run)
+        why = no_interval(entry.first)
     return Comparison(
-        run.name, other, values.get("difference"), values.get("ci95"), values.get("p"),
+        entry.name, other, values.get("difference"), values.get("ci95"), values.get("p"),
         values.get("verdict") or "not shown", values.get("detectable_effect"), values.get("n"), why,
     )  # fmt: skip
 
