@@ -8,8 +8,9 @@ from typing import Any
 
 from data_pipeline.files import Row
 from data_pipeline.labels import label_of_magnitude
+from data_pipeline.recipes import read_cutoff
 from eval.baselines import Call
-from eval.rows import read_cutoff, week_start
+from eval.rows import week_start
 from eval.stats import clustered_share
 from eval.text_quality import prompt_text
 

@@ -18,12 +18,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 from data_pipeline.dataset import eval_rows
 from data_pipeline.files import Row, load_env, manifest, sha256, write_json, write_jsonl
+from data_pipeline.recipes import read_cutoff
 from data_pipeline.sources import read_source
 from eval.baselines import versus_entry
 from eval.continuations import Choices, log_probabilities
@@ -91,22 +91,13 @@ def read_rows(source: str, split: str | None) -> tuple[list[Row], dict[str, str]
     return [row for part in parts for row in part.rows], {part.split: part.sha256 for part in parts}
 
 
-def cutoff_of(recipe: Row) -> date | None:
-    """The day a base's knowledge ends, as its recipe states it. Raises ValueError for what is no date."""
-    stated = recipe.get("knowledge_cutoff")
-    try:
-        return None if stated is None else date.fromisoformat(str(stated))
-    except ValueError:
-        raise ValueError(f"knowledge_cutoff is {stated!r}; expected a date such as 2023-12-31") from None
-
-
 def run(recipe: Row, adapter_name: str, source: str, split: str | None, out: Path, precision: Precision) -> Row:
     """Ask all questions and write recall.jsonl (one row a question) and recall.json; return the latter.
 
     Raises ValueError or OSError, before the model is loaded, where there is nothing to ask.
     """
     rows, sums = read_rows(source, split)
-    cutoff, prices = cutoff_of(recipe), prices_of(rows)
+    cutoff, prices = read_cutoff(recipe), prices_of(rows)
     asked = questions(prices, cutoff)
     if not asked:
         raise ValueError(

@@ -8,6 +8,7 @@ from datetime import date
 from data_pipeline.answers import Answer, parse_answer
 from data_pipeline.files import Row
 from data_pipeline.labels import check_label, direction_of, label_of_magnitude, magnitude_of
+from data_pipeline.recipes import read_cutoff
 from eval.baselines import BASELINES, Call, read_number
 from eval.rouge import section_rouge
 from eval.text_quality import check_prompt
@@ -173,14 +174,3 @@ def week_start(row: Row) -> date | None:
         return date.fromisoformat(days[0])
     except ValueError:
         return None
-
-
-def read_cutoff(row: Row) -> date | None:
-    """The day up to which the base has read, from `knowledge_cutoff`. Raises ValueError for what is no date."""
-    stated = row.get("knowledge_cutoff")
-    if stated is None:
-        return None
-    try:
-        return date.fromisoformat(stated)
-    except (TypeError, ValueError):
-        raise ValueError(f"knowledge_cutoff is {stated!r}; expected a date such as 2023-12-31 or null") from None

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Any
 
+from data_pipeline.recipes import read_cutoff
 from eval.precision import Precision
 from eval.turns import turn_format
 
@@ -49,15 +49,8 @@ class ScriptArguments:
             raise ValueError(f"--gen_time_share is {self.gen_time_share}; expected more than 0, such as 0.1")
         if self.turn_format is not None:
             turn_format(self.turn_format)
-        if self.knowledge_cutoff is not None:
-            self.knowledge_cutoff = _day(str(self.knowledge_cutoff))  # YAML makes a date of one without quotes
-
-
-def _day(text: str) -> str:
-    try:
-        return date.fromisoformat(text).isoformat()
-    except ValueError:
-        raise ValueError(f"knowledge_cutoff is {text!r}; expected a date such as 2023-12-31") from None
+        day = read_cutoff(vars(self))
+        self.knowledge_cutoff = day.isoformat() if day else None
 
 
 def parse(argv: Sequence[str] | None, precision: Precision) -> tuple[ScriptArguments, Any, Any]:

@@ -49,7 +49,7 @@ def draw_accuracy(groups: Sequence[Sequence[Run]], path: Path) -> Picture:
     axes.set_yticks(places, [shorten(run.name) for group in groups for run in group])
     axes.set_ylim(y - 0.8, -0.65)
     _decorate(figure, axes)
-    _save(figure, path)
+    save(figure, path)
     runs = [run for group in groups for run in group]
     return Picture(path, "Direction accuracy beside the baselines", "; ".join(map(_in_words, runs)))
 
@@ -116,7 +116,8 @@ def _in_words(run: Run) -> str:
     return f"{run.name}: {value:.3f}" + (f", interval {ci95[0]:.3f} to {ci95[1]:.3f}" if ci95 else "")
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
+    """Write a figure as a PNG file, whole or not at all."""
     with replacing(path, "wb") as file:
         figure.savefig(file, format="png", dpi=160)
 

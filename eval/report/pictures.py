@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.files import replacing
 from eval.probability import reliability_points
 from eval.report.collect import Run
-from eval.report.figures import GRID, INK, Picture, shorten
+from eval.report.figures import GRID, INK, Picture, save, shorten
 from eval.report.verdicts import ACCURACY, Comparison
 
 _COLORS = {"better": "#1a7f4b", "worse": "#b3381f", "not shown": "#5b6470"}
@@ -35,7 +34,7 @@ def draw_differences(comparisons: Sequence[Comparison], path: Path) -> Picture |
         "difference of direction accuracies, 95 % interval\n(grey: not shown after Holm's correction)", color=INK
     )
     _plain(axes)
-    _save(figure, path)
+    save(figure, path)
     alt = "; ".join(f"{one.run} minus {one.other}: {difference:+.2f}" for one, difference, _ in shown)
     return Picture(path, "Differences, those to the right of zero in favour of the first named", alt)
 
@@ -61,7 +60,7 @@ def draw_reliability(runs: Sequence[Run], path: Path) -> Picture | None:
     axes.set_ylabel("share of weeks that rose", color=INK)
     axes.legend(frameon=False, loc="upper left")
     _plain(axes)
-    _save(figure, path)
+    save(figure, path)
     alt = "; ".join(f"{run.name}: {len(bins)} tenths with rows" for run, bins in scored)
     return Picture(path, "Reliability: a point on the broken line came true as often as it was said to", alt)
 
@@ -71,8 +70,3 @@ def _plain(axes: Any) -> None:
     axes.set_axisbelow(True)
     axes.tick_params(length=0, colors=INK)
     axes.spines[["top", "right", "left"]].set_visible(False)
-
-
-def _save(figure: Any, path: Path) -> None:
-    with replacing(path, "wb") as file:
-        figure.savefig(file, format="png", dpi=160)
