@@ -223,4 +223,4 @@ def test_real_answers_of_four_models(shared_data, tmp_path):
     page = read_page(write_report(folders, tmp_path / "report", "T"))
     compared = [one for one in compare_all(load_runs(folders)) if one.between_runs]
     assert len(compared) == 6  # symbol and period name the rows where there is no id
-    assert "llama3.1_8b_lora: better than always-down: not shown" in page.text
+    assert "better than always-down: not shown" in page.text

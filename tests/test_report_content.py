@@ -2,6 +2,7 @@
 
 import pytest
 
+from eval.report import quality
 from eval.report.cells import Cell, Table, format_value, to_csv
 from eval.report.collect import load_run, load_runs
 from eval.report.content import build
@@ -114,6 +115,21 @@ def test_the_seeds_of_a_recipe_are_compared_as_one(tmp_path):
     report = build(runs, "t", tmp_path / "figures")
     assert [one.run for one in report.headlines] == [name, "base"]
     assert f"{sum(accuracies[:3]) / 3:.3f}, mean of 3 seeds (95 % interval" in report.headlines[0].accuracy
+
+
+def test_probabilities_are_shown_after_the_answer_and_at_once_and_only_where_there_are_some(tmp_path):
+    rows = generation_rows(lambda week: 3)
+    folders = [make_run(tmp_path / name, rows) for name in ("own", "unread", "none")]
+    runs = load_runs(folders)
+    found = {"prefixes": {"own": 40}, "mass": 0.9, "direct": {"prefixes": {"direct": 40}, "mass": 0.2}}
+    unread = {"prefixes": {"direct": 40}, "mass": 0.3, "direct": {"prefixes": {"direct": 40}, "mass": 0.3}}
+    runs[0].metrics["likelihood"], runs[1].metrics["likelihood"] = found, unread
+    table = quality.likelihood(runs)
+    assert [[cell.text for cell in row[:2]] for row in table.rows] == [
+        ["own", "after its answer: 40"], ["own", "at once: 40"], ["unread", "at once: 40"],
+    ]  # fmt: skip
+    assert table.note.endswith("Not asked for any: none.")
+    assert quality.likelihood(runs[2:]).rows == ()
 
 
 def test_seeds_on_other_rows_stand_alone(tmp_path):

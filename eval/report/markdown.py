@@ -71,7 +71,7 @@ def _headline(one: Headline) -> str:
 
 
 def _verdicts(some: Sequence[Comparison]) -> str:
-    return "\n".join(f"- {escape(one.sentence)}" for one in some)
+    return "\n".join(f"- {escape(one.sentence if one.between_runs else one.claim)}" for one in some)
 
 
 def _picture(one: Picture, folder: Path) -> str:

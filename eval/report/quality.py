@@ -20,7 +20,7 @@ def likelihood(runs: Sequence[Run]) -> Table:
                "Ranked probability", "Calibration error", "Mass on the twelve", "Same direction")  # fmt: skip
     rows = []
     for run, found in ((one, found) for one in runs for found in _asked(one)):
-        why = run.metrics.get("likelihood_reason") or "not scored"
+        why = "its rows lack it"
         agreement = found.get("agreement") or {}
         skill = (found.get("brier_skill") or {}).get("even")
         ways = ", ".join(f"{_PREFIXES.get(name, name)}: {n}" for name, n in (found.get("prefixes") or {}).items())
@@ -36,13 +36,15 @@ def likelihood(runs: Sequence[Run]) -> Table:
             Cell(found.get("mass"), why=why),
             Cell(agreement.get("share"), n=agreement.get("n"), why=why),
         ))  # fmt: skip
+    absent = ", ".join(run.name for run in runs if not run.metrics.get("likelihood"))
     return Table(
-        "likelihood", "Probabilities of the twelve bins", columns, tuple(rows) if _any(runs, "likelihood") else (),
+        "likelihood", "Probabilities of the twelve bins", columns, tuple(rows),
         "Each bin's text gets its probability: after the answer up to its prediction, where the answer chose, and at "
         "once, without any answer, which all runs have in common; an answer that cannot be read leaves the second "
         "alone. Brier score: the mean squared distance of the probability of a rise from what came, 0.25 for "
         "one half; ranked probability score: over the ordered bins; of both less is better. Mass: what the model puts "
-        "on the twelve texts at all; where it is tiny, the rest is what it would say if made to.",
+        "on the twelve texts at all; where it is tiny, the rest is what it would say if made to."
+        + (f" Not asked for any: {absent}." if absent and rows else ""),
     )  # fmt: skip
 
 
@@ -51,7 +53,7 @@ def _asked(run: Run) -> list[Row]:
     found: Row = run.metrics.get("likelihood") or {}
     own = "own" in (found.get("prefixes") or {})
     both = [found, found.get("direct")] if own or not found.get("direct") else [found["direct"]]
-    return [one for one in both if one is not None]
+    return [one for one in both if one]
 
 
 def _score(found: Row | None, why: str) -> Cell:

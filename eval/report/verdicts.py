@@ -51,9 +51,14 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The verdict in words, as in "a: better than b: not shown (difference -0.03, ...); p 0.42, ..."."""
+        return f"{self.run}: {self.claim}"
+
+    @property
+    def claim(self) -> str:
+        """The same where the run is named already."""
         word = "worse" if self.verdict == "worse" else "better"
         of = "" if self.measure == ACCURACY else f" in {self.measure} (less is better)"
-        claim = f"{self.run}: {word} than {self.other}{of}"
+        claim = f"{word} than {self.other}{of}"
         if self.difference is None:
             return f"{claim}: not tested ({self.why or 'no value'})"
         if self.p is None or self.ci95 is None:
