@@ -29,7 +29,7 @@ from data_pipeline.files import Row, append_jsonl, load_env, manifest
 from eval.continuous import continuous
 from eval.decode import Decoding, Generation, batched
 from eval.embedded import DEFAULT_OUT
-from eval.generate_flags import read_recipe
+from eval.flags import read_recipe
 from eval.loading import (
     Adapter,
     Base,

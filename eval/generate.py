@@ -19,7 +19,7 @@ from data_pipeline.files import Row, append_jsonl, load_env, read_jsonl, write_j
 from eval.answer_log import GENERATIONS, answer_row, gather, own_part
 from eval.backends import Answer, Backend, prepare
 from eval.decode import Decoding, Generation
-from eval.generate_flags import arguments, read_recipe
+from eval.flags import arguments, read_recipe
 from eval.generation_manifest import MANIFEST, begun, describe, totals
 from eval.loading import Adapter, Base, resolve
 from eval.precision import Precision, choose_precision

@@ -36,7 +36,7 @@ from data_pipeline.labels import BINS, direction_of
 from eval.answer_log import GENERATIONS
 from eval.continuations import DIRECT_PREFIX, Choices, choices, log_probabilities, own_prefix
 from eval.decode import plan_batches
-from eval.generate_flags import read_recipe
+from eval.flags import model_arguments, read_recipe
 from eval.generation_manifest import MANIFEST
 from eval.likelihood_run import (
     LIKELIHOODS,
@@ -207,11 +207,7 @@ def rows_to_score(args: argparse.Namespace) -> EvalData:
 
 def arguments() -> argparse.ArgumentParser:
     """The command's flags."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, required=True, help="recipe that names the base")
-    parser.add_argument("--adapter", required=True, help="folder, user/name[@revision], or none for the base")
-    parser.add_argument("--dataset", required=True, help="folder, .jsonl file or Hub id")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the likelihoods, results/<run>")
+    parser = model_arguments(__doc__, out="folder for the likelihoods, results/<run>")
     parser.add_argument("--split", help="split to score (default: what was answered, else test)")
     parser.add_argument("--limit", type=int, help="only the first N rows (default: as many as were answered)")
     parser.add_argument("--batch_size", type=int, default=Scoring.batch_size)

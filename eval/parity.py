@@ -12,7 +12,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from data_pipeline.dataset import eval_rows
@@ -21,7 +20,7 @@ from eval.backends import PROMPTS
 from eval.continuous import continuous, first_logprobs
 from eval.decode import Decoding, Generation, decode_ids
 from eval.endpoint import ask_endpoint, request_bodies
-from eval.generate_flags import read_recipe
+from eval.flags import model_arguments, read_recipe
 from eval.loading import Base, load_for_generation, load_tokenizer, resolve, stops
 from eval.precision import Precision, choose_precision
 from eval.turns import render_prompt_ids
@@ -193,10 +192,7 @@ def table(found: Sequence[Compared], tolerance: float) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 agree, 1 differ, 2 cannot be checked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, required=True, help="recipe that names the base")
-    parser.add_argument("--adapter", required=True, help="folder, user/name[@revision], or none for the base")
-    parser.add_argument("--dataset", required=True, help="folder, .jsonl file or Hub id")
+    parser = model_arguments(__doc__, out=None)
     parser.add_argument("--split", help="split to take the prompts from (default: test)")
     parser.add_argument("--prompts", type=int, default=8, help="how many")
     parser.add_argument("--against", choices=("continuous", "endpoint"), required=True)

@@ -14,7 +14,6 @@ were seen in training; ask the base (`--adapter none`) what it brought along. We
 the questions of a symbol share decoys. Not to be told from chance is no proof of ignorance.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -27,7 +26,7 @@ from data_pipeline.recipes import read_cutoff
 from data_pipeline.sources import read_source
 from eval.baselines import versus_entry
 from eval.continuations import Choices, log_probabilities
-from eval.generate_flags import read_recipe
+from eval.flags import model_arguments, read_recipe
 from eval.loading import load_for_generation, load_tokenizer, resolve
 from eval.precision import Precision, choose_precision
 from eval.recall_questions import OPTIONS, Question, prices_of, questions
@@ -135,11 +134,7 @@ def run(recipe: Row, adapter_name: str, source: str, split: str | None, out: Pat
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0, or 2 for something the message says how to mend."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, required=True, help="recipe that names the base and its cut-off")
-    parser.add_argument("--adapter", required=True, help="folder, user/name[@revision], or none for the base")
-    parser.add_argument("--dataset", required=True, help="folder, .jsonl file or Hub id")
-    parser.add_argument("--out", type=Path, required=True, help="folder for recall.json and recall.jsonl")
+    parser = model_arguments(__doc__, out="folder for recall.json and recall.jsonl")
     parser.add_argument("--split", help="only the prices in the prompts of this split (default: of every split)")
     args = parser.parse_args(argv)
     try:

@@ -1,4 +1,4 @@
-"""The flags of eval.generate, and the recipe one of them names."""
+"""The flags that commands with a model share, those of eval.generate, and the recipe one of them names."""
 
 import argparse
 from pathlib import Path
@@ -10,13 +10,20 @@ from eval.backends import BACKENDS, PROMPTS
 from eval.decode import Decoding
 
 
-def arguments(description: str | None) -> argparse.ArgumentParser:
-    """The command's flags."""
+def model_arguments(description: str | None, out: str | None) -> argparse.ArgumentParser:
+    """A parser with the flags that name a model and rows to ask it about, and `--out` where `out` says what for."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True, help="recipe that names the base")
     parser.add_argument("--adapter", required=True, help="folder, user/name[@revision], or none for the base")
     parser.add_argument("--dataset", required=True, help="folder, .jsonl file or Hub id")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the answers, results/<run>")
+    if out:
+        parser.add_argument("--out", type=Path, required=True, help=out)
+    return parser
+
+
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """The flags of eval.generate."""
+    parser = model_arguments(description, out="folder for the answers, results/<run>")
     parser.add_argument("--split", help="split to answer (default: test, or every row of a single file)")
     parser.add_argument("--limit", type=int, help="only the first N rows")
     parser.add_argument("--max_new_tokens", type=int, default=Decoding.max_new_tokens)
