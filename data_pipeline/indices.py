@@ -38,27 +38,12 @@ class Index:
     changes: tuple[Change, ...]
 
 
-def members(index: str, on: date) -> tuple[str, ...]:
-    """The members of `index` on the calendar day `on`, as Yahoo's tickers, sorted.
-
-    A change dated a Monday does not hold on the Sunday before. Raises ValueError for an unknown index, a list that
-    contradicts itself, and a day outside the known range: today's members are never given for another day.
-    """
-    return members_on(load(index), on)
-
-
-def members_between(index: str, first: date, last: date) -> tuple[str, ...]:
-    """Everyone who was a member of `index` on some day from `first` to `last`, sorted. Raises as `members` does."""
-    loaded = load(index)
-    if first > last:
-        raise ValueError(f"{index}: {first} to {last} runs backwards; expected the first day before the last")
-    _check_known(loaded, last)
-    joined = {symbol for change in loaded.changes if first < change.date <= last for symbol in change.added}
-    return tuple(sorted(joined.union(members_on(loaded, first))))
-
-
 def members_on(index: Index, on: date) -> tuple[str, ...]:
-    """The members of a loaded index on a day, sorted. Raises ValueError for a day outside its known range."""
+    """The members of a loaded index on a calendar day, as Yahoo's tickers, sorted.
+
+    A change dated a Monday does not hold on the Sunday before. Raises ValueError for a day outside the known range:
+    today's members are never given for another day.
+    """
     _check_known(index, on)
     present = set(index.members)
     for change in reversed(index.changes):

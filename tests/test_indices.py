@@ -6,7 +6,11 @@ import pytest
 import yaml
 
 from data_pipeline.files import read_jsonl
-from data_pipeline.indices import SIZES, load, members, members_between, members_on
+from data_pipeline.indices import SIZES, load, members_on
+
+
+def members(index, on):
+    return members_on(load(index), on)
 
 
 def days(first, last):
@@ -65,41 +69,18 @@ def test_c24_no_symbol_stands_twice_and_todays_members_are_not_yesterdays():
 
 
 def test_the_first_half_of_2026_with_its_context_is_known_for_nasdaq100():
-    known = members_between("nasdaq100", date(2025, 12, 1), date(2026, 6, 30))
-    assert {"BIIB", "ALNY", "AZN", "WMT", "CHTR", "CRWV", "VSNT", "HONA"} <= set(known)
-    assert not {"SOLS", "SPCX"} & set(known)
-
-
-def test_members_between_is_the_union_over_the_days():
-    first, last = date(2025, 10, 29), date(2026, 1, 20)
-    union = {symbol for day in days(first, last) for symbol in members("nasdaq100", day)}
-    assert members_between("nasdaq100", first, last) == tuple(sorted(union))
-    assert members_between("nasdaq100", first, first) == members("nasdaq100", first)
+    known = {symbol for day in days(date(2025, 12, 1), date(2026, 6, 30)) for symbol in members("nasdaq100", day)}
+    assert {"BIIB", "ALNY", "AZN", "WMT", "CHTR", "CRWV", "VSNT", "HONA"} <= known
+    assert not {"SOLS", "SPCX"} & known
 
 
 @pytest.mark.parametrize("day", [date(2020, 8, 30), date(2026, 7, 1)])
 def test_a_day_outside_the_known_range_is_an_error_with_the_remedy(day):
-    said = []
-    for call in (members, lambda name, on: members_between(name, on, on)):
-        with pytest.raises(ValueError) as error:
-            call("dow30", day)
-        said.append(str(error.value))
-    assert said[0] == said[1]
-    assert said[0].startswith(f"dow30 on {day}: members are known from 2020-08-31 to 2026-06-30 only; ")
-    assert "index_lists/dow30.yaml" in said[0] and "--symbols" in said[0]
-
-
-@pytest.mark.parametrize(
-    ("first", "last"), [(date(2020, 1, 1), date(2021, 1, 1)), (date(2026, 1, 1), date(2027, 1, 1))]
-)
-def test_a_range_that_is_only_partly_known_is_an_error(first, last):
-    with pytest.raises(ValueError, match=r"dow30 on 202[07]-01-01: members are known from"):
-        members_between("dow30", first, last)
-
-
-def test_a_range_that_runs_backwards_is_an_error():
-    with pytest.raises(ValueError, match="2024-02-02 to 2024-02-01 runs backwards"):
-        members_between("dow30", date(2024, 2, 2), date(2024, 2, 1))
+    with pytest.raises(ValueError) as error:
+        members("dow30", day)
+    said = str(error.value)
+    assert said.startswith(f"dow30 on {day}: members are known from 2020-08-31 to 2026-06-30 only; ")
+    assert "index_lists/dow30.yaml" in said and "--symbols" in said
 
 
 @pytest.mark.parametrize("name", ["sp500", "", "../dow30", "DOW30"])
