@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from data_pipeline.files import read_jsonl, write_jsonl
-from data_pipeline.indices import members
+from data_pipeline.indices import load, members_on
 from tests import made_market
 from tests.servers.finnhub import FORBIDDEN, FinnhubServer
 from tests.servers.teacher import Teacher
@@ -21,7 +21,8 @@ ROOT = Path(__file__).parent.parent
 FIRST, LAST = date(2025, 11, 9), date(2026, 7, 3)
 WINDOW = ("--start", "2025-12-28", "--end", "2026-06-30")
 # Members from the first week to the last.
-SYMBOLS = sorted(set(members("nasdaq100", date(2025, 12, 28))) & set(members("nasdaq100", date(2026, 6, 21))))[:20]
+_NASDAQ = load("nasdaq100")
+SYMBOLS = sorted({*members_on(_NASDAQ, date(2025, 12, 28))} & {*members_on(_NASDAQ, date(2026, 6, 21))})[:20]
 
 
 def data_command(folder, *flags, env=None, module="data_pipeline"):
