@@ -84,7 +84,7 @@ def batched(
 def decode(
     model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], stops: Sequence[int], how: Decoding
 ) -> list[Generation]:
-    """One `Generation` for each prompt (token ids), generated as one left-padded batch."""
+    """One `Generation` for each prompt (token ids), generated as one batch."""
     start = time.perf_counter()
     answers = decode_ids(model, tokenizer, prompts, stops, how)
     seconds = (time.perf_counter() - start) / len(prompts)
@@ -100,6 +100,8 @@ def decode_ids(
     """The token ids of each answer up to and with its stop token, and "stop" or "length"."""
     import torch
 
+    from eval.prefill import prefill
+
     width = max(map(len, prompts))
     pad = tokenizer.pad_token_id
     ids = torch.tensor([[pad] * (width - len(p)) + list(p) for p in prompts], device=model.device)
@@ -111,6 +113,7 @@ def decode_ids(
         out = model.generate(
             input_ids=ids,
             attention_mask=mask,
+            past_key_values=prefill(model, prompts, how.max_new_tokens + 1),
             max_new_tokens=how.max_new_tokens,
             eos_token_id=list(stops),
             pad_token_id=pad,
