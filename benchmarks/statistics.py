@@ -121,7 +121,7 @@ def made_run(seed: int, rows: int) -> list[Row]:
 
 
 def speed(runs: int, rows: int) -> str:
-    """Seconds to score `runs` runs of `rows` rows, and what ROUGE takes of them, with the package that scoring takes."""
+    """Seconds to score `runs` runs of `rows` rows, and ROUGE's part of them, with the package that scoring takes."""
     made = [made_run(seed, rows) for seed in range(runs)]
     package, spent = installed()[0], 0.0
 
