@@ -3,7 +3,7 @@ MODEL   ?= smollm2
 RUN     ?= $(MODEL)
 DATASET ?= FinGPT/fingpt-forecaster-dow30-202305-202405
 comma   := ,
-CARDS   := $(if $(filter undefined,$(origin CUDA_VISIBLE_DEVICES)),$(wildcard /dev/nvidia[0-9]* /dev/dxg),$(CUDA_VISIBLE_DEVICES))
+CARDS   := $(if $(filter undefined,$(origin CUDA_VISIBLE_DEVICES)),$(wildcard /dev/nvidia[0-9]* /dev/dxg),$(filter-out -1,$(CUDA_VISIBLE_DEVICES)))
 ACCEL   ?= $(if $(CARDS),single_gpu,cpu)
 GPU     ?= $(firstword $(subst $(comma), ,$(CUDA_VISIBLE_DEVICES)) 0)
 ADAPTER ?= outputs/$(RUN)
@@ -15,7 +15,7 @@ PY      := .venv/bin/python
 export OMP_WAIT_POLICY ?= PASSIVE
 export ACCEL
 ifeq ($(ACCEL),single_gpu)
-export CUDA_VISIBLE_DEVICES := $(GPU)
+demo train eval bench: export CUDA_VISIBLE_DEVICES := $(GPU)
 endif
 
 help: ## this list

@@ -56,7 +56,8 @@ def prepare(
         def ask(missing: Collection[int], keep: Keep, share: Share) -> None:
             if share.count > 1:
                 raise ValueError("--backend endpoint is one process; ask for more at once with --batch_size")
-            ask_endpoint({i: bodies[i] for i in sorted(missing)}, how.batch_size, keep)
+            some = len(missing) < len(bodies)
+            ask_endpoint({i: bodies[i] for i in sorted(missing)}, how.batch_size, keep, answered=some)
 
         return f"served as {backend.model}", ask
     tokenizer = load_tokenizer(base)

@@ -60,15 +60,16 @@ def _rendered(tokenizer: Any, messages: Messages, prompt: str) -> str | list[int
     return text
 
 
-def ask_endpoint(bodies: Mapping[int, Row], at_once: int, keep: Keep) -> None:
+def ask_endpoint(bodies: Mapping[int, Row], at_once: int, keep: Keep, answered: bool = False) -> None:
     """Ask for every body, `at_once` at a time, keeping each answer as it comes, by the number of its body.
 
-    A row that it does not take while it takes others is kept as an empty answer that ended in "refused".
+    A row that it does not take while it takes others (or took: `answered`) is kept as an empty answer that ended in
+    "refused".
     Raises ValueError where no endpoint is named, it refuses all requests or some came to nothing; what was
     answered is kept. On a signal nothing more is sent, the answers on their way are kept, and then
     KeyboardInterrupt is raised; a second signal does not wait for them.
     """
-    asyncio.run(_ask_all(bodies, at_once, keep))
+    asyncio.run(_ask_all(bodies, at_once, keep, answered))
 
 
 def read_reply(reply: Any, seconds: float, latency: float) -> Generation:
@@ -121,21 +122,14 @@ class _Asking:
         self.calls.stop(self.tasks)
 
     def refuse(self, number: int, error: Unacceptable) -> None:
-        """A row that the server will not take another time either: left out, it would be in no denominator.
-
-        Only where it takes others; else the form of all requests is at fault.
-        """
-        self.fault = " ".join(map(str, error.args))
-        log.warning("row %d: %s", number, self.fault)
+        """A row that the server will not take another time either: left out, it would be in no denominator."""
+        log.warning("row %d: %s", number, " ".join(map(str, error.args)))
         self.declined.append(number)
-        self.in_a_row += 1
-        if self.answered:
-            self.keep_refused()
-        elif self.in_a_row >= FAILURES_IN_A_ROW:
-            self.refused = True
-            self.calls.stop(self.tasks)
+        self.failure(error)
 
     def keep_refused(self) -> None:
+        """Keep the refusals so far: not before another row is taken, since all requests may be at fault."""
+        self.failed -= len(self.declined)
         if self.declined:
             self.keep([(number, Generation("", 0, "refused", 0.0)) for number in self.declined])
             self.declined.clear()
@@ -149,8 +143,8 @@ class _Asking:
             self.calls.stop(self.tasks)
 
 
-async def _ask_all(bodies: Mapping[int, Row], at_once: int, keep: Keep) -> None:
-    asking = _Asking(Calls(server="endpoint"), iter(bodies.items()), keep)
+async def _ask_all(bodies: Mapping[int, Row], at_once: int, keep: Keep, answered: bool) -> None:
+    asking = _Asking(Calls(server="endpoint"), iter(bodies.items()), keep, answered=answered)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asking.interrupt)
@@ -171,8 +165,9 @@ async def _ask_all(bodies: Mapping[int, Row], at_once: int, keep: Keep) -> None:
         raise KeyboardInterrupt
     if asking.refused:
         raise ValueError(f"{asking.fault}; {asking.failed} requests failed, then no more were sent")
-    if asking.failed or asking.declined:
-        asking.failed += len(asking.declined)
+    if asking.answered:
+        asking.keep_refused()
+    if asking.failed:
         raise ValueError(f"{asking.failed} rows got no answer, the last for: {asking.fault}; run the same again")
 
 

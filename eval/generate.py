@@ -24,10 +24,12 @@ from eval.generation_manifest import MANIFEST, begun, describe, totals
 from eval.loading import Adapter, Base, resolve
 from eval.precision import Precision, choose_precision
 from eval.processes import Share, claim_card, shared
-from tracking.console import FEWER_ROWS, in_words, talk
+from tracking.console import in_words, talk
 from tracking.gpu import check_torch_sees_gpu
 
 log = logging.getLogger(__name__)
+
+_FEWER = "give a smaller --batch_size (make eval takes it in ARGS)"
 
 
 def generate(
@@ -99,8 +101,8 @@ def _check_form(out: Path, before: Row | None, form: str) -> None:
     """Raise ValueError where the answers that are there come from the same weights in other arithmetic."""
     if before and before.get("form") not in (None, form):
         raise ValueError(
-            f"{out} was begun on {before['form']}, and now the card has room for {form}: free its memory, or choose "
-            "another RUN"
+            f"{out} was begun on {before['form']}, and the card's free memory now makes it {form}: give it the "
+            "room it had then, or choose another RUN"
         )
 
 
@@ -133,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             del data.rows[args.limit :]
         facts = generate(recipe, args.adapter, data, how, args.out, choose_precision(), backend)
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"eval.generate: {in_words(error, FEWER_ROWS)}", file=sys.stderr)
+        print(f"eval.generate: {in_words(error, _FEWER)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("eval.generate: interrupted; the same command goes on where it stopped", file=sys.stderr)

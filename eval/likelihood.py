@@ -52,7 +52,7 @@ from eval.likelihood_run import (
 from eval.loading import load_for_generation, load_tokenizer, resolve
 from eval.precision import Precision, choose_precision
 from eval.turns import render_prompt_ids
-from tracking.console import FEWER_ROWS, in_words, talk
+from tracking.console import in_words, talk
 from tracking.gpu import check_torch_sees_gpu
 
 log = logging.getLogger(__name__)
@@ -210,7 +210,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = model_arguments(__doc__, out="folder for the likelihoods, results/<run>")
     parser.add_argument("--split", help="split to score (default: what was answered, else test)")
     parser.add_argument("--limit", type=int, help="only the first N rows (default: as many as were answered)")
-    parser.add_argument("--batch_size", type=int, default=Scoring.batch_size)
+    parser.add_argument("--batch_size", type=int, help="rows at once (default: 8, or as few as were answered at once)")
     parser.add_argument("--prefix", choices=PREFIXES, help="what stands before the prediction (see above)")
     return parser
 
@@ -230,7 +230,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         data = rows_to_score(args)
         facts = score_rows(recipe, args.adapter, data, how, args.out, choose_precision())
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"eval.likelihood: {in_words(error, FEWER_ROWS)}", file=sys.stderr)
+        print(
+            f"eval.likelihood: {in_words(error, 'run eval.likelihood by itself with a smaller --batch_size')}",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("eval.likelihood: interrupted; the same command goes on where it stopped", file=sys.stderr)

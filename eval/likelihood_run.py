@@ -26,11 +26,15 @@ class Scoring:
     """Of the answers that the own prefixes are cut from."""
 
 
-def scoring(out: Path, prefix: str | None, batch_size: int) -> Scoring:
+def scoring(out: Path, prefix: str | None, batch_size: int | None) -> Scoring:
     """The settings for a folder of results; without `prefix`, own where there are answers and else direct.
 
+    Without `batch_size` it is 8, or that of the answers where they came fewer at a time: a card holds no more.
     Raises ValueError for a batch size under 1, and for an own prefix without finished answers.
     """
+    if batch_size is None:
+        answered = (_facts(out / MANIFEST).get("generation") or {}).get("batch_size") or Scoring.batch_size
+        batch_size = min(Scoring.batch_size, answered)
     if batch_size < 1:
         raise ValueError(f"--batch_size is {batch_size}; expected at least 1")
     answers = out / GENERATIONS

@@ -141,8 +141,9 @@ def _speed(rows: Sequence[Row]) -> Row:
     """Seconds, tokens and stops, each over the rows that state it, with its n.
 
     `seconds` is amortized over a batch. The latency is `latency_seconds` (of a request), and `seconds` where
-    every row says `latency_measured`, which `eval.generate` writes at batch 1.
+    every row says `latency_measured`, which `eval.generate` writes at batch 1. A refused row took no time.
     """
+    rows = [row for row in rows if row.get("finish_reason") != "refused"]
     seconds = [value for row in rows if (value := read_number(row, "seconds")) is not None]
     tokens = [value for row in rows if (value := read_number(row, "new_tokens")) is not None]
     stops = [row["finish_reason"] == "stop" for row in rows if row.get("finish_reason") is not None]

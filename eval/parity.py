@@ -154,6 +154,8 @@ def _asked(args: argparse.Namespace, rows: Sequence[Row], tokenizer: Any) -> lis
         how = Decoding(args.max_new_tokens, batch_size=len(rows))
         bodies = request_bodies(args.model, args.endpoint_prompt, rows, how, tokenizer, logprobs)
         ask_endpoint(dict(enumerate(bodies)), how.batch_size, found.update)
+        if refused := [rows[i]["id"] for i, one in found.items() if one.finish_reason == "refused"]:
+            raise ValueError(f"the endpoint refuses {', '.join(refused)}; take other --prompts, or shorter rows")
         return [found[i] for i in range(len(rows))]
 
     try:

@@ -17,26 +17,27 @@ from transformers.cache_utils import DynamicLayer
 class RoomyLayer(DynamicLayer):
     """One layer's keys and values, (rows, heads, room, size), of which the first `filled` places are in use."""
 
-    def __init__(self, rows: int, room: int, like: DynamicLayer) -> None:
+    def __init__(self, rows: int, room: int, like: Any) -> None:
         super().__init__()
         self.lazy_initialization(like.keys, like.values)
         self._keys, self._values = (
-            like_it.new_zeros(rows, like_it.shape[1], room, like_it.shape[3]) for like_it in (like.keys, like.values)
+            one.new_zeros(rows, one.shape[1], room, one.shape[3]) for one in (like.keys, like.values)
         )
         self.fill(0)
 
     def fill(self, filled: int) -> None:
         """Take the first `filled` places as used."""
+        self.filled = filled
         self.keys, self.values = self._keys[:, :, :filled], self._values[:, :, :filled]
 
-    def put(self, row: int, end: int, layer: DynamicLayer) -> None:
+    def put(self, row: int, end: int, layer: Any) -> None:
         """Write the keys and values of one row so that they end before place `end`."""
         begin = end - layer.keys.shape[2]
         self._keys[row, :, begin:end], self._values[row, :, begin:end] = layer.keys[0], layer.values[0]
 
     def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Add the keys and values of the next tokens of all rows, in place; return all that are in use."""
-        begin, end = self.keys.shape[2], self.keys.shape[2] + key_states.shape[2]
+        begin, end = self.filled, self.filled + key_states.shape[2]
         self._keys[:, :, begin:end], self._values[:, :, begin:end] = key_states, value_states
         self.fill(end)
         return self.keys, self.values

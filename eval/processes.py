@@ -47,13 +47,11 @@ def shared() -> Iterator[Share]:
 
 
 def claim_card() -> None:
-    """Leave this process the one card that is its own, before anything looks at the cards.
+    """Leave this process the one card that is its own (the first, where it is alone), before anything looks at them.
 
     No card (CUDA_VISIBLE_DEVICES set to nothing) stays none. With several cards: not run yet.
     """
-    rank = os.environ.get("LOCAL_RANK")
-    if rank is None or os.environ.get("LOCAL_WORLD_SIZE", "1") == "1":
-        return
+    rank = os.environ.get("LOCAL_RANK", "0")
     setting = os.environ.get("CUDA_VISIBLE_DEVICES")
     cards = [rank] if setting is None else setting.split(",")[int(rank) :][:1]
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(cards)

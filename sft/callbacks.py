@@ -148,9 +148,9 @@ def peak_gpu_memory() -> dict[str, Any]:
     """`peak_gpu_memory_bytes`, allocated by torch in this process on its fullest card, or null and the reason."""
     import torch
 
-    if not torch.cuda.is_available():
+    peak = max((torch.cuda.max_memory_allocated(i) for i in range(torch.cuda.device_count())), default=0)
+    if not peak:  # no card, or none that was used
         return {"peak_gpu_memory_bytes": None, "peak_gpu_memory_reason": "trained on the CPU"}
-    peak = max(torch.cuda.max_memory_allocated(i) for i in range(torch.cuda.device_count()))
     return {"peak_gpu_memory_bytes": peak, "peak_gpu_memory_reason": None}
 
 

@@ -8,6 +8,7 @@ interrupted run. What is left in the output folder is a complete adapter with it
 """
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from data_pipeline.split import train_majority
 from eval.decode import Decoding
 from eval.loading import Base, base_from_recipe, load_tokenizer, pinned, stops
 from eval.precision import Precision, choose_precision
+from eval.processes import claim_card
 from sft.args import ScriptArguments, parse
 from sft.checkpoints import MANIFEST, check_folder, last_checkpoint, settings_of
 from sft.data import check_lengths, row_lengths
@@ -164,6 +166,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     talk()
     try:
         load_env()
+        if os.environ.get("WORLD_SIZE", "1") == "1":
+            claim_card()  # the Trainer would multiply the batch by the cards that one process sees
         check_torch_sees_gpu()
         precision = choose_precision()
         folder = train(*parse(argv, precision), precision)

@@ -109,7 +109,8 @@ def result_of(trainer: Any, end: Row) -> Row:
 def _mean_loss(history: Sequence[Row]) -> float | None:
     """The mean over steps of the logged losses, each the mean since the one before; steps after the last are left out.
 
-    The Trainer's own `train_loss` is of the steps since the resume.
+    The Trainer's own `train_loss` is of the steps since the resume. Steps between a checkpoint and the log row before
+    it count with the row after it: the Trainer forgets their losses.
     """
     logged = [(row["step"], row["loss"]) for row in history if "loss" in row]
     steps = [step - before for (step, _), (before, _) in zip(logged, [(0, 0.0), *logged], strict=False)]

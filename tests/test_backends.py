@@ -167,9 +167,7 @@ def test_answers_in_other_arithmetic_are_not_mixed_in(answers, market, tmp_path,
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:2]))
     text = told.read_text().replace("plain, adapter merged", "NF4, adapter unmerged")
     told.write_text(text)
-    with pytest.raises(
-        ValueError, match="begun on NF4, adapter unmerged, and now the card has room for plain, adapter"
-    ):
+    with pytest.raises(ValueError, match=r"begun on NF4, adapter unmerged, and .* now makes it plain, adapter merged"):
         answers(market, 2, out=tmp_path / "a")
     assert told.read_text() == text
 

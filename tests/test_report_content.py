@@ -45,7 +45,7 @@ def test_answers_that_can_be_read_are_no_better_forecasts(tmp_path, answered):
     one = next(one for one in compare_all(runs) if one.between_runs)
     assert one.difference > 0.3 and one.p < 0.05  # an unreadable answer is wrong
     assert one.verdict == "not shown" and not one.holds
-    assert "it lies in what could be read: 38 answers of tuned could be read and" in one.sentence
+    assert "it lies in what could be read: 38 rows of tuned could be read and" in one.sentence
     assert " p " not in one.sentence  # a small p would speak against the verdict beside it
 
 
@@ -102,7 +102,7 @@ def test_the_seeds_of_a_recipe_are_compared_as_one(tmp_path):
     base = make_run(tmp_path / "base", generation_rows(lambda week: 2 - week % 2))
     runs = load_runs([*folders, base])
     compared = compare_all(runs)
-    name = "s0, s1, s2 (3 seeds)"
+    name = "3 seeds: s0, s1, s2"
     assert {one.run for one in compared} == {name, "base"}
     (between,) = (one for one in compared if one.between_runs)
     accuracies = [run.metrics["bin_acc"] for run in runs]

@@ -4,8 +4,6 @@ import logging
 import os
 import warnings
 
-FEWER_ROWS = "give a smaller --batch_size (make eval passes it in ARGS)"
-
 
 def in_words(error: BaseException, if_memory: str) -> str:
     """What an error says; where a card's memory was too small, in one sentence and with the remedy `if_memory`."""

@@ -23,7 +23,7 @@ class Entry:
     def name(self) -> str:
         """The run's name, or those of all seeds."""
         names = ", ".join(run.name for run in self.runs)
-        return names if len(self.runs) == 1 else f"{names} ({len(self.runs)} seeds)"
+        return names if len(self.runs) == 1 else f"{len(self.runs)} seeds: {names}"
 
     @property
     def first(self) -> Run:

@@ -110,7 +110,7 @@ def between(first: Entry, second: Entry) -> Comparison | None:
     on_both = _paired(hits, theirs, weeks, [key for key in hits if key in read and key in others_read])
     if not made.shown or on_both["verdict"] == made.verdict:
         return made
-    counts = f"{len(read)} answers of {run.name} could be read and {len(others_read)} of {other.name}"
+    counts = f"{len(read)} rows of {run.name} could be read and {len(others_read)} of {other.name}"
     return replace(made, verdict="not shown", reading=f"it lies in what could be read: {counts}")
 
 
