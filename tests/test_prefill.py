@@ -53,10 +53,10 @@ def test_it_generates_what_a_padded_batch_does(name, new):
     assert max(map(len, ours)) == new
 
 
+@torch.inference_mode()
 def test_the_cache_holds_all_but_the_last_tokens_on_the_right_and_does_not_depend_on_the_batch():
     model = model_of("llama")
-    with torch.inference_mode():
-        cache, alone = prefill(model, PROMPTS, 4), prefill(model, PROMPTS[:1], 4)
+    cache, alone = prefill(model, PROMPTS, 4), prefill(model, PROMPTS[:1], 4)
     assert cache is not None and alone is not None and cache.get_seq_length() == 20
     keys = cache.layers[2].keys
     assert keys.shape == (4, 2, 20, 8)
@@ -66,11 +66,11 @@ def test_the_cache_holds_all_but_the_last_tokens_on_the_right_and_does_not_depen
     assert torch.equal(cache.layers[2].keys[:, :, 20:], new) and torch.equal(cache.layers[2].keys[:, :, :20], keys)
 
 
+@torch.inference_mode()
 def test_a_prompt_of_one_token_and_a_sliding_window_are_left_to_the_library():
     assert prefill(model_of("llama"), [[3], [4, 5]], 4) is None
     torch.manual_seed(1)
     sliding = MistralForCausalLM(MistralConfig(**SIZES, sliding_window=8)).eval()
-    with torch.inference_mode():
-        assert prefill(sliding, PROMPTS, 4) is None
+    assert prefill(sliding, PROMPTS, 4) is None
     ours = [ids for ids, _ in decode_ids(sliding, SimpleNamespace(pad_token_id=PAD), PROMPTS, [96], Decoding(6))]
     assert ours == [row[: len(ids)] for ids, row in zip(ours, padded(sliding, PROMPTS, 6), strict=True)]
