@@ -50,7 +50,7 @@ def prefill(model: Any, prompts: Sequence[Sequence[int]], room: int) -> DynamicC
     prompt is a single token: such a batch is read as one, padded.
     """
     width = max(map(len, prompts)) - 1
-    layers: list[RoomyLayer] = []
+    layers: list[Any] = []
     for row, prompt in enumerate(prompts):
         if len(prompt) < 2:
             return None
@@ -62,7 +62,7 @@ def prefill(model: Any, prompts: Sequence[Sequence[int]], room: int) -> DynamicC
         for ours, layer in zip(layers, alone.layers, strict=True):
             ours.put(row, width, layer)
     cache = DynamicCache()
-    cache.layers = list(layers)
+    cache.layers = layers
     for layer in layers:
         layer.fill(width)
     return cache
