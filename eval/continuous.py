@@ -1,6 +1,6 @@
 """Greedy decoding with continuous batching: a request that ends makes room for the next one at once.
 
-For cards: on a CPU it is slower than whole batches and takes more memory. Not run on a GPU yet.
+For cards: on a CPU it is slower than whole batches and takes more memory (docs/performance.md). Not run on a GPU yet.
 """
 
 import time
