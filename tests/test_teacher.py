@@ -215,9 +215,10 @@ def test_the_rate_limit_counts_retries_too(monkeypatch):
 
 
 def test_openai_itself_gets_the_new_name_of_the_output_limit():
-    body = {"model": "m", "max_tokens": 5}
+    body, text = {"messages": [], "max_tokens": 5}, {"prompt": "a", "max_tokens": 5}
     assert dialect(body, own_server=True) == body
-    assert dialect(body, own_server=False) == {"model": "m", "max_completion_tokens": 5}
+    assert dialect(body, own_server=False) == {"messages": [], "max_completion_tokens": 5}
+    assert dialect(text, own_server=False) == text, "a completion has the old name everywhere"
 
 
 # --- faults of the wire -----------------------------------------------------------------------------
