@@ -28,6 +28,7 @@ from data_pipeline.labels import BINS, direction_of
 from eval.answer_log import GENERATIONS
 from eval.generation_manifest import MANIFEST
 from eval.likelihood_run import LIKELIHOODS
+from eval.text_quality import prompt_text
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Values of C that are tried, the inverse of the strength of the L2 penalty."""
@@ -86,7 +87,7 @@ def log_loss(fitted: Fitted, rows: Sequence[Row]) -> float:
 
 
 def _user(row: Row) -> str:
-    return "\n".join(turn["content"] for turn in row["prompt"] if turn["role"] == "user")
+    return prompt_text(row["prompt"])
 
 
 def bin_shares(labels: Sequence[str]) -> dict[str, float]:
