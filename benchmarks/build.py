@@ -57,11 +57,8 @@ def made_record(number: int) -> Record:
         return PastWeek(
             str(first),
             str(first + timedelta(weeks=1)),
-            100.0,
-            101.0,
-            news,
-            f"{first + timedelta(days=5)}T21:00:00+00:00",
-        )
+            100.0, 101.0, news, f"{first + timedelta(days=5)}T21:00:00+00:00",
+        )  # fmt: skip
 
     return Record(
         symbol=symbol,

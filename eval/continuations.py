@@ -70,8 +70,10 @@ def log_probabilities(model: Any, batch: Sequence[Choices], pad: int) -> list[li
     """
     import torch
 
+    from eval.prefill import left_padded
+
     with torch.inference_mode():
-        ids, seen = _padded([row.shared for row in batch], pad, model.device)
+        ids, seen = left_padded([row.shared for row in batch], pad, model.device)
         positions = (seen.cumsum(1) - 1).clamp(min=0)
         prefix = model(input_ids=ids, attention_mask=seen, position_ids=positions, use_cache=True, logits_to_keep=1)
         ids, targets, positions, mask = _packed(batch, seen, pad, model.dtype)
@@ -95,16 +97,6 @@ def _sums(row: Choices, starts: Sequence[float], steps: Sequence[float]) -> list
         sums.append(math.fsum([start, *steps[at : at + len(tail) - 1]]))
         at += len(tail) - 1
     return sums
-
-
-def _padded(rows: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[Any, Any]:
-    """Ids padded on the left, and 1 where a token stands."""
-    import torch
-
-    width = max(map(len, rows))
-    ids = [[pad] * (width - len(row)) + list(row) for row in rows]
-    seen = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
-    return torch.tensor(ids, device=device), torch.tensor(seen, device=device)
 
 
 def _packed(batch: Sequence[Choices], seen: Any, pad: int, dtype: Any) -> tuple[Any, Any, Any, Any]:

@@ -100,12 +100,9 @@ def decode_ids(
     """The token ids of each answer up to and with its stop token, and "stop" or "length"."""
     import torch
 
-    from eval.prefill import prefill
+    from eval.prefill import left_padded, prefill
 
-    width = max(map(len, prompts))
-    pad = tokenizer.pad_token_id
-    ids = torch.tensor([[pad] * (width - len(p)) + list(p) for p in prompts], device=model.device)
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
+    ids, mask = left_padded(prompts, tokenizer.pad_token_id, model.device)
     # From all tokens, as an endpoint does; the library's own default is the likeliest 50.
     whole = {"do_sample": True, "temperature": how.temperature, "top_k": 0, "top_p": 1.0}
     sampling = whole if how.temperature else {"do_sample": False}
@@ -116,10 +113,10 @@ def decode_ids(
             past_key_values=prefill(model, prompts, how.max_new_tokens + 1),
             max_new_tokens=how.max_new_tokens,
             eos_token_id=list(stops),
-            pad_token_id=pad,
+            pad_token_id=tokenizer.pad_token_id,
             **sampling,
         )
-    return [_until_stop(row, stops) for row in out[:, width:].tolist()]  # also waits for the device
+    return [_until_stop(row, stops) for row in out[:, ids.shape[1] :].tolist()]  # also waits for the device
 
 
 def _until_stop(ids: list[int], stops: Sequence[int]) -> tuple[list[int], str]:

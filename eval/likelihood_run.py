@@ -77,12 +77,8 @@ def answered_by_a_server(out: Path) -> bool:
 def check_same_run(out: Path, facts: Row) -> None:
     """Raise ValueError where `out` holds the answers of another adapter, base or dataset than `facts` names."""
     answers = _facts(out / MANIFEST)
-    paths = (("adapter_sha256",), ("base", "name"), ("base", "revision"), ("dataset", "sha256"), ("dataset", "split"))
-    different = [
-        f"{' '.join(path)}: {before!r} is now {now!r}"
-        for path in paths
-        if answers and (before := _at(answers, path)) != (now := _at(facts, path))
-    ]
+    before, now = _whose(answers), _whose(facts)
+    different = [f"{key}: {before[key]!r} is now {now[key]!r}" for key in now if answers and before[key] != now[key]]
     if different:
         raise ValueError(f"{out} holds the answers of another run: {'; '.join(different)}. Choose another RUN.")
 
@@ -114,8 +110,7 @@ def _facts(path: Path) -> Row:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def _at(facts: Row, path: tuple[str, ...]) -> object:
-    value: object = facts
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
+def _whose(facts: Row) -> Row:
+    names = (("base", "name"), ("base", "revision"), ("dataset", "sha256"), ("dataset", "split"))
+    parts = {f"{part} {key}": (facts.get(part) or {}).get(key) for part, key in names}
+    return {"adapter_sha256": facts.get("adapter_sha256"), **parts}

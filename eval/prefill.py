@@ -14,6 +14,14 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 
+def left_padded(rows: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[Any, Any]:
+    """Token ids as one tensor (rows, longest row), padded on the left, and 1 where a token stands."""
+    width = max(map(len, rows))
+    ids = [[pad] * (width - len(row)) + list(row) for row in rows]
+    seen = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
+    return torch.tensor(ids, device=device), torch.tensor(seen, device=device)
+
+
 class RoomyLayer(DynamicLayer):
     """One layer's keys and values, (rows, heads, room, size), of which the first `filled` places are in use."""
 

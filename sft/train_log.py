@@ -3,12 +3,13 @@
 import math
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerState
 
-from data_pipeline.files import append_jsonl, read_log, write_jsonl
+from data_pipeline.files import Row, append_jsonl, read_log, write_jsonl
 
 
 class TrainLog:
@@ -41,6 +42,17 @@ class TrainLog:
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def mean_loss(history: Sequence[Row]) -> float | None:
+    """The mean over steps of the logged losses, each the mean since the one before; steps after the last are left out.
+
+    The Trainer's own `train_loss` is of the steps since the resume. Steps between a checkpoint and the log row before
+    it count with the row after it: the Trainer forgets their losses.
+    """
+    logged = [(row["step"], row["loss"]) for row in history if "loss" in row]
+    steps = [step - before for (step, _), (before, _) in zip(logged, [(0, 0.0), *logged], strict=False)]
+    return sum(n * loss for n, (_, loss) in zip(steps, logged, strict=True)) / sum(steps) if logged else None
 
 
 class Speedometer:

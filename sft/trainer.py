@@ -1,7 +1,6 @@
 """TRL's SFTTrainer put together for this job, and the complete adapter folder it leaves."""
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from data_pipeline.files import Row
 from eval.loading import Base, load_base, stops
 from sft.data import to_dataset
 from sft.selection import kept_step
+from sft.train_log import mean_loss
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def result_of(trainer: Any, end: Row) -> Row:
     on_gpu = end.get("peak_gpu_memory_bytes")
     return {
         "steps": trainer.state.global_step,
-        "train_loss": _mean_loss(trainer.state.log_history) if end.get("resumed_from_step") else end.get("train_loss"),
+        "train_loss": mean_loss(trainer.state.log_history) if end.get("resumed_from_step") else end.get("train_loss"),
         "eval_loss": losses[-1] if losses else None,
         "tokens_per_second": end.get("tokens_per_second"),
         "samples_per_second": end.get("train_samples_per_second"),
@@ -104,17 +104,6 @@ def result_of(trainer: Any, end: Row) -> Row:
         "resumed_from_step": end.get("resumed_from_step"),
         **kept_step(trainer),
     }
-
-
-def _mean_loss(history: Sequence[Row]) -> float | None:
-    """The mean over steps of the logged losses, each the mean since the one before; steps after the last are left out.
-
-    The Trainer's own `train_loss` is of the steps since the resume. Steps between a checkpoint and the log row before
-    it count with the row after it: the Trainer forgets their losses.
-    """
-    logged = [(row["step"], row["loss"]) for row in history if "loss" in row]
-    steps = [step - before for (step, _), (before, _) in zip(logged, [(0, 0.0), *logged], strict=False)]
-    return sum(n * loss for n, (_, loss) in zip(steps, logged, strict=True)) / sum(steps) if logged else None
 
 
 def _own_card(training: Any) -> dict[str, int] | None:

@@ -93,7 +93,7 @@ def test_an_evaluation_leaves_the_4_bit_base_as_it_was(made):
 
 
 def test_the_loss_of_a_resumed_training_is_that_of_all_its_steps():
-    from sft.trainer import _mean_loss
+    from sft.train_log import mean_loss
 
     history = [
         {"step": 10, "loss": 3.0},
@@ -101,5 +101,5 @@ def test_the_loss_of_a_resumed_training_is_that_of_all_its_steps():
         {"step": 20, "loss": 2.0},
         {"step": 25, "loss": 1.0},
     ]
-    assert _mean_loss(history) == pytest.approx((10 * 3.0 + 10 * 2.0 + 5 * 1.0) / 25)
-    assert _mean_loss([{"step": 3, "eval_loss": 1.0}]) is None
+    assert mean_loss(history) == pytest.approx((10 * 3.0 + 10 * 2.0 + 5 * 1.0) / 25)
+    assert mean_loss([{"step": 3, "eval_loss": 1.0}]) is None
