@@ -149,8 +149,8 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
         f"Difference: the run minus the other on the same rows, with its 95 % interval, clustered by week; of the "
         f"squared error, less is better. p is two-sided and uncorrected; Holm's correction is over all {tests} "
         "tests of this report, and the verdict is what holds after it: without it one test in twenty of a model "
-        "that knows nothing is called better or worse. Could show: the smallest true difference these weeks would show "
-        "four times in five.",
+        "that knows nothing is called better or worse. Could show: the smallest true difference these weeks would "
+        "show four times in five.",
     )
 
 
