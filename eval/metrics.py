@@ -154,7 +154,7 @@ def _speed(rows: Sequence[Row]) -> Row:
     return {
         "inference_seconds": mean(seconds),
         "inference_seconds_n": len(seconds),
-        "latency": _latency(waits) if len(waits) == len(rows) else None,
+        "latency": _latency(waits) if waits and len(waits) == len(rows) else None,
         "stop_rate": mean([float(stop) for stop in stops]),
         "stop_rate_n": len(stops),
         "new_tokens": mean(tokens),

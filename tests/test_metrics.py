@@ -266,6 +266,18 @@ def test_speed_over_the_rows_that_state_it():
     assert (metrics["inference_seconds_n"], metrics["tokens_per_second"]) == (19, None)
 
 
+def test_a_requests_own_time_is_its_latency_and_a_refused_row_took_none():
+    refused = {"seconds": 0.0, "new_tokens": 0, "finish_reason": "refused"}
+    rows = [
+        row("Up by 1-2%", "up by 1-2%", seconds=1.0, latency_seconds=wait, finish_reason="stop") for wait in (2.0, 4.0)
+    ]
+    metrics = evaluate([*rows, row("", "up by 1-2%", **refused)])[0]
+    assert (metrics["latency"]["mean"], metrics["inference_seconds"], metrics["stop_rate"]) == (3.0, 1.0, 1.0)
+    assert metrics["n"] == 3, "it is left out of the times alone"
+    alone = evaluate([row("", "up by 1-2%", **refused)])[0]
+    assert (alone["latency"], alone["inference_seconds"], alone["stop_rate"]) == (None, None, None)
+
+
 def test_synthetic_rows_are_named():
     rows = market(n=3)
     assert evaluate(rows)[0]["synthetic"] is False
