@@ -1,0 +1,204 @@
+"""Golden outputs: what the commands write is the same, digit for digit, as when the digests were recorded.
+
+`golden.json` holds one SHA-256 per output, of its content without dates, commits, versions and paths. Floats are
+rounded to ten significant digits. A change of behaviour changes a digest; its commit says why. To record anew:
+python -m tests.test_golden
+"""
+
+import hashlib
+import json
+import re
+import sys
+import tempfile
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from data_pipeline import build
+from data_pipeline import fingpt as public
+from data_pipeline.audit.__main__ import main as audit
+from data_pipeline.card import write_card
+from data_pipeline.files import read_jsonl, write_jsonl
+from data_pipeline.synthetic.__main__ import write_market
+from data_pipeline.synthetic.world import tell
+from data_pipeline.teacher.log import AnswerIndex
+from eval.embedded import DEFAULT_OUT, ensure_embedded
+from eval.report.__main__ import main as report
+from eval.score import main as score
+from eval.turns import apply_format, render_row_ids, turn_format
+from sft.card import CardFacts, model_card
+from tests import made_records
+from tests.llama_tokenizer import llama_tokenizer
+from tests.report_runs import make_pair
+from tests.test_turns import chatml_tokenizer
+from tests.tiny_adapter import BASE_ID, manifest, metrics
+
+ROOT = Path(__file__).parent.parent
+DIGESTS = Path(__file__).with_name("golden.json")
+VOLATILE = {"created", "command", "git_commit", "git_dirty", "python", "packages", "source"}
+MODELS = ("deepseek_r1_llama8b_base", "deepseek_r1_llama8b_lora", "llama3.1_8b_base", "llama3.1_8b_lora")
+FAMILIES = ("smollm2", "llama", "deepseek", "qwen")
+
+
+def canonical(value):
+    """`value` without what changes from day to day, floats rounded."""
+    if isinstance(value, dict):
+        return {key: canonical(part) for key, part in value.items() if key not in VOLATILE}
+    if isinstance(value, list):
+        return [canonical(part) for part in value]
+    return float(f"{value:.10g}") if isinstance(value, float) else value
+
+
+def rounded(text):
+    return re.sub(r"-?\d+\.\d{6,}(?:e-?\d+)?", lambda number: f"{float(number[0]):.10g}", text)
+
+
+def folder_content(folder):
+    """Every file of a folder by its path: JSON canonical, other files as they are."""
+    content = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        text = path.read_text(encoding="utf-8")
+        content[path.relative_to(folder).as_posix()] = canonical(json.loads(text)) if path.suffix == ".json" else text
+    return content
+
+
+def head(card):
+    import yaml
+
+    return yaml.safe_load(card.split("---\n")[1])
+
+
+def join_references(shared, name):
+    answers = [json.loads(line)["answer"] for line in (shared / "dow30/test.jsonl").read_text("utf-8").splitlines()]
+    rows = read_jsonl(shared / f"generations/{name}.jsonl")
+    return [{**row, "answer": answer} for row, answer in zip(rows, answers[: len(rows)], strict=True)]
+
+
+def scored_runs(shared, out):
+    for name in MODELS:
+        write_jsonl(out / name / "generations.jsonl", join_references(shared, name))
+        assert score([str(out / name / "generations.jsonl"), "--out", str(out / name)]) == 0
+    return [out / name for name in MODELS]
+
+
+def scores(shared, out):
+    found = {}
+    for folder in scored_runs(shared, out):
+        lines = [canonical(row) for row in read_jsonl(folder / "scored.jsonl")]
+        found[f"scores of {folder.name}"] = [canonical(json.loads((folder / "metrics.json").read_text("utf-8"))), lines]
+    return found
+
+
+def audit_of_test_rows(shared, out):
+    assert audit([str(shared / "dow30/test.jsonl"), "--out", str(out)]) == 1
+    return {"audit": canonical(json.loads((out / "audit.json").read_text("utf-8")))}
+
+
+def public_dataset(shared, out):
+    assert public.main([str(shared / "dow30/train.jsonl"), "--out", str(out / "data")]) == 0
+    return {"public dataset": folder_content(out / "data")}
+
+
+def family_tokenizer(name):
+    from transformers import AutoTokenizer
+
+    if name == "smollm2":
+        bare = AutoTokenizer.from_pretrained(ensure_embedded(ROOT / DEFAULT_OUT))
+    else:
+        bare = chatml_tokenizer() if name == "qwen" else llama_tokenizer(name == "deepseek")
+    return apply_format(bare, turn_format(name))
+
+
+def rendered_prompts(shared, out):
+    assert public.main([str(shared / "dow30/test.jsonl"), "--out", str(out / "data")]) == 0
+    rows = read_jsonl(next(path for path in sorted((out / "data").glob("*.jsonl")) if path.name != "dropped.jsonl"))
+    found = {}
+    for name in FAMILIES:
+        tokenizer = family_tokenizer(name)
+        texts = [tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
+                 for row in rows[:10]]  # fmt: skip
+        ids = [render_row_ids(tokenizer, row["prompt"], row["completion"]) for row in rows[:10]]
+        found[f"prompts of {name}"] = [texts, ids]
+    return found
+
+
+def table_values(folder):
+    """The cells of every table, without the column titles."""
+    return {path.name: rounded(path.read_text("utf-8")).splitlines()[1:] for path in sorted(folder.glob("tables/*.csv"))}
+
+
+def report_on_public_outputs(shared, out):
+    runs = scored_runs(shared, out)
+    assert report([*map(str, runs), "--out", str(out / "report")]) == 0
+    return {"report on public outputs": table_values(out / "report")}
+
+
+def report_on_made_up_runs(out):
+    runs = make_pair(out)
+    assert report([*map(str, runs), "--out", str(out / "report")]) == 0
+    return {"report on made-up runs": table_values(out / "report")}
+
+
+def fictional_market(out):
+    write_market(tell(0, 0.9), out, "m", 0.9, 0)
+    return {"fictional market": folder_content(out)}
+
+
+def dataset_card(out):
+    path, log = made_records.write(out, made_records.records(), None)
+    facts = build.build(path, AnswerIndex(log), out / "data", (0.2, 0.1), 4)
+    facts["tokens"] = {"recipes": [], "absent": [], "rows": 0, "longest": 0}  # tokenizers of this machine
+    write_card(out / "card.md", "made-up", facts)
+    return {"dataset card": head((out / "card.md").read_text("utf-8"))}
+
+
+def model_cards(out):
+    facts = manifest(Path("outputs/tiny"), Path("models/tiny"))
+    plain = {**facts, "synthetic": False}
+    cards = [model_card(CardFacts("user/tiny", BASE_ID, facts)),
+             model_card(CardFacts("user/tiny", "meta-llama/Llama-3.1-8B", plain, dataset_id="a/b", metrics=metrics()))]  # fmt: skip
+    return {"model cards": [head(card) for card in cards]}
+
+
+WITH_SHARED_DATA = (scores, audit_of_test_rows, public_dataset, rendered_prompts, report_on_public_outputs)
+ALONE = (report_on_made_up_runs, fictional_market, dataset_card, model_cards)
+
+
+def digests(content):
+    texts = {name: json.dumps(value, ensure_ascii=False) for name, value in content.items()}
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+
+
+def recorded(names):
+    known = json.loads(DIGESTS.read_text("utf-8"))
+    return {name: known.get(name) for name in names}
+
+
+@pytest.mark.parametrize("make", ALONE, ids=lambda make: make.__name__)
+def test_output_is_the_recorded_one(make, tmp_path):
+    found = digests(make(tmp_path))
+    assert found == recorded(found)
+
+
+@pytest.mark.parametrize("make", WITH_SHARED_DATA, ids=lambda make: make.__name__)
+def test_output_on_public_rows_is_the_recorded_one(make, shared_data, tmp_path):
+    found = digests(make(shared_data, tmp_path))
+    assert found == recorded(found)
+
+
+def record(shared):
+    """All digests, and the content that they are of."""
+    content = {}
+    for make in (*WITH_SHARED_DATA, *ALONE):
+        with tempfile.TemporaryDirectory() as out, redirect_stdout(StringIO()):
+            content |= make(shared, Path(out)) if make in WITH_SHARED_DATA else make(Path(out))
+    return content
+
+
+if __name__ == "__main__":
+    made = record(Path(sys.argv[1]))
+    if len(sys.argv) > 2:  # to look at what differs
+        Path(sys.argv[2]).write_text(json.dumps(made, indent=1, ensure_ascii=False), encoding="utf-8")
+    DIGESTS.write_text(json.dumps(digests(made), indent=2) + "\n", encoding="utf-8")
