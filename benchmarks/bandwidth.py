@@ -14,10 +14,14 @@ BYTES_PER_SECOND = {
 
 def bandwidth_of(card: str | None) -> float | None:
     """Bytes a second that the memory of a card gives, or None for one that is not in the table."""
-    return next((rate for pattern, rate in BYTES_PER_SECOND.items() if re.search(pattern, card or "")), None)
+    return next(
+        (rate for pattern, rate in BYTES_PER_SECOND.items() if re.search(pattern, card or "")), None
+    )
 
 
-def most_tokens_per_second(config: Any, weight_bytes: int, context: float, batch_size: int, rate: float) -> float:
+def most_tokens_per_second(
+    config: Any, weight_bytes: int, context: float, batch_size: int, rate: float
+) -> float:
     """Tokens a second that reading alone allows, prefill left out.
 
     A step reads the weights once and, for each of `batch_size` rows, keys and values of `context` tokens on

@@ -19,11 +19,11 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from data_pipeline import build
-from data_pipeline.answers import render_answer
-from data_pipeline.files import Row, write_jsonl
-from data_pipeline.record import Financials, News, PastWeek, Record
-from data_pipeline.teacher.log import AnswerIndex
-from data_pipeline.teacher.teaching import digest, fingerprint
+from data_pipeline.teacher.answer_log import AnswerIndex
+from data_pipeline.teacher.prompts import digest, fingerprint
+from weekahead.files import Row, write_jsonl
+from weekahead.task.answer import render_answer
+from weekahead.task.record import Financials, News, PastWeek, Record
 
 _FIRST = date(2016, 1, 3)
 _WORDS = (
@@ -53,7 +53,10 @@ def made_record(number: int) -> Record:
 
     def week(back: int) -> PastWeek:
         first = start - timedelta(weeks=back)
-        news = tuple(News(text(10), text(45), f"{first + timedelta(days=d)}T12:00:00+00:00") for d in range(1, 6))
+        news = tuple(
+            News(text(10), text(45), f"{first + timedelta(days=d)}T12:00:00+00:00")
+            for d in range(1, 6)
+        )
         return PastWeek(
             str(first),
             str(first + timedelta(weeks=1)),
@@ -78,7 +81,9 @@ def answers(rows: int) -> Iterator[Row]:
     """The log's lines of accepted answers to the first `rows` records, about 1,900 characters each."""
     for number in range(rows):
         record = made_record(number)
-        text = render_answer([_item(number)] * 3, [_item(number + 1)] * 3, record.label or "", _item(number + 2) * 6)
+        text = render_answer(
+            [_item(number)] * 3, [_item(number + 1)] * 3, record.label or "", _item(number + 2) * 6
+        )
         yield {"key": digest(number), "id": record.id, "kind": "hindsight", "model": "made", "answer": text,
                "prompt_sha256": fingerprint(record, "hindsight"), "accepted": True, "reason": None}  # fmt: skip
 
@@ -103,7 +108,9 @@ def measure(rows: int, folder: Path) -> Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print one line of JSON a size."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 10_000, 50_000])
     sizes = parser.parse_args(argv).rows
     if len(sizes) == 1:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.files import Row
+from weekahead.files import Row
 
 COMPLETION_SHARE = 0.2
 """Of a row's tokens; the rest is prompt. About what the public rows have."""
@@ -33,7 +33,11 @@ def flops_per_row(config: Any, adapter_parameters: int, length: int) -> float:
     linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear)) - head
     heads = config.num_attention_heads
     width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
-    weights = 4 * linear * length + 4 * head * round(COMPLETION_SHARE * length) + 6 * adapter_parameters * length
+    weights = (
+        4 * linear * length
+        + 4 * head * round(COMPLETION_SHARE * length)
+        + 6 * adapter_parameters * length
+    )
     return weights + 6 * config.num_hidden_layers * width * length**2
 
 
@@ -50,7 +54,10 @@ def machine() -> Row:
 
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    cpu = next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
     card = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None
     return {
         "cpu": cpu,

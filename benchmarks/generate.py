@@ -24,13 +24,14 @@ from typing import Any
 from benchmarks.bandwidth import bandwidth_of, most_tokens_per_second
 from benchmarks.flops import machine
 from benchmarks.shapes import SHAPES, write_checkpoint
-from data_pipeline.dataset import eval_rows
-from data_pipeline.files import Row, append_jsonl, load_env, manifest
-from eval.continuous import continuous
-from eval.decode import Decoding, Generation, batched
-from eval.embedded import DEFAULT_OUT
+from data_pipeline.dataset.load import eval_rows
 from eval.flags import read_recipe
-from eval.loading import (
+from eval.generation.continuous import continuous
+from weekahead.files import Row, append_jsonl, load_env, manifest
+from weekahead.models.chat_format import render_prompt_ids
+from weekahead.models.decoding import Decoding, Generation, batched
+from weekahead.models.embedded import DEFAULT_OUT
+from weekahead.models.loading import (
     Adapter,
     Base,
     base_from_recipe,
@@ -41,8 +42,7 @@ from eval.loading import (
     load_tokenizer,
     stops,
 )
-from eval.precision import Precision, choose_precision
-from eval.turns import render_prompt_ids
+from weekahead.models.precision import Precision, choose_precision
 
 RESULTS = Path("benchmarks/results/generate.jsonl")
 UPSTREAM = "upstream's way"
@@ -59,7 +59,10 @@ def upstream_model(base: Base, adapter: Adapter | None, precision: Precision) ->
     model: Any = load_base(base, device_map={"": 0} if precision.device == "cuda" else None)
     form = "NF4" if base.quantization else "plain"
     if adapter:
-        model, form = PeftModel.from_pretrained(model, str(adapter.folder)), f"{form}, adapter unmerged"
+        model, form = (
+            PeftModel.from_pretrained(model, str(adapter.folder)),
+            f"{form}, adapter unmerged",
+        )
     model.config.use_cache = True
     model.generation_config = GenerationConfig()
     return model.eval(), form
@@ -79,7 +82,14 @@ def random_adapter(base: Base, recipe: Row, folder: Path) -> Adapter:
     return find_adapter(str(folder))
 
 
-def timed(model: Any, tokenizer: Any, prompts: list[list[int]], ends: list[int], how: Decoding, backend: str) -> Row:
+def timed(
+    model: Any,
+    tokenizer: Any,
+    prompts: list[list[int]],
+    ends: list[int],
+    how: Decoding,
+    backend: str,
+) -> Row:
     """Seconds and tokens of one way to answer all prompts, after a first batch that does not count."""
     import torch
 
@@ -112,11 +122,19 @@ def ways(
     del model
     gc.collect()
     model, form = load_for_generation(base, adapter, precision)
-    yield f"here ({form})", model, [(name, size) for name in args.backends for size in args.batch_sizes]
+    yield (
+        f"here ({form})",
+        model,
+        [(name, size) for name in args.backends for size in args.batch_sizes],
+    )
 
 
 def measure(
-    args: argparse.Namespace, base: Base, adapter: Adapter | None, tokenizer: Any, prompts: list[list[int]]
+    args: argparse.Namespace,
+    base: Base,
+    adapter: Adapter | None,
+    tokenizer: Any,
+    prompts: list[list[int]],
 ) -> list[Row]:
     """The figures of each way, in order, upstream's first."""
     ends = [] if args.full else stops(tokenizer, base)
@@ -130,7 +148,9 @@ def measure(
             how = Decoding(args.max_new_tokens, size)
             row = {"way": name, **timed(model, tokenizer, prompts, ends, how, backend)}
             context = length + row["new_tokens"] / len(prompts) / 2
-            most = most_tokens_per_second(model.config, weights, context, size, rate) if rate else None
+            most = (
+                most_tokens_per_second(model.config, weights, context, size, rate) if rate else None
+            )
             found.append({**row, "bandwidth_tokens_per_second": most})
             _print_row(found[-1], found[0])
         del model
@@ -161,33 +181,49 @@ def benchmark(args: argparse.Namespace, scratch: Path) -> list[Row]:
     if args.shapes:
         base = replace(base, name=str(DEFAULT_OUT), revision=None, turn_format="smollm2")
         tokenizer = load_tokenizer(base)
-        base = replace(base, name=str(write_checkpoint(SHAPES[args.shapes], scratch / "model", base.dtype)))
+        base = replace(
+            base, name=str(write_checkpoint(SHAPES[args.shapes], scratch / "model", base.dtype))
+        )
         adapter = random_adapter(base, recipe, scratch / "adapter")
-        return measure(args, base, adapter, tokenizer, made_up_prompts(tokenizer, args.rows, args.length))
+        return measure(
+            args, base, adapter, tokenizer, made_up_prompts(tokenizer, args.rows, args.length)
+        )
     if not args.dataset or not args.adapter:
         raise ValueError("--dataset and --adapter are needed, or --shapes for made-up ones")
     adapter = None if args.adapter == "none" else find_adapter(args.adapter)
     base = base_of(adapter, base) if adapter else base
     tokenizer = load_tokenizer(base)
     rows = eval_rows(args.dataset, args.split).rows[: args.rows]
-    return measure(args, base, adapter, tokenizer, [render_prompt_ids(tokenizer, row["prompt"]) for row in rows])
+    return measure(
+        args,
+        base,
+        adapter,
+        tokenizer,
+        [render_prompt_ids(tokenizer, row["prompt"]) for row in rows],
+    )
 
 
 def arguments() -> argparse.ArgumentParser:
     """The command's flags."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", type=Path, required=True, help="recipe")
     parser.add_argument("--adapter", help="folder, user/name[@revision], or none for the base")
     parser.add_argument("--dataset", help="folder, .jsonl file or Hub id")
     parser.add_argument("--split", help="split to answer (default: test)")
-    parser.add_argument("--shapes", choices=SHAPES, help="random weights of this shape, not the recipe's model")
+    parser.add_argument(
+        "--shapes", choices=SHAPES, help="random weights of this shape, not the recipe's model"
+    )
     parser.add_argument("--length", type=int, default=700, help="tokens of a made-up prompt, about")
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--max_new_tokens", type=int, default=128)
     parser.add_argument("--batch_sizes", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--backends", choices=BACKENDS, nargs="+", default=["batched"])
     parser.add_argument("--full", action="store_true", help="every answer as long as allowed")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="JSONL file that the figures are added to")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="JSONL file that the figures are added to"
+    )
     return parser
 
 
@@ -213,7 +249,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"best: {best['way']}, {best['backend']}, batch {best['batch_size']}: {ratio:.2f} times as fast as {UPSTREAM}"
     )
     if args.shapes == "llama8b":
-        print("published for Llama-3.1-8B: {tokens_per_second:.0f} tokens/s at batch {batch_size}".format(**PUBLISHED))
+        print(
+            "published for Llama-3.1-8B: {tokens_per_second:.0f} tokens/s at batch {batch_size}".format(
+                **PUBLISHED
+            )
+        )
     return 0
 
 

@@ -53,7 +53,9 @@ def write_checkpoint(shape: dict[str, Any], folder: Path, dtype: str) -> Path:
         weights = {name: _draw(torch, names[name], getattr(torch, dtype), device) for name in part}
         save_file(weights, str(folder / file), metadata={"format": "pt"})
         index |= dict.fromkeys(part, file)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": index})
+    )
     return folder
 
 

@@ -1,4 +1,4 @@
-"""How honest the intervals and verdicts of `eval.stats` are, in made worlds; and how long scoring takes.
+"""How honest the intervals and verdicts of `eval.metrics.statistics` are, in made worlds; and how long scoring takes.
 
 python -m benchmarks.statistics                     the tables of worlds (about a minute)
 python -m benchmarks.statistics --runs 20           seconds to score 20 runs of 300 rows, part by part
@@ -16,13 +16,13 @@ from collections.abc import Sequence
 import numpy
 from scipy.special import betaincinv, ndtr
 
-from data_pipeline.answers import render_answer
-from data_pipeline.files import Row
-from data_pipeline.labels import BINS
-from eval.metrics import evaluate
-from eval.rouge import installed, section_rouge
-from eval.score_table import table
-from eval.stats import TYPICAL_ICC, clustered_share, paired_difference, verdict
+from eval.metrics.evaluate import evaluate
+from eval.metrics.rouge import installed, section_rouge
+from eval.metrics.statistics import TYPICAL_ICC, clustered_share, paired_difference, verdict
+from eval.metrics.text_table import table
+from weekahead.files import Row
+from weekahead.task.answer import render_answer
+from weekahead.task.labels import BINS
 
 WEEKS = [30] * 10
 SHARED_LUCK = 0.8
@@ -34,11 +34,19 @@ SIZES = {
     "10 weeks of 5 to 70": [5, 10, 15, 20, 25, 30, 35, 40, 50, 70],
     "9 weeks of 10, one of 210": [10] * 9 + [210],
 }
-_WORDS = [f"{a}{b}" for a in ("mar", "dem", "or", "cap", "re", "in") for b in ("ket", "and", "ders", "ital", "come")]
+_WORDS = [
+    f"{a}{b}"
+    for a in ("mar", "dem", "or", "cap", "re", "in")
+    for b in ("ket", "and", "ders", "ital", "come")
+]
 
 
 def made_hits(
-    seed: int, worlds: int, sizes: Sequence[int], accuracies: Sequence[float], icc: float = TYPICAL_ICC
+    seed: int,
+    worlds: int,
+    sizes: Sequence[int],
+    accuracies: Sequence[float],
+    icc: float = TYPICAL_ICC,
 ) -> numpy.ndarray:
     """Right calls as an array of shape (systems, worlds, rows), one system for each true accuracy.
 
@@ -46,7 +54,9 @@ def made_hits(
     """
     draw = numpy.random.default_rng(seed)
     shape = (len(accuracies), worlds, len(sizes))
-    luck = SHARED_LUCK**0.5 * draw.normal(size=shape[1:]) + (1 - SHARED_LUCK) ** 0.5 * draw.normal(size=shape)
+    luck = SHARED_LUCK**0.5 * draw.normal(size=shape[1:]) + (1 - SHARED_LUCK) ** 0.5 * draw.normal(
+        size=shape
+    )
     spread = 1 / icc - 1  # of a beta distribution whose variance is icc * p * (1 - p)
     means = numpy.asarray(accuracies)[:, None, None]
     shares = betaincinv(means * spread, (1 - means) * spread, ndtr(luck))
@@ -61,11 +71,16 @@ def weeks_of(sizes: Sequence[int]) -> list[int]:
 def coverage(seed: int, worlds: int, sizes: Sequence[int], accuracy: float) -> float:
     """The share of worlds in which the 95 % interval holds the true accuracy."""
     weeks = weeks_of(sizes)
-    intervals = [clustered_share(hits, weeks).ci95 for hits in made_hits(seed, worlds, sizes, [accuracy])[0].tolist()]
+    intervals = [
+        clustered_share(hits, weeks).ci95
+        for hits in made_hits(seed, worlds, sizes, [accuracy])[0].tolist()
+    ]
     return sum(low <= accuracy <= high for low, high in filter(None, intervals)) / worlds
 
 
-def verdicts(seed: int, worlds: int, sizes: Sequence[int], run: float, baseline: float) -> dict[str, float]:
+def verdicts(
+    seed: int, worlds: int, sizes: Sequence[int], run: float, baseline: float
+) -> dict[str, float]:
     """The share of worlds that find a run of accuracy `run` better, worse and not shown against `baseline`."""
     weeks = weeks_of(sizes)
     ours, theirs = made_hits(seed, worlds, sizes, [run, baseline]).astype(float).tolist()
@@ -91,8 +106,14 @@ def verdict_table(worlds: int) -> str:
     for name, sizes in SIZES.items():
         for run, baseline in pairs:
             said = verdicts(12, worlds, sizes, run, baseline)
-            lines.append([name, f"{run} against {baseline}", *(f"{share:.3f}" for share in said.values())])
-    return table([f"verdicts, {worlds} worlds", "true accuracies", "better", "worse", "not shown"], lines, left=2)
+            lines.append(
+                [name, f"{run} against {baseline}", *(f"{share:.3f}" for share in said.values())]
+            )
+    return table(
+        [f"verdicts, {worlds} worlds", "true accuracies", "better", "worse", "not shown"],
+        lines,
+        left=2,
+    )
 
 
 def made_run(seed: int, rows: int) -> list[Row]:
@@ -106,7 +127,9 @@ def made_run(seed: int, rows: int) -> list[Row]:
         return " ".join(draw.choices(_WORDS, k=words)).capitalize() + "."
 
     def answer(label: str) -> str:
-        return render_answer([text(25) for _ in range(3)], [text(25) for _ in range(3)], label, text(120))
+        return render_answer(
+            [text(25) for _ in range(3)], [text(25) for _ in range(3)], label, text(120)
+        )
 
     return [
         {
@@ -142,7 +165,9 @@ def speed(runs: int, rows: int) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--worlds", type=int, default=4000)
     parser.add_argument("--runs", type=int, help="measure the time of scoring instead")
     parser.add_argument("--rows", type=int, default=300)

@@ -20,8 +20,8 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from benchmarks.flops import machine
-from data_pipeline.files import Row, append_jsonl, manifest, read_jsonl, write_jsonl
-from data_pipeline.record import Financials, News, PastWeek, Record
+from weekahead.files import Row, append_jsonl, manifest, read_jsonl, write_jsonl
+from weekahead.task.record import Financials, News, PastWeek, Record
 
 RESULTS = Path("benchmarks/results/teacher.jsonl")
 
@@ -37,11 +37,16 @@ def made_up_records(count: int) -> Iterator[Record]:
             last = first + timedelta(weeks=1)
             story = f"{symbol} told its customers in week {back} of case {number} that orders moved with the season. "
             news = tuple(
-                News(f"{symbol} note {item} of {first}", 2 * story, f"{first}T12:00:00+00:00") for item in range(5)
+                News(f"{symbol} note {item} of {first}", 2 * story, f"{first}T12:00:00+00:00")
+                for item in range(5)
             )
-            weeks.append(PastWeek(first.isoformat(), last.isoformat(), 100.0, 100.0 + number % 7 - 3, news))
+            weeks.append(
+                PastWeek(first.isoformat(), last.isoformat(), 100.0, 100.0 + number % 7 - 3, news)
+            )
         moves = (number * 37 % 160 - 80) / 1000
-        quarter = Financials("2030-09-30", "2030-11-01T00:00:00+00:00", {"grossMargin": 0.4, "currentRatio": 1.5})
+        quarter = Financials(
+            "2030-09-30", "2030-11-01T00:00:00+00:00", {"grossMargin": 0.4, "currentRatio": 1.5}
+        )
         yield Record(
             symbol=symbol,
             company=f"{symbol} makes parts for machines of the {number % 50}th kind. " * 8,
@@ -59,13 +64,41 @@ def measure(count: int, concurrency: int, latency: float, scratch: Path) -> Row:
     """Ask for `count` answers; what was measured. Raises RuntimeError where the stage failed."""
     records, served = scratch / "records.jsonl", scratch / "served.jsonl"
     write_jsonl(records, (record.to_json() for record in made_up_records(count)))
-    server = [sys.executable, "-m", "tests.servers.teacher", "--latency", str(latency), "--log", str(served)]
+    server = [
+        sys.executable,
+        "-m",
+        "tests.servers.teacher",
+        "--latency",
+        str(latency),
+        "--log",
+        str(served),
+    ]
     with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as teacher:
         try:
             url = teacher.stdout.readline().strip() if teacher.stdout else ""
-            env = {**os.environ, "OPENAI_BASE_URL": url, "OPENAI_API_KEY": "none", "NO_PROXY": "127.0.0.1"}
-            flags = ["--model", "loopback", "--kind", "hindsight", "--concurrency", str(concurrency)]
-            stage = [sys.executable, "-m", "data_pipeline.teacher", str(records), *flags, "--out", str(scratch)]
+            env = {
+                **os.environ,
+                "OPENAI_BASE_URL": url,
+                "OPENAI_API_KEY": "none",
+                "NO_PROXY": "127.0.0.1",
+            }
+            flags = [
+                "--model",
+                "loopback",
+                "--kind",
+                "hindsight",
+                "--concurrency",
+                str(concurrency),
+            ]
+            stage = [
+                sys.executable,
+                "-m",
+                "data_pipeline.teacher",
+                str(records),
+                *flags,
+                "--out",
+                str(scratch),
+            ]
             begun = time.perf_counter()
             code = subprocess.run(stage, env=env).returncode
             seconds = time.perf_counter() - begun
@@ -93,15 +126,21 @@ def measure(count: int, concurrency: int, latency: float, scratch: Path) -> Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 measured, 2 for something the message says how to mend."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--records", type=int, default=1500)
     parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--latency", type=float, default=0.3, help="seconds")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="JSONL file that the figures are added to")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="JSONL file that the figures are added to"
+    )
     args = parser.parse_args(argv)
     try:
         if args.records < args.concurrency or args.latency <= 0:
-            raise ValueError("expected at least as many --records as --concurrency, and a --latency above 0")
+            raise ValueError(
+                "expected at least as many --records as --concurrency, and a --latency above 0"
+            )
         with tempfile.TemporaryDirectory() as scratch:
             found = measure(args.records, args.concurrency, args.latency, Path(scratch))
     except (ValueError, OSError, RuntimeError) as error:

@@ -24,15 +24,15 @@ from transformers import AutoConfig, TrainerCallback
 
 from benchmarks.flops import COMPLETION_SHARE, flops_per_row, machine, peak_of
 from benchmarks.shapes import SHAPES, write_checkpoint
-from data_pipeline.dataset import TrainData
-from data_pipeline.files import Row, append_jsonl, load_env, manifest
-from eval.embedded import DEFAULT_OUT
-from eval.loading import Base, base_from_recipe, load_tokenizer
-from eval.precision import Precision, choose_precision
-from eval.turns import render_row_ids
-from sft.args import parse
-from sft.callbacks import peak_gpu_memory, peak_rss_bytes
-from tracking.console import talk
+from data_pipeline.dataset.load import TrainData
+from sft.training.arguments import parse
+from sft.training.callbacks import peak_gpu_memory, peak_rss_bytes
+from weekahead.cli import talk
+from weekahead.files import Row, append_jsonl, load_env, manifest
+from weekahead.models.chat_format import render_row_ids
+from weekahead.models.embedded import DEFAULT_OUT
+from weekahead.models.loading import Base, base_from_recipe, load_tokenizer
+from weekahead.models.precision import Precision, choose_precision
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,9 @@ def made_up_rows(tokenizer: Any, length: int, count: int) -> list[Row]:
     words = [want - (size - 10) for want, size in zip(wanted, sizes(row(10, 10)), strict=True)]
     made = row(*words) if min(words) > 0 else None
     if made is None or sizes(made) != wanted:
-        raise ValueError(f"no row of {length} tokens can be made with this turn format; try a --length of 400")
+        raise ValueError(
+            f"no row of {length} tokens can be made with this turn format; try a --length of 400"
+        )
     return [made] * count
 
 
@@ -87,16 +89,20 @@ def limit_memory(gib: float | None) -> None:
     if gib is None:
         return
     if not torch.cuda.is_available():
-        raise ValueError(f"--memory_gib is {gib:g}, but there is no CUDA card; leave it out on a CPU")
+        raise ValueError(
+            f"--memory_gib is {gib:g}, but there is no CUDA card; leave it out on a CPU"
+        )
     share = gib * 2**30 / torch.cuda.get_device_properties(0).total_memory
     if not 0 < share <= 1:
-        raise ValueError(f"--memory_gib is {gib:g}; expected more than 0 and no more than the card has")
+        raise ValueError(
+            f"--memory_gib is {gib:g}; expected more than 0 and no more than the card has"
+        )
     torch.cuda.set_per_process_memory_fraction(share)
 
 
 def measure(args: argparse.Namespace, precision: Precision, scratch: Path) -> Row:
     """Train `steps` steps and one before them to warm up; what was measured, unknown values null."""
-    from sft.trainer import build_trainer
+    from sft.training.trainer import build_trainer
 
     flags = {"output_dir": scratch / "run", "max_length": args.length, "max_steps": args.steps + 1,
              "report_to": "none", "eval_strategy": "no", "save_strategy": "no"}  # fmt: skip
@@ -108,7 +114,9 @@ def measure(args: argparse.Namespace, precision: Precision, scratch: Path) -> Ro
         base = replace(base, name=str(DEFAULT_OUT), turn_format="smollm2")
     tokenizer = load_tokenizer(base)
     if args.shapes:
-        base = replace(base, name=str(write_checkpoint(SHAPES[args.shapes], scratch / "model", base.dtype)))
+        base = replace(
+            base, name=str(write_checkpoint(SHAPES[args.shapes], scratch / "model", base.dtype))
+        )
     rows_a_step = training.per_device_train_batch_size * training.gradient_accumulation_steps
     rows = made_up_rows(tokenizer, args.length, rows_a_step * training.max_steps)
     data = TrainData(rows, [], [], [], "made up", "", 1)
@@ -116,11 +124,19 @@ def measure(args: argparse.Namespace, precision: Precision, scratch: Path) -> Ro
     trainer = build_trainer(base, tokenizer, data, training, model_args, [clock])
     trainer.train()
     trained = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-    return {**_speeds(args, base, precision, rows_a_step, clock.seconds, trained), "optim": str(training.optim.value)}
+    return {
+        **_speeds(args, base, precision, rows_a_step, clock.seconds, trained),
+        "optim": str(training.optim.value),
+    }
 
 
 def _speeds(
-    args: argparse.Namespace, base: Base, precision: Precision, rows_a_step: int, seconds: list[float], trained: int
+    args: argparse.Namespace,
+    base: Base,
+    precision: Precision,
+    rows_a_step: int,
+    seconds: list[float],
+    trained: int,
 ) -> Row:
     step = sum(seconds) / len(seconds)
     facts = machine()
@@ -149,14 +165,26 @@ def _speeds(
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 measured, 2 for something the message says how to mend."""
     talk()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", type=Path, required=True, help="recipe")
-    parser.add_argument("--shapes", choices=SHAPES, help="random weights of this shape, not the recipe's model")
+    parser.add_argument(
+        "--shapes", choices=SHAPES, help="random weights of this shape, not the recipe's model"
+    )
     parser.add_argument("--length", type=int, default=3200, help="tokens of every row")
-    parser.add_argument("--steps", type=int, default=5, help="optimizer steps to measure, after one more")
-    parser.add_argument("--memory_gib", type=float, help="let torch take no more of the card than this")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="JSONL file that the figures are added to")
-    parser.add_argument("--peak_tflops", type=float, help="of the card, where the table does not know it")
+    parser.add_argument(
+        "--steps", type=int, default=5, help="optimizer steps to measure, after one more"
+    )
+    parser.add_argument(
+        "--memory_gib", type=float, help="let torch take no more of the card than this"
+    )
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="JSONL file that the figures are added to"
+    )
+    parser.add_argument(
+        "--peak_tflops", type=float, help="of the card, where the table does not know it"
+    )
     args = parser.parse_args(argv)
     try:
         if args.steps < 1:

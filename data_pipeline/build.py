@@ -14,15 +14,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from data_pipeline import files
-from data_pipeline.card import Facts, write_card
-from data_pipeline.files import Row
-from data_pipeline.folder import MANIFEST, replacing_folder
-from data_pipeline.lengths import LengthSample
-from data_pipeline.prompts import PROMPT_VERSION, completion, render_prompt
-from data_pipeline.record import Record, known_at, look_ahead, read_records
-from data_pipeline.split import CONTEXT_WEEKS, VALIDATION_SHARE, cut_calendar
-from data_pipeline.teacher.log import AnswerIndex
+from data_pipeline.dataset.card import Facts, write_card
+from data_pipeline.dataset.split import CONTEXT_WEEKS, VALIDATION_SHARE, cut_calendar
+from data_pipeline.dataset.token_lengths import LengthSample
+from data_pipeline.dataset.writer import MANIFEST, replacing_folder
+from data_pipeline.teacher.answer_log import AnswerIndex
+from weekahead import files
+from weekahead.files import Row
+from weekahead.task.prompt import PROMPT_VERSION, completion, render_prompt
+from weekahead.task.record import Record, known_at, look_ahead, read_records
 
 SPLITS = ("train", "validation", "test")
 TEST_SHARE = 0.2
@@ -40,7 +40,9 @@ def dataset_row(record: Record, answer: str, teacher: str) -> Row:
         "week_end": record.week_end,
         "decision_time": record.decision_time,
         "known_at": known_at(record),
-        "financials_known_at": record.financials.known_at if record.financials and record.financials.filed else None,
+        "financials_known_at": record.financials.known_at
+        if record.financials and record.financials.filed
+        else None,
         "prompt": render_prompt(record),
         "completion": completion(answer),
         "label": record.label,
@@ -52,7 +54,9 @@ def dataset_row(record: Record, answer: str, teacher: str) -> Row:
     }
 
 
-def build(records: Path, answers: AnswerIndex, out: Path, shares: tuple[float, float], gap_weeks: int) -> Row:
+def build(
+    records: Path, answers: AnswerIndex, out: Path, shares: tuple[float, float], gap_weeks: int
+) -> Row:
     """Write the dataset folder `out` from a file of records, whole or not at all, and return its manifest.
 
     `shares` are those of test and validation. Every record is in one split or in `dropped.jsonl` with a reason:
@@ -73,7 +77,16 @@ def build(records: Path, answers: AnswerIndex, out: Path, shares: tuple[float, f
                 if not reason:
                     sample.add(row)
         manifest = _manifest(
-            new, records, answers, facts, sample, shares, gap_weeks, warnings, read, set(split_of.values())
+            new,
+            records,
+            answers,
+            facts,
+            sample,
+            shares,
+            gap_weeks,
+            warnings,
+            read,
+            set(split_of.values()),
         )
         write_card(new / "README.md", out.name, manifest)
         # Last: where it stands, the dataset is whole.
@@ -81,7 +94,9 @@ def build(records: Path, answers: AnswerIndex, out: Path, shares: tuple[float, f
     return manifest
 
 
-def cut(records: Path, shares: tuple[float, float], gap_weeks: int) -> tuple[dict[str, str], list[str], int]:
+def cut(
+    records: Path, shares: tuple[float, float], gap_weeks: int
+) -> tuple[dict[str, str], list[str], int]:
     """(week -> its split or "gap", warnings, records) of a file of records; no answer has a say in it."""
     counts = Counter(row["week_start"] for row in files.iter_jsonl(records))
     if not counts:
@@ -93,7 +108,9 @@ def _records(path: Path) -> Iterator[Record]:
     """The records of a file, each held against its decision_time. A dataset that looks ahead is never written."""
     for record in read_records(path):
         if ahead := look_ahead(record):
-            raise ValueError(f"{path}: {record.id} (decided {record.decision_time}) looks ahead: {ahead[0]}")
+            raise ValueError(
+                f"{path}: {record.id} (decided {record.decision_time}) looks ahead: {ahead[0]}"
+            )
         yield record
 
 
@@ -145,12 +162,18 @@ def _manifest(new: Path, records: Path, answers: AnswerIndex, facts: Facts, samp
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this stage."""
-    parser.add_argument("--test_share", type=float, default=TEST_SHARE, help="share of the rows, the last weeks")
+    parser.add_argument(
+        "--test_share", type=float, default=TEST_SHARE, help="share of the rows, the last weeks"
+    )
     parser.add_argument("--validation_share", type=float, default=VALIDATION_SHARE)
     parser.add_argument(
-        "--gap_weeks", type=int, help="weeks left out between two splits (default: the longest context)"
+        "--gap_weeks",
+        type=int,
+        help="weeks left out between two splits (default: the longest context)",
     )
-    parser.add_argument("--push", metavar="USER/NAME", help="publish dataset and card to the Hub, privately")
+    parser.add_argument(
+        "--push", metavar="USER/NAME", help="publish dataset and card to the Hub, privately"
+    )
 
 
 def check(args: argparse.Namespace) -> None:
@@ -181,14 +204,16 @@ def run(args: argparse.Namespace) -> int:
     check(args)
     out = args.datasets / args.name
     shares = (args.test_share, args.validation_share)
-    manifest = build(args.records, AnswerIndex(args.answers), out, shares, gap_of(args, args.records))
+    manifest = build(
+        args.records, AnswerIndex(args.answers), out, shares, gap_of(args, args.records)
+    )
     tell(out, manifest)
     return run_push(argparse.Namespace(dataset=out, push=args.push)) if args.push else 0
 
 
 def run_push(args: argparse.Namespace) -> int:
     """Publish the dataset folder `args.dataset` to `args.push` on the Hub and print the commit's address."""
-    from data_pipeline.hub import push_dataset
+    from data_pipeline.dataset.push import push_dataset
 
     print(push_dataset(args.dataset, args.push))
     return 0
@@ -197,7 +222,9 @@ def run_push(args: argparse.Namespace) -> int:
 def tell(out: Path, manifest: Row) -> None:
     """Print a dataset's splits, what was dropped, and warnings; the folder last."""
     for name, part in manifest["splits"].items():
-        print(f"{name:12} {part['rows']:6} rows, {part['weeks']} weeks, {part['first_week']} to {part['last_week']}")
+        print(
+            f"{name:12} {part['rows']:6} rows, {part['weeks']} weeks, {part['first_week']} to {part['last_week']}"
+        )
     for reason, count in manifest["dropped"].items():
         print(f"dropped      {count:6} rows: {reason}")
     for warning in manifest["warnings"]:
@@ -207,11 +234,20 @@ def tell(out: Path, manifest: Row) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 built, 2 for something the message says how to mend."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("records", type=Path, help="data/records/<name>.jsonl")
-    parser.add_argument("--answers", type=Path, required=True, help="data/teacher/<model>/hindsight.jsonl")
+    parser.add_argument(
+        "--answers", type=Path, required=True, help="data/teacher/<model>/hindsight.jsonl"
+    )
     parser.add_argument("--name", required=True, help="name of the dataset")
-    parser.add_argument("--datasets", type=Path, default=Path("data/datasets"), help="folder of the dataset's folder")
+    parser.add_argument(
+        "--datasets",
+        type=Path,
+        default=Path("data/datasets"),
+        help="folder of the dataset's folder",
+    )
     add_arguments(parser)
     args = parser.parse_args(argv)
     try:

@@ -16,15 +16,21 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from data_pipeline import files
-from data_pipeline.companies import Gathered, Sources, gather
-from data_pipeline.files import Row
-from data_pipeline.fundamentals import FILING_LAG_DAYS
-from data_pipeline.indices import load, members_on
-from data_pipeline.market import WEEK, exchange_of
-from data_pipeline.providers.finnhub_calls import KEY
-from data_pipeline.record import Record
-from data_pipeline.records import MAX_CONTEXT, MIN_CONTEXT, forecast_weeks, left_out_row, records_of
+from data_pipeline.providers.finnhub_http import KEY
+from data_pipeline.records.assemble import (
+    MAX_CONTEXT,
+    MIN_CONTEXT,
+    forecast_weeks,
+    left_out_row,
+    records_of,
+)
+from data_pipeline.records.calendar import WEEK, exchange_of
+from data_pipeline.records.collect import Gathered, Sources, gather
+from data_pipeline.records.fundamentals import FILING_LAG_DAYS
+from data_pipeline.records.indices import load, members_on
+from weekahead import files
+from weekahead.files import Row
+from weekahead.task.record import Record
 
 AUDIT_LAG = 30
 """Days after a quarter's end within which the audit takes it for unpublished."""
@@ -36,7 +42,9 @@ def membership(args: argparse.Namespace, weeks: Sequence[date]) -> dict[date, tu
     Raises ValueError for an unknown index, and for days on which its members are not known.
     """
     if args.symbols:
-        given = tuple(sorted({symbol.strip().upper() for symbol in args.symbols.split(",") if symbol.strip()}))
+        given = tuple(
+            sorted({symbol.strip().upper() for symbol in args.symbols.split(",") if symbol.strip()})
+        )
         return dict.fromkeys(weeks, given)
     index = load(args.index)
     return {week: members_on(index, week) for week in weeks}
@@ -57,7 +65,9 @@ def make_records(
             records, dropped = [], [left_out_row(symbol, week, why) for week in weeks]
         made += records
         left_out += dropped
-    return sorted(made, key=lambda r: (r.week_start, r.symbol)), sorted(left_out, key=lambda r: r["id"])
+    return sorted(made, key=lambda r: (r.week_start, r.symbol)), sorted(
+        left_out, key=lambda r: r["id"]
+    )
 
 
 def fetch(args: argparse.Namespace) -> Row:
@@ -70,8 +80,12 @@ def fetch(args: argparse.Namespace) -> Row:
     symbols = sorted({symbol for found in wanted.values() for symbol in found})
     for symbol in symbols:
         exchange_of(symbol)  # an unknown suffix is an error before anything is asked for
-    print(f"{len(symbols)} symbols, {len(weeks)} weeks, {weeks[0]} to {weeks[-1] + WEEK}", flush=True)
-    sources = Sources(args.data / "raw", args.prices, args.news or (), args.filing_lag, args.finnhub_per_minute)
+    print(
+        f"{len(symbols)} symbols, {len(weeks)} weeks, {weeks[0]} to {weeks[-1] + WEEK}", flush=True
+    )
+    sources = Sources(
+        args.data / "raw", args.prices, args.news or (), args.filing_lag, args.finnhub_per_minute
+    )
     first, last = weeks[0] - (args.max_weeks + 1) * WEEK, weeks[-1] + WEEK - timedelta(days=1)
     gathered = gather(symbols, first, last, sources)
     records, dropped = make_records(gathered, wanted, (args.min_weeks, args.max_weeks))
@@ -142,13 +156,20 @@ def tell(args: argparse.Namespace, manifest: Row) -> None:
     for note in manifest["notes"]:
         print(f"note: {note}")
     for why in sorted(set(manifest["no_prices"].values())):
-        symbols = sorted(symbol for symbol, reason in manifest["no_prices"].items() if reason == why)
+        symbols = sorted(
+            symbol for symbol, reason in manifest["no_prices"].items() if reason == why
+        )
         print(f"no prices: {', '.join(symbols)} ({len(symbols)}: {why})")
     if silent := manifest["weeks_without_news"]:
         print(f"warning: {len(silent)} weeks have no news for any symbol, the first is {silent[0]}")
-    calls = ", ".join(f"{count} {endpoint}" for endpoint, count in sorted(manifest["calls"].items())) or "none"
+    calls = (
+        ", ".join(f"{count} {endpoint}" for endpoint, count in sorted(manifest["calls"].items()))
+        or "none"
+    )
     print(f"calls to Finnhub: {calls}")
-    dropped = ", ".join(f"{count} {reason}" for reason, count in manifest["dropped"].items()) or "none"
+    dropped = (
+        ", ".join(f"{count} {reason}" for reason, count in manifest["dropped"].items()) or "none"
+    )
     print(
         f"records: {records_path(args)} ({manifest['records']}, {manifest['without_news']} of them without news; "
         f"symbol-weeks left out: {dropped})"
@@ -158,20 +179,44 @@ def tell(args: argparse.Namespace, manifest: Row) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this stage."""
     group = parser.add_mutually_exclusive_group(required=True)
-    group.add_argument("--index", help="dow30, nasdaq100, eurostoxx50 or crypto: the members of each week")
-    group.add_argument("--symbols", help="Yahoo's symbols, comma-separated, instead of an index")
-    parser.add_argument("--start", type=_day, required=True, help="first day of the forecast weeks, YYYY-MM-DD")
-    parser.add_argument("--end", type=_day, required=True, help="last day of the forecast weeks, YYYY-MM-DD")
-    parser.add_argument("--name", help="name of what is made (default: the index)")
-    parser.add_argument("--prices", type=Path, help="folder of one CSV or parquet file a symbol, instead of Yahoo")
-    parser.add_argument("--news", type=Path, nargs="+", help="JSONL in Finnhub's or Alpaca's form, instead of Finnhub")
-    parser.add_argument("--min_weeks", type=int, default=MIN_CONTEXT, help="past weeks a prompt shows at least")
-    parser.add_argument("--max_weeks", type=int, default=MAX_CONTEXT, help="past weeks a prompt shows at most")
-    parser.add_argument(
-        "--filing_lag", type=int, default=FILING_LAG_DAYS, help="days from a quarter's end, where no filing is found"
+    group.add_argument(
+        "--index", help="dow30, nasdaq100, eurostoxx50 or crypto: the members of each week"
     )
-    parser.add_argument("--finnhub_per_minute", type=float, default=55, help="calls; the free plan allows 60")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder for raw/, records/ and so on")
+    group.add_argument("--symbols", help="Yahoo's symbols, comma-separated, instead of an index")
+    parser.add_argument(
+        "--start", type=_day, required=True, help="first day of the forecast weeks, YYYY-MM-DD"
+    )
+    parser.add_argument(
+        "--end", type=_day, required=True, help="last day of the forecast weeks, YYYY-MM-DD"
+    )
+    parser.add_argument("--name", help="name of what is made (default: the index)")
+    parser.add_argument(
+        "--prices", type=Path, help="folder of one CSV or parquet file a symbol, instead of Yahoo"
+    )
+    parser.add_argument(
+        "--news",
+        type=Path,
+        nargs="+",
+        help="JSONL in Finnhub's or Alpaca's form, instead of Finnhub",
+    )
+    parser.add_argument(
+        "--min_weeks", type=int, default=MIN_CONTEXT, help="past weeks a prompt shows at least"
+    )
+    parser.add_argument(
+        "--max_weeks", type=int, default=MAX_CONTEXT, help="past weeks a prompt shows at most"
+    )
+    parser.add_argument(
+        "--filing_lag",
+        type=int,
+        default=FILING_LAG_DAYS,
+        help="days from a quarter's end, where no filing is found",
+    )
+    parser.add_argument(
+        "--finnhub_per_minute", type=float, default=55, help="calls; the free plan allows 60"
+    )
+    parser.add_argument(
+        "--data", type=Path, default=Path("data"), help="folder for raw/, records/ and so on"
+    )
 
 
 def _day(text: str) -> date:
@@ -184,18 +229,26 @@ def _day(text: str) -> date:
 def check(args: argparse.Namespace) -> None:
     """Raise ValueError for arguments that cannot work, before anything is asked for."""
     if not 1 <= args.min_weeks <= args.max_weeks:
-        raise ValueError(f"--min_weeks {args.min_weeks} --max_weeks {args.max_weeks}; expected 1 <= min <= max")
+        raise ValueError(
+            f"--min_weeks {args.min_weeks} --max_weeks {args.max_weeks}; expected 1 <= min <= max"
+        )
     if args.filing_lag < AUDIT_LAG:
         raise ValueError(
             f"--filing_lag is {args.filing_lag}; expected at least {AUDIT_LAG} days, the term of the audit"
         )
     if args.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", args.name):
-        raise ValueError(f"--name is {args.name!r}; expected letters, digits, dot, dash and underscore")
+        raise ValueError(
+            f"--name is {args.name!r}; expected letters, digits, dot, dash and underscore"
+        )
     if not (args.news or os.environ.get(KEY) or (args.data / "raw" / "finnhub").is_dir()):
-        raise ValueError(f"no news: set {KEY} in the environment or .env, or give news files with --news")
+        raise ValueError(
+            f"no news: set {KEY} in the environment or .env, or give news files with --news"
+        )
     today = datetime.now(UTC).date()
     if args.end > today:
-        raise ValueError(f"--end {args.end} lies ahead; expected {today} or earlier: a week counts when it is over")
+        raise ValueError(
+            f"--end {args.end} lies ahead; expected {today} or earlier: a week counts when it is over"
+        )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -207,7 +260,9 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 fetched, 2 for something the message says how to mend, 130 interrupted."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_arguments(parser)
     args = parser.parse_args(argv)
     try:
@@ -217,7 +272,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"data_pipeline.fetch: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("data_pipeline.fetch: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print(
+            "data_pipeline.fetch: interrupted; the same command goes on where it stopped",
+            file=sys.stderr,
+        )
         return 130
 
 

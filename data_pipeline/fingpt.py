@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from data_pipeline.answers import parse_answer
-from data_pipeline.files import Row
-from data_pipeline.fingpt_text import last_week_return, repair_answer, repair_prompt, unwrap
-from data_pipeline.folder import check_target, write_dataset
-from data_pipeline.labels import check_label, label_of_magnitude
-from data_pipeline.prompts import completion
-from data_pipeline.sources import read_source
-from data_pipeline.split import CONTEXT_WEEKS, VALIDATION_SHARE, separate
+from data_pipeline.dataset.public_text import last_week_return, repair_answer, repair_prompt, unwrap
+from data_pipeline.dataset.reader import read_source
+from data_pipeline.dataset.split import CONTEXT_WEEKS, VALIDATION_SHARE, separate
+from data_pipeline.dataset.writer import check_target, write_dataset
+from weekahead.files import Row
+from weekahead.task.answer import parse_answer
+from weekahead.task.labels import check_label, label_of_magnitude
+from weekahead.task.prompt import completion
 
 Wording = Literal["repaired", "original"]
 PUBLIC_COLUMNS = ("prompt", "answer", "period", "label", "symbol")
@@ -74,14 +74,18 @@ def convert_row(row: Row, wording: Wording = "repaired") -> tuple[Row, Counter[s
     return ours, done
 
 
-def convert(rows: Sequence[Row], origin: str, wording: Wording = "repaired") -> tuple[list[Row], Counter[str]]:
+def convert(
+    rows: Sequence[Row], origin: str, wording: Wording = "repaired"
+) -> tuple[list[Row], Counter[str]]:
     """All rows of one split as ours, in the same order, and the repairs by kind.
 
     Raises ValueError naming `origin` and the row for no rows, a row that cannot be converted and an id
     that stands twice.
     """
     if not rows:
-        raise ValueError(f"{origin}: no rows; expected at least one with {', '.join(PUBLIC_COLUMNS)}")
+        raise ValueError(
+            f"{origin}: no rows; expected at least one with {', '.join(PUBLIC_COLUMNS)}"
+        )
     ours, repaired, places = [], Counter[str](), dict[str, int]()
     for number, row in enumerate(rows, start=1):
         try:
@@ -124,12 +128,24 @@ def build(
     for name, rows in splits.items():
         ours[name], done = convert(rows, origins[name], wording)
         repaired += done
-    faults = {row["id"]: fault for rows in ours.values() for row in rows if (fault := answer_fault(row))}
+    faults = {
+        row["id"]: fault for rows in ours.values() for row in rows if (fault := answer_fault(row))
+    }
     train = ours.get("train", [])
-    dropped = [{**row, "split": "train", "reason": faults[row["id"]]} for row in train if row["id"] in faults]
-    cut = separate({**ours, "train": [row for row in train if row["id"] not in faults]}, validation_share, gap_weeks)
+    dropped = [
+        {**row, "split": "train", "reason": faults[row["id"]]}
+        for row in train
+        if row["id"] in faults
+    ]
+    cut = separate(
+        {**ours, "train": [row for row in train if row["id"] not in faults]},
+        validation_share,
+        gap_weeks,
+    )
     given = {row["id"] for row in ours.get("validation", [])}
-    dropped += [{**row, "split": "validation" if row["id"] in given else "train"} for row in cut.dropped]
+    dropped += [
+        {**row, "split": "validation" if row["id"] in given else "train"} for row in cut.dropped
+    ]
     kept = {**ours, "train": cut.train, "validation": cut.validation}
     unreadable = {
         row["id"]: faults[row["id"]]
@@ -138,7 +154,9 @@ def build(
         for row in rows
         if row["id"] in faults
     }
-    return Built({n: r for n, r in kept.items() if r}, dropped, cut.warnings, dict(repaired), unreadable)
+    return Built(
+        {n: r for n, r in kept.items() if r}, dropped, cut.warnings, dict(repaired), unreadable
+    )
 
 
 def _check_columns(row: Row) -> None:
@@ -159,7 +177,9 @@ def _period(text: str) -> tuple[str, str]:
     except ValueError:
         ordered = False
     if not ordered:
-        raise ValueError(f"period is {text!r}; expected two dates in order, such as '2024-03-03 to 2024-03-10'")
+        raise ValueError(
+            f"period is {text!r}; expected two dates in order, such as '2024-03-03 to 2024-03-10'"
+        )
     return start, end
 
 
@@ -169,13 +189,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("source", help="Hub id, file, or folder with one file a split")
     parser.add_argument("--out", required=True, help="dataset folder to write")
     parser.add_argument("--wording", choices=PROMPT_VERSIONS, default="repaired")
-    parser.add_argument("--gap-weeks", type=int, default=CONTEXT_WEEKS, help="weeks dropped between splits")
-    parser.add_argument("--validation-share", type=float, default=VALIDATION_SHARE, help="of the train rows")
+    parser.add_argument(
+        "--gap-weeks", type=int, default=CONTEXT_WEEKS, help="weeks dropped between splits"
+    )
+    parser.add_argument(
+        "--validation-share", type=float, default=VALIDATION_SHARE, help="of the train rows"
+    )
     args = parser.parse_args(argv)
     try:
         check_target(args.out)
         source = read_source(args.source)
-        built = build(source.splits, source.origins, args.wording, args.validation_share, args.gap_weeks)
+        built = build(
+            source.splits, source.origins, args.wording, args.validation_share, args.gap_weeks
+        )
         manifest = write_dataset(
             args.out,
             built.splits,

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from data_pipeline import files
-from data_pipeline.files import Row
-from data_pipeline.folder import MANIFEST
-from data_pipeline.record import read_records
-from data_pipeline.teacher.log import AnswerIndex
+from data_pipeline.dataset.writer import MANIFEST
+from data_pipeline.teacher.answer_log import AnswerIndex
+from weekahead import files
+from weekahead.files import Row
+from weekahead.task.record import read_records
 
 
 def forecast_rows(dataset: Path, records: Path, answers: AnswerIndex) -> Iterator[Row]:
@@ -32,7 +32,10 @@ def forecast_rows(dataset: Path, records: Path, answers: AnswerIndex) -> Iterato
     for record in read_records(records):
         if row := tests.get(record.id):
             yield {
-                **{name: row[name] for name in ("id", "symbol", "week_end", "label", "last_week_return")},
+                **{
+                    name: row[name]
+                    for name in ("id", "symbol", "week_end", "label", "last_week_return")
+                },
                 "period": f"{row['week_start']} to {row['week_end']}",
                 "split": "test",
                 "answer": row["completion"][0]["content"],
@@ -45,17 +48,23 @@ def forecast_rows(dataset: Path, records: Path, answers: AnswerIndex) -> Iterato
 def run(args: argparse.Namespace) -> int:
     """Write `<dataset>/forecast.jsonl` and print how to score it."""
     target = args.dataset / "forecast.jsonl"
-    count = files.write_jsonl(target, forecast_rows(args.dataset, args.records, AnswerIndex(args.answers)))
+    count = files.write_jsonl(
+        target, forecast_rows(args.dataset, args.records, AnswerIndex(args.answers))
+    )
     print(f"{target} ({count} rows); score it: python -m eval.score {target} --out results/teacher")
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 written, 2 for something the message says how to mend."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset", type=Path, help="data/datasets/<name>")
     parser.add_argument("records", type=Path, help="data/records/<name>.jsonl")
-    parser.add_argument("--answers", type=Path, required=True, help="data/teacher/<model>/forecast.jsonl")
+    parser.add_argument(
+        "--answers", type=Path, required=True, help="data/teacher/<model>/forecast.jsonl"
+    )
     args = parser.parse_args(argv)
     try:
         return run(args)

@@ -14,18 +14,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data_pipeline.dataset import EvalData, eval_rows
-from data_pipeline.files import Row, append_jsonl, load_env, read_jsonl, write_json, write_jsonl
-from eval.answer_log import GENERATIONS, answer_row, gather, own_part
-from eval.backends import Answer, Backend, prepare
-from eval.decode import Decoding, Generation
+from data_pipeline.dataset.load import EvalData, eval_rows
 from eval.flags import arguments, read_recipe
-from eval.generation_manifest import MANIFEST, begun, describe, totals
-from eval.loading import Adapter, Base, resolve
-from eval.precision import Precision, choose_precision
-from eval.processes import Share, claim_card, shared
-from tracking.console import in_words, talk
-from tracking.gpu import check_torch_sees_gpu
+from eval.generation.answer_log import GENERATIONS, answer_row, gather, own_part
+from eval.generation.backends import Answer, Backend, prepare
+from eval.generation.results_folder import MANIFEST, begun, describe, totals
+from weekahead.cli import in_words, talk
+from weekahead.distributed import Share, claim_card, shared
+from weekahead.files import Row, append_jsonl, load_env, read_jsonl, write_json, write_jsonl
+from weekahead.models.decoding import Decoding, Generation
+from weekahead.models.loading import Adapter, Base, resolve
+from weekahead.models.precision import Precision, choose_precision
+from weekahead.tracking.gpu import check_torch_sees_gpu
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +50,19 @@ def generate(
     base, adapter = _model(recipe, adapter_name, precision, backend)
     facts = describe(adapter, base, precision, data, how, backend)
     if count := facts["rows_in_training_weeks"]:
-        log.warning("%d of %d rows lie in weeks that this adapter's training reached", count, len(data.rows))
+        log.warning(
+            "%d of %d rows lie in weeks that this adapter's training reached", count, len(data.rows)
+        )
     before = begun(out, facts)
     with shared() as share:
         if share.first:
             gather(out)
         share.wait()
-        done = {row["id"] for row in read_jsonl(out / GENERATIONS)} if (out / GENERATIONS).exists() else set()
+        done = (
+            {row["id"] for row in read_jsonl(out / GENERATIONS)}
+            if (out / GENERATIONS).exists()
+            else set()
+        )
         missing = {i for i, row in enumerate(data.rows) if row["id"] not in done}
         if before and before.get("complete") and not missing:
             log.info("%s is finished: nothing to generate", out)
@@ -75,24 +81,39 @@ def generate(
         return _finish(out, data, facts, share) if share.first else facts
 
 
-def _model(recipe: Row, adapter_name: str, precision: Precision, backend: Backend) -> tuple[Base, Adapter | None]:
+def _model(
+    recipe: Row, adapter_name: str, precision: Precision, backend: Backend
+) -> tuple[Base, Adapter | None]:
     """Base and adapter; what an endpoint serves without an adapter of ours is known by its name there alone."""
     base, adapter = resolve(recipe, adapter_name, precision, pin=backend.name != "endpoint")
     if backend.name == "endpoint" and not adapter and backend.prompt == "chat":
-        base = replace(base, name=str(backend.model), revision=None, quantization=None, dtype="unknown")
+        base = replace(
+            base, name=str(backend.model), revision=None, quantization=None, dtype="unknown"
+        )
     return base, adapter
 
 
-def _answer_missing(answer: Answer, data: EvalData, missing: set[int], out: Path, facts: Row, share: Share) -> None:
+def _answer_missing(
+    answer: Answer, data: EvalData, missing: set[int], out: Path, facts: Row, share: Share
+) -> None:
     from tqdm import tqdm
 
     with tqdm(
-        total=len(data.rows), initial=len(data.rows) - len(missing), unit="row", desc=out.name, disable=not share.first
+        total=len(data.rows),
+        initial=len(data.rows) - len(missing),
+        unit="row",
+        desc=out.name,
+        disable=not share.first,
     ) as bar:
 
         def keep(answers: list[tuple[int, Generation]]) -> None:
-            append_jsonl(own_part(out, share), [answer_row(data.rows[i], one, data, facts) for i, one in answers])
-            bar.update(min(len(answers) * share.count, len(data.rows) - bar.n))  # the others are about as far
+            append_jsonl(
+                own_part(out, share),
+                [answer_row(data.rows[i], one, data, facts) for i, one in answers],
+            )
+            bar.update(
+                min(len(answers) * share.count, len(data.rows) - bar.n)
+            )  # the others are about as far
 
         answer(missing, keep, share)
 
@@ -138,10 +159,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"eval.generate: {in_words(error, _FEWER)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("eval.generate: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print(
+            "eval.generate: interrupted; the same command goes on where it stopped", file=sys.stderr
+        )
         return 130
     if facts.get("complete"):
-        speed = f"{facts['tokens_per_second']:.1f} tokens/s" if facts.get("tokens_per_second") else "speed unknown"
+        speed = (
+            f"{facts['tokens_per_second']:.1f} tokens/s"
+            if facts.get("tokens_per_second")
+            else "speed unknown"
+        )
         print(f"answers: {args.out / GENERATIONS} ({facts['n']} rows, {speed})")
     return 0
 

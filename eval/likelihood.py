@@ -30,15 +30,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.dataset import EvalData, eval_rows, train_rows
-from data_pipeline.files import Row, append_jsonl, load_env, read_jsonl, read_log, write_json, write_jsonl
-from data_pipeline.labels import BINS, direction_of
-from eval.answer_log import GENERATIONS
-from eval.continuations import DIRECT_PREFIX, Choices, choices, log_probabilities, own_prefix
-from eval.decode import plan_batches
+from data_pipeline.dataset.load import EvalData, eval_rows, train_rows
 from eval.flags import model_arguments, read_recipe
-from eval.generation_manifest import MANIFEST
-from eval.likelihood_run import (
+from eval.generation.answer_log import GENERATIONS
+from eval.generation.results_folder import MANIFEST
+from eval.likelihoods.continuations import (
+    DIRECT_PREFIX,
+    Choices,
+    choices,
+    log_probabilities,
+    own_prefix,
+)
+from eval.likelihoods.run import (
     LIKELIHOODS,
     LIKELIHOODS_MANIFEST,
     PREFIXES,
@@ -49,16 +52,29 @@ from eval.likelihood_run import (
     describe,
     scoring,
 )
-from eval.loading import load_for_generation, load_tokenizer, resolve
-from eval.precision import Precision, choose_precision
-from eval.turns import render_prompt_ids
-from tracking.console import in_words, talk
-from tracking.gpu import check_torch_sees_gpu
+from weekahead.cli import in_words, talk
+from weekahead.files import (
+    Row,
+    append_jsonl,
+    load_env,
+    read_jsonl,
+    read_log,
+    write_json,
+    write_jsonl,
+)
+from weekahead.models.chat_format import render_prompt_ids
+from weekahead.models.decoding import plan_batches
+from weekahead.models.loading import load_for_generation, load_tokenizer, resolve
+from weekahead.models.precision import Precision, choose_precision
+from weekahead.task.labels import BINS, direction_of
+from weekahead.tracking.gpu import check_torch_sees_gpu
 
 log = logging.getLogger(__name__)
 
 
-def score_rows(recipe: Row, adapter_name: str, data: EvalData, how: Scoring, out: Path, precision: Precision) -> Row:
+def score_rows(
+    recipe: Row, adapter_name: str, data: EvalData, how: Scoring, out: Path, precision: Precision
+) -> Row:
     """Score every row of `data` into `out`; return the manifest.
 
     Raises ValueError or OSError, before the model is loaded, for an adapter that does not fit, rows that
@@ -73,7 +89,9 @@ def score_rows(recipe: Row, adapter_name: str, data: EvalData, how: Scoring, out
     else:
         tokenizer = load_tokenizer(base)
         texts = prefixes(data.rows, how, out)
-        asked = [[_choices(tokenizer, row, text) for row, text in zip(data.rows, texts, strict=True)]]
+        asked = [
+            [_choices(tokenizer, row, text) for row, text in zip(data.rows, texts, strict=True)]
+        ]
         if how.prefix == "own":
             asked.append([_choices(tokenizer, row, None) for row in data.rows])
         share = train_up_share(data)
@@ -82,7 +100,9 @@ def score_rows(recipe: Row, adapter_name: str, data: EvalData, how: Scoring, out
         write_json(out / LIKELIHOODS_MANIFEST, {**facts, "form": form, "complete": False})
         modes = ["direct" if text is None else "own" for text in texts]
         common = [{"prefix": mode, "train_up_share": share} for mode in modes]
-        _score_missing(model, tokenizer.pad_token_id, data.rows, asked, common, how, out / LIKELIHOODS)
+        _score_missing(
+            model, tokenizer.pad_token_id, data.rows, asked, common, how, out / LIKELIHOODS
+        )
     return _finish(out, data)
 
 
@@ -160,7 +180,9 @@ def _probabilities(row: Row, logs: Sequence[float]) -> Row:
         )
     largest = max(logs)
     weights = [math.exp(value - largest) for value in logs]
-    probs = {label: weight / math.fsum(weights) for label, weight in zip(BINS, weights, strict=True)}
+    probs = {
+        label: weight / math.fsum(weights) for label, weight in zip(BINS, weights, strict=True)
+    }
     return {
         "logprobs": dict(zip(BINS, logs, strict=True)),
         "probs": probs,
@@ -179,7 +201,9 @@ def prefixes(rows: Sequence[Row], how: Scoring, out: Path) -> list[str | None]:
 
 def _choices(tokenizer: Any, row: Row, prefix: str | None) -> Choices:
     try:
-        return choices(tokenizer, render_prompt_ids(tokenizer, row["prompt"]), prefix or DIRECT_PREFIX)
+        return choices(
+            tokenizer, render_prompt_ids(tokenizer, row["prompt"]), prefix or DIRECT_PREFIX
+        )
     except ValueError as error:
         raise ValueError(f"row {row['id']}: {error}") from None
 
@@ -209,9 +233,17 @@ def arguments() -> argparse.ArgumentParser:
     """The command's flags."""
     parser = model_arguments(__doc__, out="folder for the likelihoods, results/<run>")
     parser.add_argument("--split", help="split to score (default: what was answered, else test)")
-    parser.add_argument("--limit", type=int, help="only the first N rows (default: as many as were answered)")
-    parser.add_argument("--batch_size", type=int, help="rows at once (default: 8, or as few as were answered at once)")
-    parser.add_argument("--prefix", choices=PREFIXES, help="what stands before the prediction (see above)")
+    parser.add_argument(
+        "--limit", type=int, help="only the first N rows (default: as many as were answered)"
+    )
+    parser.add_argument(
+        "--batch_size",
+        type=int,
+        help="rows at once (default: 8, or as few as were answered at once)",
+    )
+    parser.add_argument(
+        "--prefix", choices=PREFIXES, help="what stands before the prediction (see above)"
+    )
     return parser
 
 
@@ -222,7 +254,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         load_env()
         if answered_by_a_server(args.out):
-            print(f"eval.likelihood: the answers in {args.out} came from a server; their model cannot be asked here")
+            print(
+                f"eval.likelihood: the answers in {args.out} came from a server; their model cannot be asked here"
+            )
             return 0
         check_torch_sees_gpu()
         how = scoring(args.out, args.prefix, args.batch_size)
@@ -236,11 +270,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 2
     except KeyboardInterrupt:
-        print("eval.likelihood: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print(
+            "eval.likelihood: interrupted; the same command goes on where it stopped",
+            file=sys.stderr,
+        )
         return 130
     speed = facts["seconds_total"] / facts["n"]
     counts = ", ".join(f"{count} {name}" for name, count in facts["prefixes"].items())
-    print(f"likelihoods: {args.out / LIKELIHOODS} ({facts['n']} rows, {speed:.2f} s a row; prefix: {counts})")
+    print(
+        f"likelihoods: {args.out / LIKELIHOODS} ({facts['n']} rows, {speed:.2f} s a row; prefix: {counts})"
+    )
     return 0
 
 

@@ -14,17 +14,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from data_pipeline.dataset import eval_rows
-from data_pipeline.files import Row, load_env
-from eval.backends import PROMPTS
-from eval.continuous import continuous, first_logprobs
-from eval.decode import Decoding, Generation, decode_ids
-from eval.endpoint import ask_endpoint, request_bodies
+from data_pipeline.dataset.load import eval_rows
 from eval.flags import model_arguments, read_recipe
-from eval.loading import Base, load_for_generation, load_tokenizer, resolve, stops
-from eval.precision import Precision, choose_precision
-from eval.turns import render_prompt_ids
-from tracking.gpu import check_torch_sees_gpu
+from eval.generation.backends import PROMPTS
+from eval.generation.continuous import continuous, first_logprobs
+from eval.generation.endpoint import ask_endpoint, request_bodies
+from weekahead.files import Row, load_env
+from weekahead.models.chat_format import render_prompt_ids
+from weekahead.models.decoding import Decoding, Generation, decode_ids
+from weekahead.models.loading import Base, load_for_generation, load_tokenizer, resolve, stops
+from weekahead.models.precision import Precision, choose_precision
+from weekahead.tracking.gpu import check_torch_sees_gpu
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05}
 """In nats. In 16 bits a logit near 20 is itself rounded to 0.125 (bf16) or 0.016 (fp16)."""
@@ -63,7 +63,9 @@ class Compared:
         return (self.same or tie) and (self.gap is None or self.gap <= tolerance)
 
 
-def local_answers(model: Any, tokenizer: Any, prompts: Sequence[list[int]], ends: list[int], size: int) -> list[Local]:
+def local_answers(
+    model: Any, tokenizer: Any, prompts: Sequence[list[int]], ends: list[int], size: int
+) -> list[Local]:
     """The reference answers, `size` new tokens at most, one prompt at a time."""
     how, found = Decoding(size, batch_size=1), []
     for prompt in prompts:
@@ -78,7 +80,12 @@ def next_logprobs(model: Any, ids: list[int]) -> Any:
     import torch
 
     with torch.inference_mode():
-        return model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1].float().log_softmax(-1)
+        return (
+            model(input_ids=torch.tensor([ids], device=model.device))
+            .logits[0, -1]
+            .float()
+            .log_softmax(-1)
+        )
 
 
 def parting(tokenizer: Any, ours: Local, theirs: str) -> int | None:
@@ -112,7 +119,10 @@ def compare(
         theirs = _asked(args, rows, tokenizer)
     else:
         theirs = _continuous(args, model, tokenizer, prompts, ends)
-    places = [None if a.text == b.text else parting(tokenizer, a, b.text) for a, b in zip(ours, theirs, strict=True)]
+    places = [
+        None if a.text == b.text else parting(tokenizer, a, b.text)
+        for a, b in zip(ours, theirs, strict=True)
+    ]
     margins = [
         None if at is None else margin_at(model, prompt + one.ids[:at])
         for at, prompt, one in zip(places, prompts, ours, strict=True)
@@ -129,7 +139,9 @@ def compare(
             parts_at=places[i],
             margin=margins[i],
             gap=None if (told := theirs[i].first_logprob) is None else abs(told - ours[i].logprob),
-            adapter_matters=(plain[i].ids, plain[i].logprob) != (ours[i].ids, ours[i].logprob) if plain else None,
+            adapter_matters=(plain[i].ids, plain[i].logprob) != (ours[i].ids, ours[i].logprob)
+            if plain
+            else None,
             like_base=plain is not None and theirs[i].text == plain[i].text != ours[i].text,
         )
         for i in range(len(rows))
@@ -137,7 +149,11 @@ def compare(
 
 
 def _continuous(
-    args: argparse.Namespace, model: Any, tokenizer: Any, prompts: Sequence[list[int]], ends: list[int]
+    args: argparse.Namespace,
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[list[int]],
+    ends: list[int],
 ) -> list[Generation]:
     found: dict[int, Generation] = {}
     how = Decoding(args.max_new_tokens, batch_size=len(prompts))
@@ -155,7 +171,9 @@ def _asked(args: argparse.Namespace, rows: Sequence[Row], tokenizer: Any) -> lis
         bodies = request_bodies(args.model, args.endpoint_prompt, rows, how, tokenizer, logprobs)
         ask_endpoint(dict(enumerate(bodies)), how.batch_size, found.update)
         if refused := [rows[i]["id"] for i, one in found.items() if one.finish_reason == "refused"]:
-            raise ValueError(f"the endpoint refuses {', '.join(refused)}; take other --prompts, or shorter rows")
+            raise ValueError(
+                f"the endpoint refuses {', '.join(refused)}; take other --prompts, or shorter rows"
+            )
         return [found[i] for i in range(len(rows))]
 
     try:
@@ -168,16 +186,25 @@ def verdict(found: Sequence[Compared], tolerance: float) -> tuple[int, str]:
     """Exit code and sentence: 0 all agree, 1 some differ or the adapter changes nothing."""
     apart = [one for one in found if not one.agrees(tolerance)]
     if apart and all(one.like_base for one in apart):
-        return 1, f"differ: {len(apart)} of {len(found)} answers are the base's; is the adapter loaded there?"
+        return (
+            1,
+            f"differ: {len(apart)} of {len(found)} answers are the base's; is the adapter loaded there?",
+        )
     if apart:
         return 1, f"differ: {len(apart)} of {len(found)} answers, beyond ties of {tolerance:g} nats"
     matters = [one.adapter_matters for one in found if one.adapter_matters is not None]
     if matters and not any(matters):
-        return 1, f"the two agree, but the adapter changes none of {len(found)} answers: is it the trained one?"
+        return (
+            1,
+            f"the two agree, but the adapter changes none of {len(found)} answers: is it the trained one?",
+        )
     ties = sum(not one.same for one in found)
     told = sum(one.gap is not None for one in found)
     changed = f"; the adapter changes {sum(matters)}" if matters else ""
-    return 0, f"agree: {len(found)} prompts, {ties} of them ties, log-probabilities told for {told}{changed}"
+    return (
+        0,
+        f"agree: {len(found)} prompts, {ties} of them ties, log-probabilities told for {told}{changed}",
+    )
 
 
 def table(found: Sequence[Compared], tolerance: float) -> str:
@@ -198,10 +225,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", help="split to take the prompts from (default: test)")
     parser.add_argument("--prompts", type=int, default=8, help="how many")
     parser.add_argument("--against", choices=("continuous", "endpoint"), required=True)
-    parser.add_argument("--model", help="the name that the endpoint knows the model (or its adapter) by")
+    parser.add_argument(
+        "--model", help="the name that the endpoint knows the model (or its adapter) by"
+    )
     parser.add_argument("--endpoint_prompt", choices=PROMPTS, default="chat")
     parser.add_argument("--max_new_tokens", type=int, default=64)
-    parser.add_argument("--tolerance", type=float, help="nats (default: 0.001 in fp32, 0.25 in bf16, 0.05 in fp16)")
+    parser.add_argument(
+        "--tolerance", type=float, help="nats (default: 0.001 in fp32, 0.25 in bf16, 0.05 in fp16)"
+    )
     args = parser.parse_args(argv)
     try:
         load_env()
@@ -209,7 +240,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.prompts < 1:
             raise ValueError(f"--prompts is {args.prompts}; expected at least 1")
         if args.against == "endpoint" and not args.model:
-            raise ValueError("--model is missing; --against endpoint needs the name a server knows the model by")
+            raise ValueError(
+                "--model is missing; --against endpoint needs the name a server knows the model by"
+            )
         precision = choose_precision()
         tolerance = TOLERANCE[precision.mode] if args.tolerance is None else args.tolerance
         base, adapter = resolve(read_recipe(args.config), args.adapter, precision)

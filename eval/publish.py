@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.files import load_env
-from tracking.console import talk
-from tracking.run import Run, start_run
+from weekahead.cli import talk
+from weekahead.files import load_env
+from weekahead.tracking.run import Run, start_run
 
 _FILES = ("metrics.json", "generations.jsonl", "scored.jsonl", "manifest.json")
 
@@ -34,7 +34,9 @@ def log_evaluation(folder: Path | str, tracker: Run) -> None:
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     scalars = dict(flatten(metrics))
     tracker.log({f"eval/{name}": value for name, value in scalars.items()})
-    tracker.log_table("eval/metrics", ["metric", "value"], [[name, value] for name, value in scalars.items()])
+    tracker.log_table(
+        "eval/metrics", ["metric", "value"], [[name, value] for name, value in scalars.items()]
+    )
     files = {name: folder / name for name in _FILES if (folder / name).is_file()}
     tracker.log_artifact(artifact_name(folder.resolve().name), "evaluation", files)
 
@@ -50,7 +52,9 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, f
             yield from flatten(item, f"{name}/")
         elif isinstance(item, list) and any(isinstance(part, Mapping) for part in item):
             for part in item:
-                yield from flatten(part, f"{name}/{part['name']}/" if "name" in part else f"{name}/")
+                yield from flatten(
+                    part, f"{name}/{part['name']}/" if "name" in part else f"{name}/"
+                )
         elif isinstance(item, list) and len(item) == 2:
             yield from flatten(dict(zip(("low", "high"), item, strict=True)), f"{name}/")
         elif isinstance(item, int | float) and not isinstance(item, bool):
@@ -65,7 +69,9 @@ def artifact_name(run: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0, or 2 where the folder is not scored or W&B cannot be had although a key is set."""
     talk()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="results/<run>, generated and scored")
     folder = parser.parse_args(argv).folder
     try:

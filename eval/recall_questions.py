@@ -1,6 +1,6 @@
 """The questions of the price-recall probe: a symbol's weeks, each with its own closing price and four others'.
 
-Pure functions from dataset rows to questions; `eval.recall` asks them.
+Pure functions from dataset rows to questions; `eval.memorization` asks them.
 """
 
 import random
@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from data_pipeline.files import Row
+from weekahead.files import Row
 
 OPTIONS = 5
 _LINES = (
-    re.compile(r"^\[Week to (?P<end>\d{4}-\d\d-\d\d)\]: [\d.]+ to (?P<price>\d+(?:\.\d+)?) ", re.MULTILINE),
+    re.compile(
+        r"^\[Week to (?P<end>\d{4}-\d\d-\d\d)\]: [\d.]+ to (?P<price>\d+(?:\.\d+)?) ", re.MULTILINE
+    ),
     re.compile(
         r"^From \S+ to (?P<end>\d{4}-\d\d-\d\d), .*? price \w+ from [\d,.]+ to (?P<price>[\d,]+(?:\.\d+)?)",
         re.MULTILINE,
@@ -35,7 +37,9 @@ class Question:
     def sentences(self) -> list[str]:
         """One for each option."""
         day = last_weekday_before(self.week_end)
-        return [f"On {day}, the closing price of {self.symbol} was ${price}." for price in self.options]
+        return [
+            f"On {day}, the closing price of {self.symbol} was ${price}." for price in self.options
+        ]
 
 
 def last_weekday_before(day: str) -> str:
@@ -53,11 +57,15 @@ def prices_of(rows: Sequence[Row]) -> dict[tuple[str, str], str]:
     for row in sorted(rows, key=lambda row: (row["week_start"], row["id"])):
         text = "\n".join(turn["content"] for turn in row["prompt"] if turn["role"] == "user")
         for line in (line for pattern in _LINES for line in pattern.finditer(text)):
-            found.setdefault((row["symbol"], line["end"]), f"{float(line['price'].replace(',', '')):.2f}")
+            found.setdefault(
+                (row["symbol"], line["end"]), f"{float(line['price'].replace(',', '')):.2f}"
+            )
     return found
 
 
-def questions(prices: Mapping[tuple[str, str], str], cutoff: date | None, seed: int = 0) -> list[Question]:
+def questions(
+    prices: Mapping[tuple[str, str], str], cutoff: date | None, seed: int = 0
+) -> list[Question]:
     """A question for every price that has OPTIONS - 1 other prices of its symbol on its side of `cutoff`.
 
     A week that ends on the cut-off is before it.

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from data_pipeline import files
-from data_pipeline.files import Row
-from data_pipeline.recipes import RECIPES, knowledge_cutoffs
-from eval.answer_log import GENERATIONS
-from eval.breakdown import knowledge_cutoff
-from eval.likelihood_run import LIKELIHOODS
-from eval.metrics import evaluate
-from eval.probability import likelihood_metrics, up_probabilities
-from eval.score_table import render
+from eval.generation.answer_log import GENERATIONS
+from eval.likelihoods.run import LIKELIHOODS
+from eval.metrics.breakdown import knowledge_cutoff
+from eval.metrics.evaluate import evaluate
+from eval.metrics.probability import likelihood_metrics, up_probabilities
+from eval.metrics.text_table import render
+from weekahead import files
+from weekahead.files import Row
+from weekahead.recipe import RECIPES, knowledge_cutoffs
 
 _HELP = """\
 A row needs `generation` (the model's text) and `answer` (the reference text). Used when there: id, label
@@ -44,8 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE.jsonl", help="rows of generated answers")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE.jsonl", help="rows of generated answers"
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="folder for the results"
+    )
     options = parser.parse_args(arguments)
     try:
         results = score_files(options.files, options.out)
@@ -95,7 +99,9 @@ def result_folders(sources: Sequence[Path], out: Path) -> dict[Path, Path]:
     for folder in owners:
         for name in ("scored.jsonl", "metrics.json"):
             if (source := inputs.get((folder / name).resolve())) is not None:
-                raise ValueError(f"{source} would be replaced by its own result; choose another --out folder")
+                raise ValueError(
+                    f"{source} would be replaced by its own result; choose another --out folder"
+                )
     return folders
 
 
@@ -125,7 +131,9 @@ def _cutoff(source: Path) -> date | None:
     path = source.with_name("manifest.json")
     if source.name != GENERATIONS or not path.is_file():
         return None
-    return knowledge_cutoff(json.loads(path.read_text(encoding="utf-8")), knowledge_cutoffs(RECIPES))
+    return knowledge_cutoff(
+        json.loads(path.read_text(encoding="utf-8")), knowledge_cutoffs(RECIPES)
+    )
 
 
 def _likelihood(source: Path, rows: Sequence[Row], scored: Sequence[Row]) -> Row:

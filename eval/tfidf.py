@@ -21,21 +21,26 @@ from pathlib import Path
 from statistics import fmean, median_low
 from typing import Any
 
-from data_pipeline.answers import render_answer
-from data_pipeline.dataset import EvalData, TrainData, eval_rows, train_rows
-from data_pipeline.files import Row, load_env, manifest, write_json, write_jsonl
-from data_pipeline.labels import BINS, direction_of
-from eval.answer_log import GENERATIONS
-from eval.generation_manifest import MANIFEST
-from eval.likelihood_run import LIKELIHOODS
-from eval.text_quality import prompt_text
+from data_pipeline.dataset.load import EvalData, TrainData, eval_rows, train_rows
+from eval.generation.answer_log import GENERATIONS
+from eval.generation.results_folder import MANIFEST
+from eval.likelihoods.run import LIKELIHOODS
+from eval.metrics.text_quality import prompt_text
+from weekahead.files import Row, load_env, manifest, write_json, write_jsonl
+from weekahead.task.answer import render_answer
+from weekahead.task.labels import BINS, direction_of
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Values of C that are tried, the inverse of the strength of the L2 penalty."""
 UNCHOSEN = 1.0
 """C where nothing can be chosen on: scikit-learn's own default."""
 _SURE = 1e-9
-WORDS = {"ngram_range": (1, 2), "min_df": 2, "sublinear_tf": True, "token_pattern": r"(?u)\b[^\W\d_]{2,}\b"}
+WORDS = {
+    "ngram_range": (1, 2),
+    "min_df": 2,
+    "sublinear_tf": True,
+    "token_pattern": r"(?u)\b[^\W\d_]{2,}\b",
+}
 """Words and pairs of words of two training prompts or more. Figures are no words: no date or price comes twice."""
 
 
@@ -68,14 +73,20 @@ def fit(data: TrainData) -> Fitted:
     truths = [direction_of(row["label"]) for row in data.train]
     if len(set(truths)) < 2:
         word = "up" if truths[0] > 0 else "down"
-        raise ValueError(f"{data.source}: all {len(truths)} training rows are {word}; expected both directions")
+        raise ValueError(
+            f"{data.source}: all {len(truths)} training rows are {word}; expected both directions"
+        )
     words = TfidfVectorizer(**WORDS)
     counted = words.fit_transform(map(_user, data.train))
     tried = [
-        Fitted(words, LogisticRegression(C=strength, max_iter=1000).fit(counted, truths), strength, {})
+        Fitted(
+            words, LogisticRegression(C=strength, max_iter=1000).fit(counted, truths), strength, {}
+        )
         for strength in (STRENGTHS if data.validation else (UNCHOSEN,))
     ]
-    losses = {one.strength: log_loss(one, data.validation) for one in tried} if data.validation else {}
+    losses = (
+        {one.strength: log_loss(one, data.validation) for one in tried} if data.validation else {}
+    )
     best = min(tried, key=lambda one: losses.get(one.strength, 0.0))
     return replace(best, losses=losses)
 
@@ -96,14 +107,19 @@ def bin_shares(labels: Sequence[str]) -> dict[str, float]:
     A bin that training never saw would else get a probability of 0, which no test row may contradict.
     """
     counts = {label: 1 + labels.count(label) for label in BINS}
-    totals = {side: sum(count for b, count in counts.items() if direction_of(b) == side) for side in (-1, 1)}
+    totals = {
+        side: sum(count for b, count in counts.items() if direction_of(b) == side)
+        for side in (-1, 1)
+    }
     return {label: count / totals[direction_of(label)] for label, count in counts.items()}
 
 
 def stated_bins(labels: Sequence[str]) -> dict[int, str]:
     """Direction -> the bin a call of it states: the median bin of its training labels, the lower of two."""
     return {
-        side: BINS[median_low([BINS.index(label) for label in labels if direction_of(label) == side])]
+        side: BINS[
+            median_low([BINS.index(label) for label in labels if direction_of(label) == side])
+        ]
         for side in (-1, 1)
     }
 
@@ -120,9 +136,14 @@ def predict(fitted: Fitted, train: TrainData, data: EvalData) -> tuple[list[Row]
     for row, up in zip(data.rows, fitted.up(data.rows), strict=True):
         common = {key: row[key] for key in ("id", "symbol", "week_end", "label")}
         common["period"] = f"{row['week_start']} to {row['week_end']}"
-        probs = {label: part * (up if direction_of(label) > 0 else 1 - up) for label, part in shares.items()}
+        probs = {
+            label: part * (up if direction_of(label) > 0 else 1 - up)
+            for label, part in shares.items()
+        }
         logprobs = {label: math.log(chance) for label, chance in probs.items()}
-        chances.append({**common, "logprobs": logprobs, "probs": probs, "up": up, "train_up_share": share})
+        chances.append(
+            {**common, "logprobs": logprobs, "probs": probs, "up": up, "train_up_share": share}
+        )
         answers.append({**common, **_answer(row, stated[1 if up >= 0.5 else -1], up), "split": data.split,
                         "train_majority": train.train_majority})  # fmt: skip
     return answers, chances
@@ -155,7 +176,10 @@ def run(dataset: str, split: str | None, out: Path) -> Row:
     start = time.perf_counter()
     fitted = fit(train)
     answers, chances = predict(fitted, train, data)
-    facts = {**describe(fitted, train, data), "seconds_total": round(time.perf_counter() - start, 3)}
+    facts = {
+        **describe(fitted, train, data),
+        "seconds_total": round(time.perf_counter() - start, 3),
+    }
     write_jsonl(out / GENERATIONS, answers)
     write_jsonl(out / LIKELIHOODS, chances)
     write_json(out / MANIFEST, facts)
@@ -185,7 +209,9 @@ def describe(fitted: Fitted, train: TrainData, data: EvalData) -> Row:
             "words": WORDS,
             "vocabulary": len(fitted.words.vocabulary_),
             "C": fitted.strength,
-            "C_chosen_on": "validation log loss" if fitted.losses else "nothing: there are no validation rows",
+            "C_chosen_on": "validation log loss"
+            if fitted.losses
+            else "nothing: there are no validation rows",
             "validation_log_loss": {f"{c:g}": loss for c, loss in fitted.losses.items()},
             "train_rows": len(train.train),
             "validation_rows": len(train.validation),
@@ -207,9 +233,15 @@ def describe(fitted: Fitted, train: TrainData, data: EvalData) -> Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0, or 2 for a dataset or folder that cannot be used."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", required=True, help="folder or Hub id with train rows and the split to predict")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the answers, results/<run>")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--dataset", required=True, help="folder or Hub id with train rows and the split to predict"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the answers, results/<run>"
+    )
     parser.add_argument("--split", help="split to predict (default: test)")
     args = parser.parse_args(argv)
     try:
@@ -219,7 +251,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"eval.tfidf: {error}", file=sys.stderr)
         return 2
     model = facts["model"]
-    print(f"answers: {args.out / GENERATIONS} ({facts['n']} rows; fitted on {model['train_rows']}, C {model['C']:g})")
+    print(
+        f"answers: {args.out / GENERATIONS} ({facts['n']} rows; fitted on {model['train_rows']}, C {model['C']:g})"
+    )
     return 0
 
 

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_pipeline.files import load_env
-from eval.precision import choose_precision
-from tracking.gpu import check_torch_sees_gpu, driver_version, read_gpus
-from tracking.server import TrackingError, check_server, find_account
+from weekahead.files import load_env
+from weekahead.models.precision import choose_precision
+from weekahead.tracking.gpu import check_torch_sees_gpu, driver_version, read_gpus
+from weekahead.tracking.wandb_server import TrackingError, check_server, find_account
 
 Fact = tuple[str, str]
 _SECONDS_TO_ANSWER = 3.0
@@ -68,7 +68,10 @@ def cards() -> Iterator[Fact]:
         yield "card", f"{card['index']}: {card['name']}, {memory}, driver {driver_version()}"
     for number in range(torch.cuda.device_count()):
         major, minor = torch.cuda.get_device_capability(number)
-        yield "torch sees", f"{torch.cuda.get_device_name(number)}, compute capability {major}.{minor}"
+        yield (
+            "torch sees",
+            f"{torch.cuda.get_device_name(number)}, compute capability {major}.{minor}",
+        )
 
 
 def room() -> Iterator[Fact]:
@@ -88,7 +91,12 @@ def keys() -> Iterator[Fact]:
     """Which keys are set, from the environment, `.env`, or what `.venv/bin/hf auth login` left."""
     from huggingface_hub import get_token
 
-    yield "HF_TOKEN", "set" if get_token() else "not set (gated models and push need it: .venv/bin/hf auth login)"
+    yield (
+        "HF_TOKEN",
+        "set"
+        if get_token()
+        else "not set (gated models and push need it: .venv/bin/hf auth login)",
+    )
     for name in _KEYS:
         yield name, "set" if os.environ.get(name) else "not set"
 

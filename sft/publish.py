@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_pipeline.files import load_env
-from sft.bundle import HUB_ID, PublishError, bundle, is_ours
-from sft.card import eval_command
-from tracking.console import talk
+from sft.hub.adapter_files import HUB_ID, PublishError, bundle, is_ours
+from sft.hub.model_card import eval_command
+from weekahead.cli import talk
+from weekahead.files import load_env
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -46,7 +46,9 @@ def push_adapter(
     Raises PublishError, naming the remedy, for everything that keeps it from being uploaded.
     """
     check_repo_id(repo)
-    files = bundle(folder, repo, metrics=metrics, evaluation=evaluation, base=base, secrets=os.environ)
+    files = bundle(
+        folder, repo, metrics=metrics, evaluation=evaluation, base=base, secrets=os.environ
+    )
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     api = HfApi()
@@ -59,7 +61,11 @@ def push_adapter(
                 f"{repo} exists and is public, so --private cannot hold. Make it private on its settings page, "
                 "or name another repository."
             )
-        stale = [s.rfilename for s in info.siblings or [] if is_ours(s.rfilename) and s.rfilename not in files]
+        stale = [
+            s.rfilename
+            for s in info.siblings or []
+            if is_ours(s.rfilename) and s.rfilename not in files
+        ]
         done = api.create_commit(
             repo,
             [
@@ -81,7 +87,9 @@ def check_repo_id(repo: str) -> None:
     except HFValidationError as error:
         raise PublishError(f"--repo {repo!r} is no repository id: {error}") from None
     if not HUB_ID.fullmatch(repo):
-        raise PublishError(f"--repo {repo!r} is no repository id; expected user/name, as in jane/llama-dow30")
+        raise PublishError(
+            f"--repo {repo!r} is no repository id; expected user/name, as in jane/llama-dow30"
+        )
 
 
 def check_account(api: "HfApi", repo: str) -> None:
@@ -94,7 +102,9 @@ def check_account(api: "HfApi", repo: str) -> None:
     role = account.get("auth", {}).get("accessToken", {}).get("role")
     # A fine-grained token's scopes are left to the server, which refuses with 403 before anything is stored.
     if role == "read":
-        raise PublishError(f"the token of {account['name']} may only read. {_LOG_IN}, or put it in .env as HF_TOKEN")
+        raise PublishError(
+            f"the token of {account['name']} may only read. {_LOG_IN}, or put it in .env as HF_TOKEN"
+        )
     groups = [org["name"] for org in account.get("orgs", []) if org.get("roleInOrg") != "read"]
     mine = [account["name"], *groups]
     if repo.split("/")[0] not in mine:
@@ -121,7 +131,10 @@ def _explained(repo: str, endpoint: str) -> Iterator[None]:
             401: f"The token is not valid. {_LOG_IN}; a HF_TOKEN that is set wins over the one stored",
             403: f"The token may not write to {repo}. {_LOG_IN}",
             429: "Too many requests; wait a few minutes and push again",
-        }.get(status or 0, "Nothing was committed; push again, what was already uploaded is not sent twice")
+        }.get(
+            status or 0,
+            "Nothing was committed; push again, what was already uploaded is not sent twice",
+        )
         raise PublishError(f"the Hub refused {repo} ({status}): {said}. {remedy}.") from error
     except httpx2.TransportError as error:
         raise PublishError(
@@ -138,15 +151,23 @@ def read_metrics(folder: Path, given: Path | None) -> tuple[Any, Any]:
     path = given or Path("results") / folder.resolve().name / "metrics.json"
     if not path.is_file():
         if given:
-            raise PublishError(f"{given} is not there; `make eval` writes it, or leave --metrics out")
-        log.info("no metrics at %s: the card will claim nothing (`make eval RUN=%s` first?)", path, folder.name)
+            raise PublishError(
+                f"{given} is not there; `make eval` writes it, or leave --metrics out"
+            )
+        log.info(
+            "no metrics at %s: the card will claim nothing (`make eval RUN=%s` first?)",
+            path,
+            folder.name,
+        )
         return None, None
     beside = path.parent / "manifest.json"
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
         return metrics, json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else None
     except ValueError as error:
-        raise PublishError(f"{path} or the manifest beside it is not JSON ({error}); run `make eval` again") from None
+        raise PublishError(
+            f"{path} or the manifest beside it is not JSON ({error}); run `make eval` again"
+        ) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -155,8 +176,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="outputs/<run>")
     parser.add_argument("--repo", required=True, help="user/name on the Hub")
     parser.add_argument("--private", action="store_true", help="make the repository private")
-    parser.add_argument("--metrics", type=Path, help="default: results/<run>/metrics.json, when it is there")
-    parser.add_argument("--base", help="Hub id of the base, where the run was trained on a local copy of it")
+    parser.add_argument(
+        "--metrics", type=Path, help="default: results/<run>/metrics.json, when it is there"
+    )
+    parser.add_argument(
+        "--base", help="Hub id of the base, where the run was trained on a local copy of it"
+    )
     parser.add_argument("--message", help="commit message")
     chosen = parser.parse_args(arguments)
     talk()

@@ -15,20 +15,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.dataset import TrainData, train_rows
-from data_pipeline.files import Row, load_env, manifest, read_jsonl, write_json
-from data_pipeline.split import train_majority
-from eval.decode import Decoding
-from eval.loading import Base, base_from_recipe, load_tokenizer, pinned, stops
-from eval.precision import Precision, choose_precision
-from eval.processes import claim_card
-from sft.args import ScriptArguments, parse
-from sft.checkpoints import MANIFEST, check_folder, last_checkpoint, settings_of
-from sft.data import check_lengths, row_lengths
-from sft.selection import check_selection, log_what_could_be_shown, rows_to_answer
-from tracking.console import in_words, talk
-from tracking.gpu import check_torch_sees_gpu
-from tracking.run import Run
+from data_pipeline.dataset.load import TrainData, train_rows
+from data_pipeline.dataset.split import train_majority
+from sft.training.arguments import ScriptArguments, parse
+from sft.training.checks import check_selection, log_what_could_be_shown, rows_to_answer
+from sft.training.dataset import check_lengths, row_lengths
+from sft.training.resume import MANIFEST, check_folder, last_checkpoint, settings_of
+from weekahead.cli import in_words, talk
+from weekahead.distributed import claim_card
+from weekahead.files import Row, load_env, manifest, read_jsonl, write_json
+from weekahead.models.decoding import Decoding
+from weekahead.models.loading import Base, base_from_recipe, load_tokenizer, pinned, stops
+from weekahead.models.precision import Precision, choose_precision
+from weekahead.tracking.gpu import check_torch_sees_gpu
+from weekahead.tracking.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +41,10 @@ def train(script: ScriptArguments, training: Any, model_args: Any, precision: Pr
     Everything that can be wrong with arguments, rows or folder raises ValueError or OSError before the
     model is loaded.
     """
-    from sft.callbacks import guard_wandb
-    from sft.trainer import build_trainer, result_of, save_adapter
-    from tracking.plots import plot_training
-    from tracking.run import saved_run_id, start_run
+    from sft.training.callbacks import guard_wandb
+    from sft.training.trainer import build_trainer, result_of, save_adapter
+    from weekahead.tracking.plots import plot_training
+    from weekahead.tracking.run import saved_run_id, start_run
 
     folder = Path(training.output_dir)
     base = _base(script, model_args, precision)
@@ -66,7 +66,11 @@ def train(script: ScriptArguments, training: Any, model_args: Any, precision: Pr
     checkpoint = last_checkpoint(folder)
     folder.mkdir(parents=True, exist_ok=True)
     run = start_run(
-        folder, name=folder.name, kind="train", config=settings, resume_id=saved_run_id(folder) if checkpoint else None
+        folder,
+        name=folder.name,
+        kind="train",
+        config=settings,
+        resume_id=saved_run_id(folder) if checkpoint else None,
     )
     facts = describe(folder, run.id, base, precision, data, max(lengths), settings)
     callbacks = callbacks_of(script, data, tokenizer, base, run)
@@ -77,13 +81,18 @@ def train(script: ScriptArguments, training: Any, model_args: Any, precision: Pr
                 write_json(folder / MANIFEST, facts)
             trainer = build_trainer(base, tokenizer, data, training, model_args, callbacks)
             guard_wandb(trainer, run)
-            log.info("training: %s", f"going on from {checkpoint.name}" if checkpoint else "from the start")
+            log.info(
+                "training: %s",
+                f"going on from {checkpoint.name}" if checkpoint else "from the start",
+            )
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             save_adapter(trainer, tokenizer, base, folder)
             if trainer.is_world_process_zero():
                 plot_training(read_jsonl(folder / "train_log.jsonl"), folder / "figures")
                 # The result comes last: where it stands, the run is whole.
-                write_json(folder / MANIFEST, {**facts, "result": result_of(trainer, train_log.end)})
+                write_json(
+                    folder / MANIFEST, {**facts, "result": result_of(trainer, train_log.end)}
+                )
     finally:
         train_log.close()
     return folder
@@ -100,10 +109,12 @@ def read_data(script: ScriptArguments) -> TrainData:
     return replace(data, train=first, train_majority=train_majority(first) or data.train_majority)
 
 
-def callbacks_of(script: ScriptArguments, data: TrainData, tokenizer: Any, base: Base, run: Run) -> list[Any]:
+def callbacks_of(
+    script: ScriptArguments, data: TrainData, tokenizer: Any, base: Base, run: Run
+) -> list[Any]:
     """The callbacks of a training in the order they must be called in; the log of the run is the last."""
-    from sft.answers import AnswersCallback, choose_rows
-    from sft.callbacks import PatienceCallback, TrainLogCallback
+    from sft.training.callbacks import PatienceCallback, TrainLogCallback
+    from sft.training.sample_answers import AnswersCallback, choose_rows
 
     train_log = TrainLogCallback(run.folder, run)
     callbacks: list[Any] = []
@@ -115,12 +126,20 @@ def callbacks_of(script: ScriptArguments, data: TrainData, tokenizer: Any, base:
         log.info("%d validation rows are answered at each evaluation: enough to see the layout learnt, too few for an "
                  "interval", len(rows))  # fmt: skip
         ends = stops(tokenizer, base)
-        callbacks.append(AnswersCallback(rows, tokenizer, ends, how, script.gen_time_share, train_log.log, run))
+        callbacks.append(
+            AnswersCallback(rows, tokenizer, ends, how, script.gen_time_share, train_log.log, run)
+        )
     return [*callbacks, train_log]
 
 
 def describe(
-    folder: Path, run_id: str | None, base: Base, precision: Precision, data: TrainData, longest: int, settings: Row
+    folder: Path,
+    run_id: str | None,
+    base: Base,
+    precision: Precision,
+    data: TrainData,
+    longest: int,
+    settings: Row,
 ) -> Row:
     """The manifest of a run that has begun: `result` is still null."""
     return manifest(
@@ -175,7 +194,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"sft.train: {in_words(error, _FEWER_ROWS)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("sft.train: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        print(
+            "sft.train: interrupted; the same command goes on from the last checkpoint",
+            file=sys.stderr,
+        )
         return 130
     print(f"adapter: {folder}")
     return 0

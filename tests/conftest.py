@@ -12,5 +12,7 @@ def shared_data() -> Path:
     default = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("WEEKAHEAD_DATA") or default)
     if not folder.is_dir():
-        pytest.skip(f"no real rows at {folder}; name their folder in the environment variable WEEKAHEAD_DATA")
+        pytest.skip(
+            f"no real rows at {folder}; name their folder in the environment variable WEEKAHEAD_DATA"
+        )
     return folder

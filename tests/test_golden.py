@@ -18,27 +18,32 @@ import pytest
 
 from data_pipeline import build
 from data_pipeline import fingpt as public
-from data_pipeline.audit.__main__ import main as audit
-from data_pipeline.card import write_card
-from data_pipeline.files import read_jsonl, write_jsonl
+from data_pipeline.audit.run import main as audit
+from data_pipeline.dataset.card import write_card
 from data_pipeline.synthetic.__main__ import write_market
 from data_pipeline.synthetic.world import tell
-from data_pipeline.teacher.log import AnswerIndex
-from eval.embedded import DEFAULT_OUT, ensure_embedded
+from data_pipeline.teacher.answer_log import AnswerIndex
 from eval.report.__main__ import main as report
 from eval.score import main as score
-from eval.turns import apply_format, render_row_ids, turn_format
-from sft.card import CardFacts, model_card
-from tests import made_records
-from tests.llama_tokenizer import llama_tokenizer
-from tests.report_runs import make_pair
-from tests.test_turns import chatml_tokenizer
-from tests.tiny_adapter import BASE_ID, manifest, metrics
+from sft.hub.model_card import CardFacts, model_card
+from tests.support import records as made_records
+from tests.support.llama_tokenizer import llama_tokenizer
+from tests.support.report_runs import make_pair
+from tests.support.tiny_adapter import BASE_ID, manifest, metrics
+from tests.weekahead.test_chat_format import chatml_tokenizer
+from weekahead.files import read_jsonl, write_jsonl
+from weekahead.models.chat_format import apply_format, render_row_ids, turn_format
+from weekahead.models.embedded import DEFAULT_OUT, ensure_embedded
 
 ROOT = Path(__file__).parent.parent
 DIGESTS = Path(__file__).with_name("golden.json")
 VOLATILE = {"created", "command", "git_commit", "git_dirty", "python", "packages", "source"}
-MODELS = ("deepseek_r1_llama8b_base", "deepseek_r1_llama8b_lora", "llama3.1_8b_base", "llama3.1_8b_lora")
+MODELS = (
+    "deepseek_r1_llama8b_base",
+    "deepseek_r1_llama8b_lora",
+    "llama3.1_8b_base",
+    "llama3.1_8b_lora",
+)
 FAMILIES = ("smollm2", "llama", "deepseek", "qwen")
 
 
@@ -60,7 +65,9 @@ def folder_content(folder):
     content = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         text = path.read_text(encoding="utf-8")
-        content[path.relative_to(folder).as_posix()] = canonical(json.loads(text)) if path.suffix == ".json" else text
+        content[path.relative_to(folder).as_posix()] = (
+            canonical(json.loads(text)) if path.suffix == ".json" else text
+        )
     return content
 
 
@@ -71,9 +78,14 @@ def head(card):
 
 
 def join_references(shared, name):
-    answers = [json.loads(line)["answer"] for line in (shared / "dow30/test.jsonl").read_text("utf-8").splitlines()]
+    answers = [
+        json.loads(line)["answer"]
+        for line in (shared / "dow30/test.jsonl").read_text("utf-8").splitlines()
+    ]
     rows = read_jsonl(shared / f"generations/{name}.jsonl")
-    return [{**row, "answer": answer} for row, answer in zip(rows, answers[: len(rows)], strict=True)]
+    return [
+        {**row, "answer": answer} for row, answer in zip(rows, answers[: len(rows)], strict=True)
+    ]
 
 
 def scored_runs(shared, out):
@@ -87,7 +99,10 @@ def scores(shared, out):
     found = {}
     for folder in scored_runs(shared, out):
         lines = [canonical(row) for row in read_jsonl(folder / "scored.jsonl")]
-        found[f"scores of {folder.name}"] = [canonical(json.loads((folder / "metrics.json").read_text("utf-8"))), lines]
+        found[f"scores of {folder.name}"] = [
+            canonical(json.loads((folder / "metrics.json").read_text("utf-8"))),
+            lines,
+        ]
     return found
 
 
@@ -113,7 +128,11 @@ def family_tokenizer(name):
 
 def rendered_prompts(shared, out):
     assert public.main([str(shared / "dow30/test.jsonl"), "--out", str(out / "data")]) == 0
-    rows = read_jsonl(next(path for path in sorted((out / "data").glob("*.jsonl")) if path.name != "dropped.jsonl"))
+    rows = read_jsonl(
+        next(
+            path for path in sorted((out / "data").glob("*.jsonl")) if path.name != "dropped.jsonl"
+        )
+    )
     found = {}
     for name in FAMILIES:
         tokenizer = family_tokenizer(name)
@@ -126,7 +145,10 @@ def rendered_prompts(shared, out):
 
 def table_values(folder):
     """The cells of every table, without the column titles."""
-    return {path.name: rounded(path.read_text("utf-8")).splitlines()[1:] for path in sorted(folder.glob("tables/*.csv"))}
+    return {
+        path.name: rounded(path.read_text("utf-8")).splitlines()[1:]
+        for path in sorted(folder.glob("tables/*.csv"))
+    }
 
 
 def report_on_public_outputs(shared, out):
@@ -149,7 +171,12 @@ def fictional_market(out):
 def dataset_card(out):
     path, log = made_records.write(out, made_records.records(), None)
     facts = build.build(path, AnswerIndex(log), out / "data", (0.2, 0.1), 4)
-    facts["tokens"] = {"recipes": [], "absent": [], "rows": 0, "longest": 0}  # tokenizers of this machine
+    facts["tokens"] = {
+        "recipes": [],
+        "absent": [],
+        "rows": 0,
+        "longest": 0,
+    }  # tokenizers of this machine
     write_card(out / "card.md", "made-up", facts)
     return {"dataset card": head((out / "card.md").read_text("utf-8"))}
 
@@ -162,7 +189,13 @@ def model_cards(out):
     return {"model cards": [head(card) for card in cards]}
 
 
-WITH_SHARED_DATA = (scores, audit_of_test_rows, public_dataset, rendered_prompts, report_on_public_outputs)
+WITH_SHARED_DATA = (
+    scores,
+    audit_of_test_rows,
+    public_dataset,
+    rendered_prompts,
+    report_on_public_outputs,
+)
 ALONE = (report_on_made_up_runs, fictional_market, dataset_card, model_cards)
 
 
@@ -200,5 +233,7 @@ def record(shared):
 if __name__ == "__main__":
     made = record(Path(sys.argv[1]))
     if len(sys.argv) > 2:  # to look at what differs
-        Path(sys.argv[2]).write_text(json.dumps(made, indent=1, ensure_ascii=False), encoding="utf-8")
+        Path(sys.argv[2]).write_text(
+            json.dumps(made, indent=1, ensure_ascii=False), encoding="utf-8"
+        )
     DIGESTS.write_text(json.dumps(digests(made), indent=2) + "\n", encoding="utf-8")

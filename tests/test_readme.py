@@ -25,7 +25,9 @@ def commands():
     """(page, command) of every command in a code block or between backticks."""
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        found = re.findall(r"```sh\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`]+)`", text.replace("```", ""))
+        found = re.findall(r"```sh\n(.*?)```", text, re.DOTALL) + re.findall(
+            r"`([^`]+)`", text.replace("```", "")
+        )
         for line in "\n".join(found).replace("\\\n", " ").splitlines():
             for part in re.split(r"&&|;|\|", line.strip().lstrip("!")):
                 if re.match(r"(\.venv/bin/)?(make|python)\b", part.strip()):
@@ -38,7 +40,11 @@ COMMANDS = sorted(set(commands()))
 @cache
 def usage(module):
     done = subprocess.run(
-        [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", module, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     return done.stdout if done.returncode == 0 else ""
 
@@ -49,22 +55,30 @@ def flags_of(text):
 
 def check_module(module, flags):
     name = module.replace(".", "/")
-    assert (ROOT / f"{name}.py").is_file() or (ROOT / name / "__main__.py").is_file(), f"no module {module}"
+    assert (ROOT / f"{name}.py").is_file() or (ROOT / name / "__main__.py").is_file(), (
+        f"no module {module}"
+    )
     if flags:
-        assert flags <= flags_of(usage(module)), f"{module} has no {flags - flags_of(usage(module))}"
+        assert flags <= flags_of(usage(module)), (
+            f"{module} has no {flags - flags_of(usage(module))}"
+        )
 
 
 def test_there_are_commands_to_check():
     assert len(COMMANDS) > 25
 
 
-@pytest.mark.parametrize(("page", "command"), COMMANDS, ids=[f"{page}: {command}" for page, command in COMMANDS])
+@pytest.mark.parametrize(
+    ("page", "command"), COMMANDS, ids=[f"{page}: {command}" for page, command in COMMANDS]
+)
 def test_a_command_exists(page, command):
     words = command.split()
     if words[0] == "make":
         bare = re.sub(r"\"[^\"]*\"|'[^']*'", "", command)
         targets = [word for word in bare.split()[1:] if "=" not in word]
-        assert all(re.search(rf"^{re.escape(t)}:", MAKEFILE, re.MULTILINE) for t in targets), f"no target in {command}"
+        assert all(re.search(rf"^{re.escape(t)}:", MAKEFILE, re.MULTILINE) for t in targets), (
+            f"no target in {command}"
+        )
         assert set(re.findall(r"\b([A-Z]+)=", bare)) <= VARIABLES
         for recipe in re.findall(r"MODEL=([a-z]\w*)", bare):
             assert (ROOT / "recipes" / f"{recipe}.yaml").is_file()
@@ -72,7 +86,13 @@ def test_a_command_exists(page, command):
             assert (ROOT / "accelerate_configs" / f"{config}.yaml").is_file()
         return
     module = re.search(r"-m ([\w.]+)", command)
-    if module and module[1].split(".")[0] in ("data_pipeline", "sft", "eval", "tracking", "benchmarks"):
+    if module and module[1].split(".")[0] in (
+        "weekahead",
+        "data_pipeline",
+        "sft",
+        "eval",
+        "benchmarks",
+    ):
         check_module(module[1], flags_of(command))
 
 
@@ -85,9 +105,14 @@ def test_every_target_of_the_makefile_runs_a_module_that_exists_with_flags_it_ha
 
 
 def test_contributing_names_only_what_exists():
-    for path in re.findall(r"`([\w/]+\.(?:py|md|yaml))`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")):
+    for path in re.findall(
+        r"`([\w/]+\.(?:py|md|yaml))`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    ):
         assert (ROOT / path).is_file(), path
 
 
 def test_ci_runs_the_readmes_command():
-    assert "make test" in (ROOT / ".ci" / "run").read_text() and "make test" in (ROOT / "README.md").read_text()
+    assert (
+        "make test" in (ROOT / ".ci" / "run").read_text()
+        and "make test" in (ROOT / "README.md").read_text()
+    )

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from itertools import pairwise
 
-from data_pipeline.audit.checks import Finding, finding, split_kind
+from data_pipeline.audit.leaks import Finding, finding, split_kind
 from data_pipeline.audit.rows import AuditRow
 from data_pipeline.audit.text import Move, asks_for_wrong_asset, bins_of
+from data_pipeline.dataset.public_text import repair_text
 from data_pipeline.fingpt import answer_fault
-from data_pipeline.fingpt_text import repair_text
-from data_pipeline.labels import label_of_return
-from data_pipeline.prompts import completion
+from weekahead.task.labels import label_of_return
+from weekahead.task.prompt import completion
 
 _WEEK = timedelta(weeks=1)
 _UNREAD = "answer: "
@@ -20,7 +20,11 @@ _UNREAD = "answer: "
 def answers(rows: Sequence[AuditRow]) -> dict[str, Finding]:
     """`missing_prediction`: references from which no bin can be read; `answer_against_label`: another bin is."""
     given = [(row.id, answer_fault(_as_row(row))) for row in rows if row.answer is not None]
-    unread = [f"{name}: {fault.removeprefix(_UNREAD)}" for name, fault in given if fault and fault.startswith(_UNREAD)]
+    unread = [
+        f"{name}: {fault.removeprefix(_UNREAD)}"
+        for name, fault in given
+        if fault and fault.startswith(_UNREAD)
+    ]
     other = [name for name, fault in given if fault and not fault.startswith(_UNREAD)]
     note = None if given else "records have no answers"
     return {
@@ -35,7 +39,9 @@ def _as_row(row: AuditRow) -> dict[str, object]:
 
 def wrong_asset_wording(rows: Sequence[AuditRow]) -> Finding:
     """Rows that ask for a company's "cryptocurrency price movement"."""
-    return finding([row.id for row in rows if asks_for_wrong_asset(row.system, row.user)], len(rows), "defect")
+    return finding(
+        [row.id for row in rows if asks_for_wrong_asset(row.system, row.user)], len(rows), "defect"
+    )
 
 
 def label_against_return(rows: Sequence[AuditRow]) -> Finding:
@@ -59,7 +65,11 @@ def label_against_prices(rows: Sequence[AuditRow]) -> Finding:
         for move in row.moves:
             seen.setdefault((row.symbol, move.end), move)
     labelled = [row for row in rows if row.label]
-    checked = [(row, move) for row in labelled if (move := seen.get((row.symbol, row.week_end.isoformat())))]
+    checked = [
+        (row, move)
+        for row in labelled
+        if (move := seen.get((row.symbol, row.week_end.isoformat())))
+    ]
     hits = [
         f"{row.id}: {row.label}, but {move.before:g} to {move.after:g}"
         for row, move in checked
@@ -118,7 +128,13 @@ def split_gap(rows: Sequence[AuditRow]) -> Finding:
         context = max(len(row.moves) for row in parts[later])
         told.append(f"{earlier} to {later}: {gap} weeks, context {context}")
         short += gap < context
-    return Finding(short, len(told), told, "defect", "pairs of splits" if told else "one split: no gap to measure")
+    return Finding(
+        short,
+        len(told),
+        told,
+        "defect",
+        "pairs of splits" if told else "one split: no gap to measure",
+    )
 
 
 def weeks_before_cutoff(rows: Sequence[AuditRow], cutoffs: Mapping[str, date]) -> Finding:
@@ -132,4 +148,6 @@ def weeks_before_cutoff(rows: Sequence[AuditRow], cutoffs: Mapping[str, date]) -
         told.append(f"{name}, {day}: {len(before)} rows, {len(set(before))} weeks")
     latest = max(cutoffs.values(), default=None)
     count = sum(row.week_start <= latest for row in rows) if latest else 0
-    return Finding(count, len(rows), told[:5], "information", None if cutoffs else "no recipe states a cut-off")
+    return Finding(
+        count, len(rows), told[:5], "information", None if cutoffs else "no recipe states a cut-off"
+    )

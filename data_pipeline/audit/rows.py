@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
 from data_pipeline.audit.text import Move, market_cap, moves_of, quarter_end
-from data_pipeline.dataset import COLUMNS, is_public
-from data_pipeline.files import Row
+from data_pipeline.dataset.load import COLUMNS, is_public
+from data_pipeline.dataset.public_text import unwrap
+from data_pipeline.dataset.reader import Source
 from data_pipeline.fingpt import PUBLIC_COLUMNS
-from data_pipeline.fingpt_text import unwrap
-from data_pipeline.labels import check_label
-from data_pipeline.prompts import render_prompt
-from data_pipeline.record import Record, look_ahead, moment
-from data_pipeline.sources import Source
+from weekahead.files import Row
+from weekahead.task.labels import check_label
+from weekahead.task.prompt import render_prompt
+from weekahead.task.record import Record, look_ahead, moment
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ def audit_rows(source: Source) -> list[AuditRow]:
     """
     rows = list(_read(source))
     if not rows:
-        raise ValueError(f"{source.name}: no rows to audit; expected at least one with {', '.join(COLUMNS)}")
+        raise ValueError(
+            f"{source.name}: no rows to audit; expected at least one with {', '.join(COLUMNS)}"
+        )
     return rows
 
 
@@ -55,7 +57,11 @@ def _read(source: Source) -> Iterator[AuditRow]:
     for split, rows in source.splits.items():
         for number, row in enumerate(rows, start=1):
             try:
-                yield _of_record(split, row) if "weeks" in row and "prompt" not in row else _of_row(split, row)
+                yield (
+                    _of_record(split, row)
+                    if "weeks" in row and "prompt" not in row
+                    else _of_row(split, row)
+                )
             except ValueError as error:
                 raise ValueError(f"{source.origins[split]}, row {number}: {error}") from None
 
@@ -73,12 +79,28 @@ def _of_row(split: str, row: Row) -> AuditRow:
             raise ValueError(f"answer is {row['answer']!r}; expected a text")
         start, to, end = _text(row, "period").partition(" to ")
         if not to:
-            raise ValueError(f"period is {row['period']!r}; expected two dates such as '2024-03-03 to 2024-03-10'")
-        name, texts, answer = f"{row['symbol']}-{start}", _unwrapped(_text(row, "prompt")), row["answer"]
+            raise ValueError(
+                f"period is {row['period']!r}; expected two dates such as '2024-03-03 to 2024-03-10'"
+            )
+        name, texts, answer = (
+            f"{row['symbol']}-{start}",
+            _unwrapped(_text(row, "prompt")),
+            row["answer"],
+        )
     else:
         start, end = row["week_start"], row["week_end"]
-        name, texts, answer = _text(row, "id"), _messages(row, "prompt"), _messages(row, "completion")[1]
-    row = {**row, "id": name, "week_start": start, "week_end": end, "label": check_label(row["label"])}
+        name, texts, answer = (
+            _text(row, "id"),
+            _messages(row, "prompt"),
+            _messages(row, "completion")[1],
+        )
+    row = {
+        **row,
+        "id": name,
+        "week_start": start,
+        "week_end": end,
+        "label": check_label(row["label"]),
+    }
     return _audit_row(split, row, texts, answer, late=None)
 
 
@@ -90,11 +112,15 @@ def _of_record(split: str, row: Row) -> AuditRow:
     return _audit_row(split, row, (system, user), answer=None, late=look_ahead(record))
 
 
-def _audit_row(split: str, row: Row, texts: tuple[str, str], answer: str | None, late: list[str] | None) -> AuditRow:
+def _audit_row(
+    split: str, row: Row, texts: tuple[str, str], answer: str | None, late: list[str] | None
+) -> AuditRow:
     """What all shapes share. `texts` are the system part of the prompt and the rest; `late` is for records."""
     start, end = _day(row, "week_start"), _day(row, "week_end")
     if end <= start:
-        raise ValueError(f"the forecast week runs from {start} to {end}; expected two days in order")
+        raise ValueError(
+            f"the forecast week runs from {start} to {end}; expected two days in order"
+        )
     decision = _moment(row, "decision_time") or datetime.combine(start, time(), UTC)
     return AuditRow(
         split=split,
@@ -116,9 +142,15 @@ def _audit_row(split: str, row: Row, texts: tuple[str, str], answer: str | None,
     )
 
 
-def _look_ahead(row: Row, start: date, decision: datetime, late: list[str] | None) -> tuple[str, ...] | None:
+def _look_ahead(
+    row: Row, start: date, decision: datetime, late: list[str] | None
+) -> tuple[str, ...] | None:
     times = {name: _moment(row, name) for name in ("known_at", "financials_known_at")}
-    found = [f"{name} {row[name]}" for name, at in times.items() if at and at > decision] if late is None else late
+    found = (
+        [f"{name} {row[name]}" for name, at in times.items() if at and at > decision]
+        if late is None
+        else late
+    )
     # A late decision would excuse every fact. Midnight of a day comes last in UTC-12.
     if decision > datetime.combine(start, time(12), UTC):
         found = [*found, f"decision_time {row['decision_time']}"]
@@ -137,8 +169,13 @@ def _messages(row: Row, name: str) -> tuple[str, str]:
     try:
         turns = [(turn["role"], turn["content"] + "") for turn in row[name]]
     except (TypeError, KeyError):
-        raise ValueError(f"{name} is {str(row[name])[:60]!r}; expected a list of {{role, content}} messages") from None
-    parts = ["\n\n".join(text for role, text in turns if (role == "system") is system) for system in (True, False)]
+        raise ValueError(
+            f"{name} is {str(row[name])[:60]!r}; expected a list of {{role, content}} messages"
+        ) from None
+    parts = [
+        "\n\n".join(text for role, text in turns if (role == "system") is system)
+        for system in (True, False)
+    ]
     return parts[0], parts[1]
 
 

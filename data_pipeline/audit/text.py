@@ -4,7 +4,7 @@ import re
 from datetime import date
 from typing import NamedTuple
 
-from data_pipeline.labels import BINS, label_of_return
+from weekahead.task.labels import BINS, label_of_return
 
 _DAY = r"\d{4}-\d\d-\d\d"
 _PRICE = r"\d[\d,]*(?:\.\d+)?"
@@ -17,7 +17,9 @@ _NEWS = re.compile(r"^(?:\[Headline\]|\[Summary\]|- ).*$", re.MULTILINE)
 _MARKET_CAP = r"market cap(?:italization)?\b\D{0,30}(\d[\d.,]*\d|\d)"
 _CAP_IN_WORDS = re.compile(_MARKET_CAP, re.IGNORECASE)
 _CAP_LINE = re.compile(f"^{_MARKET_CAP}", re.IGNORECASE | re.MULTILINE)
-_QUARTER = re.compile(rf"(?:basic financials of \S+, reported at|\[Basic Financials, quarter ended) ({_DAY})", re.I)
+_QUARTER = re.compile(
+    rf"(?:basic financials of \S+, reported at|\[Basic Financials, quarter ended) ({_DAY})", re.I
+)
 _ASSET = re.compile(r"your prediction of the \S+ cryptocurrency price movement")
 _BIN = re.compile(
     # "Up or Down by 0-1%" offers a choice and tells nothing.
@@ -27,7 +29,9 @@ _BIN = re.compile(
 )
 _FILLED_IN = re.compile(rf"\W*prediction\W+{_BIN.pattern}", re.IGNORECASE)
 _STATED = re.compile(r"[\"'*_ ]*(?:label|weekly[ _]return)[\"'*_ ]*[:=]", re.IGNORECASE)
-_TOLD = re.compile(r"\b(?:your (?:prediction|forecast|answer)|the (?:true |right )?label)\b", re.IGNORECASE)
+_TOLD = re.compile(
+    r"\b(?:your (?:prediction|forecast|answer)|the (?:true |right )?label)\b", re.IGNORECASE
+)
 
 DIVIDEND = 0.02
 """Our prompts show raw closes and our labels count dividends: such a yield may lie between the two."""

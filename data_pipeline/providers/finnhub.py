@@ -12,9 +12,9 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.files import Row, replacing
-from data_pipeline.providers.finnhub_calls import PER_MINUTE, PER_SECOND, Calls
-from data_pipeline.providers.finnhub_calls import NoAccess as NoAccess
+from data_pipeline.providers.finnhub_http import PER_MINUTE, PER_SECOND, Calls
+from data_pipeline.providers.finnhub_http import NoAccess as NoAccess
+from weekahead.files import Row, replacing
 
 # One answer holds about 250 items at most, the newest ones, and does not say that older ones are missing.
 NEWS_CAP = 250
@@ -64,7 +64,9 @@ class Finnhub:
         again in halves, down to single days.
         """
         if first > last:
-            raise ValueError(f"{symbol}: news from {first} to {last}; expected a first day that is not after the last")
+            raise ValueError(
+                f"{symbol}: news from {first} to {last}; expected a first day that is not after the last"
+            )
         yesterday = self._today() - _DAY
         note = f"news up to {yesterday} alone: a day is fetched when it is over (UTC)"
         rows: dict[int, Row] = {}
@@ -99,9 +101,13 @@ class Finnhub:
         content, fetched = self._snapshot(kind, endpoint, symbol, after, freq="quarterly")
         filings = {_access(filing): filing for filing in content.get("data") or []}
         if not any(str(filing.get("form")).startswith("10-K") for filing in filings.values()):
-            annual, fetched = self._snapshot(f"{kind}-annual", endpoint, symbol, after, freq="annual")
+            annual, fetched = self._snapshot(
+                f"{kind}-annual", endpoint, symbol, after, freq="annual"
+            )
             filings |= {_access(filing): filing for filing in annual.get("data") or []}
-        ordered = sorted(filings.values(), key=lambda filing: (str(filing.get("filedDate")), _access(filing)))
+        ordered = sorted(
+            filings.values(), key=lambda filing: (str(filing.get("filedDate")), _access(filing))
+        )
         return {"symbol": symbol, "data": ordered}, fetched
 
     def _news(self, symbol: str, first: date, last: date) -> list[Row]:
@@ -116,7 +122,9 @@ class Finnhub:
             )
         return items
 
-    def _snapshot(self, kind: str, endpoint: str, symbol: str, after: date | None, **params: str) -> tuple[Row, str]:
+    def _snapshot(
+        self, kind: str, endpoint: str, symbol: str, after: date | None, **params: str
+    ) -> tuple[Row, str]:
         """The newest stored answer, and the last moment of the day it was fetched on.
 
         It is fetched where none is stored, or none after the day `after`: an answer of before knows nothing of what
@@ -124,7 +132,9 @@ class Finnhub:
         """
         folder = self._folder / kind / _name(symbol)
         path = max(folder.glob("????-??-??.json"), default=None)
-        if path is None or (after and date.fromisoformat(path.stem) <= after and path.stem < str(self._today())):
+        if path is None or (
+            after and date.fromisoformat(path.stem) <= after and path.stem < str(self._today())
+        ):
             path = folder / f"{self._today()}.json"
             _store(path, self._calls.get(endpoint, dict, symbol=symbol, **params)[0])
         return _read(path), f"{path.stem}T23:59:59+00:00"
@@ -132,7 +142,10 @@ class Finnhub:
 
 def _access(filing: Row) -> str:
     """What tells a filing from the others."""
-    return str(filing.get("accessNumber") or [filing.get(name) for name in ("form", "endDate", "filedDate")])
+    return str(
+        filing.get("accessNumber")
+        or [filing.get(name) for name in ("form", "endDate", "filedDate")]
+    )
 
 
 def older_than_free_plan(first: date, last: date, today: date) -> str | None:
@@ -150,7 +163,9 @@ def older_than_free_plan(first: date, last: date, today: date) -> str | None:
 def _name(symbol: str) -> str:
     """The symbol as the name of a folder."""
     if not symbol or symbol.startswith(".") or "/" in symbol or "\\" in symbol:
-        raise ValueError(f"symbol {symbol!r} cannot name a folder; expected a ticker such as AAPL or SAP.DE")
+        raise ValueError(
+            f"symbol {symbol!r} cannot name a folder; expected a ticker such as AAPL or SAP.DE"
+        )
     return symbol
 
 
@@ -163,4 +178,6 @@ def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except ValueError:
-        raise ValueError(f"{path}: not JSON; remove this file, and the answer is fetched again") from None
+        raise ValueError(
+            f"{path}: not JSON; remove this file, and the answer is fetched again"
+        ) from None

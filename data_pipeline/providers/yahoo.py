@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_pipeline.files import replacing, write_json
+from weekahead.files import replacing, write_json
 
 if TYPE_CHECKING:
     import pandas
@@ -60,7 +60,9 @@ def download(
     note = f"prices up to {yesterday}, not {last}: a day is fetched when it is over (UTC)"
     note, last = (note, yesterday) if last > yesterday else (None, last)
     if first > last:
-        raise ValueError(f"prices from {first} to {last}: no day is over yet; expected a first day before today")
+        raise ValueError(
+            f"prices from {first} to {last}: no day is over yet; expected a first day before today"
+        )
     window = Path(folder) / f"{first}_{last}"
     settled = _settled(window)
     asked = sorted(set(symbols) - settled.keys())
@@ -90,8 +92,12 @@ def _settled(window: Path) -> dict[str, str | None]:
     try:
         told = dict(json.loads(path.read_text(encoding="utf-8")))
     except ValueError:
-        raise ValueError(f"{path}: not JSON; remove this file, and the prices are fetched again") from None
-    return {symbol: why for symbol, why in told.items() if why or (window / f"{symbol}.csv").exists()}
+        raise ValueError(
+            f"{path}: not JSON; remove this file, and the prices are fetched again"
+        ) from None
+    return {
+        symbol: why for symbol, why in told.items() if why or (window / f"{symbol}.csv").exists()
+    }
 
 
 def _ask(

@@ -10,12 +10,12 @@ import argparse
 from pathlib import Path
 
 from data_pipeline.build import dataset_row
-from data_pipeline.files import Row, manifest, sha256, write_json, write_jsonl
-from data_pipeline.labels import direction_of
-from data_pipeline.prompts import PROMPT_VERSION
 from data_pipeline.synthetic.analyst import answer
 from data_pipeline.synthetic.raw import write_raw
 from data_pipeline.synthetic.world import PARTS, Story, best_reachable, tell
+from weekahead.files import Row, manifest, sha256, write_json, write_jsonl
+from weekahead.task.labels import direction_of
+from weekahead.task.prompt import PROMPT_VERSION
 
 CONTEXT_WEEKS = 1
 TEACHER = "scripted analyst, told the bin"
@@ -28,7 +28,9 @@ def story_row(story: Story) -> Row:
 
 def rule_accuracy(stories: list[Story]) -> float:
     """The share of stories whose direction the rule (the sign of the balance) gets right."""
-    hits = [(story.balance > 0) == (direction_of(story.record.label or "") > 0) for story in stories]
+    hits = [
+        (story.balance > 0) == (direction_of(story.record.label or "") > 0) for story in stories
+    ]
     return sum(hits) / len(hits)
 
 
@@ -38,7 +40,9 @@ def write_market(stories: list[Story], out: Path, name: str, signal: float, seed
     kept = [story for part in parts.values() for story in part]
     write_raw(stories, out / "raw" / name)
     write_jsonl(out / "records" / f"{name}.jsonl", (story.record.to_json() for story in kept))
-    answers = ({"id": story.record.id, "teacher": TEACHER, "answer": answer(story)} for story in kept)
+    answers = (
+        {"id": story.record.id, "teacher": TEACHER, "answer": answer(story)} for story in kept
+    )
     write_jsonl(out / "teacher" / f"{name}.jsonl", answers)
     folder = out / "datasets" / name
     for part, part_stories in parts.items():
@@ -62,7 +66,9 @@ def write_market(stories: list[Story], out: Path, name: str, signal: float, seed
             train_majority=1 if ups >= 0 else -1,
             ceiling={
                 "expected": best_reachable(signal),
-                "rule_on_rows": {part: rule_accuracy(part_stories) for part, part_stories in parts.items()},
+                "rule_on_rows": {
+                    part: rule_accuracy(part_stories) for part, part_stories in parts.items()
+                },
             },
         ),
     )
@@ -71,10 +77,16 @@ def write_market(stories: list[Story], out: Path, name: str, signal: float, seed
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("data"), help="folder for raw/, records/, datasets/")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("data"), help="folder for raw/, records/, datasets/"
+    )
     parser.add_argument("--name", default="fictional", help="name of the market under each of them")
-    parser.add_argument("--signal", type=float, default=0.9, help="0: news says nothing; 1: it decides")
+    parser.add_argument(
+        "--signal", type=float, default=0.9, help="0: news says nothing; 1: it decides"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     try:
@@ -83,7 +95,9 @@ def main() -> None:
         parser.error(str(error))
     folder = write_market(stories, args.out, args.name, args.signal, args.seed)
     reach = best_reachable(args.signal)
-    print(f"fictional market with signal {args.signal:g}: best reachable direction accuracy {reach:.2f}")
+    print(
+        f"fictional market with signal {args.signal:g}: best reachable direction accuracy {reach:.2f}"
+    )
     print(folder)
 
 

@@ -1,8 +1,8 @@
 """The scripted analyst: reference answers for the fictional market, told the bin as a real teacher is."""
 
-from data_pipeline.answers import render_answer
-from data_pipeline.labels import direction_of
 from data_pipeline.synthetic.world import Story
+from weekahead.task.answer import render_answer
+from weekahead.task.labels import direction_of
 
 NOTHING = "Nothing of note."
 
@@ -14,10 +14,14 @@ def answer(story: Story) -> str:
     """
     label = story.record.label
     if label is None:
-        raise ValueError(f"{story.record.id} has no weekly return, so the analyst cannot be told its bin")
+        raise ValueError(
+            f"{story.record.id} has no weekly return, so the analyst cannot be told its bin"
+        )
     good = [text for text, sign in story.events if sign > 0]
     bad = [text for text, sign in story.events if sign < 0]
-    return render_answer(good or [NOTHING], bad or [NOTHING], label, _analysis(story.balance, direction_of(label)))
+    return render_answer(
+        good or [NOTHING], bad or [NOTHING], label, _analysis(story.balance, direction_of(label))
+    )
 
 
 def _analysis(balance: int, direction: int) -> str:

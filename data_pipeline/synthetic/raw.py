@@ -5,9 +5,9 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.files import write_json, write_text
-from data_pipeline.record import News
 from data_pipeline.synthetic.world import Story
+from weekahead.files import write_json, write_text
+from weekahead.task.record import News
 
 
 def write_raw(stories: list[Story], folder: Path) -> None:
@@ -18,7 +18,10 @@ def write_raw(stories: list[Story], folder: Path) -> None:
     for symbol, told in by_symbol.items():
         told.sort(key=lambda story: story.record.week_start)
         news = [item for story in told for week in story.record.weeks for item in week.news]
-        write_json(folder / f"company-news-{symbol}.json", [_news(symbol, n, i) for n, i in enumerate(news)])
+        write_json(
+            folder / f"company-news-{symbol}.json",
+            [_news(symbol, n, i) for n, i in enumerate(news)],
+        )
         write_json(folder / f"profile-{symbol}.json", _profile(told[0]))
         write_text(folder / "prices" / f"{symbol}.csv", _prices(told))
 
@@ -58,9 +61,14 @@ def _prices(told: list[Story]) -> str:
         days |= _five_days(past.start, past.open_price, past.close_price)
         days |= _five_days(story.record.week_start, past.close_price, after)
     header = "Date,Open,High,Low,Close,Adj Close,Volume\n"
-    return header + "".join(f"{day},{p:.4f},{p:.4f},{p:.4f},{p:.4f},{p:.4f},1000\n" for day, p in sorted(days.items()))
+    return header + "".join(
+        f"{day},{p:.4f},{p:.4f},{p:.4f},{p:.4f},{p:.4f},1000\n" for day, p in sorted(days.items())
+    )
 
 
 def _five_days(sunday: str, before: float, after: float) -> dict[str, float]:
     start = date.fromisoformat(sunday)
-    return {(start + timedelta(days=d)).isoformat(): before + (after - before) * d / 5 for d in range(1, 6)}
+    return {
+        (start + timedelta(days=d)).isoformat(): before + (after - before) * d / 5
+        for d in range(1, 6)
+    }

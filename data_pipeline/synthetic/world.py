@@ -4,8 +4,8 @@ import random
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from data_pipeline.record import News, PastWeek, Record
 from data_pipeline.synthetic.events import FIRMS, NEUTRAL, SEEN, UNSEEN, Event
+from weekahead.task.record import News, PastWeek, Record
 
 FIRST_WEEK = date(2031, 1, 5)
 """A Sunday that no real dataset holds."""
@@ -97,10 +97,14 @@ def _firms_of(seed: int, week: int, part: Part) -> list[Firm]:
     return random.Random(f"{seed}/{week}").sample(firms, part.firms_a_week)
 
 
-def _news(draw: random.Random, firm: Firm, events: tuple[Event, ...]) -> tuple[tuple[str, int], ...]:
+def _news(
+    draw: random.Random, firm: Firm, events: tuple[Event, ...]
+) -> tuple[tuple[str, int], ...]:
     told = [*_polar(draw, events), *draw.sample(NEUTRAL, draw.choice((0, 1)))]
     draw.shuffle(told)
-    return tuple((event.text.format(firm=firm[1], n=draw.randint(3, 40)), event.sign) for event in told)
+    return tuple(
+        (event.text.format(firm=firm[1], n=draw.randint(3, 40)), event.sign) for event in told
+    )
 
 
 def _record(
@@ -146,9 +150,20 @@ def _return(draw: random.Random, balance: int, signal: float) -> float:
     return round(direction * percent / 100, 6)
 
 
-def _past_week(draw: random.Random, end: date, close: float, last_return: float, texts: list[str]) -> PastWeek:
+def _past_week(
+    draw: random.Random, end: date, close: float, last_return: float, texts: list[str]
+) -> PastWeek:
     start = end - timedelta(weeks=1)
     times = sorted(draw.randrange(5 * 24 * 60) for _ in texts)
-    moments = [f"{start + timedelta(days=1 + t // 1440)}T{t % 1440 // 60:02d}:{t % 60:02d}:00+00:00" for t in times]
+    moments = [
+        f"{start + timedelta(days=1 + t // 1440)}T{t % 1440 // 60:02d}:{t % 60:02d}:00+00:00"
+        for t in times
+    ]
     news = tuple(News(text, "", moment) for text, moment in zip(texts, moments, strict=True))
-    return PastWeek(start.isoformat(), end.isoformat(), round(close / (1 + last_return), 2), round(close, 2), news)
+    return PastWeek(
+        start.isoformat(),
+        end.isoformat(),
+        round(close / (1 + last_return), 2),
+        round(close, 2),
+        news,
+    )

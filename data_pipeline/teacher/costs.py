@@ -5,14 +5,16 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_pipeline.prompts import Messages
+from weekahead.task.prompt import Messages
 
 PRICES = Path(__file__).with_name("prices.yaml")
 
 MEAN_OUTPUT_TOKENS = 500
 """For the estimate: the 546 public answers of GPT-4 have 1,968 characters on average."""
 _CHARACTERS_A_TOKEN = 4  # of English text, about; used for the estimate alone
-_BYTES_A_TOKEN = 2  # a bound that English prose and tables of figures stay above; used for the budget
+_BYTES_A_TOKEN = (
+    2  # a bound that English prose and tables of figures stay above; used for the budget
+)
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,20 @@ def read_price(model: str, path: Path = PRICES) -> Price | None:
     try:
         table = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         entry = table.get(model)
-        price = None if entry is None else Price(float(entry["input"]), float(entry["output"]), str(entry["as_of"]))
+        price = (
+            None
+            if entry is None
+            else Price(float(entry["input"]), float(entry["output"]), str(entry["as_of"]))
+        )
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path}: the entry of {model!r} cannot be read ({error!r}); expected lines such as "
             'gpt-4.1: {input: 2.00, output: 8.00, as_of: "2026-06-21"}'
         ) from None
     if price and not (0 <= price.input < math.inf and 0 <= price.output < math.inf):
-        raise ValueError(f"{path}: {model!r} costs {price.input} and {price.output}; expected US dollars, 0 or more")
+        raise ValueError(
+            f"{path}: {model!r} costs {price.input} and {price.output}; expected US dollars, 0 or more"
+        )
     return price
 
 

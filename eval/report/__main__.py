@@ -16,8 +16,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="DIR gets report.html (complete in itself), report.md, tables/*.csv and figures/. "
         "exit status: 0, or 2 when a folder cannot be read.",
     )
-    parser.add_argument("results", nargs="+", type=Path, metavar="RESULTS_DIR", help="folder with a metrics.json")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the report")
+    parser.add_argument(
+        "results", nargs="+", type=Path, metavar="RESULTS_DIR", help="folder with a metrics.json"
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="folder for the report"
+    )
     parser.add_argument("--title", default="Weekly forecasts, measured", help="title of the report")
     options = parser.parse_args(arguments)
     try:

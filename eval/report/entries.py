@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from data_pipeline.files import Row
-from eval.baselines import Call, compare_with_baselines
-from eval.report.collect import Run
+from eval.metrics.baselines import Call, compare_with_baselines
+from eval.metrics.seeds import mean_hits, seed_groups
+from eval.metrics.statistics import Estimate, clustered_share, detectable_effect
 from eval.report.rows import correctness, readable, row_keys, same_rows
-from eval.seeds import mean_hits, seed_groups
-from eval.stats import Estimate, clustered_share, detectable_effect
+from eval.report.runs import Run
+from weekahead.files import Row
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,18 @@ class Entry:
     def share(self) -> Estimate:
         """The direction accuracy, mean over the seeds, with its interval over weeks."""
         weeks = self.weeks
-        return clustered_share(list(self.hits.values()), [weeks[key] for key in self.hits] if weeks else None)
+        return clustered_share(
+            list(self.hits.values()), [weeks[key] for key in self.hits] if weeks else None
+        )
 
     @property
     def detectable(self) -> float | None:
         """The smallest distance of a true accuracy from a fixed value that these weeks show, four times in five."""
-        return detectable_effect(self.share) if self.several else self.first.metrics.get("detectable_effect")
+        return (
+            detectable_effect(self.share)
+            if self.several
+            else self.first.metrics.get("detectable_effect")
+        )
 
     def versus(self) -> tuple[dict[str, Any], Row]:
         """The comparisons with each baseline, and the reasons where there is none."""

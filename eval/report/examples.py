@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
-from data_pipeline.files import Row
-from data_pipeline.labels import label_of_magnitude
-from eval.report.collect import Run
+from eval.metrics.text_quality import prompt_text
 from eval.report.marks import Piece, mark_differences
 from eval.report.rows import outcome, row_groups, row_keys
-from eval.text_quality import prompt_text
+from eval.report.runs import Run
+from weekahead.files import Row
+from weekahead.task.labels import label_of_magnitude
 
 COUNT = 10
 MAX_CHARACTERS = 4000
@@ -58,7 +58,9 @@ def choose(runs: Sequence[Run], count: int = COUNT) -> list[Example]:
         return [example for group in row_groups(readable) for example in choose(group, count)]
     boxes: dict[tuple[str, ...], list[str]] = {}
     for key in sorted(common, key=_hash):
-        pattern = tuple(outcome(run.scored[at[key]]) for run, at in zip(readable, places, strict=True))
+        pattern = tuple(
+            outcome(run.scored[at[key]]) for run, at in zip(readable, places, strict=True)
+        )
         boxes.setdefault(pattern, []).append(key)
     turns = zip_longest(*(boxes[pattern] for pattern in sorted(boxes)))
     chosen = [key for turn in turns for key in turn if key is not None][:count]
@@ -68,7 +70,9 @@ def choose(runs: Sequence[Run], count: int = COUNT) -> list[Example]:
 def _example(key: str, runs: Sequence[Run], places: Sequence[int]) -> Example:
     row = runs[0].generations[places[0]]
     truth = runs[0].scored[places[0]]
-    replies = [_reply(run, run.generations[i], run.scored[i]) for run, i in zip(runs, places, strict=True)]
+    replies = [
+        _reply(run, run.generations[i], run.scored[i]) for run, i in zip(runs, places, strict=True)
+    ]
     first = replies[0].text
     replies = [replace(one, pieces=tuple(mark_differences(one.text, first))) for one in replies]
     label = str(row.get("label") or call_text(truth, "truth_"))
@@ -77,7 +81,13 @@ def _example(key: str, runs: Sequence[Run], places: Sequence[int]) -> Example:
 
 
 def _reply(run: Run, row: Row, scored: Row) -> Reply:
-    return Reply(run.name, clean(row.get("generation")), call_text(scored), outcome(scored), scored.get("reason"))
+    return Reply(
+        run.name,
+        clean(row.get("generation")),
+        call_text(scored),
+        outcome(scored),
+        scored.get("reason"),
+    )
 
 
 def call_text(scored: Row, prefix: str = "") -> str:
@@ -97,10 +107,15 @@ def clean(text: str | None, limit: int | None = MAX_CHARACTERS) -> str:
     Beyond `limit` characters it is cut, and says so.
     """
     text = (text or "").strip()
-    shown = "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs", "Cf") else "\ufffd" for c in text)
+    shown = "".join(
+        c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs", "Cf") else "\ufffd"
+        for c in text
+    )
     if limit is None or len(shown) <= limit:
         return shown
-    return f"{shown[:limit]}\n[cut here for the page: {len(shown):,} characters in generations.jsonl]"
+    return (
+        f"{shown[:limit]}\n[cut here for the page: {len(shown):,} characters in generations.jsonl]"
+    )
 
 
 def _hash(key: str) -> str:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.files import replacing
-from eval.report.collect import Run, Training, trainings_of
-from tracking.plots import plot_comparison, plot_training
+from eval.report.runs import Run, Training, trainings_of
+from weekahead.files import replacing
+from weekahead.tracking.plots import plot_comparison, plot_training
 
 INK, GRID, _RUN = "#1d2129", "#d9dce1", "#1f5fbf"
 # Dashes tell the baselines apart as well as colours do, for print and for colour-blind readers. The train
@@ -54,7 +54,9 @@ def draw_accuracy(groups: Sequence[Sequence[Run]], path: Path) -> Picture:
     return Picture(path, "Direction accuracy beside the baselines", "; ".join(map(_in_words, runs)))
 
 
-def draw_trainings(runs: Sequence[Run], folder: Path) -> tuple[list[Picture], dict[str, list[Picture]]]:
+def draw_trainings(
+    runs: Sequence[Run], folder: Path
+) -> tuple[list[Picture], dict[str, list[Picture]]]:
     """The four-panel comparison, and for each training its loss, speed and GPU curves.
 
     Both are empty where no training log lies on this machine.
@@ -93,7 +95,9 @@ def _draw_run(axes: Any, run: Run, y: float) -> None:
 def _draw_baselines(axes: Any, group: Sequence[Run], low: float, high: float) -> None:
     for name, style in _LINES.items():
         entries = [run.metrics["baselines"].get(name) or {} for run in group]
-        for value in sorted({entry["bin_acc"] for entry in entries if entry.get("bin_acc") is not None}):
+        for value in sorted(
+            {entry["bin_acc"] for entry in entries if entry.get("bin_acc") is not None}
+        ):
             axes.plot([value, value], [low, high], zorder=2, label=name.replace("_", "-"), **style)
 
 
@@ -106,14 +110,18 @@ def _decorate(figure: Any, axes: Any) -> None:
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     if unique:
-        figure.legend(list(unique.values()), list(unique), loc="outside lower center", ncols=2, frameon=False)
+        figure.legend(
+            list(unique.values()), list(unique), loc="outside lower center", ncols=2, frameon=False
+        )
 
 
 def _in_words(run: Run) -> str:
     value, ci95 = run.metrics["bin_acc"], run.metrics.get("bin_acc_ci95")
     if value is None:
         return f"{run.name}: no value"
-    return f"{run.name}: {value:.3f}" + (f", interval {ci95[0]:.3f} to {ci95[1]:.3f}" if ci95 else "")
+    return f"{run.name}: {value:.3f}" + (
+        f", interval {ci95[0]:.3f} to {ci95[1]:.3f}" if ci95 else ""
+    )
 
 
 def save(figure: Any, path: Path) -> None:

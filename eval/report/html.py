@@ -3,7 +3,7 @@
 import base64
 from pathlib import Path
 
-from eval.report.content import ADVICE, HINDSIGHT, Report
+from eval.report.page import ADVICE, HINDSIGHT, Report
 
 
 def render_html(report: Report) -> str:

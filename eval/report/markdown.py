@@ -4,16 +4,20 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval.report.cells import Cell, Table
-from eval.report.content import ADVICE, HINDSIGHT, Headline, Report
+from eval.report.comparisons import Comparison
 from eval.report.examples import Example
 from eval.report.figures import Picture
-from eval.report.verdicts import Comparison
+from eval.report.page import ADVICE, HINDSIGHT, Headline, Report
+from eval.report.table import Cell, Table
 
 
 def render_markdown(report: Report, folder: Path) -> str:
     """The report as it lies in `folder`, from where the links to pictures start."""
-    blocks = [f"# {escape(report.title)}", escape(f"{', '.join(report.runs)}. {report.made}."), f"**{ADVICE}**"]
+    blocks = [
+        f"# {escape(report.title)}",
+        escape(f"{', '.join(report.runs)}. {report.made}."),
+        f"**{ADVICE}**",
+    ]
     if report.fictional:
         blocks.append("> **Fictional market:** " + " ".join(map(escape, report.fictional)))
     blocks += [f"> **Note:** {escape(warning)}" for warning in report.warnings]
@@ -35,7 +39,9 @@ def render_markdown(report: Report, folder: Path) -> str:
 
 def escape(text: str) -> str:
     """A text as Markdown prints it, on one line: marks of Markdown and HTML lose their meaning."""
-    return re.sub(r"([\\`*\[\]<>|#~&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", " ".join(text.split()))
+    return re.sub(
+        r"([\\`*\[\]<>|#~&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", " ".join(text.split())
+    )
 
 
 def fence(text: str) -> str:
@@ -51,7 +57,9 @@ def table(one: Table, level: int = 2) -> str:
         return f"{'#' * level} {one.title}\n\n{one.note}" if one.note else ""
     lines = ["| " + " | ".join(map(escape, one.columns)) + " |", "|" + " --- |" * len(one.columns)]
     lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in one.rows]
-    return "\n\n".join(part for part in (f"{'#' * level} {one.title}", "\n".join(lines), one.note) if part)
+    return "\n\n".join(
+        part for part in (f"{'#' * level} {one.title}", "\n".join(lines), one.note) if part
+    )
 
 
 def _cell(cell: Cell) -> str:
@@ -61,13 +69,19 @@ def _cell(cell: Cell) -> str:
 
 def _folded(one: Table) -> str:
     body = table(one, level=3)
-    return f"<details><summary>{one.title}</summary>\n\n{body}\n\n</details>" if body and one.rows else ""
+    return (
+        f"<details><summary>{one.title}</summary>\n\n{body}\n\n</details>"
+        if body and one.rows
+        else ""
+    )
 
 
 def _headline(one: Headline) -> str:
     head = f"### {escape(one.run)}\n\n{escape(one.accuracy)}"
     head += f"\n\n**{escape(one.short)}**" if one.short else ""
-    return "\n\n".join([head, _verdicts(one.verdicts), escape(f"What could be shown: {one.power}.")])
+    return "\n\n".join(
+        [head, _verdicts(one.verdicts), escape(f"What could be shown: {one.power}.")]
+    )
 
 
 def _verdicts(some: Sequence[Comparison]) -> str:
@@ -82,6 +96,8 @@ def _example(one: Example) -> str:
     parts = [f"### {escape(one.key)}: {escape(one.truth)}", "Reference:", fence(one.reference)]
     for reply in one.replies:
         why = f", {reply.reason}" if reply.reason else ""
-        parts += [f"{escape(reply.run)}: {escape(f'{reply.outcome} (predicted: {reply.prediction}{why})')}"]
+        parts += [
+            f"{escape(reply.run)}: {escape(f'{reply.outcome} (predicted: {reply.prediction}{why})')}"
+        ]
         parts += [fence(reply.text)]
     return "\n\n".join(parts)

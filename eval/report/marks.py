@@ -21,7 +21,10 @@ def mark_differences(text: str, against: str) -> list[Piece]:
     if not others or max(len(words), len(others)) > _MOST_WORDS:
         return [(text, False)] if text else []
     matcher = SequenceMatcher(None, [*map(_bare, words)], [*map(_bare, others)], autojunk=False)
-    pieces = [("".join(words[first:last]), kind != "equal") for kind, first, last, _, _ in matcher.get_opcodes()]
+    pieces = [
+        ("".join(words[first:last]), kind != "equal")
+        for kind, first, last, _, _ in matcher.get_opcodes()
+    ]
     end = text[sum(map(len, words)) :]
     return [*(piece for piece in pieces if piece[0]), *([(end, False)] if end else [])]
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.probability import reliability_points
-from eval.report.collect import Run
+from eval.metrics.probability import reliability_points
+from eval.report.comparisons import ACCURACY, Comparison
 from eval.report.figures import GRID, INK, Picture, save, shorten
-from eval.report.verdicts import ACCURACY, Comparison
+from eval.report.runs import Run
 
 _COLORS = {"better": "#1a7f4b", "worse": "#b3381f", "not shown": "#5b6470"}
 _LINES = ("#1f5fbf", "#b3381f", "#1a7f4b", "#7a48bd", "#a06a00", "#17191d")
@@ -18,7 +18,11 @@ def draw_differences(comparisons: Sequence[Comparison], path: Path) -> Picture |
     from matplotlib.figure import Figure
 
     accuracies = [one for one in comparisons if one.measure == ACCURACY]
-    shown = [(one, one.difference, one.ci95) for one in accuracies if one.difference is not None and one.ci95]
+    shown = [
+        (one, one.difference, one.ci95)
+        for one in accuracies
+        if one.difference is not None and one.ci95
+    ]
     if not shown:
         return None
     figure = Figure(figsize=(7.4, 1.0 + 0.33 * len(shown)), layout="constrained")
@@ -28,15 +32,22 @@ def draw_differences(comparisons: Sequence[Comparison], path: Path) -> Picture |
         axes.plot(ci95, [y, y], color=color, linewidth=2.6, solid_capstyle="butt")
         axes.plot([difference], [y], marker="o", markersize=6, color=color)
     axes.axvline(0, color=INK, linewidth=1)
-    axes.set_yticks(range(len(shown)), [f"{shorten(one.run)} − {shorten(one.other)}" for one, *_ in shown])
+    axes.set_yticks(
+        range(len(shown)), [f"{shorten(one.run)} − {shorten(one.other)}" for one, *_ in shown]
+    )
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_xlabel(
-        "difference of direction accuracies, 95 % interval\n(grey: not shown after Holm's correction)", color=INK
+        "difference of direction accuracies, 95 % interval\n(grey: not shown after Holm's correction)",
+        color=INK,
     )
     _plain(axes)
     save(figure, path)
-    alt = "; ".join(f"{one.run} minus {one.other}: {difference:+.2f}" for one, difference, _ in shown)
-    return Picture(path, "Differences, those to the right of zero in favour of the first named", alt)
+    alt = "; ".join(
+        f"{one.run} minus {one.other}: {difference:+.2f}" for one, difference, _ in shown
+    )
+    return Picture(
+        path, "Differences, those to the right of zero in favour of the first named", alt
+    )
 
 
 def draw_reliability(runs: Sequence[Run], path: Path) -> Picture | None:
@@ -62,7 +73,9 @@ def draw_reliability(runs: Sequence[Run], path: Path) -> Picture | None:
     _plain(axes)
     save(figure, path)
     alt = "; ".join(f"{run.name}: {len(bins)} tenths with rows" for run, bins in scored)
-    return Picture(path, "Reliability: a point on the broken line came true as often as it was said to", alt)
+    return Picture(
+        path, "Reliability: a point on the broken line came true as often as it was said to", alt
+    )
 
 
 def _plain(axes: Any) -> None:

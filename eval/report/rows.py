@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from data_pipeline.files import Row
-from eval.baselines import Call, is_right
-from eval.report.collect import Run
-from eval.rows import week_keys
+from eval.metrics.baselines import Call, is_right
+from eval.metrics.scored_answer import week_keys
+from eval.report.runs import Run
+from weekahead.files import Row
 
 RIGHT, WRONG, UNREADABLE, UNKNOWN = "right", "wrong", "unreadable", "no truth"
 
@@ -32,7 +32,9 @@ def correctness(run: Run) -> tuple[dict[str, bool], dict[str, str] | None]:
     The weeks are None where the rows do not all name one.
     """
     keys, sources = row_keys(run) or [], run.generations or run.scored
-    known = [i for i, row in enumerate(run.scored[: len(keys)]) if row.get("truth_direction") is not None]
+    known = [
+        i for i, row in enumerate(run.scored[: len(keys)]) if row.get("truth_direction") is not None
+    ]
     weeks, _ = week_keys([sources[i] for i in known])
     hits = {keys[i]: _right(run.scored[i]) for i in known}
     return hits, dict(zip(hits, weeks, strict=True)) if weeks else None

@@ -4,12 +4,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_pipeline.files import manifest, sha256, write_json, write_text
-from eval.report.cells import to_csv
-from eval.report.collect import Run, load_runs, read_object
-from eval.report.content import build
 from eval.report.html import render_html
 from eval.report.markdown import render_markdown
+from eval.report.page import build
+from eval.report.runs import Run, load_runs, read_object
+from eval.report.table import to_csv
+from weekahead.files import manifest, sha256, write_json, write_text
 
 
 def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
@@ -30,8 +30,13 @@ def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
                 write_text(made / "tables" / f"{table.key}.csv", to_csv(table))
         write_text(made / "report.md", render_markdown(report, made))
         write_text(made / "report.html", render_html(report))
-        files = sorted(path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file())
-        write_json(made / "manifest.json", manifest(kind="report", runs=list(map(_source, runs)), files=files))
+        files = sorted(
+            path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()
+        )
+        write_json(
+            made / "manifest.json",
+            manifest(kind="report", runs=list(map(_source, runs)), files=files),
+        )
         for file in sorted([*files, "manifest.json"], key=lambda file: file == "report.html"):
             (out / file).parent.mkdir(parents=True, exist_ok=True)
             (made / file).replace(out / file)
@@ -44,7 +49,9 @@ def _older_report(out: Path) -> list[str]:
     path = out / "manifest.json"
     if not path.is_file():
         if (out / "metrics.json").is_file():
-            raise ValueError(f"--out {out} is the folder of a run; choose one of its own, such as results/compare")
+            raise ValueError(
+                f"--out {out} is the folder of a run; choose one of its own, such as results/compare"
+            )
         return []
     facts = read_object(path)
     if facts.get("kind") != "report":

@@ -1,0 +1,115 @@
+"""The public dataset's texts: out of their Llama-2 wrapping, with their wording defects repaired and counted."""
+
+import re
+from collections import Counter
+from html import unescape
+
+_WRAPPED = re.compile(
+    r"\s*(?:<s>)?\s*\[INST\]\s*<<SYS>>\n(?P<system>.*?)\n<</SYS>>\n\n(?P<user>.*)\[/INST\]\s*",
+    re.DOTALL,
+)
+_PRICES = re.compile(
+    r"^From \S+ to (?P<end>\d{4}-\d\d-\d\d), .*? price \w+ from (?P<a>[\d,]+(?:\.\d+)?) to (?P<b>[\d,]+(?:\.\d+)?)",
+    re.MULTILINE,
+)
+# The instruction's own sentence and nothing else: news about cryptocurrencies keeps its words.
+_ASSET = re.compile(
+    r"(Then make your prediction of the \S+ )cryptocurrency( price movement for next week)"
+)
+_HEADER_SHOWN = re.compile(r"\[Prediction & Analysis\](?!:)")
+_HEADER_WRITTEN = re.compile(r"^\[Prediction and Analysis\]", re.MULTILINE)
+_ENTITY = re.compile(r"&(?:amp;)?(?:#\d{1,6}|#[xX][0-9a-fA-F]{1,5}|[A-Za-z]\w{1,30});|&amp;")
+# UTF-8 read as Latin-1, only where no real word can stand: A-circumflex or A-tilde before a C1 control or a
+# symbol, a-circumflex before two of these (or before a euro sign: Windows-1252), and the emoji prefix F0 9F.
+_MOJIBAKE = re.compile(
+    r"[\u00c2\u00c3][\u0080-\u00bf]|\u00e2[\u0080-\u00bf]{2}|\u00f0\u009f[\u0080-\u00bf]{2}"
+    r"|\u00e2\u20ac[\u0080-\u00bf\u0152\u0153\u0161\u02dc\u2013-\u203a\u20ac\u2122]"
+)
+
+
+def unwrap(prompt: str) -> tuple[str, str]:
+    """(system, user) of a prompt in the form `[INST]<<SYS>> .. <</SYS>> .. [/INST]`, texts untouched.
+
+    Raises ValueError for any other form.
+    """
+    found = _WRAPPED.fullmatch(prompt)
+    if not found:
+        raise ValueError(
+            f"prompt begins {prompt[:40]!r} and ends {prompt[-20:]!r}; "
+            "expected [INST]<<SYS>> system <</SYS>> user [/INST]"
+        )
+    return found["system"], found["user"]
+
+
+def last_week_return(prompt: str, week_start: str) -> float | None:
+    """The move of the week that ends on `week_start`, as a fraction, from the prompt's last price line.
+
+    None where there is no such line, where it is about an earlier week, or where its first price is zero.
+    """
+    lines = list(_PRICES.finditer(prompt))
+    if not lines or lines[-1]["end"] != week_start:
+        return None
+    before, after = (float(lines[-1][name].replace(",", "")) for name in "ab")
+    return after / before - 1 if before else None
+
+
+def repair_prompt(system: str, user: str) -> tuple[str, str, Counter[str]]:
+    """(system, user, repairs by kind): the wording defects of the public prompts set right.
+
+    `asset_wording`: companies' "cryptocurrency price movement"; a prompt for cryptocurrencies keeps it.
+    `header_colon`: the system prompt's last header gets the colon every answer has. `mojibake` and
+    `html_entity`: see `repair_text`. Outer white space goes uncounted: it belongs to the wrapping.
+    """
+    done: Counter[str] = Counter()
+    if "stock market analyst" in system:
+        user, done["asset_wording"] = _ASSET.subn(r"\1stock\2", user)
+    system, done["header_colon"] = _HEADER_SHOWN.subn("[Prediction & Analysis]:", system)
+    user, more = repair_text(user)
+    return system.strip(), user.strip(), +(done + more)
+
+
+def repair_answer(answer: str) -> tuple[str, Counter[str]]:
+    """(answer, repairs by kind): white space at line ends and around the answer, "and" for "&" in the header.
+
+    `answer_outer_space` counts answers, `answer_line_space` lines, `answer_header` headers. Indentation stays.
+    """
+    lines = answer.strip().split("\n")
+    done: Counter[str] = Counter(
+        answer_outer_space=int(answer != answer.strip()),
+        answer_line_space=sum(line != line.rstrip() for line in lines),
+    )
+    text = "\n".join(line.rstrip() for line in lines)
+    text, done["answer_header"] = _HEADER_WRITTEN.subn("[Prediction & Analysis]", text)
+    text, more = repair_text(text)
+    return text, +(done + more)
+
+
+def repair_text(text: str) -> tuple[str, Counter[str]]:
+    """(text, repairs by kind): UTF-8 that was read as Latin-1, and HTML entities.
+
+    `&lt;` and `&gt;` stay escaped, since a text about markup must not turn into markup or into a model's
+    special token. Real non-ASCII letters, dashes, quotes and no-break spaces stay as they are.
+    """
+    done: Counter[str] = Counter()
+
+    def counted(kind: str, old: str, new: str) -> str:
+        done[kind] += old != new
+        return new
+
+    text = _MOJIBAKE.sub(lambda found: counted("mojibake", found[0], _decoded(found[0])), text)
+    text = _ENTITY.sub(lambda found: counted("html_entity", found[0], _unescaped(found[0])), text)
+    return text, +done
+
+
+def _decoded(text: str) -> str:
+    raw = bytes(ord(char) if ord(char) < 256 else char.encode("cp1252")[0] for char in text)
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return text
+
+
+def _unescaped(text: str) -> str:
+    # Twice, for what was escaped twice (&amp;#39;). An unknown name stays longer than any character.
+    once = unescape(unescape(text))
+    return text if len(once) > 2 or "<" in once or ">" in once else once

@@ -1,0 +1,152 @@
+"""Paced calls to Finnhub's API, with retries: one address in, the bytes and the value of its JSON out."""
+
+import json
+import os
+from collections import Counter
+from typing import Any
+
+KEY = "FINNHUB_API_KEY"
+ADDRESS = "FINNHUB_BASE_URL"
+# The free plan allows 60 calls a minute and 30 a second. Retries are not paced, so some room is left for them.
+PER_MINUTE, PER_SECOND = 55, 25
+# Waits of about 0, 2, 4, 8, 16 and 32 seconds: together they outlast a quota of a minute.
+_RETRIES = 6
+_LONGEST_WAIT = 120
+
+
+class NoAccess(PermissionError):
+    """The plan of this key does not reach this symbol or endpoint; others may still work."""
+
+
+class Calls:
+    """A session with Finnhub; `counts` holds the calls made to each endpoint, retries included.
+
+    The key is read at the first call and goes into a header: in an address, errors and logs would show it.
+    `backoff` is the unit of the waits in seconds, `timeout` those for connecting and for each read.
+    Raises ValueError for a rate that is not above 0.
+    """
+
+    def __init__(
+        self,
+        per_minute: float = PER_MINUTE,
+        per_second: float = PER_SECOND,
+        backoff: float = 1.0,
+        timeout: tuple[float, float] = (10.0, 60.0),
+    ) -> None:
+        from requests import Session
+        from requests_ratelimiter import LimiterAdapter
+        from urllib3 import Retry
+
+        if min(per_minute, per_second) <= 0:
+            raise ValueError(
+                f"{per_minute} calls a minute, {per_second} a second; expected numbers above 0"
+            )
+        # The limiter takes two rates only where each can be the tighter one; 0 is no limit.
+        if per_minute <= per_second:
+            per_second = 0
+        elif per_minute > 60 * per_second:
+            per_minute = 0
+        retry = Retry(
+            total=_RETRIES,
+            connect=2,
+            read=2,
+            status_forcelist=(429, 500, 502, 503, 504),
+            backoff_factor=backoff,
+            backoff_jitter=backoff,
+            respect_retry_after_header=True,
+            retry_after_max=_LONGEST_WAIT,
+            raise_on_status=False,
+        )
+        self.counts: Counter[str] = Counter()
+        self._address = (os.environ.get(ADDRESS) or "https://finnhub.io/api/v1").rstrip("/")
+        self._timeout = timeout
+        self._session = Session()
+        adapter = LimiterAdapter(per_minute=per_minute, per_second=per_second, max_retries=retry)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+    def get(self, endpoint: str, kind: type, **params: str) -> tuple[bytes, Any]:
+        """The body of one answer and its JSON value, which must be a `kind` (list or dict).
+
+        Raises PermissionError for a missing or refused key, NoAccess (403), ConnectionError for no answer or
+        a quota that stays used up, and ValueError for a body that is cut off or of another kind twice.
+        """
+        name = f"{endpoint} of {params['symbol']}"
+        for _ in range(2):
+            body = self._body(endpoint, name, params)
+            value = _parsed(body)
+            if isinstance(value, kind) and "error" not in value:
+                return body, value
+        raise ValueError(
+            f"Finnhub's {name}: expected a JSON {kind.__name__}, twice got {body[:60]!r}; "
+            "nothing was stored: run the same command again later"
+        )
+
+    def _body(self, endpoint: str, name: str, params: dict[str, str]) -> bytes:
+        """The body of a good answer, empty where the connection broke off in it."""
+        from requests.exceptions import ChunkedEncodingError, ContentDecodingError, RequestException
+
+        key = _key()
+        self.counts[endpoint] += 1
+        try:
+            # A redirect would carry the key's header to another host.
+            response = self._session.get(
+                f"{self._address}/{endpoint}",
+                params=params,
+                headers={"X-Finnhub-Token": key},
+                timeout=self._timeout,
+                allow_redirects=False,
+            )
+        except (ChunkedEncodingError, ContentDecodingError):
+            return b""
+        except RequestException as error:
+            raise ConnectionError(
+                f"Finnhub's {name}: no answer from {self._address} ({type(error).__name__}); "
+                "check the network, then run the same command again: what was fetched is kept"
+            ) from None
+        self.counts[endpoint] += len(response.raw.retries.history)
+        _check(response.status_code, name, _sentence(response.content).replace(key, "..."))
+        return response.content
+
+
+def _key() -> str:
+    key = os.environ.get(KEY, "").strip()
+    # requests would quote a key with a line break in its error.
+    if not key or not key.isascii() or not key.isprintable():
+        state = "holds a character that no key has" if key else "is not set"
+        raise PermissionError(
+            f"{KEY} {state}; put the key of your account at finnhub.io into the environment or .env"
+        )
+    return key
+
+
+def _check(status: int, name: str, sentence: str) -> None:
+    if status == 200:
+        return
+    if status == 401:
+        raise PermissionError(
+            f"Finnhub refused {KEY} (401, {sentence!r}); check it at finnhub.io/dashboard"
+        )
+    if status == 403:
+        raise NoAccess(f"Finnhub's {name}: 403, {sentence!r}; it is outside the plan of this {KEY}")
+    if status == 429:
+        raise ConnectionError(
+            f"Finnhub's {name}: the quota of calls is used up (429 after {_RETRIES} retries, {sentence!r}); "
+            "wait a minute, end other programs with this key, then run the same command again: what was fetched stays"
+        )
+    raise ConnectionError(
+        f"Finnhub's {name}: status {status}, {sentence!r}; run the same command again later"
+    )
+
+
+def _sentence(body: bytes) -> str:
+    value = _parsed(body)
+    text = value.get("error", "") if isinstance(value, dict) else body.decode("utf-8", "replace")
+    return str(text)[:200]
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None

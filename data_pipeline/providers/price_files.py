@@ -1,0 +1,145 @@
+"""Daily prices from a folder with one CSV or Parquet file a symbol: `AAPL.csv`, `AAPL_data.csv`, `AAPL.parquet`.
+
+Two forms are read, whatever the case of their columns: that of yfinance (Date, Close, Adj Close, and perhaps
+Dividends and Stock Splits), and date, close, ... without any adjusted close.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas
+
+_SUFFIXES = (".csv", ".parquet")
+# Below, Any is a frame or one of its columns: pandas' annotations do not tell them apart.
+
+
+def read_prices(
+    folder: Path | str, symbols: Sequence[str] | None = None
+) -> "dict[str, pandas.DataFrame]":
+    """Prices by symbol, of `symbols` or of every file; a symbol without a file is not in the answer.
+
+    A frame is indexed by session (naive days, ascending, each once, in the exchange's own time zone) with
+    `close` (as in the file: yfinance's is adjusted for splits, not for dividends), `adj_close` (for both; a copy
+    of `close` where the file has none, see `without_dividends`) and `split` (new shares for an old one, 1.0 on
+    other days). A price that is missing, zero, negative or infinite is NaN. Raises ValueError naming the file for a
+    missing column, a value that cannot be read, or a day that stands twice with different prices.
+    """
+    files = _files(Path(folder))
+    wanted = (
+        files
+        if symbols is None
+        else {symbol: files[symbol] for symbol in symbols if symbol in files}
+    )
+    if not wanted:
+        raise ValueError(
+            f"{folder}: no prices; expected one file a symbol, such as {(symbols or ['AAPL'])[0]}.csv"
+        )
+    return {symbol: _read(path) for symbol, path in wanted.items()}
+
+
+def without_dividends(prices: "dict[str, pandas.DataFrame]") -> list[str]:
+    """The symbols whose file has no adjusted close, so that dividends are missing from their returns."""
+    return [symbol for symbol, frame in prices.items() if not frame.attrs["dividends"]]
+
+
+def without_splits(prices: "dict[str, pandas.DataFrame]") -> list[str]:
+    """The symbols whose file has no splits."""
+    return [symbol for symbol, frame in prices.items() if not frame.attrs["splits"]]
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("[!.]*")):
+        if path.suffix.lower() in _SUFFIXES:
+            symbol = path.stem.removesuffix("_data")
+            if symbol in found:
+                raise ValueError(
+                    f"{folder}: {found[symbol].name} and {path.name} both hold {symbol}; remove one of them"
+                )
+            found[symbol] = path
+    return found
+
+
+def _read(path: Path) -> "pandas.DataFrame":
+    import pandas
+
+    table = _table(path)
+    missing = [name for name in ("date", "close") if name not in table]
+    if missing:
+        raise ValueError(
+            f"{path}: missing column {', '.join(missing)}; expected Date and Close, best with Adj Close and Stock "
+            f"Splits, found {', '.join(map(str, table.columns)) or 'none'}: name the columns so in the first line"
+        )
+    close = _numbers(path, table, "close")
+    adjusted = "adj_close" in table
+    splits = (
+        _numbers(path, table, "stock_splits") if "stock_splits" in table else close * float("nan")
+    )
+    frame = pandas.DataFrame(
+        {
+            "close": close,
+            "adj_close": _numbers(path, table, "adj_close") if adjusted else close,
+            "split": splits,
+        }
+    )
+    # Also a split of 0 means that there was none.
+    frame = frame.where((frame > 0) & (frame < float("inf"))).fillna({"split": 1.0})
+    frame.index = pandas.DatetimeIndex(_days(path, table["date"]), name="date")
+    frame = _once(path, frame.sort_index())
+    frame.attrs["dividends"] = adjusted
+    frame.attrs["splits"] = "stock_splits" in table
+    return frame
+
+
+def _table(path: Path) -> Any:
+    """The file as it is, with its columns in lower case; an index that has a name is a column too."""
+    import pandas
+
+    try:
+        if path.suffix.lower() == ".csv":
+            table = pandas.read_csv(path, encoding="utf-8-sig")
+        else:
+            table = pandas.read_parquet(path).reset_index()
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: cannot be read ({error}); write the file again or remove it"
+        ) from None
+    return table.rename(columns=lambda name: str(name).strip().lower().replace(" ", "_"))
+
+
+def _numbers(path: Path, table: Any, column: str) -> Any:
+    try:
+        return table[column].astype(float)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}, column {column}: expected numbers ({error})") from None
+
+
+def _days(path: Path, column: Any) -> Any:
+    """Days from dates or times: written out, a time with a zone starts with the day in that zone."""
+    import pandas
+
+    try:
+        days = pandas.to_datetime(column.astype(str).str[:10], format="%Y-%m-%d")
+    except ValueError as error:
+        raise ValueError(
+            f"{path}, column date: expected days such as 2026-01-05 ({error})"
+        ) from None
+    if days.isna().any():
+        raise ValueError(
+            f"{path}, column date: empty in data row {int(days.isna().argmax()) + 1}; expected a day in each"
+        )
+    return days
+
+
+def _once(path: Path, frame: Any) -> "pandas.DataFrame":
+    """Rows that agree with the row before on everything are merged; one day with two prices is an error."""
+    frame = frame[~frame.reset_index().duplicated().to_numpy()]
+    twice = frame.index[frame.index.duplicated()]
+    if len(twice):
+        rows = " and ".join(str(row) for row in frame.loc[twice[0]].to_dict("records"))
+        raise ValueError(
+            f"{path}: {twice[0].date()} stands there twice, as {rows}; remove the wrong row"
+        )
+    return frame

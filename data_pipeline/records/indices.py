@@ -1,0 +1,167 @@
+"""Who was in an index on a day: one list per index, walked back through its dated and sourced changes."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+LISTS = Path(__file__).parent / "index_lists"
+SIZES = {"crypto": (10, 10), "dow30": (30, 30), "eurostoxx50": (50, 50), "nasdaq100": (100, 103)}
+"""Index -> least and most members on any day. NASDAQ-100 counts companies: share classes and spin-offs add members."""
+_INDEX_KEYS = {"name", "as_of", "known_from", "source", "members", "changes"}
+_CHANGE_KEYS = {"date", "added", "removed", "source"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of membership; `date` is the first session on which the new membership holds."""
+
+    date: date
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index as its list gives it: `members` hold on `as_of`, and every change since `known_from` is listed."""
+
+    key: str
+    name: str
+    as_of: date
+    known_from: date
+    source: str
+    members: tuple[str, ...]
+    changes: tuple[Change, ...]
+
+
+def members_on(index: Index, on: date) -> tuple[str, ...]:
+    """The members of a loaded index on a calendar day, as Yahoo's tickers, sorted.
+
+    A change dated a Monday does not hold on the Sunday before. Raises ValueError for a day outside the known range:
+    today's members are never given for another day.
+    """
+    _check_known(index, on)
+    present = set(index.members)
+    for change in reversed(index.changes):
+        if change.date <= on:
+            break
+        present = present.difference(change.added).union(change.removed)
+    return tuple(sorted(present))
+
+
+def load(index: str, folder: Path | str = LISTS) -> Index:
+    """The list `<index>.yaml` in `folder`, checked.
+
+    Raises ValueError naming the file for an unknown index, a missing or unknown field, a duplicate, changes out of
+    order or range, a removal of a symbol that was no member, and a size that the index cannot have (`SIZES`).
+    """
+    if index not in SIZES:
+        raise ValueError(f"unknown index {index!r}; expected one of: {', '.join(sorted(SIZES))}")
+    path = Path(folder) / f"{index}.yaml"
+    try:
+        loaded = _index(index, yaml.safe_load(path.read_text(encoding="utf-8")))
+        _check(loaded)
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+    return loaded
+
+
+def _check_known(index: Index, on: date) -> None:
+    if not index.known_from <= on <= index.as_of:
+        raise ValueError(
+            f"{index.key} on {on}: members are known from {index.known_from} to {index.as_of} only; add the changes "
+            f"with their source to data_pipeline/records/index_lists/{index.key}.yaml, or give symbols by hand with --symbols"
+        )
+
+
+def _index(key: str, value: Any) -> Index:
+    _check_keys(value, _INDEX_KEYS, "the list")
+    days = [_day(value[field], field) for field in ("as_of", "known_from")]
+    changes = tuple(_change(item) for item in _list(value["changes"], "changes"))
+    texts = [_text(value[field], field) for field in ("name", "source")]
+    return Index(
+        key, texts[0], days[0], days[1], texts[1], _symbols(value["members"], "members"), changes
+    )
+
+
+def _change(value: Any) -> Change:
+    _check_keys(value, _CHANGE_KEYS, "a change")
+    day = _day(value["date"], "date of a change")
+    added, removed = (_symbols(value[field], f"{field} on {day}") for field in ("added", "removed"))
+    return Change(day, added, removed, _text(value["source"], f"source of the change on {day}"))
+
+
+def _check_keys(value: Any, keys: set[str], what: str) -> None:
+    if not isinstance(value, dict) or set(value) != keys:
+        found = ", ".join(map(str, value)) if isinstance(value, dict) else repr(value)
+        raise ValueError(f"{what} has {found}; expected {', '.join(sorted(keys))}")
+
+
+def _day(value: Any, what: str) -> date:
+    if not isinstance(value, date) or isinstance(value, datetime):
+        raise ValueError(f"{what} is {value!r}; expected a day such as 2026-01-20, without quotes")
+    return value
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{what} is {value!r}; expected a text")
+    return value.strip()
+
+
+def _list(value: Any, what: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{what} is {value!r}; expected a list, [] for none")
+    return value
+
+
+def _symbols(value: Any, what: str) -> tuple[str, ...]:
+    symbols = _list(value, what)
+    for symbol in symbols:
+        # YAML reads a bare ON, a ticker, as true.
+        if not isinstance(symbol, str) or not symbol:
+            raise ValueError(
+                f'{what} holds {symbol!r}; expected a ticker, in quotes where YAML reads a value: "ON"'
+            )
+    twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
+    if twice:
+        raise ValueError(f"{what} names {', '.join(twice)} twice; expected every symbol once")
+    return tuple(symbols)
+
+
+def _check(index: Index) -> None:
+    """Walk the changes back from `as_of`, checking that each fits the membership it led to."""
+    days = [index.known_from, *(change.date for change in index.changes)]
+    if any(earlier >= later for earlier, later in pairwise(days)) or days[-1] > index.as_of:
+        given = ", ".join(map(str, days[1:])) or "none"
+        raise ValueError(
+            f"changes on {given}; expected them in order, one a day, after known_from {index.known_from} "
+            f"and up to as_of {index.as_of}"
+        )
+    _check_size(index, index.as_of)
+    for change in index.changes:
+        after = set(members_on(index, change.date))
+        absent, present = (
+            sorted(set(change.added) - after),
+            sorted(after.intersection(change.removed)),
+        )
+        if absent or present or not (change.added or change.removed):
+            raise ValueError(
+                f"the change on {change.date} adds {list(change.added)} and removes {list(change.removed)}, but "
+                f"afterwards {absent} are no members and {present} are; a later change or the list contradicts it"
+            )
+        _check_size(index, change.date)
+    _check_size(index, index.known_from)
+
+
+def _check_size(index: Index, on: date) -> None:
+    least, most = SIZES[index.key]
+    count = len(members_on(index, on))
+    if not least <= count <= most:
+        raise ValueError(
+            f"{count} members on {on}; expected {least if least == most else f'{least} to {most}'}"
+        )

@@ -1,0 +1,238 @@
+"""What of a run's folder is published and in which form: an allow list, no path of this machine, no secret.
+
+The local folder is only read. Text that names a place on this machine is rewritten in the copy.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from sft.hub.model_card import CardFacts, model_card
+from weekahead.files import sha256
+
+Files = dict[str, bytes | Path]
+"""Path in the repository -> its content, or the file that holds it."""
+
+REQUIRED = (
+    "adapter_model.safetensors",
+    "adapter_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "generation_config.json",
+    "manifest.json",
+)
+_OPTIONAL = (
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+)
+_WRITTEN = ("README.md", "metrics.json")
+_FIGURES = "figures/*.png"
+# Written by us or by a library, and so able to name a folder of ours; the others come from the base as they are.
+_REWRITTEN = (
+    "adapter_config.json",
+    "tokenizer_config.json",
+    "generation_config.json",
+    "manifest.json",
+)
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+_MACHINE_PATH = re.compile(
+    r"(?:file://|(?<![\w/:.-]))(?:[A-Za-z]:[\\/]|/)(?:[^\\/\s\"'=,]+[\\/]+)+([^\\/\s\"',]*)"
+)
+
+_SECRETS = {
+    "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{30,}"),
+    "an OpenAI-style key": re.compile(r"\bsk-[A-Za-z0-9_-]{20,}"),
+    "a W&B key": re.compile(
+        r"\bwandb_v1_\w{30,}|(?i:wandb[\w-]*key)[\"']?\s*[:=,]?\s*[\"']?[0-9a-f]{40}\b"
+    ),
+    "a key or password": re.compile(
+        r"(?i:api[_-]?key|access[_-]?token|secret|password)[\"']?\s*[:=]\s*[\"']?[A-Za-z0-9_-]{16,}"
+    ),
+}
+_SECRET_NAME = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD)$")
+_SHORTEST_SECRET = (
+    12  # a shorter value of such a variable is a placeholder, and would be found everywhere
+)
+
+_GO_ON = "Run the same `make train` again: it goes on from its last checkpoint and writes what is missing."
+
+
+class PublishError(Exception):
+    """Why a folder is not published: what was found, what was expected, what to do."""
+
+
+def bundle(
+    folder: Path,
+    repo: str,
+    *,
+    metrics: Mapping[str, Any] | None = None,
+    evaluation: Mapping[str, Any] | None = None,
+    base: str | None = None,
+    secrets: Mapping[str, str] | None = None,
+) -> Files:
+    """The files of the run at `folder` as they go to `repo`, with the model card.
+
+    `base` is the Hub id of a base that was a local folder in training; `secrets` are environment
+    variables whose values must not appear. Raises PublishError for a folder that is not complete,
+    metrics of another adapter, a base without Hub id, and text that holds a secret.
+    """
+    check_complete(folder)
+    manifest = _read_json(folder / "manifest.json")
+    if manifest.get("result") is None:
+        raise PublishError(
+            f"the training of {folder} has not ended: its manifest has no result. {_GO_ON}"
+        )
+    base_id = base_hub_id(manifest, base)
+    check_evaluation(folder, evaluation)
+    names = [name for name in (*REQUIRED, *_OPTIONAL) if (folder / name).is_file()]
+    figures = sorted(path.relative_to(folder).as_posix() for path in folder.glob(_FIGURES))
+    files: Files = {name: folder / name for name in (*names, *figures)}
+
+    roots = (folder.resolve(), Path.cwd(), Path.home())
+    for name in _REWRITTEN:
+        files[name] = _json_bytes(
+            without_paths(_named_base(name, _read_json(folder / name), base_id), roots)
+        )
+    if metrics is not None:
+        files["metrics.json"] = _json_bytes(without_paths(metrics, roots))
+    facts = CardFacts(
+        repo=repo,
+        base_id=base_id,
+        manifest=without_paths(manifest, roots),
+        metrics=metrics,
+        evaluation=without_paths(evaluation, roots),
+        dataset_id=dataset_id(manifest),
+        figures=tuple(figures),
+    )
+    files["README.md"] = model_card(facts).encode()
+    _check_secrets(files, secrets or {})
+    return files
+
+
+def is_ours(path: str) -> bool:
+    """Whether a file of the repository is one that a push writes, and so one that a later push may remove."""
+    return path in (*REQUIRED, *_OPTIONAL, *_WRITTEN) or fnmatch(path, _FIGURES)
+
+
+def check_complete(folder: Path) -> None:
+    """Raises PublishError naming the files that an adapter folder needs and this one lacks."""
+    if not folder.is_dir():
+        raise PublishError(
+            f"{folder} is not a folder; expected outputs/<run>, as `make train` leaves it"
+        )
+    missing = [
+        name
+        for name in REQUIRED
+        if not (folder / name).is_file() or not (folder / name).stat().st_size
+    ]
+    if missing:
+        raise PublishError(
+            f"{folder} is no complete adapter folder: {', '.join(missing)} missing or empty. {_GO_ON}"
+        )
+
+
+def check_evaluation(folder: Path, evaluation: Mapping[str, Any] | None) -> None:
+    """Raises PublishError where the evaluation's manifest says that other weights were measured."""
+    if evaluation is None or evaluation.get("adapter_sha256") == sha256(
+        folder / "adapter_model.safetensors"
+    ):
+        return
+    raise PublishError(
+        f"these metrics measured other weights than this adapter's: {evaluation.get('adapter') or 'the base'}. "
+        f"Evaluate it first: make eval RUN={folder.resolve().name}"
+    )
+
+
+def base_hub_id(manifest: Mapping[str, Any], given: str | None = None) -> str:
+    """The Hub id of the base: `given`, else the manifest's `base.hub_id`, else its name.
+
+    Raises PublishError where that is a local folder, which nobody else could load.
+    """
+    recorded = manifest.get("base") or {}
+    found = given or recorded.get("hub_id") or recorded.get("name") or ""
+    if not HUB_ID.fullmatch(found) or (not given and Path(found).exists()):
+        raise PublishError(
+            f"the base is {found or 'not recorded'!r}, which is no Hub id, so nobody else could load this adapter. "
+            "Name the model it is a copy of: --base user/name"
+        )
+    return found
+
+
+def dataset_id(manifest: Mapping[str, Any]) -> str | None:
+    """The Hub id of the training data, None for a local file or folder."""
+    source = str((manifest.get("dataset") or {}).get("source") or "")
+    return (
+        source
+        if HUB_ID.fullmatch(source) and not Path(source).suffix and not Path(source).exists()
+        else None
+    )
+
+
+def without_paths(value: Any, roots: tuple[Path, ...]) -> Any:
+    """A JSON value whose strings name no place on this machine.
+
+    A path below one of `roots` (this project, the home) becomes relative, any other absolute one its last name.
+    """
+    if isinstance(value, Mapping):
+        return {key: without_paths(inner, roots) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_paths(inner, roots) for inner in value]
+    if not isinstance(value, str):
+        return value
+    for root in roots:
+        if root != Path(root.anchor):
+            value = value.replace(f"{root}/", "").replace(str(root), root.name)
+    return _MACHINE_PATH.sub(r"\1", value)
+
+
+def find_secret(text: str, secrets: Mapping[str, str]) -> str | None:
+    """What kind of secret `text` holds, or None; `secrets` maps names of environment variables to values."""
+    for name, value in secrets.items():
+        if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET and value in text:
+            return f"the value of {name}"
+    return next((kind for kind, pattern in _SECRETS.items() if pattern.search(text)), None)
+
+
+def _check_secrets(files: Files, secrets: Mapping[str, str]) -> None:
+    for name, content in files.items():
+        if name.endswith((".safetensors", ".png")):
+            continue
+        raw = content if isinstance(content, bytes) else content.read_bytes()
+        if kind := find_secret(raw.decode("utf-8", errors="replace"), secrets):
+            raise PublishError(
+                f"{name} holds {kind}; nothing was uploaded. Take it out of the run's folder, and revoke it if anyone "
+                "else may have seen it. Keys belong in .env and never on a command line."
+            )
+
+
+def _named_base(name: str, value: dict[str, Any], base_id: str) -> dict[str, Any]:
+    """The file's JSON with the base under its Hub id in place of a local folder."""
+    if name == "adapter_config.json":
+        return {**value, "base_model_name_or_path": base_id}
+    if name == "manifest.json":
+        return {**value, "base": {**value["base"], "name": base_id, "hub_id": base_id}}
+    return value
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PublishError(
+            f"{path} is not JSON ({error}); write it again by finishing the training"
+        ) from None
+    if not isinstance(value, dict):
+        raise PublishError(f"{path} holds {type(value).__name__}, expected a JSON object")
+    return value
+
+
+def _json_bytes(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,110 @@
+"""Arguments of a training: our few, TRL's SFTConfig and ModelConfig; the recipe first, flags over it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from weekahead.models.chat_format import turn_format
+from weekahead.models.precision import Precision
+from weekahead.recipe import read_cutoff
+
+PUBLIC_DATASET = "FinGPT/fingpt-forecaster-dow30-202305-202405"
+
+_SAVE_WHERE_EVALUATED = "Save where you evaluate: --eval_strategy steps --eval_steps 0.1 --save_strategy steps --save_steps 0.1"
+
+
+@dataclass
+class ScriptArguments:
+    """What TRL does not know."""
+
+    turn_format: str | None = field(
+        default=None,
+        metadata={"help": "how messages become tokens; see weekahead/models/chat_format.py"},
+    )
+    dataset: str = field(default=PUBLIC_DATASET, metadata={"help": "folder, .jsonl file or Hub id"})
+    max_rows: int | None = field(
+        default=None, metadata={"help": "train on the first N rows only (by date)"}
+    )
+    knowledge_cutoff: str | None = field(
+        default=None,
+        metadata={
+            "help": "last day of the base's training data as its model card states it, such as 2023-12-31"
+        },
+    )
+    gen_rows: int | None = field(
+        default=None,
+        metadata={
+            "help": "validation rows to answer at each evaluation; 0 is none (default: 8 on a GPU, else 0)"
+        },
+    )
+    gen_max_new_tokens: int = field(
+        default=384, metadata={"help": "longest answer of --gen_rows, in tokens"}
+    )
+    gen_time_share: float = field(
+        default=0.1,
+        metadata={"help": "most time --gen_rows may take, as a share of the rest of the training"},
+    )
+    early_stopping_patience: int | None = field(
+        default=None,
+        metadata={
+            "help": "stop after N evaluations without a lower eval_loss; with --load_best_model_at_end true"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        least = {
+            "max_rows": 1,
+            "gen_rows": 0,
+            "gen_max_new_tokens": 1,
+            "early_stopping_patience": 1,
+        }
+        for name, smallest in least.items():
+            value = getattr(self, name)
+            if value is not None and value < smallest:
+                raise ValueError(f"--{name} is {value}; expected at least {smallest}")
+        if self.gen_time_share <= 0:
+            raise ValueError(
+                f"--gen_time_share is {self.gen_time_share}; expected more than 0, such as 0.1"
+            )
+        if self.turn_format is not None:
+            turn_format(self.turn_format)
+        day = read_cutoff(vars(self))
+        self.knowledge_cutoff = day.isoformat() if day else None
+
+
+def parse(argv: Sequence[str] | None, precision: Precision) -> tuple[ScriptArguments, Any, Any]:
+    """(ScriptArguments, SFTConfig, ModelConfig) from a recipe and flags; an unknown key is an error.
+
+    The precision goes in as defaults before parsing, since SFTConfig checks it while it is built.
+    Raises ValueError naming the field for what cannot work.
+    """
+    from trl import ModelConfig, SFTConfig, TrlParser
+
+    # TrlParser's own hint knows no tuple of classes
+    parser = TrlParser((ScriptArguments, SFTConfig, ModelConfig))  # pyright: ignore[reportArgumentType]
+    parser.set_defaults(**precision.trainer_flags())
+    try:
+        script, training, model = parser.parse_args_and_config(argv)
+    except ValueError as error:
+        if "load_best_model_at_end" not in str(error):
+            raise
+        raise ValueError(f"{' '.join(str(error).split())}. {_SAVE_WHERE_EVALUATED}") from None
+    if training.trust_remote_code:
+        raise ValueError(
+            "trust_remote_code is true; this suite never runs code from a model repository"
+        )
+    for name, value in (
+        ("model_name_or_path", model.model_name_or_path),
+        ("turn_format", script.turn_format),
+    ):
+        if not value:
+            raise ValueError(f"no {name}; give --config recipes/<MODEL>.yaml, or --{name} itself")
+    if training.max_length is None:
+        raise ValueError(
+            "max_length is not set; rows are measured against it before anything is loaded"
+        )
+    # Counted for tokens/s; padding is not work that anyone wants to read about.
+    training.include_num_input_tokens_seen = "non_padding"
+    # Without it a resumed run would forget how many evaluations brought nothing.
+    training.restore_callback_states_from_checkpoint = script.early_stopping_patience is not None
+    return script, training, model

@@ -1,0 +1,123 @@
+"""TRL's SFTTrainer put together for this job, and the complete adapter folder it leaves."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from torch.nn.functional import cross_entropy
+from trl import SFTTrainer, get_peft_config
+
+from data_pipeline.dataset.load import TrainData
+from sft.training.checks import kept_step
+from sft.training.dataset import to_dataset
+from sft.training.train_log import mean_loss
+from weekahead.files import Row
+from weekahead.models.loading import Base, load_base, stops
+
+log = logging.getLogger(__name__)
+
+
+class ForecastTrainer(SFTTrainer):
+    """SFTTrainer, except that a CPU scores no position whose next token is not trained on.
+
+    TRL's fused head projects prompts too where there is no Triton, four fifths of a row here, and does
+    the backward of it in fp32. The loss is the same sum over the same tokens.
+    """
+
+    def compute_loss(
+        self, model: Any, inputs: Row, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        if inputs["input_ids"].device.type != "cpu":
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        labels = inputs["labels"][:, 1:]
+        kept = (labels != -100).any(dim=0).nonzero().squeeze(1)
+        words = {name: value for name, value in inputs.items() if name != "labels"}
+        outputs = model(**words, logits_to_keep=kept, use_cache=False)
+        total = cross_entropy(
+            outputs.logits.float().flatten(0, 1), labels[:, kept].flatten(), reduction="sum"
+        )
+        count = (labels != -100).sum() if num_items_in_batch is None else num_items_in_batch
+        loss = total / max(int(count), 1)
+        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+            loss = (
+                loss * self.accelerator.num_processes
+            )  # the count is of all processes, and DDP averages
+        return (loss, outputs) if return_outputs else loss
+
+
+def build_trainer(
+    base: Base, tokenizer: Any, data: TrainData, training: Any, model_args: Any, callbacks: list
+) -> Any:
+    """An SFTTrainer over `data`, QLoRA on `base`, adapter weights in fp32.
+
+    TRL makes the adapters of a 4-bit model bf16 whatever the precision. In fp32 a checkpoint holds what
+    the optimizer holds, so a resumed run equals an uninterrupted one; and fp16 on a T4 cannot train
+    otherwise, since its gradient scaler knows no bf16.
+    """
+    if not data.validation:
+        training.eval_strategy = "no"
+    trainer: Any = ForecastTrainer(
+        model=load_base(base, device_map=_own_card(training)),
+        args=training,
+        train_dataset=to_dataset(data.train),
+        eval_dataset=to_dataset(data.validation) if data.validation else None,
+        processing_class=tokenizer,
+        peft_config=get_peft_config(model_args),
+        callbacks=callbacks,
+    )
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    for module in trainer.model.modules():
+        # On a CPU with bf16 products bitsandbytes repacks 4-bit weights at an evaluation, rounds their scales to bf16
+        # and takes neither back exactly: the base would be another one from then on, but not after a resume.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return trainer
+
+
+def save_adapter(trainer: Any, tokenizer: Any, base: Base, folder: Path) -> None:
+    """Make `folder` a complete adapter folder: weights, tokenizer with its template, generation config.
+
+    `generation_config.json` says where an answer ends, so that no reader has to know the turn format.
+    """
+    from transformers import GenerationConfig
+
+    trainer.save_model(str(folder))
+    if not trainer.is_world_process_zero():
+        return
+    ends = GenerationConfig(
+        eos_token_id=stops(tokenizer, base), pad_token_id=tokenizer.pad_token_id, do_sample=False
+    )
+    ends.save_pretrained(folder)
+    (folder / "training_args.bin").unlink(
+        missing_ok=True
+    )  # a pickle, with paths of this machine in it
+    (folder / "README.md").unlink(missing_ok=True)  # TRL's card of no base; the push writes ours
+
+
+def result_of(trainer: Any, end: Row) -> Row:
+    """What came out, for the manifest: losses, speeds, seconds, peak memory and the step kept; null where not
+    measured. `eval_loss` is the last one. Loss and seconds are of the whole training, the speeds of the part after
+    the last interrupt."""
+    losses = [row["eval_loss"] for row in trainer.state.log_history if "eval_loss" in row]
+    on_gpu = end.get("peak_gpu_memory_bytes")
+    return {
+        "steps": trainer.state.global_step,
+        "train_loss": mean_loss(trainer.state.log_history)
+        if end.get("resumed_from_step")
+        else end.get("train_loss"),
+        "eval_loss": losses[-1] if losses else None,
+        "tokens_per_second": end.get("tokens_per_second"),
+        "samples_per_second": end.get("train_samples_per_second"),
+        "steps_per_second": end.get("train_steps_per_second"),
+        "runtime_seconds": end.get("time"),
+        "peak_memory_bytes": on_gpu if on_gpu is not None else end.get("peak_rss_bytes"),
+        "resumed_from_step": end.get("resumed_from_step"),
+        **kept_step(trainer),
+    }
+
+
+def _own_card(training: Any) -> dict[str, int] | None:
+    """The whole model on this process's card; spreading it over cards ("auto") breaks data-parallel training."""
+    return None if training.use_cpu else {"": training.local_process_index}

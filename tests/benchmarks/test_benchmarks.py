@@ -1,0 +1,104 @@
+"""The training benchmark: its arithmetic by hand, and the command itself on a tiny model."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import LlamaConfig
+
+from benchmarks.flops import flops_per_row, peak_of
+from benchmarks.shapes import SHAPES, write_checkpoint
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_arithmetic_of_a_row_by_hand():
+    # two layers of width 64: q and o 64x64, k and v 64x32, three of 64x128; a head of 64 x 49,152
+    linear = 2 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 128)
+    head = 64 * 49_152
+    config = LlamaConfig(**SHAPES["tiny"], tie_word_embeddings=False)
+    found = flops_per_row(config, adapter_parameters=1000, length=100)
+    assert found == 4 * linear * 100 + 4 * head * 20 + 6 * 1000 * 100 + 6 * 2 * 64 * 100**2
+
+
+def test_the_shapes_called_8b_have_as_many_weights():
+    import torch
+    from transformers import LlamaForCausalLM
+
+    with torch.device("meta"):
+        model = LlamaForCausalLM(LlamaConfig(**SHAPES["llama8b"], tie_word_embeddings=False))
+    assert (
+        model.num_parameters() == 8_030_261_248
+    )  # what the model card of Llama-3.1-8B calls 8.03B
+
+
+@pytest.mark.parametrize(
+    ("card", "mode", "peak"),
+    [
+        ("Tesla T4", "fp16", 65.0),
+        ("NVIDIA A100-SXM4-80GB", "bf16", 312.0),
+        ("NVIDIA H200", "bf16", 989.0),
+        ("NVIDIA H100 80GB HBM3", "bf16", 989.0),
+        ("NVIDIA H100 PCIe", "bf16", None),
+        ("NVIDIA T400", "fp16", None),
+        ("NVIDIA A100-SXM4-80GB", "fp32", None),
+        (None, "bf16", None),
+    ],
+)
+def test_a_peak_is_known_or_left_out(card, mode, peak):
+    assert peak_of(card, mode) == peak
+
+
+def test_random_weights_load_as_a_normal_checkpoint(tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    folder = write_checkpoint(SHAPES["tiny"], tmp_path / "model", "float32")
+    model, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    weight = model.get_input_embeddings().weight
+    assert (
+        abs(float(weight.detach().std()) - 0.02) < 0.001
+        and float(model.model.norm.weight.detach().min()) == 1.0
+    )
+
+
+@pytest.mark.slow
+def test_the_command_measures_the_recipes_own_settings(tmp_path):
+    flags = [
+        "--config",
+        "recipes/llama.yaml",
+        "--shapes",
+        "tiny",
+        "--length",
+        "256",
+        "--steps",
+        "2",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.train", *flags, "--results", str(tmp_path / "train.jsonl")],
+        cwd=ROOT, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (row,) = map(json.loads, (tmp_path / "train.jsonl").read_text().splitlines())
+    assert row["recipe"] == "llama" and row["shapes"] == "tiny"
+    assert row["rows_a_step"] == 16 and len(row["step_seconds"]) == 2
+    step = sum(row["step_seconds"]) / 2
+    assert row["tokens_per_second"] == pytest.approx(16 * 256 / step)
+    # r 8 on seven projections of two layers: r (in + out) each
+    assert row["trained_parameters"] == 2 * 8 * (2 * 128 + 2 * 96 + 3 * 192)
+    assert row["peak_rss_bytes"] > 1e8
+    if row["machine"]["card"] is None:
+        assert row["mfu"] is None and row["peak_gpu_memory_bytes"] is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"), [(["--steps", "0"], "--steps is 0"), (["--length", "3"], "3 tokens")]
+)
+def test_a_setting_that_cannot_be_measured_is_named(flags, named, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.train", "--config", "recipes/llama.yaml", "--shapes", "tiny", *flags],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 2 and named in done.stderr and "Traceback" not in done.stderr

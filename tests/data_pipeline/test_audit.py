@@ -1,0 +1,576 @@
+"""The audit: each check finds its fault and passes clean rows; the command's files and exit status."""
+
+import json
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+
+from data_pipeline.audit import run as audit
+from data_pipeline.audit.rows import audit_rows
+from data_pipeline.audit.text import bins_of, moves_of, told_label
+from data_pipeline.dataset.reader import Source, read_source
+from sft.training.arguments import ScriptArguments
+from weekahead.files import read_jsonl, sha256, write_jsonl
+from weekahead.recipe import RECIPES, knowledge_cutoffs
+from weekahead.task.labels import BINS, label_of_return
+from weekahead.task.prompt import SYSTEM, completion, render_prompt
+from weekahead.task.record import Capitalization, Financials, News, PastWeek, Record
+
+ANSWER = (
+    "[Positive Developments]:\n1. The new depot opened.\n\n[Potential Concerns]:\n1. Freight costs rose.\n\n"
+    "[Prediction & Analysis]:\nPrediction: {}\nAnalysis: The depot weighs more."
+)
+FIRST = date(2031, 1, 5)
+PRICES = (
+    50.0,
+    50.6,
+    49.9,
+    51.7,
+    51.9,
+    50.2,
+)  # PRICES[n] stands at the start of week n, PRICES[n + 1] at its end
+WEEKS = range(1, len(PRICES) - 1)
+
+
+def day(week):
+    return (FIRST + timedelta(weeks=week)).isoformat()
+
+
+def record(week, symbol="LKMR", **changes):
+    """A clean record of one forecast week, with one week of context, a filed quarter and a capitalization."""
+    at = f"{day(week)}T05:00:00+00:00"
+    made = Record(
+        symbol=symbol,
+        company=f"Larkmoor Tools ({symbol}), a maker of lathes.",
+        weeks=(
+            PastWeek(
+                day(week - 1),
+                day(week),
+                PRICES[week - 1],
+                PRICES[week],
+                (News("A depot opens.", "", at),),
+            ),
+        ),
+        week_start=day(week),
+        week_end=day(week + 1),
+        decision_time=at,
+        weekly_return=PRICES[week + 1] / PRICES[week] - 1,
+        last_week_return=PRICES[week] / PRICES[week - 1] - 1,
+        financials=Financials("2030-09-30", "2030-11-04T22:00:00+00:00", {"eps": 1.5}),
+        capitalization=Capitalization(PRICES[week] * 1e9, "2030-11-04T22:00:00+00:00"),
+    )
+    return replace(made, **changes)
+
+
+def ours(week, symbol="LKMR", **changes):
+    """A clean row of ours."""
+    made = record(week, symbol)
+    row = {
+        "id": made.id,
+        "symbol": symbol,
+        "week_start": made.week_start,
+        "week_end": made.week_end,
+        "decision_time": made.decision_time,
+        "prompt": render_prompt(made),
+        "completion": completion(ANSWER.format(made.label.capitalize())),
+        "label": made.label,
+        "weekly_return": made.weekly_return,
+        "known_at": made.decision_time,
+        "financials_known_at": made.financials.known_at,
+    }
+    return {**row, **changes}
+
+
+def with_user(row, old, new):
+    """The row with `old` replaced in the user part of its prompt."""
+    system, user = row["prompt"]
+    assert old in user["content"]
+    return {**row, "prompt": [system, {**user, "content": user["content"].replace(old, new)}]}
+
+
+def public(
+    week,
+    cap="1200.50",
+    quarter="2030-09-30",
+    asset="stock",
+    symbol="LKMR",
+    news="A depot opens.",
+    **changes,
+):
+    """A row in the public shape; clean unless told otherwise."""
+    start, end = PRICES[week - 1], PRICES[week]
+    prompt = (
+        "[INST]<<SYS>>\nYou are a seasoned stock market analyst.\n<</SYS>>\n\n[Company Introduction]:\n\n"
+        f"Larkmoor Tools makes lathes. As of today, it has a market capitalization of {cap} in USD.\n\n"
+        f"From {day(week - 1)} to {day(week)}, {symbol}'s stock price moved from {start:.2f} to {end:.2f}. News:\n\n"
+        f"[Headline]: {news}\n[Summary]: It is large.\n\n"
+        f"Some recent basic financials of {symbol}, reported at {quarter}, are presented below:\n\neps: 1.5\n\n"
+        f"Then make your prediction of the {symbol} {asset} price movement for next week.[/INST]"
+    )
+    label = label_of_return(PRICES[week + 1] / PRICES[week] - 1)
+    row = {
+        "prompt": prompt,
+        "answer": ANSWER.format(label.capitalize()),
+        "period": f"{day(week)} to {day(week + 1)}",
+        "label": label,
+        "symbol": symbol,
+    }
+    return {**row, **changes}
+
+
+def checks(lag=30, cutoffs=None, **splits):
+    """Every finding over rows given by split."""
+    source = Source("rows", splits, {name: name for name in splits}, {}, single=len(splits) == 1)
+    return audit.audit(audit_rows(source), lag, cutoffs or {})
+
+
+def counts(found):
+    return {name: check.count for name, check in found.items() if check.count}
+
+
+CLEAN_PUBLIC = [public(week, cap=f"12{week}0.50") for week in WEEKS]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [[ours(week) for week in WEEKS], [record(week).to_json() for week in WEEKS], CLEAN_PUBLIC],
+    ids=["ours", "records", "public"],
+)
+def test_clean_rows_of_every_shape_have_no_finding(rows):
+    assert counts(checks(train=rows)) == {}
+
+
+def test_a_public_prompt_without_its_wrapping_is_audited_as_it_is():
+    bare = public(
+        1, quarter=day(0), prompt=public(1, quarter=day(0))["prompt"].removesuffix("[/INST]")
+    )
+    assert counts(checks(train=[bare])) == {"young_quarter": 1}
+
+
+def test_a_check_that_does_not_apply_has_count_0_and_says_so():
+    found = checks(train=CLEAN_PUBLIC)
+    notes = {name: check.note for name, check in found.items() if not check.of}
+    assert notes == {
+        "known_at": "no row says when its facts were known",
+        "label_against_return": "no row carries a weekly_return",
+        "split_gap": "one split: no gap to measure",
+    }
+    assert found["split_overlap"].note == "one split: nothing to overlap with"
+    assert (
+        checks(train=[record(1).to_json()])["missing_prediction"].note == "records have no answers"
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"known_at": f"{day(2)}T05:00:01+00:00"},
+        {"known_at": f"{day(2)}T06:00:00+00:30"},
+        {"financials_known_at": f"{day(2)}T09:00:00+00:00"},
+        {"decision_time": f"{day(3)}T05:00:00+00:00"},
+        {"decision_time": f"{day(2)}T12:00:01+00:00"},
+    ],
+    ids=[
+        "a second late",
+        "another zone",
+        "financials",
+        "decided a week later",
+        "decided after any midnight",
+    ],
+)
+def test_a_fact_known_after_the_decision_is_a_leak(change):
+    found = checks(train=[ours(1), ours(2, **change)])["known_at"]
+    assert (found.count, found.of, found.leak) == (1, 2, True)
+    assert found.examples[0].startswith(f"LKMR-{day(2)}: ")
+
+
+def test_a_record_with_news_from_the_forecast_week_is_a_leak():
+    late = PastWeek(
+        day(1), day(2), 50.6, 49.9, (News("It burned down. " * 20, "", f"{day(2)}T20:00:00+00:00"),)
+    )
+    found = checks(train=[record(1).to_json(), record(2, weeks=(late,)).to_json()])["known_at"]
+    assert (found.count, found.of) == (1, 2)
+    assert len(found.examples[0]) <= 100
+
+
+def test_a_market_cap_that_stands_still_is_a_leak_for_every_row_of_the_symbol():
+    moving = [public(week, cap=f"9{week}.5", symbol="QHBF") for week in WEEKS]
+    found = checks(train=[public(1), public(2)], test=[public(4), *moving])["constant_market_cap"]
+    assert (found.count, found.of, found.leak) == (3, 7, True)
+    assert found.examples == ["LKMR: 1200.50 in 3 weeks"]
+
+
+def test_a_market_cap_in_our_prompts_must_move_with_the_price():
+    still = Capitalization(50.6e9, "2030-11-04T22:00:00+00:00")
+    rows = [record(week, capitalization=still).to_json() for week in WEEKS]
+    assert checks(train=rows)["constant_market_cap"].count == len(rows)
+    same_close = [PastWeek(day(week - 1), day(week), 50.0, 50.6) for week in WEEKS]
+    rows = [
+        record(week, capitalization=still, weeks=(same_close[week - 1],)).to_json()
+        for week in WEEKS
+    ]
+    assert checks(train=rows)["constant_market_cap"].count == 0
+
+
+@pytest.mark.parametrize(
+    "row",
+    [public(1, cap="7"), public(1, news="A market capitalization of 99.5 billion")],
+    ids=["one week", "in news"],
+)
+def test_one_week_or_a_news_item_proves_no_constant_market_cap(row):
+    other = public(2, cap="8", news="A market capitalization of 99.5 billion")
+    assert checks(train=[row, other])["constant_market_cap"].count == 0
+
+
+@pytest.mark.parametrize(("age", "count"), [(-3, 1), (0, 1), (30, 1), (31, 0)])
+def test_a_quarter_is_young_up_to_and_with_the_filing_lag(age, count):
+    ended = (date.fromisoformat(day(1)) - timedelta(days=age)).isoformat()
+    found = checks(train=[public(1, quarter=ended)])["young_quarter"]
+    assert (found.count, found.of, found.leak) == (count, 1, bool(count))
+
+
+@pytest.mark.parametrize(
+    ("filed", "count"),
+    [
+        ("2031-01-09T22:00:00+00:00", 0),
+        (None, 1),
+        ("2030-11-04T22:00:00+00:00", 1),
+        (f"{day(2)}T00:00:00+00:00", 1),
+    ],
+    ids=["between end and decision", "unknown", "before the quarter ended", "after the decision"],
+)
+def test_a_young_quarter_is_excused_by_proof_of_its_filing_alone(filed, count):
+    row = with_user(ours(1), "quarter ended 2030-09-30", "quarter ended 2030-12-31")
+    assert checks(train=[{**row, "financials_known_at": filed}])["young_quarter"].count == count
+
+
+LABEL = "up by 3-4%"
+LEAKS = [
+    "Let's assume your prediction for next week (2031-01-12 to 2031-01-19) is up by 3-4%.",
+    "The stock will go Up  by 3\u20134 %.",
+    "[Prediction & Analysis]:\nPrediction: Down by 1-2%\nAnalysis: ...",
+    "**Prediction:** Up by more than 5%",
+    "label: 7",
+    '"weekly_return": 0.034',
+    "- Analysts agree: your prediction should be up by 3-4%",
+    "From 2031-01-12 to 2031-01-19, LKMR's stock price increased from 50.60 to 52.40.",
+    "[Week to 2031-01-19]: 50.60 to 52.40 (+3.6%)",
+]
+INNOCENT = [
+    "[Headline]: Shares of LKMR up by 3-4% on the depot's opening",
+    "- Sales are expected to be up by 3-4%, private label included.",
+    "[Headline]: Prediction: This will be the largest depot",
+    "Prediction: Up or Down by 0-1%, 1-2%, 2-3%, 3-4%, 4-5% or more than 5%",
+    "Choose one of up by 2-3%, up by 3-4%, up by 4-5%.",
+    "The price went up by 3%, then down by 3-4%.",
+    "From 2031-01-05 to 2031-01-12, LKMR's stock price increased from 50.00 to 50.60.",
+    "[Week to 2031-01-12]: 50.00 to 50.60 (+1.2%)",
+]
+
+
+@pytest.mark.parametrize("line", LEAKS)
+def test_a_prompt_that_tells_its_outcome_is_a_leak(line):
+    assert told_label("", f"[Company]: Larkmoor.\n\n{line}", LABEL, "2031-01-12")
+
+
+@pytest.mark.parametrize("line", INNOCENT)
+def test_a_prompt_with_moves_in_its_news_or_with_choices_tells_nothing(line):
+    assert told_label(line, f"[Company]: Larkmoor.\n\n{line}", LABEL, "2031-01-12") is None
+
+
+def test_the_layout_in_our_own_system_prompt_tells_nothing():
+    assert [label for label in BINS if told_label(SYSTEM, "", label, "2031-01-12")] == []
+
+
+def test_the_label_in_any_part_of_the_prompt_is_counted_by_row():
+    told = with_user(ours(1), "Forecast LKMR", f"It will be {ours(1)['label']}. Forecast LKMR")
+    system = [{"role": "system", "content": f"Say {ours(2)['label']}."}, ours(2)["prompt"][1]]
+    found = checks(train=[told, ours(2, prompt=system), ours(3)])["label_in_prompt"]
+    assert (found.count, found.of, found.leak) == (2, 3, True)
+    assert found.examples[0] == f"LKMR-{day(1)}: the label's words"
+
+
+def test_a_week_or_an_id_in_two_splits_is_a_leak():
+    found = checks(
+        train=[ours(1), ours(2)],
+        validation=[ours(3)],
+        test=[ours(2, "QHBF"), ours(4, id=f"LKMR-{day(1)}")],
+    )
+    overlap = found["split_overlap"]
+    assert (overlap.count, overlap.of, overlap.leak) == (4, 5, True)
+    assert overlap.examples == [f"LKMR-{day(1)} in test and train", f"{day(2)} in test and train"]
+
+
+def test_two_test_splits_may_share_a_week():
+    assert (
+        checks(train=[ours(1)], test=[ours(3)], test_new=[ours(3, "QHBF")])["split_overlap"].count
+        == 0
+    )
+
+
+def test_a_repeated_id_and_a_repeated_prompt_are_duplicates():
+    copied = ours(2, prompt=ours(1)["prompt"])
+    found = checks(train=[ours(1), copied, ours(3)], test=[ours(3)])["duplicate"]
+    assert (found.count, found.of, found.leak) == (2, 4, True)
+    assert found.examples == [
+        f"LKMR-{day(2)}: the prompt of LKMR-{day(1)}",
+        f"LKMR-{day(3)}: the id",
+    ]
+
+
+def test_answers_without_prediction_or_with_another_bin_are_defects():
+    rows = [
+        public(1, cap="1", answer=ANSWER.format("").replace("Prediction: \n", "")),
+        public(2, cap="2", answer=""),
+        public(3, cap="3", answer=ANSWER.format("Down by more than 5%")),
+        public(4, cap="4"),
+    ]
+    found = checks(train=rows)
+    assert counts(found) == {"missing_prediction": 2, "answer_against_label": 1}
+    assert found["missing_prediction"].of == 4 and found["answer_against_label"].of == 2
+    assert found["answer_against_label"].examples == [f"LKMR-{day(3)}"]
+    assert not any(check.leak for check in found.values())
+
+
+def test_only_a_company_asked_about_a_cryptocurrency_is_worded_wrong():
+    coin = public(3, cap="3", asset="cryptocurrency")
+    coin["prompt"] = coin["prompt"].replace("stock market analyst", "crypto market analyst")
+    news = public(2, cap="2", news="A cryptocurrency price movement for next week")
+    found = checks(train=[public(1, cap="1", asset="cryptocurrency"), news, coin])[
+        "wrong_asset_wording"
+    ]
+    assert (found.count, found.examples) == (1, [f"LKMR-{day(1)}"])
+
+
+def test_a_label_that_is_not_the_bin_of_its_return_is_a_defect():
+    found = checks(train=[ours(1), ours(2, weekly_return=-0.2)])["label_against_return"]
+    assert (found.count, found.of, found.leak) == (1, 2, False)
+
+
+def test_a_label_that_later_prices_contradict_is_found_in_either_split():
+    rows = [public(week, cap=str(week)) for week in WEEKS]
+    found = checks(train=rows[:1], test=rows[1:])["label_against_prices"]
+    assert (found.count, found.of) == (0, len(rows) - 1)
+    wrong = {**rows[0], "label": "up by 0-1%"}
+    found = checks(train=[wrong], test=rows[1:])["label_against_prices"]
+    assert (found.count, found.examples) == (1, [f"LKMR-{day(1)}: up by 0-1%, but 50.6 to 49.9"])
+
+
+@pytest.mark.parametrize(
+    ("line", "bins"),
+    [
+        (
+            "From 2031-01-05 to 2031-01-12, LKMR's stock price rose from 1,000.00 to 1,015.00.",
+            ("up by 1-2%",),
+        ),
+        (
+            "From 2031-01-05 to 2031-01-12, LKMR's stock price rose from 0.50 to 0.52.",
+            ("up by 1-2%", "up by more than 5%"),
+        ),
+        ("[Week to 2031-01-12]: 100.00 to 98.50 (-1.5%)", ("down by 1-2%", "up by 0-1%")),
+    ],
+    ids=["adjusted", "rounded cents", "raw, with room for a dividend"],
+)
+def test_the_bins_that_a_price_line_allows(line, bins):
+    found = bins_of(moves_of(line)[0])
+    assert (found[0], found[-1]) == (bins[0], bins[-1])
+
+
+def test_weeks_missing_inside_a_split_are_holes_and_the_gap_between_splits_is_none():
+    found = checks(train=[ours(1), ours(1, "QHBF"), ours(2, "QHBF")], test=[ours(4)])[
+        "symbol_week_holes"
+    ]
+    assert (found.count, found.of) == (0, 4)
+    found = checks(train=[ours(1), ours(4)])["symbol_week_holes"]
+    assert (found.count, found.of, found.examples) == (2, 4, [f"LKMR-{day(2)}", f"LKMR-{day(3)}"])
+
+
+def test_broken_text_is_counted_by_row_and_its_places_are_noted():
+    rows = [
+        public(1, cap="1", news="Larkmoor\u00e2\u0080\u0099s \u00c2\u00ae lathe"),
+        public(2, cap="2", news="R&amp;D"),
+    ]
+    found = checks(train=rows)
+    assert [(found[name].count, found[name].note) for name in ("mojibake", "html_entity")] == [
+        (1, "2 places"),
+        (1, "1 places"),
+    ]
+
+
+def test_a_gap_shorter_than_the_context_is_told_with_its_weeks():
+    found = checks(train=[ours(1)], validation=[ours(3)], test=[ours(4)])["split_gap"]
+    assert (found.count, found.of, found.leak) == (1, 2, False)
+    assert found.examples == [
+        "train to validation: 1 weeks, context 1",
+        "validation to test: 0 weeks, context 1",
+    ]
+    assert checks(train=[ours(4)], test=[ours(2)])["split_gap"].examples == [
+        "train to test: -3 weeks, context 1"
+    ]
+
+
+def test_weeks_before_a_knowledge_cutoff_are_told_by_base():
+    bases = {"early": date.fromisoformat(day(0)), "late": date.fromisoformat(day(2))}
+    found = checks(cutoffs=bases, train=[ours(1), ours(2), ours(2, "QHBF"), ours(3)])[
+        "weeks_before_cutoff"
+    ]
+    assert (found.count, found.of, found.leak) == (3, 4, False)
+    assert found.examples == [
+        f"late, {day(2)}: 3 rows, 2 weeks",
+        f"early, {day(0)}: 0 rows, 0 weeks",
+    ]
+
+
+def test_every_recipe_states_a_knowledge_cutoff():
+    found = knowledge_cutoffs(RECIPES)
+    assert found["Llama-3.1-8B"] == date(2023, 12, 31)
+    assert len(found) == len({path.stem.removesuffix("_t4") for path in RECIPES.glob("*.yaml")})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("knowledge_cutoff: December 2023", "knowledge_cutoff is 'December 2023'"),
+        ("- a list", "not a recipe"),
+        ("a: [", "not a recipe"),
+    ],
+)
+def test_a_recipe_that_cannot_be_read_is_named(tmp_path, text, words):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ValueError, match=f"mine.yaml: {words}"):
+        knowledge_cutoffs(tmp_path)
+
+
+def test_of_two_recipes_for_one_base_the_later_cutoff_counts(tmp_path):
+    for name, stated in (("a", "2024-02-01"), ("b", "2024-01-01")):
+        (tmp_path / f"{name}.yaml").write_text(
+            f"model_name_or_path: lab/base\nknowledge_cutoff: {stated}\n"
+        )
+    (tmp_path / "c.yaml").write_text("model_name_or_path: lab/silent\n")
+    assert knowledge_cutoffs(tmp_path) == {"base": date(2024, 2, 1)}
+
+
+@pytest.mark.parametrize(
+    "stated", ["2023-12-31", date(2023, 12, 31)], ids=["quoted", "as YAML reads it unquoted"]
+)
+def test_training_takes_a_recipes_cutoff_as_a_day(stated):
+    assert ScriptArguments(knowledge_cutoff=stated).knowledge_cutoff == "2023-12-31"
+
+
+def test_training_refuses_a_cutoff_that_is_no_day():
+    with pytest.raises(ValueError, match="knowledge_cutoff is 'December 2023'; expected a date"):
+        ScriptArguments(knowledge_cutoff="December 2023")
+
+
+def test_the_command_writes_what_it_prints_and_exits_0_without_a_leak(tmp_path, capsys):
+    write_jsonl(tmp_path / "rows" / "train.jsonl", [ours(1)])
+    write_jsonl(tmp_path / "rows" / "test.jsonl", [ours(3, completion=completion("no answer"))])
+    assert audit.main([str(tmp_path / "rows"), "--out", str(tmp_path / "out")]) == 0
+    told = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert told["missing_prediction"]["count"] == 1 and told["missing_prediction"]["leak"] is False
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == list(told)
+    assert lines[-1] == "2 rows: no leak found"
+    manifest = json.loads((tmp_path / "out" / "audit.manifest.json").read_text())
+    assert (
+        manifest["sha256"]["test"] == sha256(tmp_path / "rows" / "test.jsonl")
+        and manifest["filing_lag"] == 30
+    )
+
+
+def test_a_leak_is_exit_1_and_the_file_is_written_all_the_same(tmp_path, capsys):
+    write_jsonl(
+        tmp_path / "records.jsonl", [record(1, decision_time="2031-01-11T00:00:00+00:00").to_json()]
+    )
+    assert audit.main([str(tmp_path / "records.jsonl"), "--out", str(tmp_path)]) == 1
+    told = json.loads((tmp_path / "audit.json").read_text())
+    assert {name for name, check in told.items() if check["leak"]} == {"known_at"}
+    assert all({"count", "examples", "leak"} <= check.keys() for check in told.values())
+    assert capsys.readouterr().out.splitlines()[-1] == "1 rows: leaks: known_at"
+
+
+def test_the_filing_lag_is_taken_from_the_command(tmp_path):
+    write_jsonl(tmp_path / "rows.jsonl", [public(1, quarter="2030-12-31")])
+    for lag, status in (("12", 1), ("11", 0)):
+        assert (
+            audit.main([str(tmp_path / "rows.jsonl"), "--out", str(tmp_path), "--filing-lag", lag])
+            == status
+        )
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([], "no rows to audit"),
+        ([{"text": "hello"}], "row 1: missing column id, symbol"),
+        ([ours(1), ours(2, label="up a lot")], "row 2: unknown label 'up a lot'"),
+        ([ours(1, week_end=day(1))], "expected two days in order"),
+        ([ours(1, known_at="yesterday")], "known_at is 'yesterday'; expected a time"),
+        ([ours(1, prompt="Tell me.")], "prompt is 'Tell me.'; expected a list of"),
+        ([ours(1, weekly_return="much")], "weekly_return is 'much'; expected a finite fraction"),
+        ([public(1, period="2031")], "period is '2031'; expected two dates"),
+        ([public(1, answer=None)], "answer is None; expected a text"),
+        ([{**record(1).to_json(), "company_name": "x"}], "expected the fields of Record.to_json"),
+    ],
+)
+def test_a_source_that_cannot_be_audited_is_one_line_and_exit_2(tmp_path, capsys, rows, words):
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    assert audit.main([str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_arguments_and_a_crash_are_exit_2_too(tmp_path, capsys, monkeypatch):
+    rows = tmp_path / "rows.jsonl"
+    write_jsonl(rows, [ours(1)])
+    for words, told in [
+        ([str(tmp_path / "none.jsonl"), "--out", str(tmp_path)], "there is no such file or folder"),
+        ([str(rows), "--out", str(rows)], "which is a file; give a folder"),
+        (
+            [str(rows), "--out", str(tmp_path), "--filing-lag", "-1"],
+            "--filing-lag is -1; expected days, 0 or more",
+        ),
+    ]:
+        assert audit.main(words) == 2
+        error = capsys.readouterr().err
+        assert told in error and error.count("\n") == 1
+    write_jsonl(
+        rows,
+        [record(1, financials=Financials("2030-09-30", "2030-11-04", {"eps": None})).to_json()],
+    )
+    assert audit.main([str(rows), "--out", str(tmp_path)]) == 2
+
+
+def test_the_real_rows_leak_what_is_known_of_them(shared_data, tmp_path, capsys):
+    assert audit.main([str(shared_data / "dow30" / "test.jsonl"), "--out", str(tmp_path)]) == 1
+    told = json.loads((tmp_path / "audit.json").read_text())
+    assert {name for name, check in told.items() if check["leak"]} == {
+        "constant_market_cap",
+        "young_quarter",
+    }
+    assert {name: check["count"] for name, check in told.items() if check["count"]} == {
+        "constant_market_cap": 300, "young_quarter": 79, "missing_prediction": 3, "wrong_asset_wording": 300,
+        "mojibake": 35, "html_entity": 9, "weeks_before_cutoff": 300,
+    }  # fmt: skip
+    assert [text.split(":")[0] for text in told["missing_prediction"]["examples"]] == [
+        "GS-2024-04-14",
+        "KO-2024-03-31",
+        "UNH-2024-03-17",
+    ]
+
+
+def test_the_real_rows_obey_the_label_rule_seen_from_outside(shared_data):
+    source = read_source(shared_data / "dow30")
+    found = audit.audit(audit_rows(source), 30, {})
+    assert (found["label_against_prices"].count, found["label_against_prices"].of) == (0, 357)
+    assert found["missing_prediction"].count == 4 and found["answer_against_label"].count == 0
+    rows = read_jsonl(shared_data / "dow30" / "test.jsonl")
+    turned = [
+        {**row, "label": "up by 4-5%" if "down" in row["label"] else "down by 4-5%"} for row in rows
+    ]
+    wrong = audit.audit(
+        audit_rows(replace(source, splits={**source.splits, "test": turned})), 30, {}
+    )
+    assert wrong["label_against_prices"].count == 270

@@ -1,0 +1,221 @@
+"""Records and answers into a dataset: cut by date, every record accounted for, whole or absent."""
+
+import itertools
+import json
+from collections import Counter
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from data_pipeline import build as stage
+from data_pipeline.dataset.load import eval_rows, train_rows
+from data_pipeline.forecasts import forecast_rows
+from data_pipeline.teacher.answer_log import AnswerIndex
+from tests.support import records as made_records
+from weekahead.files import read_jsonl, write_jsonl
+from weekahead.task.prompt import render_prompt
+from weekahead.task.record import PastWeek
+
+SPLITS = ("train", "validation", "test")
+
+
+def built(tmp_path, made, answered=None, gap=4):
+    path, log = made_records.write(tmp_path, made, answered)
+    manifest = stage.build(path, AnswerIndex(log), tmp_path / "out", (0.2, 0.1), gap)
+    rows = {
+        name: read_jsonl(tmp_path / "out" / f"{name}.jsonl")
+        for name in (*manifest["splits"], "dropped")
+    }
+    return manifest, rows
+
+
+def test_c11_every_record_is_in_one_split_or_dropped_and_no_week_in_two(tmp_path):
+    manifest, rows = built(tmp_path, made_records.records())
+    assert manifest["read"] == 60 == sum(map(len, rows.values()))
+    assert Counter(row["id"] for part in rows.values() for row in part).most_common(1)[0][1] == 1
+    weeks = {name: {row["week_start"] for row in part} for name, part in rows.items()}
+    assert not weeks["train"] & weeks["validation"] and not weeks["validation"] & weeks["test"]
+    assert {len(week) for week in Counter(row["week_start"] for row in rows["test"])} == {10}
+    assert manifest["dropped"] == {"gap": 24}
+    assert sum(part["rows"] for part in manifest["splits"].values()) + 24 == 60
+
+
+def test_c12_splits_are_a_context_apart(tmp_path):
+    _, rows = built(tmp_path, made_records.records())
+    ends = [
+        (min(row["week_start"] for row in rows[n]), max(row["week_start"] for row in rows[n]))
+        for n in SPLITS
+    ]
+    for (_, last), (first, _) in itertools.pairwise(ends):
+        assert (
+            date.fromisoformat(first) - date.fromisoformat(last)
+        ).days == 5 * 7  # four whole weeks between
+
+
+def test_a_row_has_everything_that_training_and_audit_read(tmp_path):
+    made = made_records.records()
+    _, rows = built(tmp_path, made)
+    row, record = rows["train"][0], made[0]
+    assert row["prompt"] == render_prompt(record)
+    assert (row["id"], row["label"], row["weekly_return"]) == (
+        record.id,
+        record.label,
+        record.weekly_return,
+    )
+    assert (
+        row["known_at"]
+        == "2026-01-02T21:00:00+00:00"
+        < row["decision_time"]
+        == "2026-01-04T05:00:00+00:00"
+    )
+    assert f"Prediction: {record.label.capitalize()}" in row["completion"][0]["content"]
+    assert (row["teacher"], row["prompt_version"]) == ("loopback, told the label", "w1")
+
+
+def test_the_suite_trains_and_evaluates_on_it(tmp_path):
+    _, rows = built(tmp_path, made_records.records())
+    data = train_rows(tmp_path / "out")
+    assert (data.train, data.validation, data.warnings) == (rows["train"], rows["validation"], [])
+    assert eval_rows(tmp_path / "out").rows == rows["test"]
+
+
+def test_c18_a_record_without_an_accepted_answer_is_no_training_row_and_stays_a_test_row(tmp_path):
+    made = made_records.records()
+    path, log = made_records.write(tmp_path, made, made[3:-1])
+    write_jsonl(log, [*read_jsonl(log), made_records.answer_row(made[0], accepted=False)])
+    manifest = stage.build(path, AnswerIndex(log), tmp_path / "out", (0.2, 0.1), 4)
+    assert manifest["dropped"] == {
+        "gap": 24,
+        "no answer: no Prediction line": 1,
+        "no answer: not asked": 2,
+    }
+    assert manifest["without_reference"] == 1
+    assert read_jsonl(tmp_path / "out" / "test.jsonl")[-1]["completion"][0]["content"] == ""
+    assert eval_rows(tmp_path / "out").rows[-1]["label"] == made[-1].label
+
+
+def test_an_answer_to_another_prompt_of_the_same_id_is_none(tmp_path):
+    """The record was fetched again and reads differently now."""
+    made = made_records.records()
+    changed = replace(made[0], company="AA Corp.")
+    path, log = made_records.write(tmp_path, [changed, *made[1:]], made)
+    manifest = stage.build(path, AnswerIndex(log), tmp_path / "out", (0.2, 0.1), 4)
+    assert manifest["dropped"]["no answer: not asked"] == 1
+
+
+def test_a_record_that_looks_ahead_stops_the_build_and_the_old_dataset_stands(tmp_path):
+    made = made_records.records()
+    built(tmp_path, made)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    late = PastWeek("2026-01-04", "2026-01-11", 1.0, 2.0, (), "2026-01-16T21:00:00+00:00")
+    with pytest.raises(
+        ValueError,
+        match=r"AA-2026-01-11 .* looks ahead: week ending 2026-01-11 known at 2026-01-16",
+    ):
+        built(tmp_path, [*made[:3], replace(made[3], weeks=(late,)), *made[4:]])
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_second_build_writes_the_same_rows(tmp_path):
+    built(tmp_path, made_records.records())
+    first = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.jsonl")}
+    built(tmp_path, made_records.records())
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.jsonl")} == first
+
+
+def test_the_card_says_what_is_in_it(tmp_path):
+    manifest, _ = built(tmp_path, made_records.records())
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    train = manifest["splits"]["train"]
+    assert (
+        f"| train | {train['rows']} | {train['weeks']} | {train['first_week']} | {train['last_week']} |"
+        in card
+    )
+    assert "- 24: gap" in card and "told the label" in card and "Synthetic" in card
+    assert sum(manifest["labels"]["train"].values()) == train["rows"]
+    assert {rows for rows, _ in manifest["weeks"]["train"].values()} == {3}
+
+
+def test_a_split_without_any_answer_is_told(tmp_path):
+    made = made_records.records()
+    manifest, _ = built(tmp_path, made, made[:9])
+    assert "no row of validation is left: none of its records has an answer" in manifest["warnings"]
+
+
+def test_the_gap_is_the_longest_context_that_the_records_show(tmp_path):
+    from argparse import Namespace
+
+    records = tmp_path / "records.jsonl"
+    assert stage.gap_of(Namespace(gap_weeks=None), records) == 4
+    (tmp_path / "records.manifest.json").write_text('{"context_weeks": [1, 8]}')
+    assert stage.gap_of(Namespace(gap_weeks=None), records) == 8
+    assert stage.gap_of(Namespace(gap_weeks=2), records) == 2
+
+
+def test_the_majority_is_that_of_the_training_rows(tmp_path):
+    made = made_records.records()
+    manifest, rows = built(tmp_path, made)
+    ups = sum(row["label"].startswith("up") for row in rows["train"])
+    assert manifest["train_majority"] == (1 if 2 * ups >= len(rows["train"]) else -1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("records/none.jsonl", "hindsight.jsonl"), "No such file"),
+        (("records/made.jsonl", "none.jsonl"), "no answers; ask a teacher first"),
+        (("records/empty.jsonl", "hindsight.jsonl"), "no records; fetch some first"),
+        (("records/broken.jsonl", "hindsight.jsonl"), "broken.jsonl, line 1: not JSON"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(tmp_path, capsys, arguments, words):
+    made_records.write(tmp_path, made_records.records())
+    (tmp_path / "records" / "empty.jsonl").write_text("")
+    (tmp_path / "records" / "broken.jsonl").write_text('{"symbol": "AA", "week_st')
+    records, answers = (str(tmp_path / name) for name in arguments)
+    assert (
+        stage.main(
+            [records, "--answers", answers, "--name", "x", "--datasets", str(tmp_path / "d")]
+        )
+        == 2
+    )
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+    assert not (tmp_path / "d" / "x").exists()
+
+
+def test_the_command_builds_and_tells(tmp_path, capsys):
+    path, log = made_records.write(tmp_path, made_records.records())
+    arguments = [
+        str(path),
+        "--answers",
+        str(log),
+        "--name",
+        "made",
+        "--datasets",
+        str(tmp_path / "d"),
+    ]
+    assert stage.main(arguments) == 0
+    told = capsys.readouterr().out
+    assert (
+        "train" in told
+        and "dropped          24 rows: gap" in told
+        and told.endswith(f"{tmp_path / 'd' / 'made'}\n")
+    )
+    assert json.loads((tmp_path / "d" / "made" / "manifest.json").read_text())["kind"] == "dataset"
+
+
+def test_forecasts_of_the_teacher_are_scored_like_a_models(tmp_path):
+    from eval.metrics.evaluate import evaluate
+
+    made = made_records.records()
+    built(tmp_path, made)
+    path, log = made_records.write(tmp_path, made, made[:-1], kind="forecast")
+    rows = list(forecast_rows(tmp_path / "out", path, AnswerIndex(log)))
+    metrics, _ = evaluate(rows)
+    assert (metrics["n"], metrics["valid_lenient"], metrics["synthetic"]) == (12, 11, True)
+    assert metrics["baselines"]["train_majority"] is not None
+    with pytest.raises(ValueError, match="expected a teacher that was not told"):
+        list(forecast_rows(tmp_path / "out", path, AnswerIndex(tmp_path / "hindsight.jsonl")))

@@ -1,0 +1,323 @@
+"""Controls of a dataset: calls dealt out again, prompts without news, companies without a name."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from data_pipeline import fingpt
+from data_pipeline.controls import __main__ as controls
+from data_pipeline.controls.masked_names import company_name, mask_row, name_variants, user_text
+from data_pipeline.controls.no_news import strip_news
+from data_pipeline.controls.shuffled_labels import rewrite_call, shuffle_labels
+from data_pipeline.dataset.load import eval_rows, train_rows
+from data_pipeline.synthetic.__main__ import write_market
+from data_pipeline.synthetic.world import tell
+from weekahead.files import read_jsonl, write_jsonl
+from weekahead.task.answer import parse_answer, render_answer
+from weekahead.task.labels import BINS, direction_of, magnitude_of
+
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "fingpt_rows.jsonl"
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory):
+    return write_market(tell(0, 0.9), tmp_path_factory.mktemp("market"), "m", 0.9, 0)
+
+
+@pytest.fixture
+def public():
+    return fingpt.convert(read_jsonl(FIXTURE), "rows")[0]
+
+
+def splits_of(folder):
+    return {
+        name: read_jsonl(folder / f"{name}.jsonl")
+        for name in ("train", "validation", "test", "test_unseen")
+    }
+
+
+def texts(row):
+    return [turn["content"] for turn in row["prompt"] + row["completion"]]
+
+
+def masked(text, name="Larkmoor Tools Inc", symbol="LKMR"):
+    """One line of news in a prompt of ours, masked."""
+    prompt = f"[Company]: {name} ({symbol}), a firm.\n\n- {text}"
+    row = {"symbol": symbol, "prompt": [{"role": "user", "content": prompt}], "completion": []}
+    return user_text(mask_row(row)).split("\n\n- ")[1]
+
+
+# --- shuffled labels --------------------------------------------------------------------------------
+
+
+def test_labels_are_dealt_out_within_train_and_within_validation_and_test_keeps_its_own(market):
+    before = splits_of(market)
+    after, dropped = shuffle_labels(before, 0)
+    assert dropped == []
+    for name in ("train", "validation"):
+        assert Counter(row["label"] for row in after[name]) == Counter(
+            row["label"] for row in before[name]
+        )
+        assert [row["id"] for row in after[name]] == [row["id"] for row in before[name]]
+    assert (after["test"], after["test_unseen"]) == (before["test"], before["test_unseen"])
+
+
+def test_a_shuffled_row_says_one_thing_in_label_return_and_answer(market):
+    after, _ = shuffle_labels(splits_of(market), 0)
+    for row in after["train"]:
+        said = parse_answer(row["completion"][0]["content"], strict=True)
+        assert (said.direction, said.magnitude) == (
+            direction_of(row["label"]),
+            magnitude_of(row["label"]),
+        )
+        assert (row["weekly_return"] >= 0) == (direction_of(row["label"]) > 0)
+
+
+def test_nothing_ties_a_shuffled_label_to_its_prompt_nor_to_its_week(market):
+    before = splits_of(market)["train"]
+    after = shuffle_labels({"train": before}, 0)[0]["train"]
+    same = [
+        direction_of(a["label"]) == direction_of(b["label"])
+        for a, b in zip(after, before, strict=True)
+    ]
+    up = sum(direction_of(row["label"]) > 0 for row in before) / len(before)
+    assert sum(same) / len(same) == pytest.approx(up**2 + (1 - up) ** 2, abs=0.08)
+    weeks = {row["week_start"] for row in before}
+    ups = {
+        week: [
+            sum(direction_of(row["label"]) > 0 for row in rows if row["week_start"] == week)
+            for rows in (before, after)
+        ]
+        for week in weeks
+    }
+    assert sum(one != other for one, other in ups.values()) > len(weeks) / 2
+
+
+def test_a_seed_decides_the_shuffle_and_the_order_of_splits_does_not(market):
+    before = splits_of(market)
+    first = shuffle_labels(before, 0)[0]["train"]
+    assert shuffle_labels(dict(reversed(before.items())), 0)[0]["train"] == first
+    assert shuffle_labels(before, 1)[0]["train"] != first
+
+
+@pytest.mark.parametrize("label", BINS)
+def test_only_the_call_of_an_answer_is_rewritten(label):
+    text = render_answer(
+        ["Up by 1-2% last week."], ["It fell."], "up by 1-2%", "It was Up by 1-2% before."
+    )
+    expected = text.replace("Prediction: Up by 1-2%", f"Prediction: {label.capitalize()}")
+    assert rewrite_call(text, label) == expected
+
+
+def test_a_public_answer_is_rewritten_too_and_one_without_a_call_is_dropped(public):
+    after, dropped = shuffle_labels({"train": public}, 3)
+    unreadable = [
+        row["id"] for row in public if not parse_answer(row["completion"][0]["content"]).valid
+    ]
+    assert [row["id"] for row in dropped] == unreadable == ["LKMR-2031-01-12"]
+    assert dropped[0]["split"] == "train" and dropped[0]["reason"] == "its call cannot be rewritten"
+    for row in after["train"]:
+        said = parse_answer(row["completion"][0]["content"])
+        # A row that drew its own label again keeps its answer, here one that contradicted it from the start.
+        assert said.magnitude == magnitude_of(row["label"]) or row in public
+
+
+# --- no news ----------------------------------------------------------------------------------------
+
+
+def test_our_news_lines_go_and_all_else_stays():
+    text = (
+        "[Company]: Quillford (QUIL), a publishing company.\n\n"
+        "[Week to 2032-02-01]: 50.00 to 51.00 (+2.0%)\n- A merger. - It is large.\n- A strike.\n\n"
+        "[Week to 2032-02-08]: 51.00 to 50.00 (-2.0%)\n\n"
+        "[Basic Financials, quarter ended 2031-12-31]:\nmargin: -0.1\n\nForecast QUIL for the week from 2032-02-08."
+    )
+    assert strip_news(text) == text.replace("\n- A merger. - It is large.\n- A strike.", "")
+
+
+def test_public_news_blocks_go_and_all_else_stays():
+    head = "[Company Introduction]:\n\nX is a firm.\n\nFrom 2031-01-01 to 2031-01-08, X's stock price increased. "
+    news = (
+        "\n\n[Headline]: A\n[Summary]: B\n\nstill B, From Monday on.\n\n[Headline]: C\n[Summary]: D"
+    )
+    week = "\n\nFrom 2031-01-08 to 2031-01-15, X's stock price decreased from 2 to 1. News during this period:"
+    tail = "\n\nSome recent basic financials of X, reported at 2030-12-31:\n\n[Basic Financials]:\n\neps: 1"
+    assert strip_news(head + "News:" + news + week + news + tail) == head + "News:" + week + tail
+    assert strip_news(head + news) == head
+
+
+def test_no_news_is_left_in_public_rows_and_answers_are_not_touched(public):
+    made, dropped, counts = controls.apply("no_news", {"test": public})
+    assert dropped == [] and counts == {"test": {"changed": len(public), "unchanged": 0}}
+    for row, source in zip(made["test"], public, strict=True):
+        assert "[Headline]" not in user_text(row) and "[Summary]" not in user_text(row)
+        assert "stock price" in user_text(row) and "[Basic Financials]" in user_text(row)
+        assert row["completion"] == source["completion"]
+
+
+# --- masked names -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Larkmoor Tools Inc's lathe", "the company's lathe"),
+        ("Larkmoor Tools, Inc. sells", "the company sells"),
+        ("The Larkmoor Tools Company (LKMR) sells", "the company (TICKER) sells"),
+        ("Larkmoor’s lathe, LKMR’s depot", "the company’s lathe, TICKER’s depot"),
+        ("LARKMOOR TOOLS INC REPORTS", "the company REPORTS"),
+        ("A depot of Larkmoor Tools Inc. It opens", "A depot of the company. It opens"),
+        ("Farvale Tools and Larkmoorland stay", "Farvale Tools and Larkmoorland stay"),
+        ("XLKMR and LKMRX stay", "XLKMR and LKMRX stay"),
+    ],
+)  # fmt: skip
+def test_a_name_is_masked_whole_in_part_and_as_a_possessive(text, expected):
+    assert masked(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("Wald Brisley Co", "Brisley opens a park", "the company opens a park"),
+        (
+            "Quell & Marden Co",
+            "Q&M, Quell and Quell & Marden",
+            "the company, the company and the company",
+        ),
+        (
+            "American Quarry Inc",
+            "American Quarry and American Lathe",
+            "the company and American Lathe",
+        ),
+        ("O'Dell Foods Corp", "O’Dell's loaf", "the company's loaf"),
+    ],
+)
+def test_parts_and_initials_are_masked_but_not_words_that_many_firms_share(name, text, expected):
+    assert masked(text, name) == expected
+
+
+def test_variants_never_hold_a_shared_word_or_a_legal_form_alone():
+    assert "American" not in name_variants("American Express Co")
+    assert not {"Inc", "Co", "&", ""} & set(name_variants("Merrow & Co Inc"))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name"),
+    [
+        ("[Company]: Quillford (QUIL), a publishing company.\n\nx", "Quillford"),
+        ("[Company]: AA Inc..\n\nx", "AA Inc."),
+        (
+            "[Company Introduction]:\n\nQuill Harbor Foods Co is an invented firm that trades",
+            "Quill Harbor Foods Co",
+        ),
+        ("Quillford is a company", None),
+    ],
+)
+def test_the_name_is_read_from_the_introduction(prompt, name):
+    assert company_name(prompt) == name
+
+
+def test_the_fictional_markets_rows_do_not_say_whose_they_are(market):
+    made, _, counts = controls.apply("masked_names", splits_of(market))
+    assert counts["train"] == {"changed": 400, "unchanged": 0, "name_unknown": 0}
+    for row, source in zip(made["train"], read_jsonl(market / "train.jsonl"), strict=True):
+        assert not any(
+            company_name(user_text(source)) in text or row["symbol"] in text for text in texts(row)
+        )
+        assert "the company (TICKER)" in user_text(row)
+        assert parse_answer(texts(row)[-1]).magnitude == magnitude_of(row["label"])
+        assert row["id"] == source["id"]
+
+
+def test_public_rows_do_not_say_whose_they_are(public):
+    for row in (mask_row(row) for row in public):
+        assert not any(
+            word in text
+            for text in texts(row)
+            for word in ("Larkmoor", "LKMR", "Quill Harbor", "QHBF")
+        )
+
+
+def test_a_row_without_a_name_is_counted_and_one_with_nothing_to_mask_too():
+    blank = {
+        "id": "a",
+        "symbol": "ZZ",
+        "prompt": [{"role": "user", "content": "Who?"}],
+        "completion": [],
+    }
+    ticker = {
+        "id": "b",
+        "symbol": "ZZ",
+        "prompt": [{"role": "user", "content": "[Company]: ZZ.\n\nZZ"}],
+        "completion": [],
+    }
+    made, _, counts = controls.apply("masked_names", {"test": [blank, ticker]})
+    assert counts == {"test": {"changed": 1, "unchanged": 1, "name_unknown": 1}}
+    assert user_text(made["test"][1]) == "[Company]: TICKER.\n\nTICKER"
+
+
+# --- the command ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("control", controls.CONTROLS)
+@pytest.mark.parametrize("form", ["ours", "public"])
+def test_the_command_writes_a_dataset_that_training_and_evaluation_read(
+    control, form, market, tmp_path, capsys
+):
+    source, out = market, tmp_path / "out"
+    if form == "public":
+        source = tmp_path / "public"
+        write_jsonl(source / "train.jsonl", read_jsonl(FIXTURE)[:12])
+        write_jsonl(source / "test.jsonl", read_jsonl(FIXTURE)[12:])
+    assert controls.main([str(source), "--control", control, "--out", str(out)]) == 0
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert (manifest["kind"], manifest["control"], manifest["synthetic"]) == (
+        "dataset",
+        control,
+        form == "ours",
+    )
+    assert capsys.readouterr().out.splitlines()[-1] == str(out)
+    rows = eval_rows(out).rows
+    assert [row["id"] for row in rows] == [row["id"] for row in eval_rows(source).rows]
+    assert [row["label"] for row in rows] == [row["label"] for row in eval_rows(source).rows]
+    train = train_rows(out)
+    assert {row["control"] for row in [*rows, *train.train]} == {control}
+    assert sum(manifest["counts"]["test"].values()) >= len(rows)
+
+
+def test_an_unknown_control_a_control_of_a_control_and_the_source_itself_are_refused(
+    market, tmp_path, capsys
+):
+    with pytest.raises(
+        ValueError, match="unknown control 'no_prices'; expected one of: shuffled_labels"
+    ):
+        controls.apply("no_prices", {})
+    assert controls.main([str(market), "--control", "no_news", "--out", str(tmp_path / "a")]) == 0
+    assert (
+        controls.main(
+            [str(tmp_path / "a"), "--control", "masked_names", "--out", str(tmp_path / "b")]
+        )
+        == 2
+    )
+    assert "is the control no_news already" in capsys.readouterr().err
+    before = {path.name: path.read_bytes() for path in market.iterdir()}
+    assert controls.main([str(market), "--control", "no_news", "--out", str(market)]) == 2
+    assert "holds the source" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in market.iterdir()} == before
+
+
+def test_real_rows_keep_neither_news_nor_ticker(shared_data):
+    rows = eval_rows(shared_data / "dow30" / "test.jsonl").rows
+    for name in ("no_news", "masked_names"):
+        made, _, counts = controls.apply(name, {"test": rows})
+        assert (counts["test"]["changed"], counts["test"].get("name_unknown", 0)) == (300, 0)
+        for row in made["test"]:
+            text = user_text(row)
+            assert (
+                "[Headline]" not in text
+                if name == "no_news"
+                else f"{row['symbol']}'s stock price" not in text
+            )
+            assert "[Basic Financials]" in text and "Based on all the information" in text

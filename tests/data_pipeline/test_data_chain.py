@@ -1,0 +1,203 @@
+"""The whole pipeline by its public command, over a real wire: Finnhub and the teacher on loopback, price files."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from data_pipeline.records.indices import load, members_on
+from tests.support import market as made_market
+from tests.support.servers.finnhub import FORBIDDEN, FinnhubServer
+from tests.support.servers.teacher import Teacher
+from tests.support.tiny import TRAIN, command, tiny  # noqa: F401 - a fixture
+from weekahead.files import read_jsonl, write_jsonl
+
+ROOT = Path(__file__).parents[2]
+FIRST, LAST = date(2025, 11, 9), date(2026, 7, 3)
+WINDOW = ("--start", "2025-12-28", "--end", "2026-06-30")
+# Members from the first week to the last.
+_NASDAQ = load("nasdaq100")
+SYMBOLS = sorted(
+    {*members_on(_NASDAQ, date(2025, 12, 28))} & {*members_on(_NASDAQ, date(2026, 6, 21))}
+)[:20]
+
+
+def data_command(folder, *flags, env=None, module="data_pipeline"):
+    words = [sys.executable, "-m", module, *map(str, flags)]
+    env = {**(env or os.environ), "HOME": str(folder / "home")}
+    return subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+
+
+def make_data(folder, finnhub, teacher, *flags):
+    flags = ("--prices", folder / "prices", "--data", folder / "data", "--finnhub_per_minute", "1000000",
+             "--model", "gpt-4.1", *WINDOW, *flags)  # fmt: skip
+    return data_command(folder, *flags, env={**finnhub.environment(), **teacher.environment()})
+
+
+@pytest.mark.slow
+def test_make_data_of_an_index_end_to_end_and_again_without_a_single_call(tmp_path):
+    made_market.write_prices(tmp_path / "prices", SYMBOLS, FIRST, LAST)
+    companies = {symbol: made_market.company(symbol, FIRST, LAST) for symbol in SYMBOLS}
+    with FinnhubServer(companies) as finnhub, Teacher() as teacher:
+        finnhub.fail("stock/financials-reported", FORBIDDEN, times=9, symbol=SYMBOLS[0])
+        done = make_data(
+            tmp_path, finnhub, teacher, "--index", "nasdaq100", "--max_cost", "9", "--forecast"
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        folder = tmp_path / "data" / "datasets" / "nasdaq100"
+        before = {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}
+        calls, asked = finnhub.calls.copy(), len(teacher.asked)
+        again = make_data(
+            tmp_path, finnhub, teacher, "--index", "nasdaq100", "--max_cost", "9", "--forecast"
+        )
+        assert again.returncode == 0, again.stderr[-3000:]
+        assert len(teacher.asked) == asked
+        assert set(finnhub.calls - calls) <= {
+            "stock/financials-reported"
+        }  # only what was refused is asked again
+    assert {path.name: path.read_bytes() for path in folder.glob("*.jsonl")} == before
+
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    records = json.loads(
+        (tmp_path / "data/records/nasdaq100.manifest.json").read_text(encoding="utf-8")
+    )
+    assert manifest["read"] == records["records"]
+    assert (
+        sum(part["rows"] for part in manifest["splits"].values())
+        + sum(manifest["dropped"].values())
+        == manifest["read"]
+    )
+    assert records["records"] == 20 * 26 and records["without_news"] == 0
+    shown = [
+        row["prompt"][1]["content"].count("\n- ") for row in read_jsonl(folder / "train.jsonl")
+    ]
+    assert min(shown) >= 3 and max(shown) == 20  # four weeks of five
+    kept = manifest["read"] - manifest["dropped"]["gap"]
+    assert (
+        len([body for body in teacher.asked if "[To the author" in body["messages"][1]["content"]])
+        == kept
+    )
+    assert records["no_prices"] and set(records["no_prices"]).isdisjoint(SYMBOLS)
+    assert calls["stock/profile2"] == calls["stock/metric"] == 20
+    assert calls["company-news"] == 20 * 8  # November to June
+    assert (
+        f"no prices: {', '.join(sorted(records['no_prices']))} ({len(records['no_prices'])}: no file)"
+        in done.stdout
+    )
+    assert "dated by their end plus 45 days" in done.stdout
+    assert re.search(r"about \$\d+\.\d\d", done.stdout) and "no leak found" in done.stdout
+    audit = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
+    assert not any(check["leak"] for check in audit.values())
+    assert (audit["duplicate"]["count"], audit["missing_prediction"]["count"]) == (0, 0)
+    assert "# nasdaq100" in (folder / "README.md").read_text(encoding="utf-8")
+    assert len(read_jsonl(folder / "forecast.jsonl")) == manifest["splits"]["test"]["rows"]
+    key = finnhub.key.encode()
+    assert not any(
+        key in path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()
+    )
+
+
+def test_a_dry_run_asks_no_teacher_and_tells_the_price(tmp_path):
+    made_market.write_prices(tmp_path / "prices", ["AAPL"], FIRST, LAST)
+    with (
+        FinnhubServer({"AAPL": made_market.company("AAPL", FIRST, LAST)}) as finnhub,
+        Teacher() as teacher,
+    ):
+        done = make_data(tmp_path, finnhub, teacher, "--symbols", "AAPL", "--dry_run")
+        assert done.returncode == 0, done.stderr
+        assert teacher.asked == [] and "18 to ask" in done.stdout  # eight of 26 weeks are gaps
+    assert not (tmp_path / "data" / "datasets").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--index", "nasdaq1000"), "nasdaq100"),
+        (("--index", "nasdaq100", "--start", "1999-01-01", "--end", "1999-06-30"), "--symbols"),
+        (("--symbols", "AAPL", "--start", "2026-01-05", "--end", "2026-01-16"), "no whole week"),
+        (("--symbols", "NONE"), "no prices"),
+        (("--symbols", "AAPL", "--min_weeks", "5"), "expected 1 <= min <= max"),
+        (("--symbols", "7203.T"), "7203.T: no exchange is known for its suffix"),
+        (("--symbols", "AAPL", "--filing_lag", "1"), "--filing_lag is 1; expected at least 30"),
+        (("--symbols", "AAPL", "--name", "../up"), "--name is '../up'"),
+        (("--symbols", "AAPL", "--end", "2099-01-01"), "--end 2099-01-01 lies ahead"),
+        (("--symbols", "AAPL", "--news", "none.jsonl"), "--news none.jsonl: there is no such file"),
+    ],
+)
+def test_what_cannot_work_is_one_line_and_exit_2(tmp_path, capsys, monkeypatch, flags, words):
+    from data_pipeline import fetch
+
+    monkeypatch.setenv("FINNHUB_API_KEY", "never-sent")
+    made_market.write_prices(tmp_path / "prices", ["AAPL"], FIRST, LAST)
+    done = fetch.main(
+        [*WINDOW, *flags, "--prices", str(tmp_path / "prices"), "--data", str(tmp_path / "data")]
+    )
+    error = capsys.readouterr().err
+    assert done == 2 and words in error and error.count("\n") == 1
+    assert not (tmp_path / "data" / "records").exists()
+
+
+def test_without_a_key_and_without_news_files_nothing_is_asked_for(tmp_path, capsys, monkeypatch):
+    from data_pipeline import fetch
+
+    monkeypatch.delenv("FINNHUB_API_KEY", raising=False)
+    assert fetch.main([*WINDOW, "--symbols", "AAPL", "--data", str(tmp_path / "data")]) == 2
+    assert "no news: set FINNHUB_API_KEY" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_real_prices_and_made_up_news_to_a_trained_and_scored_adapter_offline(
+    tmp_path, tiny, shared_data
+):  # noqa: F811
+    """Two years of four real price series; no key, no Finnhub, a teacher on loopback, a base of two layers."""
+    symbols = ("AAPL", "IBM", "KO", "MSFT")
+    first, last = date(2015, 11, 1), date(2016, 12, 31)
+    stories = [
+        item for symbol in symbols for item in made_market.news(symbol, first, last, a_day=1)
+    ]
+    write_jsonl(tmp_path / "news.jsonl", stories)
+    with Teacher() as teacher:
+        env = {
+            name: value
+            for name, value in teacher.environment().items()
+            if name != "FINNHUB_API_KEY"
+        }
+        done = data_command(
+            tmp_path, "--symbols", ",".join(symbols), "--start", "2016-01-01", "--end", "2016-12-31", "--name", "old",
+            "--prices", shared_data / "prices_daily", "--news", tmp_path / "news.jsonl", "--data", tmp_path / "data",
+            "--model", "loopback", "--max_weeks", "1", env=env,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    dataset = tmp_path / "data" / "datasets" / "old"
+    assert all("\n- " in row["prompt"][1]["content"] for row in read_jsonl(dataset / "train.jsonl"))
+    assert "no splits, so weeks" in done.stdout
+    assert (
+        "returns without dividends: AAPL" in done.stdout
+        and "FINNHUB_API_KEY is not set" in done.stdout
+    )
+    run, results = tmp_path / "outputs" / "old", tmp_path / "results" / "old"
+    flags = ("--config", "recipe.yaml", "--dataset", dataset, "--max_length", "1000")
+    trained = command(
+        tiny, TRAIN, *flags, "--max_steps", "2", "--eval_strategy", "no", "--output_dir", run
+    )
+    assert trained.returncode == 0, trained.stderr[-2000:]
+    flags = (
+        "--config",
+        "recipe.yaml",
+        "--dataset",
+        dataset,
+        "--max_new_tokens",
+        "8",
+        "--limit",
+        "12",
+    )
+    answered = command(tiny, "-m eval.generate", *flags, "--adapter", run, "--out", results)
+    assert answered.returncode == 0, answered.stderr[-2000:]
+    scored = command(tiny, "-m eval.score", results / "generations.jsonl", "--out", results)
+    assert scored.returncode == 0, scored.stderr[-2000:]
+    assert json.loads((results / "metrics.json").read_text())["n"] == 12

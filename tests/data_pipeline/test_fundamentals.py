@@ -1,0 +1,154 @@
+"""Company facts by the day they were known."""
+
+import pytest
+
+from data_pipeline.records.fundamentals import (
+    introduce,
+    latest,
+    quarters,
+    read_filings,
+    shares_known,
+)
+
+
+def filing(ends, filed, form="10-Q", **concepts):
+    report = {
+        "bs": [
+            {"concept": name, "unit": "shares", "label": name, "value": v}
+            for name, v in concepts.items()
+        ]
+    }
+    return {"accessNumber": f"{ends}-{form}", "symbol": "ACME", "form": form, "endDate": f"{ends} 00:00:00",
+            "filedDate": f"{filed} 00:00:00", "acceptedDate": f"{filed} 16:30:33", "report": report}  # fmt: skip
+
+
+def metric(**series):
+    return {
+        "series": {
+            "quarterly": {
+                n: [{"period": p, "v": v} for p, v in points] for n, points in series.items()
+            }
+        }
+    }
+
+
+EPS = [("2025-12-31", 3.0), ("2025-09-30", 2.0), ("2025-06-30", 1.0)]
+FILED = read_filings(
+    {"data": [filing("2025-09-30", "2025-11-04"), filing("2025-12-31", "2026-02-12", "10-K")]}
+)
+
+
+def test_c8_a_quarter_is_known_from_the_end_of_the_day_it_was_filed():
+    found = quarters(metric(eps=EPS), FILED)
+    assert [(q.period_end, q.known_at) for q in found] == [
+        ("2025-06-30", "2025-08-14T05:00:00+00:00"),  # no filing found: 45 days later
+        ("2025-09-30", "2025-11-05T05:00:00+00:00"),
+        ("2025-12-31", "2026-02-13T05:00:00+00:00"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("decision", "period"),
+    [
+        ("2026-02-08T05:00:00+00:00", "2025-09-30"),  # the year has ended, its report is not out
+        ("2026-02-12T23:00:00+00:00", "2025-09-30"),
+        ("2026-02-15T05:00:00+00:00", "2025-12-31"),
+        ("2025-08-17T04:00:00+00:00", "2025-06-30"),
+    ],
+)
+def test_the_latest_quarter_is_the_latest_known(decision, period):
+    assert latest(quarters(metric(eps=EPS), FILED), decision).period_end == period
+
+
+@pytest.mark.parametrize(
+    ("series", "decision"),
+    [
+        ({}, "2026-02-15T05:00:00+00:00"),
+        ({"eps": EPS}, "2025-08-10T04:00:00+00:00"),  # every quarter lies in the future
+        ({"eps": [("2020-06-30", 1.0)]}, "2026-02-15T05:00:00+00:00"),  # too old to say anything
+        (
+            {"eps": [("2025-06-30", float("nan")), ("2025-06-30", None)]},
+            "2026-02-15T05:00:00+00:00",
+        ),
+    ],
+)
+def test_c10_no_quarter_is_better_than_a_future_or_empty_one(series, decision):
+    assert latest(quarters(metric(**series), []), decision) is None
+
+
+def test_the_end_of_a_fiscal_year_and_a_company_abroad_have_longer_terms():
+    answer = metric(eps=EPS)
+    answer["series"]["annual"] = {"eps": [{"period": "2025-12-31", "v": 6.0}]}
+    at_home = {q.period_end: q.known_at[:10] for q in quarters(answer, [])}
+    assert at_home == {
+        "2025-06-30": "2025-08-14",
+        "2025-09-30": "2025-11-14",
+        "2025-12-31": "2026-03-31",
+    }
+    abroad = {q.period_end: q.known_at[:10] for q in quarters(answer, [], abroad=True)}
+    assert abroad == {
+        "2025-06-30": "2025-10-28",
+        "2025-09-30": "2026-01-28",
+        "2025-12-31": "2026-04-30",
+    }
+    assert [q.filed for q in quarters(answer, FILED)] == [False, True, True]
+
+
+def test_answers_without_series_or_filings_are_empty():
+    assert (
+        quarters(None, [])
+        == quarters({"metric": {}}, [])
+        == quarters({"series": {"quarterly": None}}, [])
+        == []
+    )
+    assert (
+        read_filings(None)
+        == read_filings({"data": None})
+        == read_filings({"data": [{"endDate": None}]})
+        == []
+    )
+
+
+def test_providers_may_date_a_period_some_days_apart_and_an_amendment_is_no_first_filing():
+    filed = read_filings(
+        {"data": [filing("2025-09-27", "2025-12-01", "10-Q/A"), filing("2025-09-27", "2025-10-31")]}
+    )
+    assert (
+        quarters(metric(eps=[("2025-09-30", 2.0)]), filed)[0].known_at
+        == "2025-11-01T05:00:00+00:00"
+    )
+
+
+def test_only_figures_of_the_same_quarter_stand_together():
+    found = quarters(metric(eps=EPS, netMargin=[("2025-12-31", 0.25)]), FILED)
+    assert [q.values for q in found] == [
+        {"eps": 1.0},
+        {"eps": 2.0},
+        {"eps": 3.0, "netMargin": 0.25},
+    ]
+
+
+def test_shares_are_those_of_the_last_report_that_was_out():
+    filed = read_filings({"data": [
+        filing("2025-09-30", "2025-11-04", **{"dei_EntityCommonStockSharesOutstanding": 900.0,
+                                              "us-gaap_CommonStockSharesOutstanding": 950.0}),
+        filing("2025-12-31", "2026-02-12", **{"us-gaap_CommonStockSharesOutstanding": 1000.0}),
+    ]})  # fmt: skip
+    assert shares_known(filed, "2026-02-08T05:00:00+00:00").shares == 900.0
+    assert shares_known(filed, "2026-02-15T05:00:00+00:00").shares == 1000.0
+    assert shares_known(filed, "2025-11-02T05:00:00+00:00") is None
+    assert shares_known(filed, "2027-02-15T05:00:00+00:00") is None  # too old to count on
+
+
+def test_a_company_with_two_classes_of_shares_has_no_single_number():
+    two = filing("2025-09-30", "2025-11-04")
+    lines = [{"concept": "dei:EntityCommonStockSharesOutstanding", "value": v} for v in (5.0, 7.0)]
+    two["report"] = {"bs": [*lines, None, "no line"]}
+    assert read_filings({"data": [two]})[0].shares is None
+
+
+def test_c9_an_introduction_holds_nothing_of_the_day_of_the_download():
+    profile = {"name": "Acme Inc", "ticker": "ACME", "finnhubIndustry": "Machinery", "exchange": "NYSE",
+               "ipo": "1990-05-01", "marketCapitalization": 12345.6, "shareOutstanding": 789.0}  # fmt: skip
+    assert introduce("ACME", profile) == "Acme Inc (ACME), Machinery."
+    assert introduce("ACME", None) == introduce("ACME", {}) == "ACME."

@@ -1,0 +1,276 @@
+"""The reader of datasets: every kind of source, and every bad one named before work begins."""
+
+import os
+import subprocess
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from data_pipeline import fingpt
+from data_pipeline.dataset.load import eval_rows, train_rows
+from tests.support.servers.hub import Hub
+from weekahead.files import read_jsonl, sha256, write_jsonl
+from weekahead.task.answer import render_answer
+
+ROOT = Path(__file__).parents[2]
+FIXTURE = ROOT / "tests" / "fixtures" / "fingpt_rows.jsonl"
+
+
+@pytest.fixture
+def public():
+    return read_jsonl(FIXTURE)
+
+
+@pytest.fixture
+def ours(public):
+    return fingpt.convert(public, "rows")[0]
+
+
+def ids(rows):
+    return [row["id"] for row in rows]
+
+
+def test_one_file_of_our_rows_is_cut_for_training_and_whole_for_evaluation(ours, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    write_jsonl(path, ours)
+    data, whole = train_rows(path, gap_weeks=1), eval_rows(path)
+    assert sorted(ids(data.train + data.validation + data.dropped)) == sorted(ids(ours))
+    assert len(data.validation) == 2
+    assert (ids(whole.rows), whole.split, whole.train_majority) == (ids(ours), "all", None)
+    assert data.sha256 == whole.sha256 == sha256(path)
+
+
+def test_one_file_of_public_rows_is_converted_on_the_way(public):
+    data, whole = train_rows(FIXTURE, gap_weeks=1), eval_rows(FIXTURE, "test")
+    assert (
+        len(data.train) + len(data.validation) + len(data.dropped) == len(whole.rows) == len(public)
+    )
+    assert whole.rows[0]["prompt"][0]["role"] == "system"
+    assert {row["reason"] for row in data.dropped} > {
+        "gap",
+        "answer names another bin than the label",
+    }
+
+
+def test_a_folder_that_was_built_is_taken_as_it_stands(public, tmp_path):
+    write_jsonl(tmp_path / "in" / "train.jsonl", public[:14])
+    write_jsonl(tmp_path / "in" / "test.jsonl", public[14:])
+    out = tmp_path / "out"
+    assert fingpt.main([str(tmp_path / "in"), "--out", str(out), "--gap-weeks", "0"]) == 0
+    data, test = train_rows(out), eval_rows(out)
+    assert ids(data.train) == ids(read_jsonl(out / "train.jsonl"))
+    assert ids(data.validation) == ids(read_jsonl(out / "validation.jsonl"))
+    assert (data.dropped, data.warnings) == ([], [])
+    assert (ids(test.rows), test.split) == (ids(read_jsonl(out / "test.jsonl")), "test")
+    assert test.train_majority == data.train_majority
+    assert test.sha256 == sha256(out / "test.jsonl")
+
+
+def test_a_folder_of_public_rows_trains_and_evaluates_with_one_majority(public, tmp_path):
+    write_jsonl(tmp_path / "train.jsonl", public[:14])
+    write_jsonl(tmp_path / "test.jsonl", public[14:])
+    data, test = train_rows(tmp_path), eval_rows(tmp_path)
+    assert test.train_majority == data.train_majority
+    assert len(test.rows) == 2
+    assert not {row["week_start"] for row in data.train + data.validation} & {
+        row["week_start"] for row in test.rows
+    }
+
+
+def test_other_splits_are_evaluated_by_name_and_unknown_ones_listed(ours, tmp_path):
+    write_jsonl(tmp_path / "train.jsonl", ours[:8])
+    write_jsonl(tmp_path / "test_unseen.jsonl", ours[14:])
+    assert ids(eval_rows(tmp_path, "test_unseen").rows) == ids(ours[14:])
+    with pytest.raises(ValueError, match=r"no split 'test'; it has: test_unseen, train"):
+        eval_rows(tmp_path)
+
+
+def test_c11_a_week_in_train_and_test_of_a_folder_is_told(ours, tmp_path):
+    for name in ("train", "validation", "test"):
+        write_jsonl(tmp_path / f"{name}.jsonl", ours[:4])
+    told = train_rows(tmp_path).warnings
+    assert sum("weeks lie in both train and" in warning for warning in told) == 2
+
+
+def test_own_rows_whose_answer_teaches_no_call_are_left_out(ours, tmp_path):
+    """As in the public rows: a model that learns such an answer would score as wrong each time it gives it."""
+    bad = [
+        {**row, "completion": [{"role": "assistant", "content": "Prediction: up"}]} for row in ours
+    ]
+    write_jsonl(tmp_path / "train.jsonl", bad)
+    with pytest.raises(ValueError, match="no training row is left"):
+        train_rows(tmp_path / "train.jsonl")
+
+
+def test_parquet_arrow_and_saved_datasets_are_the_same_rows(public, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    data = datasets.Dataset.from_list(public)
+    data.to_parquet(tmp_path / "rows.parquet")
+    data.save_to_disk(tmp_path / "one")
+    datasets.DatasetDict(
+        train=data.select(range(14)), test=data.select(range(14, 16))
+    ).save_to_disk(tmp_path / "two")
+    (tmp_path / "clone" / "data").mkdir(parents=True)
+    data.to_parquet(tmp_path / "clone" / "data" / "test-00000-of-00001.parquet")
+    expected = ids(eval_rows(FIXTURE).rows)
+    arrow = next((tmp_path / "one").glob("*.arrow"))
+    for source in (tmp_path / "rows.parquet", arrow, tmp_path / "one", tmp_path / "clone"):
+        assert ids(eval_rows(source).rows) == expected, source
+    assert ids(eval_rows(tmp_path / "two").rows) == expected[14:]
+    assert train_rows(tmp_path / "two").train_majority in (1, -1)
+
+
+def broken(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.jsonl", b"", "a.jsonl: no rows; expected at least one"),
+        ("a.jsonl", FIXTURE.read_bytes() + b'{"prompt": "cut o', "a.jsonl, line 17: not JSON"),
+        (
+            "a.jsonl",
+            FIXTURE.read_bytes() + b'{"prompt": "caf\xe9"}\n',
+            "a.jsonl, line 17: not UTF-8 (byte 0xe9",
+        ),
+        ("a.jsonl", b'{"text": "x"}\n', "a.jsonl, row 1: missing column id, symbol, week_start"),
+        ("a.parquet", b"PAR1 and no more", "a.parquet: not a whole .parquet file"),
+        ("a.arrow", b"no arrow", "a.arrow: not a whole .arrow file"),
+        ("a.csv", b"id,label\n", "a.csv: files of type '.csv' are not read; use .jsonl"),
+    ],
+)
+def test_a_broken_file_is_named_with_line_and_remedy(tmp_path, name, content, words):
+    path = broken(tmp_path, name, content)
+    for read in (train_rows, eval_rows):
+        with pytest.raises(ValueError) as error:
+            read(path)
+        assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"label": "up a lot"}, "row 3: unknown label 'up a lot'"),
+        ({"week_start": "next week"}, "row 3: week_start is 'next week'; expected a date"),
+        (
+            {"prompt": "[INST]"},
+            "row 3: prompt is '[INST]'; expected a list of {role, content} messages",
+        ),
+        ({"completion": [{"role": "assistant"}]}, "row 3: completion is"),
+        ({"id": "LKMR-2031-01-05"}, "row 3: the id LKMR-2031-01-05 stands in row 1 already"),
+    ],
+)
+def test_a_bad_value_in_our_rows_is_named(ours, tmp_path, change, words):
+    path = tmp_path / "rows.jsonl"
+    write_jsonl(path, [*ours[:2], {**ours[2], **change}])
+    for read in (train_rows, eval_rows):
+        with pytest.raises(ValueError) as error:
+            read(path)
+        assert f"{path}, {words}" in str(error.value)
+
+
+def test_a_label_in_other_spelling_comes_back_in_ours(ours, tmp_path):
+    write_jsonl(tmp_path / "rows.jsonl", [{**ours[0], "label": " Up by  1-2% "}])
+    assert eval_rows(tmp_path / "rows.jsonl").rows[0]["label"] == "up by 1-2%"
+
+
+def test_a_file_in_which_no_answer_can_be_trained_on_is_an_error(public, tmp_path):
+    write_jsonl(tmp_path / "rows.jsonl", [public[2]])
+    with pytest.raises(ValueError, match="no training row is left of 1; dropped for: answer"):
+        train_rows(tmp_path / "rows.jsonl")
+
+
+def test_a_path_that_does_not_exist_and_a_folder_without_splits_say_what_was_expected(tmp_path):
+    for missing in (tmp_path / "none.jsonl", "data/none.jsonl", "nowhere"):
+        with pytest.raises(FileNotFoundError, match="no such file or folder"):
+            eval_rows(missing)
+    with pytest.raises(ValueError, match="no split found; expected files named train"):
+        train_rows(tmp_path)
+
+
+def test_a_hub_id_without_network_is_one_clear_message(tmp_path):
+    """In a process of its own: the offline switch is read when the Hub client is imported."""
+    code = "from data_pipeline.dataset.load import eval_rows\ntry: eval_rows('nobody/none')\nexcept OSError as e: print(e)"
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("nobody/none: not a path here, and the Hub cannot be reached"), (
+        done.stderr
+    )
+    assert "HF_HUB_OFFLINE=1" in done.stdout
+
+
+HUB_ROUND_TRIP = """
+import sys
+from datasets import Dataset, DatasetDict
+from data_pipeline.dataset.load import eval_rows, train_rows
+from data_pipeline.files import read_jsonl
+rows = read_jsonl(sys.argv[1])
+parts = DatasetDict(train=Dataset.from_list(rows[:14]), test=Dataset.from_list(rows[14:]))
+parts.push_to_hub("user/rows", private=True)
+test, data = eval_rows("user/rows"), train_rows("user/rows@main")
+try:
+    eval_rows("user/rows@v9")
+except FileNotFoundError as error:
+    print(error)
+print(*[row["id"] for row in test.rows], test.revision, data.train_majority == test.train_majority)
+"""
+HUB_REFUSAL = """
+from data_pipeline.dataset.load import eval_rows
+try:
+    eval_rows("user/rows")
+except OSError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def in_process(code, *arguments, env):
+    """Lines printed by Python code run in a process of its own, as Hub clients read their settings at import."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_hub_id_is_read_at_one_commit_and_a_refusal_names_the_remedy(tmp_path):
+    with Hub() as hub:
+        said = in_process(
+            HUB_ROUND_TRIP, str(FIXTURE), env=hub.environment(tmp_path / "owner", "hf_owner")
+        )
+        commit = hub.repo("user/rows", "dataset").at("main").oid
+        refused = in_process(HUB_REFUSAL, env=hub.environment(tmp_path / "other", "hf_other"))
+    assert said[-1] == f"LKMR-2031-02-23 QHBF-2031-02-23 {commit} True"
+    assert said[-2] == "user/rows: no revision 'v9' on the Hub; leave out '@v9'"
+    assert refused[-1].startswith(
+        "FileNotFoundError user/rows: neither a path here nor a dataset on the Hub"
+    )
+    assert "set HF_TOKEN" in refused[-1]
+
+
+def test_the_majority_of_a_training_on_the_first_rows_is_that_of_those_rows(tmp_path):
+    from sft.train import read_data
+    from sft.training.arguments import ScriptArguments
+
+    def made(week, label):
+        start = date(2024, 1, 7) + timedelta(weeks=week)
+        words = render_answer(["Orders rose."], ["Costs rose."], label, "So it seems.")
+        return {
+            "id": f"AAA-{start}", "symbol": "AAA", "week_start": str(start), "week_end": str(start + timedelta(7)),
+            "prompt": [{"role": "user", "content": f"Week {week}"}], "label": label,
+            "completion": [{"role": "assistant", "content": words}],
+        }  # fmt: skip
+
+    rows = [made(week, "up by 1-2%" if week < 4 else "down by 1-2%") for week in range(40)]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    whole, first = (
+        read_data(ScriptArguments(dataset=str(tmp_path / "rows.jsonl"), max_rows=n))
+        for n in (None, 5)
+    )
+    assert (whole.train_majority, first.train_majority, len(first.train)) == (-1, 1, 5)

@@ -1,0 +1,119 @@
+"""A dataset pushed to the loopback Hub by the public command, and loaded back by its id."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import records as made_records
+from tests.support.servers.hub import Hub
+
+pytestmark = pytest.mark.slow  # each push is a process of its own
+
+ROOT = Path(__file__).parents[2]
+LOAD = """
+import sys
+from data_pipeline.dataset import train_rows
+data = train_rows(sys.argv[1])
+print(len(data.train), data.revision)
+"""
+
+
+def run(hub, tmp_path, token, *words):
+    words = [sys.executable, *map(str, words)]
+    env = hub.environment(tmp_path, token)
+    return subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def hub():
+    with Hub() as running:
+        yield running
+
+
+def build_and_push(hub, tmp_path, token="hf_owner", repo="user/made", made=None):
+    path, log = made_records.write(tmp_path, made or made_records.records())
+    flags = (
+        "-m",
+        "data_pipeline.build",
+        path,
+        "--answers",
+        log,
+        "--name",
+        "made",
+        "--datasets",
+        tmp_path / "d",
+    )
+    return run(hub, tmp_path, token, *flags, "--push", repo)
+
+
+def test_a_dataset_is_pushed_privately_and_trained_on_by_its_id(hub, tmp_path):
+    done = build_and_push(hub, tmp_path)
+    assert done.returncode == 0, done.stderr
+    repo = hub.repo("user/made", "dataset")
+    assert repo.private
+    files = repo.at("main").files
+    splits = {f"data/{name}-00000-of-00001.parquet" for name in ("train", "validation", "test")}
+    assert set(files) - {".gitattributes"} == splits | {
+        "dropped.jsonl",
+        "README.md",
+        "manifest.json",
+    }
+    assert str(tmp_path).encode() not in b"".join(blob.data for blob in files.values())
+    loaded = run(hub, tmp_path, "hf_owner", "-c", LOAD, "user/made")
+    assert loaded.returncode == 0, loaded.stderr
+    rows, revision = loaded.stdout.split()[-2:]
+    train = json.loads((tmp_path / "d" / "made" / "manifest.json").read_text())["splits"]["train"]
+    assert (int(rows), revision) == (train["rows"], repo.at("main").oid)
+
+
+def test_a_folder_of_jsonl_that_was_uploaded_by_hand_reads_the_same(hub, tmp_path):
+    """`datasets` takes the dates in its texts for moments."""
+    path, log = made_records.write(tmp_path, made_records.records())
+    flags = (
+        "-m",
+        "data_pipeline.build",
+        path,
+        "--answers",
+        log,
+        "--name",
+        "made",
+        "--datasets",
+        tmp_path / "d",
+    )
+    assert run(hub, tmp_path, None, *flags).returncode == 0
+    hub.add_folder("user/by-hand", tmp_path / "d" / "made", "dataset")
+    loaded = run(hub, tmp_path, "hf_owner", "-c", LOAD, "user/by-hand")
+    assert loaded.returncode == 0, loaded.stderr
+    train = json.loads((tmp_path / "d" / "made" / "manifest.json").read_text())["splits"]["train"]
+    assert int(loaded.stdout.split()[-2]) == train["rows"]
+
+
+def test_a_second_push_removes_a_split_that_is_gone(hub, tmp_path):
+    assert build_and_push(hub, tmp_path).returncode == 0
+    one_week = [made_records.record(symbol, 0) for symbol in ("AA", "BBB")]
+    assert build_and_push(hub, tmp_path, made=one_week).returncode == 0
+    files = hub.repo("user/made", "dataset").at("main").files
+    assert [name for name in files if name.endswith(".parquet")] == [
+        "data/train-00000-of-00001.parquet"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("token", "repo", "words"),
+    [
+        (None, "user/made", "no Hugging Face token found"),
+        ("hf_reader", "user/made", "the Hub refused user/made"),
+        ("hf_owner", "no/such/name", "'no/such/name' is no repository id"),
+    ],
+)
+def test_what_cannot_be_pushed_is_one_line_and_the_dataset_stands(
+    hub, tmp_path, token, repo, words
+):
+    done = build_and_push(hub, tmp_path, token, repo)
+    assert done.returncode == 2 and words in done.stderr and done.stderr.strip().count("\n") == 0, (
+        done.stderr
+    )
+    assert (tmp_path / "d" / "made" / "manifest.json").is_file()

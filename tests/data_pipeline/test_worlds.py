@@ -1,0 +1,75 @@
+"""Intervals and verdicts in a thousand made worlds of ten weeks: as honest as they say they are."""
+
+import numpy
+import pytest
+
+from benchmarks.statistics import SIZES, WEEKS, coverage, made_hits, speed, verdicts
+from eval.metrics.statistics import TYPICAL_ICC, clustered_mean, planned_effect
+
+WORLDS = 1000
+SAMPLING_ERROR = 1.64 * (0.05 * 0.95 / WORLDS) ** 0.5  # of a true rate of 5 %, one-sided 95 %
+
+
+def test_made_weeks_have_the_accuracy_and_the_correlation_they_are_made_with():
+    hits = made_hits(1, 4000, WEEKS, [0.5, 0.8]).astype(float)
+    assert hits.mean(axis=(1, 2)) == pytest.approx([0.5, 0.8], abs=0.005)
+    weekly = hits.reshape(2, 4000, 10, 30).mean(axis=3)
+    for accuracy, means in zip((0.5, 0.8), weekly, strict=True):
+        variance = accuracy * (1 - accuracy)
+        icc = (
+            means.var() / variance * 30 - 1
+        ) / 29  # var of a week's mean: variance * (1 + 29 icc) / 30
+        assert icc == pytest.approx(TYPICAL_ICC, abs=0.01)
+    # What both share of the weeks: nearly SHARED_LUCK of the variance between weeks, and none of that within.
+    shared = numpy.corrcoef(weekly[0].ravel(), weekly[1].ravel())[0, 1]
+    assert 0.5 < shared < 0.8
+
+
+@pytest.mark.parametrize("accuracy", [0.5, 0.6, 0.7, 0.8])
+def test_intervals_cover_95_percent(accuracy):
+    assert 0.93 <= coverage(11, WORLDS, WEEKS, accuracy) <= 0.97
+
+
+@pytest.mark.parametrize("name", ["6 weeks of 30", "20 weeks of 30", "10 weeks of 5 to 70"])
+def test_intervals_cover_with_few_many_and_unequal_weeks(name):
+    assert 0.93 <= coverage(12, WORLDS, SIZES[name], 0.55) <= 0.97
+
+
+def test_a_week_that_holds_most_rows_makes_the_interval_wide_not_narrow():
+    assert 0.95 <= coverage(12, WORLDS, SIZES["9 weeks of 10, one of 210"], 0.55) <= 0.985
+
+
+def test_intervals_near_the_end_are_a_little_narrow_and_known_to_be():
+    assert 0.92 <= coverage(13, WORLDS, WEEKS, 0.9) <= 0.97
+    assert (
+        0.90 <= coverage(13, WORLDS, WEEKS, 0.95) <= 0.95
+    )  # the symmetrical interval covered 0.85
+
+
+@pytest.mark.parametrize("accuracy", [0.5, 0.55, 0.8])
+@pytest.mark.parametrize("name", ["10 weeks of 30", "6 weeks of 30", "10 weeks of 5 to 70"])
+def test_worlds_without_an_effect_are_seldom_called_better_or_worse(name, accuracy):
+    said = verdicts(14, WORLDS, SIZES[name], accuracy, accuracy)
+    assert said["better"] + said["worse"] <= 0.05 + SAMPLING_ERROR
+    assert said["better"] > 0 < said["worse"]  # nor is the test asleep
+
+
+def test_a_large_effect_is_found():
+    assert verdicts(15, WORLDS, WEEKS, 0.8, 0.52)["better"] >= 0.8
+
+
+def test_what_was_planned_is_found_four_times_in_five():
+    effect = planned_effect(WEEKS)
+    hits = made_hits(16, WORLDS, WEEKS, [0.5 + effect])[0]
+    weeks = [week for week in range(10) for _ in range(30)]
+    found = [
+        clustered_mean([hit - 0.5 for hit in world], weeks).p < 0.05 for world in hits.tolist()
+    ]
+    assert 0.75 <= sum(found) / WORLDS <= 0.9
+
+
+def test_the_time_of_scoring_is_told_by_part():
+    lines = speed(1, 4).splitlines()
+    assert lines[0].split()[-4:] == ["total", "ROUGE", "all", "else"]
+    assert lines[-1].split()[0] in ("rouge_score", "rouge_score_rs")
+    assert all(float(cell) >= 0 for cell in lines[-1].split()[1:])

@@ -1,0 +1,211 @@
+"""Greedy answers in fp32 on a tiny model: no backend, batch size, order or interrupt changes one of them."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from eval.generate import generate
+from eval.generation.backends import Backend
+from tests.support.servers.completions import Completions
+from tests.support.tiny_model import FP32, market, small, tiny  # noqa: F401 - fixtures
+from weekahead.files import read_jsonl
+from weekahead.models.decoding import Decoding
+
+TIMES = ("seconds", "latency_seconds", "latency_measured")
+
+
+@pytest.fixture
+def answers(small, tmp_path):  # noqa: F811
+    """Rows of generations.jsonl by id, without what depends on the clock."""
+    count = iter(range(100))
+
+    def made(data, batch_size=4, backend=None, adapter=str(small.adapter), out=None):
+        out = out or tmp_path / str(next(count))
+        generate(small.recipe, adapter, data, Decoding(10, batch_size), out, FP32, backend)
+        rows = read_jsonl(out / "generations.jsonl")
+        assert [row["id"] for row in rows] == [row["id"] for row in data.rows]
+        return {
+            row["id"]: {key: value for key, value in row.items() if key not in TIMES}
+            for row in rows
+        }
+
+    return made
+
+
+def test_batch_size_and_order_change_no_answer(answers, market):  # noqa: F811
+    alone = answers(market, batch_size=1)
+    assert len({row["generation"] for row in alone.values()}) > 1
+    assert answers(market, batch_size=4) == answers(market, batch_size=16) == alone
+    assert answers(replace(market, rows=random.Random(1).sample(market.rows, 6))) == alone
+
+
+def test_continuous_batching_answers_as_whole_batches_do(answers, market):  # noqa: F811
+    assert answers(market, 2, Backend("continuous")) == answers(market, 2)
+
+
+def test_an_interrupted_continuous_run_goes_on_with_what_is_missing(answers, market, tmp_path):  # noqa: F811
+    whole = answers(market, 2, Backend("continuous"), out=tmp_path / "a")
+    log = tmp_path / "a/generations.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(lines[3] + lines[1] + b'{"id": "half')
+    assert answers(market, 2, Backend("continuous"), out=tmp_path / "a") == whole
+    assert lines[3] in log.read_bytes() and lines[1] in log.read_bytes()
+
+
+def test_continuous_batching_refuses_to_sample(small, market, tmp_path):  # noqa: F811
+    with pytest.raises(ValueError, match=r"greedy here, the temperature is 0\.5"):
+        generate(
+            small.recipe,
+            "none",
+            market,
+            Decoding(4, temperature=0.5),
+            tmp_path,
+            FP32,
+            Backend("continuous"),
+        )
+
+
+def test_a_killed_run_that_had_every_answer_is_put_in_order(answers, market, tmp_path):  # noqa: F811
+    whole = answers(market, out=tmp_path / "a")
+    log, told = tmp_path / "a/generations.jsonl", tmp_path / "a/manifest.json"
+    log.write_bytes(b"".join(reversed(log.read_bytes().splitlines(keepends=True))))
+    told.write_text(told.read_text().replace('"complete": true', '"complete": false'))
+    assert answers(market, out=tmp_path / "a") == whole
+    assert (
+        '"complete": true' in told.read_text()
+        and '"form": "plain, adapter merged"' in told.read_text()
+    )
+
+
+def test_parts_of_killed_processes_are_put_together(answers, market, tmp_path):  # noqa: F811
+    whole = answers(market, out=tmp_path / "a")
+    log = tmp_path / "a/generations.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    (tmp_path / "a/generations.part0.jsonl").write_bytes(lines[2] + b'{"cut')
+    (tmp_path / "a/generations.part3.jsonl").write_bytes(lines[5] + lines[2])
+    log.unlink()
+    assert answers(market, out=tmp_path / "a") == whole
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        "generations.jsonl",
+        "manifest.json",
+    ]
+    assert lines[2] in log.read_bytes() and lines[5] in log.read_bytes()
+
+
+def test_answers_that_no_manifest_explains_are_not_mixed_in(answers, market, tmp_path):  # noqa: F811
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/generations.part1.jsonl").write_text('{"id": "x"}\n')
+    with pytest.raises(ValueError, match=r"holds answers but no manifest\.json"):
+        answers(market, out=tmp_path / "a")
+    assert (tmp_path / "a/generations.part1.jsonl").exists()
+
+
+def test_another_backend_is_another_experiment(answers, market, tmp_path):  # noqa: F811
+    answers(market, out=tmp_path / "a")
+    with pytest.raises(ValueError, match="other settings: backend"):
+        answers(market, backend=Backend("continuous"), out=tmp_path / "a")
+
+
+@pytest.mark.parametrize("prompt", ["chat", "text", "ids"])
+def test_an_endpoint_answers_as_this_process_does(small, market, answers, monkeypatch, prompt):  # noqa: F811
+    from weekahead.models.loading import find_adapter, load_for_generation
+
+    model, _ = load_for_generation(small.base, find_adapter(str(small.adapter)), FP32)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with Completions(model, small.tokenizer, small.ends, faults={1: 503}) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        served = answers(market, 2, Backend("endpoint", "mine", prompt))
+    assert served == answers(market, 2)
+    assert len(server.asked) == 7
+    wanted = "/v1/chat/completions" if prompt == "chat" else "/v1/completions"
+    assert {path for path, _ in server.asked} == {wanted}
+
+
+@pytest.fixture
+def serve(small, monkeypatch):  # noqa: F811
+    """A server of the tuned model that answers some requests with a status instead."""
+    from contextlib import contextmanager
+
+    from weekahead.models.loading import find_adapter, load_for_generation
+
+    model, _ = load_for_generation(small.base, find_adapter(str(small.adapter)), FP32)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    @contextmanager
+    def served(**faults):
+        with Completions(model, small.tokenizer, small.ends, **faults) as server:
+            monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+            yield server
+
+    return served
+
+
+@pytest.mark.parametrize("number", [0, 3, 5])
+def test_a_row_that_a_server_will_not_take_is_an_answer_that_cannot_be_read(
+    answers, market, serve, tmp_path, number
+):  # noqa: F811
+    with serve(faults={number: 422}) as server:
+        rows = answers(market, 1, Backend("endpoint", "mine"), out=tmp_path / "a")
+        assert len(server.asked) == 6
+        refused = [row for row in rows.values() if row["finish_reason"] == "refused"]
+        assert [row["generation"] for row in refused] == [""] and len(rows) == 6
+        assert answers(market, 1, Backend("endpoint", "mine"), out=tmp_path / "a") == rows
+        assert len(server.asked) == 6, "nothing is asked again"
+
+
+def test_a_server_that_takes_no_row_at_all_is_an_error(answers, market, serve, tmp_path):  # noqa: F811
+    with (
+        serve(faults=dict.fromkeys(range(6), 400)),
+        pytest.raises(ValueError, match="6 rows got no answer, the last for: refused"),
+    ):
+        answers(market, 2, Backend("endpoint", "mine"), out=tmp_path / "a")
+    assert not list((tmp_path / "a").glob("generations*.jsonl"))
+
+
+def test_what_a_server_answered_is_not_asked_for_likelihoods_here(
+    answers, market, serve, tmp_path, capsys
+):  # noqa: F811
+    from eval.likelihood import main
+
+    with serve():
+        answers(market, 2, Backend("endpoint", "mine"), out=tmp_path / "a")
+    flags = f"--config none.yaml --adapter none --dataset none --out {tmp_path / 'a'}"
+    assert main(flags.split()) == 0 and "came from a server" in capsys.readouterr().out
+
+
+def test_a_start_that_left_no_answer_binds_nobody(answers, market, tmp_path):  # noqa: F811
+    whole = answers(market, 2, out=tmp_path / "a")
+    (
+        tmp_path / "a/generations.jsonl"
+    ).unlink()  # as after a batch that the card's memory did not hold
+    assert answers(market, 3, out=tmp_path / "a") == whole
+
+
+def test_answers_in_other_arithmetic_are_not_mixed_in(answers, market, tmp_path, monkeypatch):  # noqa: F811
+    answers(market, 2, out=tmp_path / "a")
+    log, told = tmp_path / "a/generations.jsonl", tmp_path / "a/manifest.json"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:2]))
+    text = told.read_text().replace("plain, adapter merged", "NF4, adapter unmerged")
+    told.write_text(text)
+    with pytest.raises(
+        ValueError,
+        match=r"begun on NF4, adapter unmerged, and .* now makes it plain, adapter merged",
+    ):
+        answers(market, 2, out=tmp_path / "a")
+    assert told.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("backend", "match"),
+    [
+        (("endpoint",), "--model is None"),
+        (("batched", "x"), "--model is 'x'"),
+        (("vllm",), "backend 'vllm'"),
+    ],
+)
+def test_a_backend_that_cannot_be_is_refused(backend, match):
+    with pytest.raises(ValueError, match=match):
+        Backend(*backend)

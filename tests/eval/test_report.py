@@ -1,0 +1,250 @@
+"""The report as files: complete in itself, safe to open, and never half-written from folders that are not right."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eval.report.__main__ import main
+from eval.report.comparisons import compare_all
+from eval.report.examples import clean
+from eval.report.markdown import escape, fence
+from eval.report.runs import load_runs
+from eval.report.write import write_report
+from eval.score import score_files
+from tests.support.report_runs import generation_rows, make_pair, make_run, read_page
+from weekahead.files import write_json, write_jsonl
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Two runs to change."""
+    return make_pair(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Two runs and the report over them, only to be read: (folders, folder of the report)."""
+    folder = tmp_path_factory.mktemp("written")
+    folders = make_pair(folder)
+    return folders, write_report(folders, folder / "report", "Two runs").parent
+
+
+def test_the_command_prints_the_page_last(tmp_path):
+    run, out = make_run(tmp_path / "one", generation_rows(lambda week: 3)), tmp_path / "report"
+    command = [
+        sys.executable,
+        "-m",
+        "eval.report",
+        str(run),
+        "--out",
+        str(out),
+        "--title",
+        "One run",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(out / "report.html")
+    assert "One run" in read_page(out / "report.html").text
+    assert (out / "report.md").read_text(encoding="utf-8").startswith("# One run\n")
+
+
+def test_a_report_is_a_page_markdown_tables_and_pictures(written):
+    pair, out = written
+    assert {path.name for path in out.iterdir()} == {
+        "report.html",
+        "report.md",
+        "manifest.json",
+        "tables",
+        "figures",
+    }
+    assert {path.name for path in (out / "figures").iterdir()} == {
+        "accuracy.png",
+        "training.png",
+        "differences.png",
+        "1-tuned",
+    }
+    with (out / "tables" / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["Name"]: row for row in csv.DictReader(file)}
+    metrics = json.loads((pair[1] / "metrics.json").read_text())
+    assert float(rows["demo-tuned"]["Direction accuracy"]) == metrics["bin_acc"]
+    assert float(rows["demo-tuned"]["Direction accuracy low"]) == metrics["bin_acc_ci95"][0]
+    assert rows["demo-tuned"]["Direction accuracy n"] == str(metrics["n"])
+    assert float(rows["always-down"]["Squared error"]) == metrics["baselines"]["always_down"]["mse"]
+    for target in re.findall(r"!\[.*?\]\((.*?)\)", (out / "report.md").read_text(encoding="utf-8")):
+        assert (out / target).read_bytes().startswith(b"\x89PNG"), target
+
+
+def test_the_page_needs_nothing_outside_itself_and_runs_nothing(written):
+    page = read_page(written[1] / "report.html")
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"script", "iframe", "object", "embed", "audio", "video", "form"}
+    assert ("meta", "Content-Security-Policy") in {
+        (tag, attrs.get("http-equiv")) for tag, attrs in page.tags
+    }
+    for tag, attrs in page.tags:
+        assert not [name for name in attrs if name.startswith("on")], (tag, attrs)
+        for name in ("src", "href", "srcset"):
+            assert name not in attrs or attrs[name].startswith("data:"), (tag, attrs)
+    css = (Path(__file__).parents[2] / "eval" / "report" / "page.css").read_text(encoding="utf-8")
+    assert "url(" not in css and "@import" not in css
+
+
+def test_model_text_is_printed_and_never_believed(written):
+    out = written[1]
+    page = read_page(out / "report.html")
+    assert "<script>alert(1)</script>" in page.text  # as text, in an example
+    assert "{{ 7*7 }}" in page.text
+    assert "\u202e" not in page.text and "\x07" not in page.text
+    markdown = (out / "report.md").read_text(encoding="utf-8")
+    assert "````text\n<script>" in markdown  # the fence is longer than the backticks inside
+
+
+def test_page_states_hindsight_power_and_advice(written):
+    pair, out = written
+    text = read_page(out / "report.html").text
+    assert "written in hindsight" in text
+    assert "Not financial advice" in text
+    metrics = json.loads((pair[1] / "metrics.json").read_text())
+    least = min(entry["detectable_effect"] for entry in metrics["versus"].values() if entry)
+    assert (
+        f"8 weeks of such rows show, four times in five, a true difference of {least:.3f}" in text
+    )
+    assert "Fictional market" not in text
+
+
+def test_a_run_name_from_a_manifest_cannot_leave_the_report_folder(pair, tmp_path):
+    manifest = json.loads((pair[1] / "manifest.json").read_text())
+    manifest["train"]["run"] = "../../../escape"
+    manifest["adapter"] = str(tmp_path / "outputs" / "tuned")
+    write_json(pair[1] / "manifest.json", manifest)
+    out = tmp_path / "deep" / "report"
+    write_report(pair, out, "T")
+    assert not list(tmp_path.glob("**/escape*")) and (out / "figures" / "1-_escape").is_dir()
+
+
+def without_metrics(folder):
+    (folder / "metrics.json").unlink()
+
+
+def broken_metrics(folder):
+    (folder / "metrics.json").write_text('{"n": 4')
+
+
+def foreign_metrics(folder):
+    write_json(folder / "metrics.json", {"accuracy": 1})
+
+
+def longer_answers(folder):
+    with (folder / "generations.jsonl").open("a") as file:
+        file.write(json.dumps({"generation": "late", "answer": ""}) + "\n")
+
+
+def shorter_scores(folder):
+    lines = (folder / "scored.jsonl").read_text().splitlines()
+    (folder / "scored.jsonl").write_text("\n".join(lines[:-1]) + "\n")
+
+
+def broken_scores(folder):
+    (folder / "scored.jsonl").write_text('{"direction": 1}\n{"dir')
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (without_metrics, "metrics.json is not there; run: python -m eval.score"),
+        (broken_metrics, "metrics.json cannot be read"),
+        (foreign_metrics, "has no n, bin_acc, baselines, versus; it is not one of eval.score"),
+        (
+            longer_answers,
+            "generations.jsonl is not the file that metrics.json was made from; run: python -m eval.score",
+        ),
+        (
+            shorter_scores,
+            "its files differ in their number of rows (metrics.json 40, scored.jsonl 39",
+        ),
+        (broken_scores, "scored.jsonl, line 2: not JSON"),
+    ],
+)
+def test_a_damaged_folder_is_named_with_its_remedy(tmp_path, damage, words, capsys):
+    run = make_run(tmp_path / "demo-base", generation_rows(lambda week: 3))
+    damage(run)
+    assert main([str(run), "--out", str(tmp_path / "report")]) == 2
+    error = capsys.readouterr().err
+    assert words in error and "demo-base" in error
+    assert not (tmp_path / "report").exists()
+
+
+def test_an_error_leaves_the_older_report_as_it_was(tmp_path, monkeypatch):
+    run, out = make_run(tmp_path / "run", generation_rows(lambda week: 3)), tmp_path / "report"
+    write_report([run], out, "older")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+    def full_disk(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("eval.report.write.render_html", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        write_report([run], out, "newer")
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_two_runs_of_one_name_are_refused(pair, tmp_path):
+    twin = make_run(tmp_path / "elsewhere" / "demo-base", generation_rows(lambda week: 1))
+    with pytest.raises(ValueError, match=r"two runs are named 'demo-base'.*rename one"):
+        load_runs([*pair, twin])
+
+
+def test_a_report_replaces_its_own_files_and_no_one_elses(pair, tmp_path):
+    out = tmp_path / "report"
+    write_report(pair, out, "T")
+    (out / "figures" / "mine.png").write_bytes(b"mine")
+    write_report(pair[:1], out, "T")
+    assert not (out / "figures" / "training.png").exists()
+    assert (out / "figures" / "mine.png").read_bytes() == b"mine"
+    for folder in (pair[0], tmp_path / "outputs" / "tuned"):
+        with pytest.raises(ValueError, match="choose a folder of its own"):
+            write_report(pair, folder, "T")
+
+
+def test_every_printed_accuracy_is_the_one_of_metrics_json(written):
+    pair, out = written
+    text = read_page(out / "report.html").text
+    for folder in pair:
+        metrics = json.loads((folder / "metrics.json").read_text())
+        printed = set(re.findall(rf"{folder.name} direction accuracy (\d\.\d+) \(95", text))
+        assert printed == {f"{metrics['bin_acc']:.3f}"}
+
+
+def test_markdown_escapes_marks_and_fences_backticks():
+    assert escape("a_b *c* |d|\n<e> _f_") == r"a_b \*c\* \|d\| \<e\> \_f\_"
+    assert fence("x ```` y").startswith("`````text\n")
+
+
+def test_clean_makes_any_text_writable():
+    assert clean("a\x00b\ud800c\u202ed\te\n") == "a\ufffdb\ufffdc\ufffdd\te"
+    assert clean(None) == ""
+    assert clean("x" * 5000).endswith(
+        "[cut here for the page: 5,000 characters in generations.jsonl]"
+    )
+
+
+def test_real_answers_of_four_models(shared_data, tmp_path):
+    with (shared_data / "dow30" / "test.jsonl").open(encoding="utf-8") as file:
+        known = {(row["symbol"], row["period"]): row for row in map(json.loads, file)}
+    folders = []
+    for source in sorted((shared_data / "generations").glob("*.jsonl")):
+        rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+        joined = [{**row, "answer": known[row["symbol"], row["period"]]["answer"]} for row in rows]
+        folder = tmp_path / source.stem
+        write_jsonl(folder / "generations.jsonl", joined)
+        score_files([folder / "generations.jsonl"], folder)
+        folders.append(folder)
+    page = read_page(write_report(folders, tmp_path / "report", "T"))
+    compared = [one for one in compare_all(load_runs(folders)) if one.between_runs]
+    assert len(compared) == 6  # symbol and period name the rows where there is no id
+    assert "better than always-down: not shown" in page.text

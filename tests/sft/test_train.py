@@ -1,0 +1,111 @@
+"""The real training command on a model of two layers: what it leaves, and what survives a kill."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.support.tiny import TRAIN, command, tiny  # noqa: F401 - a fixture
+from weekahead.files import read_jsonl
+
+pytestmark = pytest.mark.slow
+FLAGS = (
+    "--config",
+    "recipe.yaml",
+    "--dataset",
+    "data/datasets/m",
+    "--max_steps",
+    "6",
+    "--save_steps",
+    "2",
+)
+FLAGS += ("--eval_strategy", "no", "--save_total_limit", "9")
+
+
+def train(folder, out, *flags, **how):
+    return command(folder, TRAIN, *FLAGS, "--output_dir", out, *flags, **how)
+
+
+def losses(folder):
+    return [row["loss"] for row in read_jsonl(folder / "train_log.jsonl") if row["kind"] == "train"]
+
+
+@pytest.fixture(scope="module")
+def whole(tiny):  # noqa: F811
+    """An uninterrupted run."""
+    done = train(tiny, "outputs/whole")
+    assert done.returncode == 0, done.stderr[-2000:]
+    return tiny / "outputs" / "whole"
+
+
+def test_a_run_leaves_a_complete_adapter_folder(whole):
+    for name in (
+        "adapter_config.json",
+        "tokenizer.json",
+        "chat_template.jinja",
+        "generation_config.json",
+        "run_id",
+    ):
+        assert (whole / name).is_file(), name
+    assert {path.name for path in (whole / "figures").iterdir()} >= {"loss.png", "gpu.png"}
+    manifest = json.loads((whole / "manifest.json").read_text())
+    assert manifest["result"]["steps"] == 6 and manifest["result"]["tokens_per_second"] > 0
+    assert (
+        manifest["base"]["quantization"]["bnb_4bit_quant_type"] == "nf4"
+        and manifest["synthetic"] is True
+    )
+    system = [row for row in read_jsonl(whole / "train_log.jsonl") if row["kind"] == "system"]
+    assert system and all(row["gpu"] or row["gpu_reason"] for row in system)
+
+
+def test_the_adapter_is_fp32_and_was_trained(whole):
+    weights = load_file(whole / "adapter_model.safetensors")
+    assert len(weights) == 2 * 7 * 2 and {str(w.dtype) for w in weights.values()} == {
+        "torch.float32"
+    }
+    assert all(
+        w.abs().sum() > 0 for name, w in weights.items() if "lora_B" in name
+    )  # zero before training
+
+
+def test_killed_after_a_checkpoint_it_ends_as_if_nothing_had_been(tiny, whole):  # noqa: F811
+    out = tiny / "outputs" / "killed"
+    process = train(tiny, "outputs/killed", wait=False)
+    child_log = out / "checkpoint-2" / "trainer_state.json"
+    deadline = time.monotonic() + 240
+    while not child_log.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    import psutil
+
+    for child in psutil.Process(process.pid).children(recursive=True):
+        child.send_signal(signal.SIGKILL)
+    process.kill()
+    process.communicate()
+    assert child_log.exists() and not json.loads((out / "manifest.json").read_text())["result"]
+    (out / "checkpoint-9").mkdir()  # a checkpoint that was being written
+    done = train(tiny, "outputs/killed")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert losses(out) == losses(whole)
+    ours, theirs = (
+        load_file(out / "adapter_model.safetensors"),
+        load_file(whole / "adapter_model.safetensors"),
+    )
+    assert ours.keys() == theirs.keys() and all(ours[name].equal(theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize(
+    ("out", "flags", "message"),
+    [
+        ("whole", (), "holds a finished training; choose another RUN"),
+        ("short", ("--max_length", "300"), "rows are longer than max_length 300"),
+        ("nowhere", ("--dataset", "data/datasets/none"), "data/datasets/none"),
+    ],
+)
+def test_what_cannot_work_stops_before_the_model_is_loaded(tiny, whole, out, flags, message):  # noqa: F811
+    before = {path: path.stat().st_mtime for path in Path(whole).iterdir()}
+    done = train(tiny, f"outputs/{out}", *flags)
+    assert done.returncode != 0 and message in done.stderr and "Loading weights" not in done.stderr
+    assert {path: path.stat().st_mtime for path in Path(whole).iterdir()} == before

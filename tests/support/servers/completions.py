@@ -1,0 +1,97 @@
+"""An OpenAI-compatible server on loopback that answers with a model held in this process, greedily.
+
+    with Completions(model, tokenizer, ends) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+
+It takes chats (rendered with the tokenizer's own template) and prompts as text or token ids, and tells
+log-probabilities where asked. `faults` maps the number of a request, from 0, to a status to answer it with.
+"""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from eval.parity import next_logprobs
+from weekahead.models.decoding import Decoding, decode_ids
+
+
+class Completions:
+    def __init__(self, model, tokenizer, ends, faults=None, logprobs=True):
+        self.model, self.tokenizer, self.ends = model, tokenizer, ends
+        self.faults, self.logprobs = faults or {}, logprobs
+        self.asked = []
+        self._one_at_a_time = threading.Lock()
+
+    def __enter__(self):
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *error):
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, path, body):
+        with self._one_at_a_time:
+            fault = self.faults.get(len(self.asked))
+            self.asked.append((path, body))
+            if fault:
+                return fault, {"error": {"message": f"fault {fault}"}}
+            if "logprobs" in body and not self.logprobs:
+                return 422, {"error": {"message": "no log-probabilities here"}}
+            return 200, self.completion(path == "/v1/chat/completions", body)
+
+    def completion(self, chat, body):
+        if chat:
+            prompt = self.tokenizer.apply_chat_template(
+                body["messages"], add_generation_prompt=True, return_dict=True
+            )["input_ids"]
+        else:
+            prompt = (
+                body["prompt"]
+                if isinstance(body["prompt"], list)
+                else self.tokenizer(body["prompt"])["input_ids"]
+            )
+        how = Decoding(body["max_tokens"], batch_size=1, temperature=body["temperature"])
+        ((ids, reason),) = decode_ids(self.model, self.tokenizer, [prompt], self.ends, how)
+        text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        first = float(next_logprobs(self.model, prompt)[ids[0]])
+        told = (
+            {"content": [{"token": "", "logprob": first}]} if chat else {"token_logprobs": [first]}
+        )
+        return {
+            "choices": [
+                {
+                    **(
+                        {"message": {"role": "assistant", "content": text}}
+                        if chat
+                        else {"text": text}
+                    ),
+                    "finish_reason": reason,
+                    "logprobs": told if "logprobs" in body else None,
+                }
+            ],
+            "usage": {"prompt_tokens": len(prompt), "completion_tokens": len(ids)},
+        }
+
+
+def _handler(server):
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            status, reply = server.answer(self.path, body)
+            content = json.dumps(reply).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("retry-after-ms", "1")
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *words):
+            pass
+
+    return Handler

@@ -1,0 +1,231 @@
+"""Turn formats on the true Llama-3 vocabulary; `test_turns_trl` holds them against TRL.
+
+No Qwen or SmolLM2 vocabulary travels in a package that these tests may read, so both ChatML families are
+tested on a byte-level one with their special tokens; `test_embedded` covers SmolLM2's true one.
+"""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from tests.support.llama_tokenizer import llama_tokenizer
+from weekahead.models.chat_format import (
+    FORMATS,
+    apply_format,
+    check_row,
+    format_of,
+    render_prompt_ids,
+    render_row_ids,
+    row_length,
+    stop_ids,
+    turn_format,
+)
+
+PROMPT = [
+    {"role": "system", "content": "You are an analyst."},
+    {"role": "user", "content": "News of 2024.\n\n1. Up 12%"},
+]
+ANSWER = "[Positive Developments]:\n1. Sales rose 12.5%.\n\n[Potential Concerns]:\n1. Debt."
+COMPLETION = [{"role": "assistant", "content": ANSWER}]
+
+CHATML = (
+    "<|im_start|>system\nYou are an analyst.<|im_end|>\n<|im_start|>user\nNews of 2024.\n\n1. Up 12%<|im_end|>\n"
+    "<|im_start|>assistant\n"
+)
+RENDERED = {
+    "smollm2": (CHATML, "<|im_end|>"),
+    "qwen": (CHATML, "<|im_end|>"),
+    "llama": (
+        "<|begin_of_text|>### Instruction:\nYou are an analyst.\n\n### Input:\nNews of 2024.\n\n1. Up 12%\n\n"
+        "### Response:\n",
+        "<|end_of_text|>",
+    ),
+    "deepseek": (
+        "<｜begin▁of▁sentence｜>You are an analyst.<｜User｜>News of 2024.\n\n1. Up 12%"
+        "<｜Assistant｜><think>\n\n</think>\n\n",
+        "<｜end▁of▁sentence｜>",
+    ),
+}
+NAMES = sorted(RENDERED)
+LLAMA_NAMES = ["deepseek", "llama"]
+
+
+def chatml_tokenizer():
+    """Byte-level, without merges, with the special tokens of the ChatML families."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    names = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    backend.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in names])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=names[1], eos_token=names[2])
+
+
+def formatted(name):
+    """A tokenizer of family `name` with its turn format applied."""
+    bare = llama_tokenizer(name == "deepseek") if name in LLAMA_NAMES else chatml_tokenizer()
+    return apply_format(bare, turn_format(name))
+
+
+def test_every_format_has_its_case_here():
+    assert sorted(FORMATS) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rendered_text(name):
+    tokenizer = formatted(name)
+    prompt, end = RENDERED[name]
+    assert (
+        tokenizer.apply_chat_template(PROMPT, add_generation_prompt=True, tokenize=False) == prompt
+    )
+    assert (
+        tokenizer.apply_chat_template(PROMPT + COMPLETION, tokenize=False) == prompt + ANSWER + end
+    )
+    without_system = tokenizer.apply_chat_template(
+        PROMPT[1:], add_generation_prompt=True, tokenize=False
+    )
+    assert "analyst" not in without_system and "assistant named" not in without_system
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("answer", [
+    ANSWER, " leading space", "\n\nleading lines", "1. digits first", "...", "**bold**", "株価", "a", "x \n\n",
+])  # fmt: skip
+def test_prompt_ids_are_a_true_prefix_and_the_answer_ends_with_the_stop_token(name, answer):
+    tokenizer = formatted(name)
+    completion = [{"role": "assistant", "content": answer}]
+    prompt_ids, completion_ids = render_row_ids(tokenizer, PROMPT, completion)
+    assert prompt_ids == render_prompt_ids(tokenizer, PROMPT)
+    assert tokenizer.decode(completion_ids[:-1]) == answer.strip()
+    assert (
+        [completion_ids[-1]] == stop_ids(tokenizer, turn_format(name)) == [tokenizer.eos_token_id]
+    )
+    assert row_length(tokenizer, PROMPT, completion) == len(prompt_ids) + len(completion_ids)
+
+
+@pytest.mark.parametrize("name", LLAMA_NAMES)
+def test_exactly_one_bos_though_the_tokenizer_adds_one_of_its_own(name):
+    tokenizer = formatted(name)
+    assert tokenizer("text")["input_ids"][0] == 128000  # the trap is set
+    prompt_ids, completion_ids = render_row_ids(tokenizer, PROMPT, COMPLETION)
+    assert prompt_ids[0] == 128000 and (prompt_ids + completion_ids).count(128000) == 1
+
+
+def test_a_second_bos_is_refused(monkeypatch, tmp_path):
+    twice = tmp_path / "llama.jinja"
+    twice.write_text("<|begin_of_text|>" + turn_format("llama").template, encoding="utf-8")
+    broken = replace(turn_format("llama"), template_path=twice)
+    monkeypatch.setitem(FORMATS, "llama", broken)
+    with pytest.raises(ValueError, match=r"stands 2 times, expected once.*add_special_tokens"):
+        render_prompt_ids(apply_format(llama_tokenizer(), broken), PROMPT)
+
+
+# R1-Distill's own generation prompt opens a think block that its own rendering of an answer leaves out.
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ("{%- if add_generation_prompt -%}{{- '<｜Assistant｜><think>\\n\\n</think>\\n\\n'",
+     "{%- if add_generation_prompt -%}{{- '<｜Assistant｜><think>\\n'", "are no prefix .*token boundary"),
+    ("| trim ~ '<｜end▁of▁sentence｜>'", "| trim", "never learn to stop"),
+])  # fmt: skip
+def test_a_template_that_trains_on_other_tokens_than_it_asks_with_is_refused(
+    monkeypatch, tmp_path, old, new, message
+):
+    text = turn_format("deepseek").template
+    assert old in text
+    broken = replace(turn_format("deepseek"), template_path=tmp_path / "broken.jinja")
+    broken.template_path.write_text(text.replace(old, new), encoding="utf-8")
+    monkeypatch.setitem(FORMATS, "deepseek", broken)
+    with pytest.raises(ValueError, match=message):
+        render_row_ids(apply_format(llama_tokenizer(deepseek=True), broken), PROMPT, COMPLETION)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_padding_is_a_token_of_its_own(name):
+    tokenizer = formatted(name)
+    assert tokenizer.pad_token_id not in stop_ids(tokenizer, turn_format(name))
+    prompt_ids, completion_ids = render_row_ids(tokenizer, PROMPT, COMPLETION)
+    assert tokenizer.pad_token_id not in prompt_ids + completion_ids
+    expected = 128004 if name in LLAMA_NAMES else tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    assert tokenizer.pad_token_id == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_format_survives_saving(name, tmp_path):
+    from transformers import AutoTokenizer
+
+    tokenizer = formatted(name)
+    tokenizer.save_pretrained(tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert format_of(again).template == turn_format(name).template
+    assert render_row_ids(again, PROMPT, COMPLETION) == render_row_ids(
+        tokenizer, PROMPT, COMPLETION
+    )
+
+
+@pytest.mark.parametrize(("name", "make"), [
+    ("llama", chatml_tokenizer), ("smollm2", llama_tokenizer), ("deepseek", llama_tokenizer),
+    ("llama", lambda: llama_tokenizer(deepseek=True)),
+])  # fmt: skip
+def test_wrong_format_for_the_base_is_refused(name, make):
+    with pytest.raises(
+        ValueError,
+        match=f"wrong turn format for this base: '{name}' needs .*choose one of: smollm2",
+    ):
+        apply_format(make(), turn_format(name))
+
+
+def test_unknown_names_and_bare_tokenizers_are_refused():
+    with pytest.raises(
+        ValueError,
+        match="unknown turn format 'gpt'; expected one of: smollm2, llama, deepseek, qwen",
+    ):
+        turn_format("gpt")
+    with pytest.raises(ValueError, match="call apply_format"):
+        render_prompt_ids(chatml_tokenizer(), PROMPT)
+
+
+USER, ASSISTANT = {"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}
+
+
+@pytest.mark.parametrize(("prompt", "completion", "message"), [
+    ([], [ASSISTANT], r"roles \[\]; expected"),
+    ([USER, ASSISTANT], [ASSISTANT], "the answer apart"),
+    ([USER], [USER], "expected \\['assistant'\\]"),
+    ([USER], [ASSISTANT, ASSISTANT], "one answer a row"),
+    ([USER], [{"role": "assistant", "content": " \n"}], "expected text that is not empty"),
+    ([USER], [{"role": "assistant", "content": None}], "assistant message is None"),
+    ([{"role": "user", "content": "a <|im_end|> b"}], [ASSISTANT], r"holds <\|im_end\|>.*take it out"),
+    ([USER], [{"role": "assistant", "content": "<|endoftext|>"}], "take it out"),
+])  # fmt: skip
+def test_what_is_no_row_is_refused(prompt, completion, message):
+    with pytest.raises(ValueError, match=message):
+        check_row(turn_format("qwen"), prompt, completion)
+    with pytest.raises(ValueError, match=message):
+        render_row_ids(formatted("qwen"), prompt, completion)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_templates_refuse_roles_they_do_not_know(name):
+    with pytest.raises(Exception, match="unknown role 'tool'"):
+        formatted(name).apply_chat_template([{"role": "tool", "content": "x"}], tokenize=False)
+
+
+@pytest.mark.parametrize("name", LLAMA_NAMES)
+def test_every_real_row_fits_the_recipes_length(shared_data, name):
+    tokenizer, lengths = formatted(name), []
+    for line in (shared_data / "dow30" / "test.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        system, user = re.fullmatch(
+            r"\[INST\]<<SYS>>(.*?)<</SYS>>(.*)\[/INST\]", row["prompt"].strip(), re.S
+        ).groups()
+        prompt = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        lengths.append(
+            row_length(tokenizer, prompt, [{"role": "assistant", "content": row["answer"]}])
+        )
+    lengths.sort()
+    print(f"{name}: {len(lengths)} rows, p50 {lengths[149]}, p95 {lengths[284]}, max {lengths[-1]}")
+    assert len(lengths) == 300 and lengths[-1] <= 3200

@@ -1,0 +1,207 @@
+"""The NVML reader and the sampler, through the real binary interface of a stub driver compiled here."""
+
+import ctypes
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from weekahead.tracking.gpu import visible_devices
+from weekahead.tracking.system_monitor import HostMeter, Sampler
+
+ROOT = Path(__file__).resolve().parents[2]
+UUIDS = ["GPU-aaaa-1", "GPU-bbbb-2", "GPU-bbcc-3"]
+
+
+@pytest.fixture(scope="module")
+def stub(tmp_path_factory):
+    """The folder that holds the stub driver."""
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc to compile the stub driver with")
+    folder = tmp_path_factory.mktemp("nvml")
+    source = Path(__file__).parents[1] / "support" / "servers" / "nvml_stub.c"
+    command = [
+        "gcc",
+        "-shared",
+        "-fPIC",
+        "-Wall",
+        "-Werror",
+        "-o",
+        str(folder / "libnvidia-ml.so.1"),
+        str(source),
+    ]
+    subprocess.run(command, check=True)
+    return folder
+
+
+def run_python(code, **variables):
+    """Run code in a fresh process: a driver is loaded once per process."""
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
+    } | variables
+    command = [sys.executable, "-c", code]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def read(**variables):
+    code = (
+        "import json; from weekahead.tracking.gpu import read_gpus; print(json.dumps(read_gpus()))"
+    )
+    done = run_python(code, **variables)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_figure_of_a_card_is_read(stub):
+    cards, reason = read(LD_LIBRARY_PATH=str(stub))
+    assert reason is None
+    assert cards == [
+        {
+            "index": 0,
+            "name": "Stub T4",
+            "utilization_percent": 73,
+            "memory_used_bytes": 4 * 2**30,
+            "memory_total_bytes": 15 * 2**30,
+            "power_watts": 65.5,
+            "temperature_celsius": 61,
+        }
+    ]
+
+
+def test_a_figure_the_driver_does_not_know_is_null_and_the_rest_stays(stub):
+    cards, _ = read(LD_LIBRARY_PATH=str(stub), NVML_STUB_NOUTIL="1")
+    assert cards[0]["utilization_percent"] is None
+    assert cards[0]["memory_used_bytes"] == 4 * 2**30
+
+
+@pytest.mark.parametrize(
+    ("code", "wording"),
+    [("9", "Driver Not Loaded"), ("18", "RM has detected an NVML/RM version mismatch.")],
+)
+def test_a_driver_that_does_not_start_is_null_with_its_reason(stub, code, wording):
+    assert read(LD_LIBRARY_PATH=str(stub), NVML_STUB_INIT=code) == [None, wording]
+
+
+def test_without_a_driver_there_are_no_cards_and_a_reason():
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        pass
+    else:
+        pytest.skip("this machine has an NVIDIA driver")
+    assert read() == [None, "NVML Shared Library Not Found"]
+
+
+@pytest.mark.parametrize("setting", ["", "-1", "7", "GPU-ffff"])
+def test_hidden_cards_are_null_with_a_reason_that_names_the_setting(stub, setting):
+    cards, reason = read(LD_LIBRARY_PATH=str(stub), CUDA_VISIBLE_DEVICES=setting)
+    assert cards is None
+    assert f"CUDA_VISIBLE_DEVICES={setting!r}" in reason
+
+
+def test_a_card_is_found_by_the_start_of_its_uuid(stub):
+    cards, _ = read(LD_LIBRARY_PATH=str(stub), CUDA_VISIBLE_DEVICES="GPU-5fb1")
+    assert cards[0]["name"] == "Stub T4"
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        (None, [0, 1, 2]),
+        ("", []),
+        ("-1", []),
+        ("2,0", [2, 0]),
+        (" 1 , 2 ", [1, 2]),
+        ("0,9,1", [0]),
+        ("0,-1,1", [0]),
+        ("GPU-aaaa", [0]),
+        ("GPU-bb", []),
+        ("GPU-bbcc,GPU-aaaa-1", [2, 0]),
+        ("MIG-1234", ["MIG-1234"]),
+        ("none", []),
+    ],
+)
+def test_visible_devices_follow_cudas_rules(setting, expected):
+    assert visible_devices(setting, UUIDS) == expected
+
+
+CHECK = "from weekahead.tracking.gpu import check_torch_sees_gpu; check_torch_sees_gpu()"
+
+
+def test_a_card_that_torch_cannot_see_stops_with_driver_build_and_remedy(stub):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("torch sees a card here")
+    done = run_python(CHECK, LD_LIBRARY_PATH=str(stub))
+    assert done.returncode == 1
+    message = done.stderr.splitlines()[-1]
+    for part in (
+        "RuntimeError",
+        "Stub T4",
+        "999.73",
+        torch.__version__,
+        "Remedy",
+        "CUDA_VISIBLE_DEVICES= ",
+    ):
+        assert part in message
+
+
+def test_a_hidden_card_means_the_cpu_by_choice(stub):
+    done = run_python(CHECK, LD_LIBRARY_PATH=str(stub), CUDA_VISIBLE_DEVICES="")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_sampler_stopped_at_once_has_still_given_one_sample():
+    samples = []
+    sampler = Sampler(samples.append, interval_seconds=60)
+    sampler.start()
+    sampler.stop()
+    assert len(samples) == 1
+    assert sampler.latest == samples[0]
+    assert samples[0]["rss_bytes"] > 1_000_000
+    assert (samples[0]["gpu"] is None) == (samples[0]["gpu_reason"] is not None)
+
+
+def test_a_sampler_goes_on_until_it_is_stopped():
+    samples, enough = [], threading.Event()
+
+    def add(sample):
+        samples.append(sample)
+        if len(samples) == 3:
+            enough.set()
+
+    sampler = Sampler(add, interval_seconds=0.01)
+    sampler.start()
+    assert enough.wait(30)
+    sampler.stop()
+    count = len(samples)
+    time.sleep(0.1)
+    assert len(samples) == count >= 3
+
+
+def test_an_error_in_the_sampler_is_a_warning(caplog):
+    def refuse(sample):
+        raise OSError("no space left on device")
+
+    sampler = Sampler(refuse)
+    sampler.start()
+    sampler.stop()
+    assert "system sampling ended: OSError: no space left on device" in caplog.text
+
+
+def test_cpu_percent_is_of_one_core_and_counts_children():
+    start = time.monotonic()
+    meter = HostMeter()
+    burn = "import time; end = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
+    subprocess.run([sys.executable, "-c", burn], check=True)
+    percent = meter.read()["cpu_percent"]
+    assert percent / 100 * (time.monotonic() - start) > 0.29

@@ -1,0 +1,72 @@
+"""Every recipe and every launch configuration, read by the parsers that will read them."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sft.training.arguments import parse
+from weekahead.models.precision import Precision
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+LAUNCHES = sorted((ROOT / "accelerate_configs").glob("*.yaml"))
+CPU = Precision("fp32", "cpu", "for the test")
+
+
+def parsed(recipe, tmp_path, *flags):
+    return parse(["--config", str(recipe), "--output_dir", str(tmp_path), *flags], CPU)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_the_real_parser_takes_every_recipe(recipe, tmp_path):
+    script, training, model = parsed(recipe, tmp_path)
+    assert script.turn_format and model.model_name_or_path
+    assert model.load_in_4bit and model.use_bnb_nested_quant and model.bnb_4bit_quant_type == "nf4"
+    assert len(model.lora_target_modules) == 7
+    assert training.max_length >= 3200 and training.report_to == ["wandb"]
+
+
+@pytest.mark.parametrize("name", ["llama", "deepseek"])
+def test_the_reference_runs_settings_stand(name, tmp_path):
+    for suffix, rate, epochs, rank, alpha in (("", 5e-5, 3, 8, 16), ("_t4", 1e-5, 1, 6, 12)):
+        _, training, model = parsed(ROOT / "recipes" / f"{name}{suffix}.yaml", tmp_path)
+        assert (training.learning_rate, training.num_train_epochs) == (rate, epochs)
+        assert (model.lora_r, model.lora_alpha) == (rank, alpha)
+        assert (training.per_device_train_batch_size, training.gradient_accumulation_steps) == (
+            1,
+            16,
+        )
+        assert (
+            training.lr_scheduler_type == "constant_with_warmup" and training.warmup_steps == 0.03
+        )
+
+
+@pytest.mark.parametrize(
+    "path", [*RECIPES, *LAUNCHES], ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
+def test_nothing_but_the_precision_module_speaks_of_precision(path):
+    assert not {"bf16", "fp16", "mixed_precision", "dtype", "torch_dtype"} & set(
+        yaml.safe_load(path.read_text())
+    )
+
+
+def test_a_mistyped_field_is_an_error_that_names_it(tmp_path):
+    recipe = tmp_path / "typo.yaml"
+    recipe.write_text((ROOT / "recipes" / "smollm2.yaml").read_text() + "learning_rat: 1.0\n")
+    with pytest.raises(ValueError, match="learning_rat"):
+        parsed(recipe, tmp_path)
+
+
+@pytest.mark.parametrize("flag", ["--trust_remote_code=true", "--max_rows=0", "--turn_format=gpt"])
+def test_what_cannot_work_stops_at_the_arguments(flag, tmp_path):
+    with pytest.raises(ValueError, match=flag.lstrip("-").split("=")[0].split("_")[0]):
+        parsed(ROOT / "recipes" / "smollm2.yaml", tmp_path, *flag.split("="))
+
+
+@pytest.mark.parametrize("path", LAUNCHES, ids=lambda path: path.stem)
+def test_accelerate_reads_every_launch_configuration(path):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    config = load_config_from_file(str(path))
+    assert config.num_processes >= 1 and config.use_cpu == (path.stem == "cpu")

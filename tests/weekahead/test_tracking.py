@@ -1,0 +1,320 @@
+"""Runs of the real W&B client without an account, and its early refusals; read back with `wandb leet inspect`."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from eval.publish import artifact_name, flatten
+from weekahead.tracking.run import saved_run_id
+from weekahead.tracking.wandb_server import Account, TrackingError, check_server
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "k" * 40
+
+HEAD = """
+import logging, os, sys
+from pathlib import Path
+logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+from tracking.run import saved_run_id, start_run
+folder = Path(sys.argv[1])
+"""
+
+
+def run_python(code, folder, home, **variables):
+    """A fresh process with an empty home: the client keeps state for the whole process."""
+    kept = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith("WANDB_") and k not in ("RANK", "LOCAL_RANK")
+    }
+    environment = (
+        kept
+        | {"HOME": str(home), "NETRC": str(home / ".netrc"), "PYTHONPATH": str(ROOT)}
+        | variables
+    )
+    command = [sys.executable, "-c", HEAD + code, str(folder)]
+    return subprocess.run(
+        command, cwd=home, env=environment, capture_output=True, text=True, timeout=180
+    )
+
+
+def records(folder):
+    """The records of every W&B run under `folder`, oldest run first, as the client's own reader gives them."""
+    wandb = shutil.which("wandb", path=str(Path(sys.executable).parent)) or "wandb"
+    found = []
+    for run in sorted((folder / "wandb").glob("offline-run-*")):
+        done = subprocess.run(
+            [wandb, "leet", "inspect", "--json", str(run)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        found += [json.loads(line) for line in done.stdout.splitlines()]
+    return found
+
+
+@pytest.fixture
+def home(tmp_path):
+    """An empty home folder."""
+    path = tmp_path / "home"
+    path.mkdir()
+    return path
+
+
+def test_without_a_key_a_run_is_offline_inside_its_folder_and_resumes_under_its_id(tmp_path, home):
+    code = """
+for attempt in range(2):
+    with start_run(folder, name="demo", kind="train", config={"lr": 1e-3}, resume_id=saved_run_id(folder)) as run:
+        run.log({"speed/tokens_per_second": 100.0 + attempt, "gpu/0/power_watts": None, "train/global_step": attempt})
+        print("STATE", run.mode, run.id, run.record)
+        assert run._client.url is None
+assert "WANDB_DATA_DIR" not in os.environ
+"""
+    folder = tmp_path / "run"
+    done = run_python(code, folder, home, WANDB_BASE_URL="", WANDB_API_KEY="")
+    assert done.returncode == 0, done.stderr
+    states = [line.split() for line in done.stdout.splitlines() if line.startswith("STATE")]
+    assert [state[1] for state in states] == ["offline", "offline"]
+    assert states[0][2] == states[1][2] == saved_run_id(folder)
+    line = next(
+        line for line in done.stderr.splitlines() if "W&B: offline (no W&B key is set)" in line
+    )
+    assert f"wandb leet {states[0][3]}" in line
+    assert f"wandb sync {states[0][3]}" in line
+    assert "wandb: " not in done.stderr, "our line says all there is to say"
+    text = json.dumps(records(folder))
+    assert text.count("speed/tokens_per_second") >= 2
+    assert "power_watts" not in text, "an unknown value is left out"
+    assert "stats" in {record.get("type") for record in records(folder)}, (
+        "a short run has system metrics"
+    )
+    assert list(home.iterdir()) == [], "nothing lies outside the folder of the run"
+
+
+def test_an_evaluation_becomes_scalars_a_table_and_an_artifact_inside_the_folder(tmp_path, home):
+    results = tmp_path / "demo run"
+    results.mkdir()
+    metrics = {
+        "n": 64,
+        "bin_acc": 0.5,
+        "bin_acc_ci95": [0.4, 0.6],
+        "mse": None,
+        "baselines": {"up": {"mse": 2.5}},
+    }
+    (results / "metrics.json").write_text(json.dumps(metrics))
+    (results / "generations.jsonl").write_text('{"id": "A"}\n')
+    code = """
+from eval.publish import log_evaluation
+with start_run(folder, name="demo", kind="eval", config={}) as run:
+    log_evaluation(folder, run)
+"""
+    done = run_python(code, results, home)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    found = records(results)
+    text = json.dumps(found)
+    assert "evaluation-demo-run" in text
+    assert "eval/bin_acc_ci95/low" in text
+    staged = [
+        path.read_text() for path in (results / "wandb" / "data").rglob("*") if path.is_file()
+    ]
+    assert '{"id": "A"}\n' in staged
+    assert json.dumps(metrics) in staged
+    table = next((results / "wandb").rglob("*.table.json"))
+    assert ["baselines/up/mse", 2.5] in json.loads(table.read_text())["data"]
+
+
+def test_a_missing_score_is_named_with_the_command_that_makes_it(tmp_path, home):
+    code = """
+from eval.publish import log_evaluation
+with start_run(folder, name="demo", kind="eval", config={}) as run:
+    log_evaluation(folder, run)
+"""
+    done = run_python(code, tmp_path, home, WANDB_MODE="disabled")
+    assert done.returncode == 1
+    assert "metrics.json is missing: run eval.generate and eval.score" in done.stderr
+
+
+def test_a_key_and_a_dead_server_fail_at_once_and_name_the_remedy(tmp_path, home):
+    code = """
+import time
+from tracking.server import TrackingError
+start = time.monotonic()
+try:
+    start_run(folder, name="demo", kind="train", config={})
+except TrackingError as error:
+    print(error)
+assert time.monotonic() - start < 20
+assert "WANDB_DATA_DIR" not in os.environ
+"""
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        address = f"http://127.0.0.1:{server.server_address[1]}"  # closed again before it is used
+    done = run_python(code, tmp_path / "run", home, WANDB_BASE_URL=address, WANDB_API_KEY=KEY)
+    assert done.returncode == 0, done.stderr
+    for part in (address, "Connection refused", "WANDB_MODE=offline"):
+        assert part in done.stdout
+    assert KEY not in done.stdout + done.stderr
+    assert saved_run_id(tmp_path / "run") is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "netrc", "expected"),
+    [
+        ({}, False, "offline: no W&B key is set"),
+        ({}, True, "online: a key is set"),
+        ({"WANDB_API_KEY": KEY}, False, "online: a key is set"),
+        (
+            {"WANDB_API_KEY": "", "WANDB_MODE": "", "WANDB_BASE_URL": ""},
+            False,
+            "offline: no W&B key is set",
+        ),
+        ({"WANDB_API_KEY": KEY, "WANDB_MODE": "offline"}, False, "offline: WANDB_MODE=offline"),
+        ({"WANDB_API_KEY": KEY, "WANDB_MODE": "dryrun"}, False, "offline: WANDB_MODE=dryrun"),
+        ({"WANDB_MODE": "disabled"}, False, "disabled: WANDB_MODE=disabled"),
+        ({"WANDB_MODE": "online"}, False, "TrackingError: WANDB_MODE=online but no W&B key is set"),
+        (
+            {"WANDB_MODE": "of"},
+            False,
+            "TrackingError: WANDB_MODE is 'of'; expected online, offline or disabled",
+        ),
+        (
+            {"WANDB_BASE_URL": "example.org"},
+            False,
+            "TrackingError: WANDB_BASE_URL is 'example.org'; expected",
+        ),
+        ({"WANDB_API_KEY": " " + KEY}, False, "TrackingError: the W&B settings cannot be used"),
+    ],
+)
+def test_the_mode_comes_from_the_environment_and_the_keys_at_hand(
+    tmp_path, home, variables, netrc, expected
+):
+    if netrc:
+        (home / ".netrc").write_text(f"machine wandb.example.org\n  login user\n  password {KEY}\n")
+        (home / ".netrc").chmod(0o600)
+        variables = variables | {"WANDB_BASE_URL": "https://wandb.example.org"}
+    code = """
+from tracking.server import TrackingError, find_account
+try:
+    account = find_account()
+    print(f"{account.mode}: {account.reason}", account)
+except TrackingError as error:
+    print(f"TrackingError: {error}")
+"""
+    done = run_python(code, tmp_path, home, **variables)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(expected)
+    assert KEY not in done.stdout + done.stderr
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers every POST with the status and body that the server was given."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.authorization = self.headers["Authorization"]
+        body = self.server.body.encode()
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words):
+        """Keep the test's output quiet."""
+
+
+@pytest.fixture
+def server():
+    """A loopback server to give `status` and `body`."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as found:
+        threading.Thread(target=found.serve_forever, daemon=True).start()
+        yield found
+        found.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "refusal"),
+    [
+        (200, '{"data": {"viewer": {"id": "VXNlcjox"}}}', None),
+        (401, '{"error": "unauthorized"}', "does not know the W&B key"),
+        (403, "{}", "does not know the W&B key"),
+        (200, '{"data": {"viewer": null}}', "does not know the W&B key"),
+        (200, "<html>a portal of some hotel</html>", "did not answer as a W&B server"),
+        (200, "[]", "did not answer as a W&B server"),
+        (503, "{}", "answered HTTP 503"),
+        (404, "{}", "answered HTTP 404"),
+    ],
+)
+def test_the_server_is_asked_once_who_the_key_belongs_to(server, status, body, refusal):
+    server.status, server.body = status, body
+    account = Account(f"http://127.0.0.1:{server.server_address[1]}", "online", "a key is set", KEY)
+    if refusal is None:
+        check_server(account)
+        assert server.authorization.startswith("Basic ")
+        return
+    with pytest.raises(TrackingError, match=refusal) as caught:
+        check_server(account)
+    assert "WANDB_MODE=offline" in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+def test_only_the_first_process_of_a_launch_records(tmp_path, home):
+    code = """
+with start_run(folder, name="demo", kind="train", config={}) as run:
+    run.log({"a": 1}); run.log_table("t", ["a"], [[1]]); run.log_artifact("x", "evaluation", {})
+    print(run.mode, run.id)
+"""
+    done = run_python(code, tmp_path / "run", home, RANK="1", LOCAL_RANK="1", WANDB_API_KEY=KEY)
+    assert (done.returncode, done.stdout.strip()) == (0, "disabled None"), done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_client_that_dies_in_the_middle_is_one_warning(tmp_path, home):
+    code = """
+import psutil, time
+with start_run(folder, name="demo", kind="train", config={}) as run:
+    run.log({"a": 1})
+    core = next(child for child in psutil.Process().children(recursive=True) if child.name() == "wandb-core")
+    core.kill(); core.wait()
+    time.sleep(0.5)
+    for value in range(5):
+        run.log({"a": value})
+    run.log_table("t", ["a"], [[1]])
+print("done")
+"""
+    done = run_python(code, tmp_path / "run", home)
+    assert (done.returncode, done.stdout.strip()) == (0, "done"), done.stderr
+    assert done.stderr.count("W&B failed") == 1
+
+
+def test_flatten_keeps_numbers_and_names_their_path():
+    metrics = {
+        "n": 3,
+        "ok": True,
+        "a": {"b": {"c": 0.5}},
+        "ci": [0.1, None],
+        "text": "x",
+        "none": None,
+        "l": [1, 2, 3],
+        "parts": [{"name": "after", "n": 4, "ci95": [0.2, 0.3]}, {"name": "before", "n": 5}],
+    }
+    assert dict(flatten(metrics)) == {
+        "n": 3, "a/b/c": 0.5, "ci/low": 0.1, "parts/after/n": 4, "parts/after/ci95/low": 0.2,
+        "parts/after/ci95/high": 0.3, "parts/before/n": 5,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("run", "name"),
+    [("demo-tuned", "evaluation-demo-tuned"), ("a b/ü:c", "evaluation-a-b---c"), ("x" * 200, None)],
+)
+def test_artifact_names_are_ones_wandb_accepts(run, name):
+    assert len(artifact_name(run)) <= 128
+    assert name is None or artifact_name(run) == name

@@ -1,0 +1,196 @@
+"""Files that are whole or absent: atomic writes, JSONL with line numbers, hashes, manifests, `.env`."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+Row = dict[str, Any]
+_PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "wandb",
+             "rouge-score", "huggingface-hub")  # fmt: skip
+
+
+@contextmanager
+def replacing(path: Path | str, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary file beside `path` and rename it over `path` when the block ends well.
+
+    After an error or an interrupt the old file stands as it was. Text is UTF-8 with "\\n".
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, mode, encoding=encoding, newline=newline) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files only their owner can read; a result is for everyone the umask allows.
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(name).chmod(0o666 & ~mask)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write `text` whole or not at all."""
+    with replacing(path) as file:
+        file.write(text)
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write one JSON value, readable, whole or not at all. NaN is an error: an unknown value is null."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_jsonl(path: Path | str, rows: Iterable[Row]) -> int:
+    """Write rows as JSONL, whole or not at all, and return how many there were."""
+    count = 0
+    with replacing(path) as file:
+        for count, row in enumerate(rows, start=1):  # noqa: B007 - the last count is the answer
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+    return count
+
+
+def append_jsonl(path: Path | str, rows: Iterable[Row]) -> None:
+    """Append rows to a log and force them to disk; what was paid for is never rewritten."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.write(
+            "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+        )
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_jsonl(path: Path | str) -> list[Row]:
+    """All rows of a JSONL file in UTF-8; blank lines are passed over.
+
+    Raises ValueError naming file and line for text that is not UTF-8, not JSON or not an object.
+    """
+    return list(iter_jsonl(path))
+
+
+def iter_jsonl(path: Path | str) -> Iterator[Row]:
+    """The rows of `read_jsonl` one after another, for a file that need not fit into memory."""
+    return (_row(path, number, line) for number, line in _lines(path) if line.strip())
+
+
+def read_log(path: Path | str) -> list[Row]:
+    """The rows of an append-only log; a last line cut off by an interrupt is cut out of the file.
+
+    Raises ValueError for a bad line anywhere else, since that is damage and not an interrupt.
+    """
+    path = Path(path)
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)
+    return read_jsonl(path)
+
+
+def _lines(path: Path | str) -> Iterator[tuple[int, str]]:
+    with Path(path).open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield (
+                    number,
+                    line.decode("utf-8-sig" if number == 1 else "utf-8").removesuffix("\n"),
+                )
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{path}, line {number}: not UTF-8 (byte {line[error.start]:#04x} at column {error.start + 1}); "
+                    f"convert the file, for example: iconv -f WINDOWS-1252 -t UTF-8 {path}"
+                ) from None
+
+
+def _row(path: Path | str, number: int, line: str) -> Row:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path}, line {number}: not JSON ({error.msg} at column {error.colno}); "
+            "the line may be cut off: write the file again or remove the line"
+        ) from None
+    if not isinstance(row, dict):
+        raise ValueError(
+            f"{path}, line {number}: expected a JSON object, found {type(row).__name__}"
+        )
+    return row
+
+
+def sha256(path: Path | str) -> str:
+    """The SHA-256 of a file in hex, as `sha256sum` prints it."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def manifest(**facts: Any) -> Row:
+    """What a command did, to lie beside its output: command, commit, versions, and the given facts.
+
+    A commit that cannot be found is null. No environment variable goes in, so no secret can.
+    """
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": None if (status := _git("status", "--porcelain")) is None else bool(status),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        **facts,
+    }
+
+
+def _git(*words: str) -> str | None:
+    here = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def load_env(path: Path | str = ".env") -> list[str]:
+    """Put the `NAME=value` lines of a `.env` file into the environment; return the names it set.
+
+    A variable that is already set wins, and an empty value sets nothing (W&B takes a variable that
+    is set but empty for an address). Quotes around a value and a leading `export` are dropped.
+    Raises ValueError naming file and line, never the value, for a line of another form.
+    """
+    names: list[str] = []
+    if not Path(path).exists():
+        return names
+    for number, line in _lines(path):
+        text = line.strip().removeprefix("export ")
+        if not text or text.startswith("#"):
+            continue
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise ValueError(f"{path}, line {number}: expected NAME=value")
+        value = value.strip().strip("'\"")
+        if value and name.strip() not in os.environ:
+            os.environ[name.strip()] = value
+            names.append(name.strip())
+    return names

@@ -1,0 +1,78 @@
+"""One decision for training and evaluation: which number format this machine computes in, and why."""
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+_NATIVE_BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
+"""CPU flags (x86 and Arm) that mean bf16 products in hardware; without one, bf16 is slower than fp32."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """`mode` is bf16, fp16 or fp32; `device` is cuda or cpu; `reason` is for a person to read."""
+
+    mode: str
+    device: str
+    reason: str
+
+    @property
+    def dtype(self) -> str:
+        """The torch name of the mode."""
+        return {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[self.mode]
+
+    def trainer_flags(self) -> dict[str, bool]:
+        """The three fields of TrainingArguments that this decision settles.
+
+        They are set before the arguments are parsed: SFTConfig turns bf16 on by default and raises
+        at parse time where the machine has none.
+        """
+        return {
+            "bf16": self.mode == "bf16",
+            "fp16": self.mode == "fp16",
+            "use_cpu": self.device == "cpu",
+        }
+
+
+def choose_precision() -> Precision:
+    """bf16, fp16 or fp32 from what the hardware really supports.
+
+    On CUDA bf16 needs compute capability 8.0: torch.cuda.is_bf16_supported() also says yes to a T4,
+    where bf16 is emulated and slow. With several cards the weakest decides. Under an accelerate config for
+    the CPU it is the CPU, card or not: accelerate computes there whatever else is asked for.
+    """
+    import torch
+
+    told = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
+    if told or not torch.cuda.is_available():
+        why = f"{'the accelerate config says CPU' if told else 'no CUDA device'}; {platform.machine()} CPU"
+        if _native_bf16(_cpu_flags()):
+            return Precision("bf16", "cpu", f"{why} with bf16 products")
+        return Precision("fp32", "cpu", f"{why} without bf16 products")
+    cards = [
+        (torch.cuda.get_device_capability(i), torch.cuda.get_device_name(i))
+        for i in range(torch.cuda.device_count())
+    ]
+    (major, minor), name = min(cards)
+    capability = f"{name} has compute capability {major}.{minor}"
+    if (major, minor) >= (8, 0):
+        return Precision("bf16", "cuda", f"{capability}; bf16 needs 8.0")
+    return Precision(
+        "fp16", "cuda", f"{capability}; bf16 needs 8.0, so fp16 with adapter weights in fp32"
+    )
+
+
+def _native_bf16(flags: set[str]) -> bool:
+    return bool(flags & _NATIVE_BF16)
+
+
+def _cpu_flags() -> set[str]:
+    """The CPU's feature flags; empty where the system does not list them (macOS, Windows)."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    return {
+        flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split()
+    }
