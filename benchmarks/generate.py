@@ -25,11 +25,12 @@ from benchmarks.bandwidth import bandwidth_of, most_tokens_per_second
 from benchmarks.flops import machine
 from benchmarks.shapes import SHAPES, write_checkpoint
 from data_pipeline.dataset.load import eval_rows
-from eval.flags import read_recipe
+from eval.generation.batched import batched
 from eval.generation.continuous import continuous
-from weekahead.files import Row, append_jsonl, load_env, manifest
+from weekahead.files import Row, append_jsonl, load_env
+from weekahead.manifest import manifest
 from weekahead.models.chat_format import render_prompt_ids
-from weekahead.models.decoding import Decoding, Generation, batched
+from weekahead.models.decoding import Decoding, Generation
 from weekahead.models.embedded import DEFAULT_OUT
 from weekahead.models.loading import (
     Adapter,
@@ -43,6 +44,7 @@ from weekahead.models.loading import (
     stops,
 )
 from weekahead.models.precision import Precision, choose_precision
+from weekahead.recipe import read_recipe
 
 RESULTS = Path("benchmarks/results/generate.jsonl")
 UPSTREAM = "upstream's way"

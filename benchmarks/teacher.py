@@ -20,7 +20,8 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from benchmarks.flops import machine
-from weekahead.files import Row, append_jsonl, manifest, read_jsonl, write_jsonl
+from weekahead.files import Row, append_jsonl, read_jsonl, write_jsonl
+from weekahead.manifest import manifest
 from weekahead.task.record import Financials, News, PastWeek, Record
 
 RESULTS = Path("benchmarks/results/teacher.jsonl")

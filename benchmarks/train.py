@@ -28,7 +28,8 @@ from data_pipeline.dataset.load import TrainData
 from sft.training.arguments import parse
 from sft.training.callbacks import peak_gpu_memory, peak_rss_bytes
 from weekahead.cli import talk
-from weekahead.files import Row, append_jsonl, load_env, manifest
+from weekahead.files import Row, append_jsonl, load_env
+from weekahead.manifest import manifest
 from weekahead.models.chat_format import render_row_ids
 from weekahead.models.embedded import DEFAULT_OUT
 from weekahead.models.loading import Base, base_from_recipe, load_tokenizer

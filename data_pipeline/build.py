@@ -14,44 +14,21 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from data_pipeline.dataset.card import Facts, write_card
+from data_pipeline.dataset.card import write_card
+from data_pipeline.dataset.row import dataset_row
 from data_pipeline.dataset.split import CONTEXT_WEEKS, VALIDATION_SHARE, cut_calendar
+from data_pipeline.dataset.statistics import Facts
 from data_pipeline.dataset.token_lengths import LengthSample
 from data_pipeline.dataset.writer import MANIFEST, replacing_folder
 from data_pipeline.teacher.answer_log import AnswerIndex
 from weekahead import files
 from weekahead.files import Row
-from weekahead.task.prompt import PROMPT_VERSION, completion, render_prompt
-from weekahead.task.record import Record, known_at, look_ahead, read_records
+from weekahead.manifest import manifest as new_manifest
+from weekahead.task.prompt import PROMPT_VERSION
+from weekahead.task.record import Record, look_ahead, read_records
 
 SPLITS = ("train", "validation", "test")
 TEST_SHARE = 0.2
-
-
-def dataset_row(record: Record, answer: str, teacher: str) -> Row:
-    """A record and its reference answer as a row of a dataset.
-
-    `known_at` is when its last fact became known; `financials_known_at` is there only where a filing proves it.
-    """
-    return {
-        "id": record.id,
-        "symbol": record.symbol,
-        "week_start": record.week_start,
-        "week_end": record.week_end,
-        "decision_time": record.decision_time,
-        "known_at": known_at(record),
-        "financials_known_at": record.financials.known_at
-        if record.financials and record.financials.filed
-        else None,
-        "prompt": render_prompt(record),
-        "completion": completion(answer),
-        "label": record.label,
-        "weekly_return": record.weekly_return,
-        "last_week_return": record.last_week_return,
-        "teacher": teacher,
-        "prompt_version": PROMPT_VERSION,
-        **record.extra,
-    }
 
 
 def build(
@@ -139,7 +116,7 @@ def _manifest(new: Path, records: Path, answers: AnswerIndex, facts: Facts, samp
         if name not in kept:
             (new / f"{name}.jsonl").unlink()
     missing = [name for name in SPLITS if name in wanted and name not in kept]
-    return files.manifest(
+    return new_manifest(
         kind="dataset",
         splits={name: {**kept[name], "sha256": files.sha256(new / f"{name}.jsonl")} for name in kept},
         dropped=facts.dropped(),

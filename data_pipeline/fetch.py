@@ -30,6 +30,7 @@ from data_pipeline.records.fundamentals import FILING_LAG_DAYS
 from data_pipeline.records.indices import load, members_on
 from weekahead import files
 from weekahead.files import Row
+from weekahead.manifest import manifest as new_manifest
 from weekahead.task.record import Record
 
 AUDIT_LAG = 30
@@ -97,7 +98,7 @@ def fetch(args: argparse.Namespace) -> Row:
     files.write_jsonl(target, (record.to_json() for record in records))
     files.write_jsonl(target.with_name(f"{target.stem}.dropped.jsonl"), dropped)
     index = None if args.symbols else load(args.index)
-    manifest = files.manifest(
+    manifest = new_manifest(
         kind="records",
         index=index and {"name": index.name, "as_of": str(index.as_of), "source": index.source},
         start=str(args.start),

@@ -8,6 +8,7 @@ interrupted goes on where it stopped; a finished one is left as it is. Under `ac
 answers its share of the batches. `--backend endpoint` asks the server at OPENAI_BASE_URL.
 """
 
+import argparse
 import logging
 import sys
 from collections.abc import Sequence
@@ -15,16 +16,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_pipeline.dataset.load import EvalData, eval_rows
-from eval.flags import arguments, read_recipe
-from eval.generation.answer_log import GENERATIONS, answer_row, gather, own_part
-from eval.generation.backends import Answer, Backend, prepare
-from eval.generation.results_folder import MANIFEST, begun, describe, totals
-from weekahead.cli import in_words, talk
+from eval.generation.backends import BACKENDS, PROMPTS, Answer, Backend, prepare
+from eval.generation.results_folder import (
+    GENERATIONS,
+    MANIFEST,
+    answer_row,
+    begun,
+    describe,
+    gather,
+    own_part,
+    totals,
+)
+from weekahead.cli import in_words, model_arguments, talk
 from weekahead.distributed import Share, claim_card, shared
 from weekahead.files import Row, append_jsonl, load_env, read_jsonl, write_json, write_jsonl
 from weekahead.models.decoding import Decoding, Generation
 from weekahead.models.loading import Adapter, Base, resolve
 from weekahead.models.precision import Precision, choose_precision
+from weekahead.recipe import read_recipe
 from weekahead.tracking.gpu import check_torch_sees_gpu
 
 log = logging.getLogger(__name__)
@@ -171,6 +180,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         print(f"answers: {args.out / GENERATIONS} ({facts['n']} rows, {speed})")
     return 0
+
+
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """The flags of eval.generate."""
+    parser = model_arguments(description, out="folder for the answers, results/<run>")
+    parser.add_argument(
+        "--split", help="split to answer (default: test, or every row of a single file)"
+    )
+    parser.add_argument("--limit", type=int, help="only the first N rows")
+    parser.add_argument("--max_new_tokens", type=int, default=Decoding.max_new_tokens)
+    parser.add_argument(
+        "--batch_size", type=int, default=Decoding.batch_size, help="rows, or requests, at once"
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=Decoding.temperature, help="0 is greedy"
+    )
+    parser.add_argument("--seed", type=int, default=Decoding.seed, help="for a temperature above 0")
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="batched",
+        help="continuous is for cards, greedy only",
+    )
+    parser.add_argument(
+        "--model", help="the name that the endpoint knows the model (or its adapter) by"
+    )
+    parser.add_argument(
+        "--endpoint_prompt",
+        choices=PROMPTS,
+        default="chat",
+        help="form the endpoint gets a prompt in",
+    )
+    return parser
 
 
 if __name__ == "__main__":

@@ -31,9 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipeline.dataset.load import EvalData, eval_rows, train_rows
-from eval.flags import model_arguments, read_recipe
-from eval.generation.answer_log import GENERATIONS
-from eval.generation.results_folder import MANIFEST
+from eval.generation.results_folder import GENERATIONS, MANIFEST
 from eval.likelihoods.continuations import (
     DIRECT_PREFIX,
     Choices,
@@ -52,7 +50,7 @@ from eval.likelihoods.run import (
     describe,
     scoring,
 )
-from weekahead.cli import in_words, talk
+from weekahead.cli import in_words, model_arguments, talk
 from weekahead.files import (
     Row,
     append_jsonl,
@@ -66,6 +64,7 @@ from weekahead.models.chat_format import render_prompt_ids
 from weekahead.models.decoding import plan_batches
 from weekahead.models.loading import load_for_generation, load_tokenizer, resolve
 from weekahead.models.precision import Precision, choose_precision
+from weekahead.recipe import read_recipe
 from weekahead.task.labels import BINS, direction_of
 from weekahead.tracking.gpu import check_torch_sees_gpu
 

@@ -15,15 +15,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from data_pipeline.dataset.load import eval_rows
-from eval.flags import model_arguments, read_recipe
 from eval.generation.backends import PROMPTS
 from eval.generation.continuous import continuous, first_logprobs
 from eval.generation.endpoint import ask_endpoint, request_bodies
+from weekahead.cli import model_arguments
 from weekahead.files import Row, load_env
 from weekahead.models.chat_format import render_prompt_ids
 from weekahead.models.decoding import Decoding, Generation, decode_ids
 from weekahead.models.loading import Base, load_for_generation, load_tokenizer, resolve, stops
 from weekahead.models.precision import Precision, choose_precision
+from weekahead.recipe import read_recipe
 from weekahead.tracking.gpu import check_torch_sees_gpu
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05}

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from eval.generation.answer_log import GENERATIONS
+from eval.generation.results_folder import GENERATIONS
 from eval.likelihoods.run import LIKELIHOODS
 from eval.metrics.breakdown import knowledge_cutoff
 from eval.metrics.evaluate import evaluate

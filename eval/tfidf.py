@@ -22,11 +22,11 @@ from statistics import fmean, median_low
 from typing import Any
 
 from data_pipeline.dataset.load import EvalData, TrainData, eval_rows, train_rows
-from eval.generation.answer_log import GENERATIONS
-from eval.generation.results_folder import MANIFEST
+from eval.generation.results_folder import GENERATIONS, MANIFEST
 from eval.likelihoods.run import LIKELIHOODS
 from eval.metrics.text_quality import prompt_text
-from weekahead.files import Row, load_env, manifest, write_json, write_jsonl
+from weekahead.files import Row, load_env, write_json, write_jsonl
+from weekahead.manifest import manifest
 from weekahead.task.answer import render_answer
 from weekahead.task.labels import BINS, direction_of
 

@@ -23,7 +23,8 @@ from sft.training.dataset import check_lengths, row_lengths
 from sft.training.resume import MANIFEST, check_folder, last_checkpoint, settings_of
 from weekahead.cli import in_words, talk
 from weekahead.distributed import claim_card
-from weekahead.files import Row, load_env, manifest, read_jsonl, write_json
+from weekahead.files import Row, load_env, read_jsonl, write_json
+from weekahead.manifest import manifest
 from weekahead.models.decoding import Decoding
 from weekahead.models.loading import Base, base_from_recipe, load_tokenizer, pinned, stops
 from weekahead.models.precision import Precision, choose_precision

@@ -2,8 +2,17 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
+
+from data_pipeline.dataset.load import eval_rows
+from data_pipeline.synthetic.__main__ import write_market
+from data_pipeline.synthetic.world import tell
+from tests.support.tiny import FP32, ROOT
+from weekahead.models.embedded import DEFAULT_OUT, ensure_embedded
+from weekahead.models.loading import base_from_recipe, load_base, load_tokenizer, stops
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +25,74 @@ def shared_data() -> Path:
             f"no real rows at {folder}; name their folder in the environment variable WEEKAHEAD_DATA"
         )
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A folder with `base/`, `recipe.yaml` and `data/datasets/m`; it is the working folder of commands."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny")
+    tokenizer = AutoTokenizer.from_pretrained(ensure_embedded(ROOT / DEFAULT_OUT))
+    torch.manual_seed(0)
+    shape = {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
+    ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    model = LlamaForCausalLM(
+        LlamaConfig(vocab_size=len(tokenizer), num_key_value_heads=2, **shape, **ids)
+    )
+    model.save_pretrained(folder / "base")
+    tokenizer.save_pretrained(folder / "base")
+    recipe = yaml.safe_load((ROOT / "recipes/smollm2.yaml").read_text())
+    # Dropout makes the random state part of what a resumed run has to restore.
+    recipe |= {
+        "model_name_or_path": str(folder / "base"),
+        "lora_r": 4,
+        "lora_dropout": 0.05,
+        "max_length": 400,
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    write_market(tell(0, 0.9), folder / "data", "m", 0.9, 0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small(tiny):
+    """Recipe, base, tokenizer, stop ids, and the folder of an adapter that changes every answer."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    recipe = yaml.safe_load((tiny / "recipe.yaml").read_text()) | {"load_in_4bit": False}
+    (tiny / "fp32.yaml").write_text(yaml.safe_dump(recipe))
+    base = base_from_recipe(recipe, FP32)
+    tokenizer = load_tokenizer(base)
+    torch.manual_seed(3)
+    lora = LoraConfig(
+        r=4,
+        lora_alpha=64,
+        target_modules=["q_proj", "v_proj", "down_proj"],
+        init_lora_weights=False,
+    )
+    get_peft_model(load_base(base), lora).save_pretrained(tiny / "adapter")
+    return SimpleNamespace(
+        recipe=recipe,
+        base=base,
+        tokenizer=tokenizer,
+        ends=stops(tokenizer, base),
+        adapter=tiny / "adapter",
+    )
+
+
+@pytest.fixture
+def market(tiny):
+    """Six rows of the fictional market, of prompts that differ in length."""
+    data = eval_rows(tiny / "data/datasets/m")
+    del data.rows[6:]
+    for number, row in enumerate(data.rows):
+        row["prompt"][-1]["content"] += " And then?" * 3 * number
+    return data

@@ -1,8 +1,10 @@
 """What a command says on the terminal: our own lines, and no warning that every healthy run would give."""
 
+import argparse
 import logging
 import os
 import warnings
+from pathlib import Path
 
 
 def in_words(error: BaseException, if_memory: str) -> str:
@@ -25,3 +27,18 @@ def talk() -> None:
     warnings.filterwarnings(
         "ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning
     )
+
+
+def model_arguments(description: str | None, out: str | None) -> argparse.ArgumentParser:
+    """A parser with the flags that name a model and rows to ask it about, and `--out` where `out` says what for."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", type=Path, required=True, help="recipe that names the base")
+    parser.add_argument(
+        "--adapter", required=True, help="folder, user/name[@revision], or none for the base"
+    )
+    parser.add_argument("--dataset", required=True, help="folder, .jsonl file or Hub id")
+    if out:
+        parser.add_argument("--out", type=Path, required=True, help=out)
+    return parser

@@ -5,6 +5,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from weekahead.files import Row
+
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
 
@@ -48,3 +52,14 @@ def knowledge_cutoffs(folder: Path) -> dict[str, date]:
         base = Path(str(recipe.get("model_name_or_path", path.stem))).name
         found[base] = max(day, found.get(base, day))
     return found
+
+
+def read_recipe(path: Path) -> Row:
+    """A recipe's fields. Raises ValueError naming the file where it is no YAML mapping."""
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from None
+    if not isinstance(recipe, dict):
+        raise ValueError(f"{path} holds no fields; expected a recipe such as recipes/smollm2.yaml")
+    return recipe

@@ -8,8 +8,8 @@ from itertools import pairwise
 from data_pipeline.audit.leaks import Finding, finding, split_kind
 from data_pipeline.audit.rows import AuditRow
 from data_pipeline.audit.text import Move, asks_for_wrong_asset, bins_of
+from data_pipeline.dataset.public_rows import answer_fault
 from data_pipeline.dataset.public_text import repair_text
-from data_pipeline.fingpt import answer_fault
 from weekahead.task.labels import label_of_return
 from weekahead.task.prompt import completion
 

@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, time
 
 from data_pipeline.audit.text import Move, market_cap, moves_of, quarter_end
 from data_pipeline.dataset.load import COLUMNS, is_public
+from data_pipeline.dataset.public_rows import PUBLIC_COLUMNS
 from data_pipeline.dataset.public_text import unwrap
 from data_pipeline.dataset.reader import Source
-from data_pipeline.fingpt import PUBLIC_COLUMNS
 from weekahead.files import Row
 from weekahead.task.labels import check_label
 from weekahead.task.prompt import render_prompt

@@ -21,7 +21,8 @@ from data_pipeline.audit import leaks as checks
 from data_pipeline.audit.leaks import Finding
 from data_pipeline.audit.rows import AuditRow, audit_rows
 from data_pipeline.dataset.reader import read_source
-from weekahead.files import manifest, write_json
+from weekahead.files import write_json
+from weekahead.manifest import manifest
 from weekahead.recipe import RECIPES, knowledge_cutoffs
 
 FILING_LAG = 30

@@ -16,10 +16,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from data_pipeline import fingpt
 from data_pipeline.controls.masked_names import company_name, mask_row, user_text
 from data_pipeline.controls.no_news import without_news
 from data_pipeline.controls.shuffled_labels import shuffle_labels
+from data_pipeline.dataset import public_rows
 from data_pipeline.dataset.load import check_rows, is_public
 from data_pipeline.dataset.reader import Source, read_source
 from data_pipeline.dataset.writer import check_target, write_dataset
@@ -77,7 +77,7 @@ def our_splits(source: Source) -> tuple[dict[str, list[Row]], list[Row], list[st
     Raises ValueError naming the row that cannot be used, and for rows of a control: two at once say nothing.
     """
     if any(is_public(rows) for rows in source.splits.values()):
-        built = fingpt.build(source.splits, source.origins)
+        built = public_rows.build(source.splits, source.origins)
         return built.splits, built.dropped, built.warnings
     splits = {name: check_rows(rows, source.origins[name]) for name, rows in source.splits.items()}
     if earlier := {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from data_pipeline import fingpt
+from data_pipeline.dataset import public_rows
 from data_pipeline.dataset.reader import Source, read_source
 from data_pipeline.dataset.split import CONTEXT_WEEKS, VALIDATION_SHARE, separate, train_majority
 from weekahead.files import Row
@@ -57,7 +57,7 @@ def train_rows(
     origins = {name: found.origins.get(name, found.name) for name in splits}
     dropped: list[Row] = []
     if is_public(splits["train"]):
-        built = fingpt.build(splits, origins, "repaired", validation_share, gap_weeks)
+        built = public_rows.build(splits, origins, "repaired", validation_share, gap_weeks)
         train, validation = built.splits.get("train", []), built.splits.get("validation", [])
         dropped, warnings = built.dropped, built.warnings
     else:
@@ -100,7 +100,7 @@ def eval_rows(source: str | Path, split: str | None = None) -> EvalData:
         rows = found.splits[name]
         majority = _majority(found)
     origin = found.origins[name]
-    ours = fingpt.convert(rows, origin)[0] if is_public(rows) else check_rows(rows, origin)
+    ours = public_rows.convert(rows, origin)[0] if is_public(rows) else check_rows(rows, origin)
     return EvalData(ours, shown, majority, found.name, found.sha256[name], found.revision)
 
 
@@ -135,7 +135,7 @@ def _checked(row: Row) -> Row:
     if missing:
         raise ValueError(
             f"missing column {', '.join(missing)}; expected {', '.join(COLUMNS)} "
-            f"(or the public dataset's {', '.join(fingpt.PUBLIC_COLUMNS)}), found {', '.join(row)}"
+            f"(or the public dataset's {', '.join(public_rows.PUBLIC_COLUMNS)}), found {', '.join(row)}"
         )
     try:
         date.fromisoformat(row["week_start"])
@@ -166,7 +166,7 @@ def _is_messages(value: object) -> bool:
 
 def _without_faults(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     """(rows to learn from, those whose answer does not read or names another bin, with the reason)."""
-    faults = [fingpt.answer_fault(row) for row in rows]
+    faults = [public_rows.answer_fault(row) for row in rows]
     kept = [row for row, fault in zip(rows, faults, strict=True) if fault is None]
     return kept, [
         {**row, "reason": fault}
@@ -195,7 +195,7 @@ def _majority(found: Source) -> int | None:
     if "train" not in found.splits:
         return None
     if is_public(found.splits["train"]):
-        built = fingpt.build(found.splits, found.origins)
+        built = public_rows.build(found.splits, found.origins)
         return train_majority(built.splits.get("train", []))
     ours = {name: check_rows(rows, found.origins[name]) for name, rows in found.splits.items()}
     return train_majority(_cut_ours(ours, VALIDATION_SHARE, CONTEXT_WEEKS)[0])

@@ -11,6 +11,7 @@ from typing import Any
 from data_pipeline.dataset.split import train_majority
 from weekahead import files
 from weekahead.files import Row
+from weekahead.manifest import manifest as new_manifest
 
 MANIFEST = "manifest.json"
 
@@ -36,7 +37,7 @@ def write_dataset(
             "train_majority": train_majority(splits.get("train", [])),
             **facts,
         }
-        manifest = files.manifest(kind="dataset", **facts)
+        manifest = new_manifest(kind="dataset", **facts)
         files.write_json(new / MANIFEST, manifest)
     return manifest
 

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data_pipeline.providers.base import Story, read_story
 from data_pipeline.providers.finnhub import Finnhub, older_than_free_plan
 from data_pipeline.providers.finnhub_http import KEY, NoAccess
 from data_pipeline.providers.price_files import read_prices, without_dividends, without_splits
@@ -16,7 +17,7 @@ from data_pipeline.providers.yahoo import download
 from data_pipeline.records.assemble import Company
 from data_pipeline.records.calendar import exchange_of
 from data_pipeline.records.fundamentals import quarters, read_filings
-from data_pipeline.records.news import Story, read_story, tidy
+from data_pipeline.records.news import tidy
 from weekahead import files
 from weekahead.task.record import News
 

@@ -9,11 +9,12 @@ Finnhub), so that every later stage can be tried on them without an account.
 import argparse
 from pathlib import Path
 
-from data_pipeline.build import dataset_row
+from data_pipeline.dataset.row import dataset_row
 from data_pipeline.synthetic.analyst import answer
 from data_pipeline.synthetic.raw import write_raw
 from data_pipeline.synthetic.world import PARTS, Story, best_reachable, tell
-from weekahead.files import Row, manifest, sha256, write_json, write_jsonl
+from weekahead.files import Row, sha256, write_json, write_jsonl
+from weekahead.manifest import manifest
 from weekahead.task.labels import direction_of
 from weekahead.task.prompt import PROMPT_VERSION
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_pipeline.dataset.load import EvalData
+from eval.generation.batched import batched
 from eval.generation.continuous import continuous
 from eval.generation.endpoint import ask_endpoint, request_bodies
 from weekahead.distributed import Share
 from weekahead.files import Row
 from weekahead.models.chat_format import render_prompt_ids
-from weekahead.models.decoding import Decoding, Keep, batched
+from weekahead.models.decoding import Decoding, Keep
 from weekahead.models.loading import Adapter, Base, load_for_generation, load_tokenizer, stops
 from weekahead.models.precision import Precision
 

@@ -6,14 +6,18 @@ from pathlib import Path
 
 from data_pipeline.dataset.load import EvalData
 from eval.generation.backends import Backend
-from weekahead.files import Row, manifest, sha256
-from weekahead.models.decoding import Decoding
+from eval.metrics.text_quality import prompt_text
+from weekahead.distributed import Share
+from weekahead.files import Row, read_log, sha256, write_jsonl
+from weekahead.manifest import manifest
+from weekahead.models.decoding import Decoding, Generation
 from weekahead.models.loading import Adapter, Base
 from weekahead.models.precision import Precision
 
 MANIFEST = "manifest.json"
 _SAME = ("adapter", "adapter_sha256", "base", "dataset", "generation", "backend")
 """What two starts that share a folder must agree on."""
+GENERATIONS = "generations.jsonl"
 
 
 def describe(
@@ -110,4 +114,48 @@ def totals(rows: list[Row], processes: int) -> Row:
         "seconds_total": seconds,
         "tokens_per_second": sum(counts) / seconds if known else None,
         "processes": processes,
+    }
+
+
+def own_part(out: Path, share: Share) -> Path:
+    """The file that this process appends to: the answers themselves where it is alone."""
+    return out / (GENERATIONS if share.count == 1 else f"generations.part{share.rank}.jsonl")
+
+
+def gather(out: Path) -> dict[str, Row]:
+    """The answers there are, by id, after putting all parts into one file.
+
+    Only while no process appends. A line that an interrupt cut off is dropped. Interrupted itself, it loses
+    nothing: parts go when their rows stand in the one file. Raises ValueError for a damaged file.
+    """
+    parts = sorted(out.glob("generations.part*.jsonl"))
+    done = {row["id"]: row for path in [*parts, out / GENERATIONS] for row in read_log(path)}
+    if parts:
+        write_jsonl(out / GENERATIONS, done.values())
+    for part in parts:
+        part.unlink()
+    return done
+
+
+def answer_row(row: Row, answer: Generation, data: EvalData, facts: Row) -> Row:
+    """A line of generations.jsonl: the dataset's `row`, what was answered, and what scoring needs of the run."""
+    return {
+        "id": row["id"],
+        "symbol": row["symbol"],
+        "period": f"{row['week_start']} to {row['week_end']}",
+        "week_end": row["week_end"],
+        "split": data.split,
+        "label": row["label"],
+        "answer": row["completion"][0]["content"],
+        "generation": answer.text,
+        "seconds": round(answer.seconds, 4),
+        "new_tokens": answer.new_tokens,
+        "finish_reason": answer.finish_reason,
+        "latency_measured": facts["latency_measured"],
+        **({} if answer.latency is None else {"latency_seconds": round(answer.latency, 4)}),
+        "last_week_return": row.get("last_week_return"),
+        "train_majority": facts["train_majority"],
+        "prompt": prompt_text(row["prompt"]),
+        **{name: row[name] for name in ("sector", "control") if row.get(name)},
+        **({"synthetic": True} if row.get("synthetic") else {}),
     }

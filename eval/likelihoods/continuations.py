@@ -72,7 +72,7 @@ def log_probabilities(model: Any, batch: Sequence[Choices], pad: int) -> list[li
     """
     import torch
 
-    from weekahead.models.prefill import left_padded
+    from weekahead.models.decoding import left_padded
 
     with torch.inference_mode():
         ids, seen = left_padded([row.shared for row in batch], pad, model.device)

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from data_pipeline.dataset.load import EvalData
-from eval.generation.answer_log import GENERATIONS
-from eval.generation.results_folder import MANIFEST
+from eval.generation.results_folder import GENERATIONS, MANIFEST
 from eval.likelihoods.continuations import CONTINUATIONS, DIRECT_PREFIX
-from weekahead.files import Row, manifest, read_log, sha256
+from weekahead.files import Row, read_log, sha256
+from weekahead.manifest import manifest
 from weekahead.models.loading import Adapter, Base
 from weekahead.models.precision import Precision
 

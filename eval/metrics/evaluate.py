@@ -20,8 +20,7 @@ from eval.metrics.baselines import (
     squared_error,
     versus_entry,
 )
-from eval.metrics.breakdown import breakdown
-from eval.metrics.classes import class_metrics
+from eval.metrics.breakdown import breakdown, class_metrics
 from eval.metrics.fingpt_compatible import fingpt_metrics
 from eval.metrics.rouge import section_rouge
 from eval.metrics.scored_answer import (

@@ -8,8 +8,7 @@ from typing import Any
 from eval.metrics.baselines import versus_entry
 from eval.metrics.statistics import ALPHA, holm
 from eval.report.entries import Entry, entries
-from eval.report.rows import same_rows
-from eval.report.runs import Run
+from eval.report.runs import Run, same_rows
 from eval.report.table import Cell, Table, format_value
 
 ACCURACY, ERROR = "direction accuracy", "squared error"

@@ -8,8 +8,7 @@ from typing import Any
 from eval.metrics.baselines import Call, compare_with_baselines
 from eval.metrics.seeds import mean_hits, seed_groups
 from eval.metrics.statistics import Estimate, clustered_share, detectable_effect
-from eval.report.rows import correctness, readable, row_keys, same_rows
-from eval.report.runs import Run
+from eval.report.runs import Run, correctness, readable, row_keys, same_rows
 from weekahead.files import Row
 
 

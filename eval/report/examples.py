@@ -1,21 +1,26 @@
 """Ten answers to read, the same rows for every run, chosen by a rule that nobody can bend."""
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from itertools import zip_longest
 
 from eval.metrics.text_quality import prompt_text
-from eval.report.marks import Piece, mark_differences
-from eval.report.rows import outcome, row_groups, row_keys
-from eval.report.runs import Run
+from eval.report.runs import Run, outcome, row_groups, row_keys
 from weekahead.files import Row
 from weekahead.task.labels import label_of_magnitude
 
 COUNT = 10
 MAX_CHARACTERS = 4000
 """What the page prints of one text; a base model may repeat itself for thousands of words."""
+Piece = tuple[str, bool]
+"""A stretch of the text, and whether its words are its own."""
+_WORD = re.compile(r"\s*\S+")
+_MOST_WORDS = 1500
+"""Of either text; a base model may repeat itself, and the comparison's time grows with the square."""
 
 
 @dataclass(frozen=True)
@@ -120,3 +125,25 @@ def clean(text: str | None, limit: int | None = MAX_CHARACTERS) -> str:
 
 def _hash(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
+
+
+def mark_differences(text: str, against: str) -> list[Piece]:
+    """The pieces of `text` in their order; joined they are `text` again.
+
+    Words are compared without case and outer punctuation. Nothing is marked where `against` is empty, or where
+    one of the two is longer than 1,500 words.
+    """
+    words, others = _WORD.findall(text), _WORD.findall(against)
+    if not others or max(len(words), len(others)) > _MOST_WORDS:
+        return [(text, False)] if text else []
+    matcher = SequenceMatcher(None, [*map(_bare, words)], [*map(_bare, others)], autojunk=False)
+    pieces = [
+        ("".join(words[first:last]), kind != "equal")
+        for kind, first, last, _, _ in matcher.get_opcodes()
+    ]
+    end = text[sum(map(len, words)) :]
+    return [*(piece for piece in pieces if piece[0]), *([(end, False)] if end else [])]
+
+
+def _bare(word: str) -> str:
+    return word.strip().strip(".,;:!?()[]\"'*").lower()

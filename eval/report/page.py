@@ -8,15 +8,20 @@ from typing import Any
 from eval.report.comparisons import ACCURACY, Comparison, compare_all, comparison_table, no_interval
 from eval.report.entries import Entry, entries
 from eval.report.examples import Example, choose
-from eval.report.figures import Picture, draw_accuracy, draw_trainings
-from eval.report.pictures import draw_differences, draw_reliability
-from eval.report.rows import row_groups, row_keys
-from eval.report.runs import Run, trainings_of
+from eval.report.figures import (
+    Picture,
+    draw_accuracy,
+    draw_differences,
+    draw_reliability,
+    draw_trainings,
+)
+from eval.report.runs import Run, row_groups, row_keys, trainings_of
 from eval.report.table import Table
 from eval.report.tables import quality
 from eval.report.tables import scores as tables
 from eval.report.tables.settings import settings_tables, training_table
-from weekahead.files import Row, manifest
+from weekahead.files import Row
+from weekahead.manifest import manifest
 
 HINDSIGHT = (
     "The reference answers were written in hindsight: the teacher was told how the week ended and asked to argue for "

@@ -1,15 +1,16 @@
 """From folders of results to a folder with the report."""
 
+import base64
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval.report.html import render_html
 from eval.report.markdown import render_markdown
-from eval.report.page import build
+from eval.report.page import ADVICE, HINDSIGHT, Report, build
 from eval.report.runs import Run, load_runs, read_object
 from eval.report.table import to_csv
-from weekahead.files import manifest, sha256, write_json, write_text
+from weekahead.files import sha256, write_json, write_text
+from weekahead.manifest import manifest
 
 
 def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
@@ -72,3 +73,24 @@ def _remove(out: Path, files: set[str]) -> None:
 
 def _source(run: Run) -> dict[str, str]:
     return {"run": run.name, "metrics_sha256": sha256(run.folder / "metrics.json")}
+
+
+def render_html(report: Report) -> str:
+    """The page. Every text is escaped: models, manifests and folder names are not to be trusted."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["data_uri"] = data_uri
+    page = environment.get_template("page.html.jinja")
+    return page.render(report=report, advice=ADVICE, hindsight=HINDSIGHT) + "\n"
+
+
+def data_uri(path: Path) -> str:
+    """A PNG file as the text of an image source."""
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")

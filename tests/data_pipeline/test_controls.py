@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from data_pipeline import fingpt
 from data_pipeline.controls import __main__ as controls
 from data_pipeline.controls.masked_names import company_name, mask_row, name_variants, user_text
 from data_pipeline.controls.no_news import strip_news
 from data_pipeline.controls.shuffled_labels import rewrite_call, shuffle_labels
+from data_pipeline.dataset import public_rows
 from data_pipeline.dataset.load import eval_rows, train_rows
 from data_pipeline.synthetic.__main__ import write_market
 from data_pipeline.synthetic.world import tell
@@ -28,7 +28,7 @@ def market(tmp_path_factory):
 
 @pytest.fixture
 def public():
-    return fingpt.convert(read_jsonl(FIXTURE), "rows")[0]
+    return public_rows.convert(read_jsonl(FIXTURE), "rows")[0]
 
 
 def splits_of(folder):

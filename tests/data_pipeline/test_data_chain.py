@@ -14,7 +14,7 @@ from data_pipeline.records.indices import load, members_on
 from tests.support import market as made_market
 from tests.support.servers.finnhub import FORBIDDEN, FinnhubServer
 from tests.support.servers.teacher import Teacher
-from tests.support.tiny import TRAIN, command, tiny  # noqa: F401 - a fixture
+from tests.support.tiny import TRAIN, command
 from weekahead.files import read_jsonl, write_jsonl
 
 ROOT = Path(__file__).parents[2]
@@ -153,7 +153,7 @@ def test_without_a_key_and_without_news_files_nothing_is_asked_for(tmp_path, cap
 @pytest.mark.slow
 def test_real_prices_and_made_up_news_to_a_trained_and_scored_adapter_offline(
     tmp_path, tiny, shared_data
-):  # noqa: F811
+):
     """Two years of four real price series; no key, no Finnhub, a teacher on loopback, a base of two layers."""
     symbols = ("AAPL", "IBM", "KO", "MSFT")
     first, last = date(2015, 11, 1), date(2016, 12, 31)

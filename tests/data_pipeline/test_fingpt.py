@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_pipeline import fingpt
+from data_pipeline.dataset import public_rows
 from data_pipeline.dataset.public_text import (
     last_week_return,
     repair_answer,
@@ -27,7 +28,7 @@ def public():
 
 
 def converted(rows, wording="repaired"):
-    return fingpt.convert(rows, "rows", wording)[0]
+    return public_rows.convert(rows, "rows", wording)[0]
 
 
 def test_a_row_has_the_fields_of_a_dataset_row(public):
@@ -158,7 +159,7 @@ def test_a_prompt_without_its_wrapping_is_an_error(prompt):
 )
 def test_a_bad_value_is_named_with_row_and_column(public, change, words):
     with pytest.raises(ValueError) as error:
-        fingpt.convert([{**public[0], **change}], "rows")
+        public_rows.convert([{**public[0], **change}], "rows")
     assert words in str(error.value)
 
 
@@ -176,15 +177,15 @@ def test_a_missing_column_an_empty_file_and_a_repeated_id_are_errors(public):
         ),
     ]:
         with pytest.raises(ValueError, match=words):
-            fingpt.convert(rows, "rows")
+            public_rows.convert(rows, "rows")
 
 
 def test_training_answers_that_do_not_fit_their_label_are_dropped_and_test_rows_stay(public):
-    built = fingpt.build({"train": public}, {"train": "train"}, gap_weeks=0)
+    built = public_rows.build({"train": public}, {"train": "train"}, gap_weeks=0)
     assert [row["id"] for row in built.dropped] == ["LKMR-2031-01-12", "QHBF-2031-01-12"]
     assert built.dropped[0]["reason"].startswith("answer: ")
     assert built.dropped[1]["reason"] == "answer names another bin than the label"
-    kept = fingpt.build({"test": public}, {"test": "test"})
+    kept = public_rows.build({"test": public}, {"test": "test"})
     assert kept.dropped == []
     assert len(kept.splits["test"]) == len(public)
     assert list(kept.unreadable) == ["LKMR-2031-01-12", "QHBF-2031-01-12"]
@@ -288,7 +289,7 @@ def test_the_real_rows_keep_their_counts(shared_data):
     source = {
         name: read_jsonl(shared_data / "dow30" / f"{name}.jsonl") for name in ("train", "test")
     }
-    built = fingpt.build(source, {name: name for name in source})
+    built = public_rows.build(source, {name: name for name in source})
     faults = [row for row in built.dropped if row["reason"].startswith("answer")]
     assert [row["id"] for row in faults] == ["DOW-2023-07-16"]
     assert sorted(built.unreadable) == ["GS-2024-04-14", "KO-2024-03-31", "UNH-2024-03-17"]

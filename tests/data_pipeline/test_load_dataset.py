@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_pipeline import fingpt
+from data_pipeline.dataset import public_rows
 from data_pipeline.dataset.load import eval_rows, train_rows
 from tests.support.servers.hub import Hub
 from weekahead.files import read_jsonl, sha256, write_jsonl
@@ -25,7 +26,7 @@ def public():
 
 @pytest.fixture
 def ours(public):
-    return fingpt.convert(public, "rows")[0]
+    return public_rows.convert(public, "rows")[0]
 
 
 def ids(rows):

@@ -4,15 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from data_pipeline.records.news import (
-    SUMMARY_LENGTH,
-    Story,
-    choose,
-    harmless,
-    news_of_week,
-    read_story,
-    tidy,
-)
+from data_pipeline.providers.base import Story, read_story
+from data_pipeline.records.news import SUMMARY_LENGTH, choose, harmless, news_of_week, tidy
 from weekahead.task.answer import parse_answer
 from weekahead.task.prompt import render_prompt
 from weekahead.task.record import News, PastWeek, Record

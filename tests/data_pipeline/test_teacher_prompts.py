@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.teacher import made_up_records
-from data_pipeline.fingpt import convert
+from data_pipeline.dataset.public_rows import convert
 from data_pipeline.teacher.prompts import (
     BETRAYALS,
     clean,

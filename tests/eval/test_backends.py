@@ -8,7 +8,7 @@ import pytest
 from eval.generate import generate
 from eval.generation.backends import Backend
 from tests.support.servers.completions import Completions
-from tests.support.tiny_model import FP32, market, small, tiny  # noqa: F401 - fixtures
+from tests.support.tiny import FP32
 from weekahead.files import read_jsonl
 from weekahead.models.decoding import Decoding
 
@@ -16,7 +16,7 @@ TIMES = ("seconds", "latency_seconds", "latency_measured")
 
 
 @pytest.fixture
-def answers(small, tmp_path):  # noqa: F811
+def answers(small, tmp_path):
     """Rows of generations.jsonl by id, without what depends on the clock."""
     count = iter(range(100))
 
@@ -33,18 +33,18 @@ def answers(small, tmp_path):  # noqa: F811
     return made
 
 
-def test_batch_size_and_order_change_no_answer(answers, market):  # noqa: F811
+def test_batch_size_and_order_change_no_answer(answers, market):
     alone = answers(market, batch_size=1)
     assert len({row["generation"] for row in alone.values()}) > 1
     assert answers(market, batch_size=4) == answers(market, batch_size=16) == alone
     assert answers(replace(market, rows=random.Random(1).sample(market.rows, 6))) == alone
 
 
-def test_continuous_batching_answers_as_whole_batches_do(answers, market):  # noqa: F811
+def test_continuous_batching_answers_as_whole_batches_do(answers, market):
     assert answers(market, 2, Backend("continuous")) == answers(market, 2)
 
 
-def test_an_interrupted_continuous_run_goes_on_with_what_is_missing(answers, market, tmp_path):  # noqa: F811
+def test_an_interrupted_continuous_run_goes_on_with_what_is_missing(answers, market, tmp_path):
     whole = answers(market, 2, Backend("continuous"), out=tmp_path / "a")
     log = tmp_path / "a/generations.jsonl"
     lines = log.read_bytes().splitlines(keepends=True)
@@ -53,7 +53,7 @@ def test_an_interrupted_continuous_run_goes_on_with_what_is_missing(answers, mar
     assert lines[3] in log.read_bytes() and lines[1] in log.read_bytes()
 
 
-def test_continuous_batching_refuses_to_sample(small, market, tmp_path):  # noqa: F811
+def test_continuous_batching_refuses_to_sample(small, market, tmp_path):
     with pytest.raises(ValueError, match=r"greedy here, the temperature is 0\.5"):
         generate(
             small.recipe,
@@ -66,7 +66,7 @@ def test_continuous_batching_refuses_to_sample(small, market, tmp_path):  # noqa
         )
 
 
-def test_a_killed_run_that_had_every_answer_is_put_in_order(answers, market, tmp_path):  # noqa: F811
+def test_a_killed_run_that_had_every_answer_is_put_in_order(answers, market, tmp_path):
     whole = answers(market, out=tmp_path / "a")
     log, told = tmp_path / "a/generations.jsonl", tmp_path / "a/manifest.json"
     log.write_bytes(b"".join(reversed(log.read_bytes().splitlines(keepends=True))))
@@ -78,7 +78,7 @@ def test_a_killed_run_that_had_every_answer_is_put_in_order(answers, market, tmp
     )
 
 
-def test_parts_of_killed_processes_are_put_together(answers, market, tmp_path):  # noqa: F811
+def test_parts_of_killed_processes_are_put_together(answers, market, tmp_path):
     whole = answers(market, out=tmp_path / "a")
     log = tmp_path / "a/generations.jsonl"
     lines = log.read_bytes().splitlines(keepends=True)
@@ -93,7 +93,7 @@ def test_parts_of_killed_processes_are_put_together(answers, market, tmp_path): 
     assert lines[2] in log.read_bytes() and lines[5] in log.read_bytes()
 
 
-def test_answers_that_no_manifest_explains_are_not_mixed_in(answers, market, tmp_path):  # noqa: F811
+def test_answers_that_no_manifest_explains_are_not_mixed_in(answers, market, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/generations.part1.jsonl").write_text('{"id": "x"}\n')
     with pytest.raises(ValueError, match=r"holds answers but no manifest\.json"):
@@ -101,14 +101,14 @@ def test_answers_that_no_manifest_explains_are_not_mixed_in(answers, market, tmp
     assert (tmp_path / "a/generations.part1.jsonl").exists()
 
 
-def test_another_backend_is_another_experiment(answers, market, tmp_path):  # noqa: F811
+def test_another_backend_is_another_experiment(answers, market, tmp_path):
     answers(market, out=tmp_path / "a")
     with pytest.raises(ValueError, match="other settings: backend"):
         answers(market, backend=Backend("continuous"), out=tmp_path / "a")
 
 
 @pytest.mark.parametrize("prompt", ["chat", "text", "ids"])
-def test_an_endpoint_answers_as_this_process_does(small, market, answers, monkeypatch, prompt):  # noqa: F811
+def test_an_endpoint_answers_as_this_process_does(small, market, answers, monkeypatch, prompt):
     from weekahead.models.loading import find_adapter, load_for_generation
 
     model, _ = load_for_generation(small.base, find_adapter(str(small.adapter)), FP32)
@@ -124,7 +124,7 @@ def test_an_endpoint_answers_as_this_process_does(small, market, answers, monkey
 
 
 @pytest.fixture
-def serve(small, monkeypatch):  # noqa: F811
+def serve(small, monkeypatch):
     """A server of the tuned model that answers some requests with a status instead."""
     from contextlib import contextmanager
 
@@ -146,7 +146,7 @@ def serve(small, monkeypatch):  # noqa: F811
 @pytest.mark.parametrize("number", [0, 3, 5])
 def test_a_row_that_a_server_will_not_take_is_an_answer_that_cannot_be_read(
     answers, market, serve, tmp_path, number
-):  # noqa: F811
+):
     with serve(faults={number: 422}) as server:
         rows = answers(market, 1, Backend("endpoint", "mine"), out=tmp_path / "a")
         assert len(server.asked) == 6
@@ -156,7 +156,7 @@ def test_a_row_that_a_server_will_not_take_is_an_answer_that_cannot_be_read(
         assert len(server.asked) == 6, "nothing is asked again"
 
 
-def test_a_server_that_takes_no_row_at_all_is_an_error(answers, market, serve, tmp_path):  # noqa: F811
+def test_a_server_that_takes_no_row_at_all_is_an_error(answers, market, serve, tmp_path):
     with (
         serve(faults=dict.fromkeys(range(6), 400)),
         pytest.raises(ValueError, match="6 rows got no answer, the last for: refused"),
@@ -167,7 +167,7 @@ def test_a_server_that_takes_no_row_at_all_is_an_error(answers, market, serve, t
 
 def test_what_a_server_answered_is_not_asked_for_likelihoods_here(
     answers, market, serve, tmp_path, capsys
-):  # noqa: F811
+):
     from eval.likelihood import main
 
     with serve():
@@ -176,7 +176,7 @@ def test_what_a_server_answered_is_not_asked_for_likelihoods_here(
     assert main(flags.split()) == 0 and "came from a server" in capsys.readouterr().out
 
 
-def test_a_start_that_left_no_answer_binds_nobody(answers, market, tmp_path):  # noqa: F811
+def test_a_start_that_left_no_answer_binds_nobody(answers, market, tmp_path):
     whole = answers(market, 2, out=tmp_path / "a")
     (
         tmp_path / "a/generations.jsonl"
@@ -184,7 +184,7 @@ def test_a_start_that_left_no_answer_binds_nobody(answers, market, tmp_path):  #
     assert answers(market, 3, out=tmp_path / "a") == whole
 
 
-def test_answers_in_other_arithmetic_are_not_mixed_in(answers, market, tmp_path, monkeypatch):  # noqa: F811
+def test_answers_in_other_arithmetic_are_not_mixed_in(answers, market, tmp_path, monkeypatch):
     answers(market, 2, out=tmp_path / "a")
     log, told = tmp_path / "a/generations.jsonl", tmp_path / "a/manifest.json"
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:2]))

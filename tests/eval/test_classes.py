@@ -3,7 +3,7 @@
 import pytest
 
 from eval.metrics.baselines import Call
-from eval.metrics.classes import class_metrics, matthews
+from eval.metrics.breakdown import class_metrics, matthews
 from weekahead.task.labels import BINS, direction_of, magnitude_of
 
 

@@ -6,12 +6,11 @@ import shutil
 import pytest
 
 from eval.generate import main
-from tests.support.tiny import tiny  # noqa: F401 - a fixture
 from weekahead.files import read_jsonl
 
 
 @pytest.fixture
-def ask(tiny, monkeypatch):  # noqa: F811
+def ask(tiny, monkeypatch):
     """Call the command on the tiny base; flags may name another one."""
     monkeypatch.chdir(tiny)
 
@@ -38,7 +37,7 @@ def answers(folder):
     ]
 
 
-def test_one_row_for_each_id_in_the_order_of_the_split(ask, tiny, tmp_path):  # noqa: F811
+def test_one_row_for_each_id_in_the_order_of_the_split(ask, tiny, tmp_path):
     assert ask(tmp_path / "a") == 0
     rows, wanted = answers(tmp_path / "a"), read_jsonl(tiny / "data/datasets/m/test.jsonl")[:6]
     assert [row["id"] for row in rows] == [row["id"] for row in wanted]

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.tiny import ROOT, command
-from tests.support.tiny_model import small, tiny  # noqa: F401 - fixtures
 from weekahead.files import read_jsonl
 
 TIMES = ("seconds", "latency_seconds")
@@ -40,7 +39,7 @@ def answers(out):
 
 
 @pytest.fixture(scope="module")
-def whole(small, tiny, tmp_path_factory):  # noqa: F811
+def whole(small, tiny, tmp_path_factory):
     """The answers of a run that nothing disturbed."""
     out = tmp_path_factory.mktemp("whole") / "run"
     done = command(tiny, "-m eval.generate", *flags(out))
@@ -56,7 +55,7 @@ def wait_for_rows(process, out, count):
         time.sleep(0.002)
 
 
-def test_killed_at_random_moments_a_run_ends_like_a_whole_one(whole, tiny, tmp_path):  # noqa: F811
+def test_killed_at_random_moments_a_run_ends_like_a_whole_one(whole, tiny, tmp_path):
     out, rng, kills = tmp_path / "run", random.Random(4), 0
     for count in (1, 5, 9):
         process = command(tiny, "-m eval.generate", *flags(out), wait=False)
@@ -73,7 +72,7 @@ def test_killed_at_random_moments_a_run_ends_like_a_whole_one(whole, tiny, tmp_p
     assert answers(out) == whole
 
 
-def launched(tiny, launcher, out):  # noqa: F811
+def launched(tiny, launcher, out):
     env = {
         **os.environ,
         "HOME": str(tiny / "home"),
@@ -94,7 +93,7 @@ TORCHRUN = "torch.distributed.run --nproc_per_node 2 --standalone"
 
 
 @pytest.mark.parametrize("launcher", [ACCELERATE, TORCHRUN], ids=["accelerate", "torchrun"])
-def test_two_processes_answer_as_one(whole, tiny, tmp_path, launcher):  # noqa: F811
+def test_two_processes_answer_as_one(whole, tiny, tmp_path, launcher):
     out = tmp_path / "run"
     process = launched(tiny, launcher, out)
     try:
@@ -107,7 +106,7 @@ def test_two_processes_answer_as_one(whole, tiny, tmp_path, launcher):  # noqa: 
     assert not list(out.glob("*part*"))
 
 
-def test_two_killed_processes_are_continued_by_one(whole, tiny, tmp_path):  # noqa: F811
+def test_two_killed_processes_are_continued_by_one(whole, tiny, tmp_path):
     out = tmp_path / "run"
     process = launched(tiny, TORCHRUN, out)
     wait_for_rows(process, out, 3)
@@ -131,7 +130,7 @@ def processes_of(out):
 
 
 @pytest.fixture
-def transformers_serve(small, tiny):  # noqa: F811
+def transformers_serve(small, tiny):
     """The address of a real `transformers serve`; any model folder is named by its path."""
     for name in ("fastapi", "uvicorn"):
         if importlib.util.find_spec(name) is None:
@@ -169,8 +168,8 @@ def transformers_serve(small, tiny):  # noqa: F811
 @pytest.mark.parametrize("prompt", ["chat", "text"])
 def test_transformers_serve_answers_as_this_process_does(
     small, tiny, tmp_path, transformers_serve, prompt
-):  # noqa: F811
-    from tests.support.tiny_model import FP32
+):
+    from tests.support.tiny import FP32
     from weekahead.models.loading import find_adapter, load_for_generation
 
     model, _ = load_for_generation(small.base, find_adapter(str(small.adapter)), FP32)
@@ -204,10 +203,10 @@ def test_transformers_serve_answers_as_this_process_does(
     assert all(row["latency_seconds"] > 0 for row in rows)
 
 
-def in_process(small, tiny, out):  # noqa: F811
+def in_process(small, tiny, out):
     from data_pipeline.dataset.load import eval_rows
     from eval.generate import generate
-    from tests.support.tiny_model import FP32
+    from tests.support.tiny import FP32
     from weekahead.models.decoding import Decoding
 
     data = eval_rows(tiny / "data/datasets/m")

@@ -18,7 +18,7 @@ from eval.likelihoods.continuations import (
     own_prefix,
 )
 from tests.support.llama_tokenizer import llama_tokenizer
-from tests.support.tiny import command, tiny  # noqa: F401 - a fixture
+from tests.support.tiny import command
 from weekahead.files import read_jsonl, write_jsonl
 from weekahead.models.chat_format import (
     apply_format,
@@ -39,7 +39,7 @@ def answer(label="up by 1-2%"):
 
 
 @pytest.fixture(scope="module")
-def parts(tiny):  # noqa: F811
+def parts(tiny):
     base = Base(str(tiny / "base"), "smollm2", "float32")
     return load_base(base).eval(), load_tokenizer(base)
 
@@ -164,7 +164,7 @@ def test_every_continuation_is_read_as_its_bin():
 
 
 @pytest.fixture(scope="module")
-def ask(tiny):  # noqa: F811
+def ask(tiny):
     """Call a command on the tiny base; flags may name other things."""
     recipe, data = str(tiny / "recipe.yaml"), str(tiny / "data/datasets/m")
 
@@ -198,7 +198,7 @@ def likelihoods(folder):
     ]
 
 
-def test_one_row_for_each_id_in_the_order_of_the_split(whole, tiny):  # noqa: F811
+def test_one_row_for_each_id_in_the_order_of_the_split(whole, tiny):
     rows, wanted = likelihoods(whole), read_jsonl(tiny / "data/datasets/m/test.jsonl")[:6]
     assert [(row["id"], row["label"]) for row in rows] == [
         (row["id"], row["label"]) for row in wanted
@@ -232,7 +232,7 @@ def test_an_interrupted_run_ends_like_a_whole_one(ask, whole, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_killed_run_ends_like_a_whole_one(tiny, tmp_path):  # noqa: F811
+def test_a_killed_run_ends_like_a_whole_one(tiny, tmp_path):
     flags = [
         "--config",
         "recipe.yaml",
@@ -328,7 +328,7 @@ def test_bad_input_is_one_clear_line(ask, tmp_path, capsys, flags, message):
     assert message in error and error.count("\n") == 1 and not (tmp_path / "x").exists()
 
 
-def test_a_model_that_gives_no_number_is_an_error_and_not_a_row(ask, tiny, tmp_path, capsys):  # noqa: F811
+def test_a_model_that_gives_no_number_is_an_error_and_not_a_row(ask, tiny, tmp_path, capsys):
     import torch
     import yaml
     from transformers import AutoModelForCausalLM

@@ -7,12 +7,20 @@ from datetime import date
 import pytest
 import yaml
 
-from data_pipeline import fingpt
-from eval.memorization import ask, is_recalled, main, summarize
-from eval.recall_questions import OPTIONS, Question, last_weekday_before, prices_of, questions
+from data_pipeline.dataset import public_rows
+from eval.memorization import (
+    OPTIONS,
+    Question,
+    ask,
+    is_recalled,
+    last_weekday_before,
+    main,
+    prices_of,
+    questions,
+    summarize,
+)
 from tests.data_pipeline.test_fingpt import FIXTURE
 from tests.support.records import record
-from tests.support.tiny import tiny  # noqa: F401 - a fixture
 from weekahead.files import read_jsonl, write_jsonl
 from weekahead.task.prompt import render_prompt
 
@@ -55,7 +63,7 @@ def test_prices_come_from_our_price_lines():
 
 
 def test_prices_come_from_the_public_price_lines():
-    row = fingpt.convert(read_jsonl(FIXTURE)[2:3], "rows")[0][0]
+    row = public_rows.convert(read_jsonl(FIXTURE)[2:3], "rows")[0][0]
     assert prices_of([row]) == {("LKMR", "2031-01-12"): "52.02"}
     row["prompt"][1]["content"] = row["prompt"][1]["content"].replace("52.02", "1,052.02")
     assert prices_of([row]) == {("LKMR", "2031-01-12"): "1052.02"}
@@ -133,7 +141,7 @@ def test_a_side_without_questions_is_null():
 
 
 @pytest.fixture
-def probe(tiny, tmp_path, monkeypatch):  # noqa: F811
+def probe(tiny, tmp_path, monkeypatch):
     """Call the command on a base of two layers and the rows of `market`; returns recall.json."""
     write_jsonl(tmp_path / "prices.jsonl", (
         made(symbol, end, price, week_end=end, label="up by 1-2%", completion=[{"role": "assistant", "content": "x"}])
@@ -242,7 +250,7 @@ def test_the_log_probability_is_that_of_the_whole_price(small):
     )
 
 
-def test_the_command_finds_a_base_that_knows_nothing_at_chance(probe, tiny, tmp_path):  # noqa: F811
+def test_the_command_finds_a_base_that_knows_nothing_at_chance(probe, tiny, tmp_path):
     assert probe(tiny / "base") == 0
     found = json.loads((tmp_path / "out/recall.json").read_text())
     low, high = found["all"]["ci95"]

@@ -6,12 +6,12 @@ import pytest
 
 from eval.parity import Compared, Local, compare, main, parting, verdict
 from tests.support.servers.completions import Completions
-from tests.support.tiny_model import FP32, market, small, tiny  # noqa: F401 - fixtures
+from tests.support.tiny import FP32
 from weekahead.models.loading import find_adapter, load_for_generation
 
 
 @pytest.fixture
-def check(small, market, monkeypatch):  # noqa: F811
+def check(small, market, monkeypatch):
     """Compare three rows in fp32 with what answers at `url`."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
@@ -23,7 +23,7 @@ def check(small, market, monkeypatch):  # noqa: F811
     return call
 
 
-def serving(small, adapter, **settings):  # noqa: F811
+def serving(small, adapter, **settings):
     model, _ = load_for_generation(small.base, adapter and find_adapter(str(adapter)), FP32)
     return Completions(model, small.tokenizer, small.ends, **settings)
 
@@ -38,26 +38,26 @@ def test_continuous_batching_agrees_and_tells_log_probabilities(check):
 
 
 @pytest.mark.parametrize("prompt", ["chat", "ids"])
-def test_a_server_with_the_adapter_agrees(check, small, prompt):  # noqa: F811
+def test_a_server_with_the_adapter_agrees(check, small, prompt):
     with serving(small, small.adapter) as server:
         found = check("endpoint", server.url, prompt)
     assert verdict(found, 1e-3)[0] == 0 and all(one.gap is not None for one in found)
 
 
-def test_a_server_without_log_probabilities_is_asked_for_the_text_alone(check, small):  # noqa: F811
+def test_a_server_without_log_probabilities_is_asked_for_the_text_alone(check, small):
     with serving(small, small.adapter, logprobs=False) as server:
         found = check("endpoint", server.url)
     code, sentence = verdict(found, 1e-3)
     assert code == 0 and "told for 0" in sentence
 
 
-def test_a_server_that_forgot_the_adapter_is_found_out(check, small):  # noqa: F811
+def test_a_server_that_forgot_the_adapter_is_found_out(check, small):
     with serving(small, None) as server:
         code, sentence = verdict(check("endpoint", server.url), 1e-3)
     assert code == 1 and "answers are the base's; is the adapter loaded there?" in sentence
 
 
-def test_a_server_with_another_template_is_found_out(check, small):  # noqa: F811
+def test_a_server_with_another_template_is_found_out(check, small):
     with serving(small, small.adapter) as server:
         template = server.tokenizer.chat_template
         server.tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
@@ -81,7 +81,7 @@ def test_a_difference_is_a_tie_only_within_the_tolerance_and_only_in_the_text():
 
 
 @pytest.mark.parametrize(("said", "place"), [("Up by", 1), ("Down by 1-2%", 0), ("", 0)])
-def test_the_place_where_two_texts_part(small, said, place):  # noqa: F811
+def test_the_place_where_two_texts_part(small, said, place):
     ids = [small.tokenizer(word)["input_ids"][0] for word in ("Up", " in")]
     assert (
         parting(small.tokenizer, Local(ids, small.tokenizer.decode(ids), "length", 0.0), said)
@@ -89,7 +89,7 @@ def test_the_place_where_two_texts_part(small, said, place):  # noqa: F811
     )
 
 
-def test_what_cannot_be_checked_ends_with_2(small, tiny, monkeypatch, capsys):  # noqa: F811
+def test_what_cannot_be_checked_ends_with_2(small, tiny, monkeypatch, capsys):
     monkeypatch.chdir(tiny)
     flags = [
         "--config",

@@ -6,8 +6,7 @@ from eval.metrics.statistics import holm
 from eval.report.comparisons import Comparison, compare_all
 from eval.report.examples import choose, clean
 from eval.report.page import build
-from eval.report.rows import outcome, row_groups
-from eval.report.runs import load_run, load_runs
+from eval.report.runs import load_run, load_runs, outcome, row_groups
 from eval.report.table import Cell, Table, format_value, to_csv
 from eval.report.tables import quality
 from eval.report.write import write_report

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eval.report.marks import mark_differences
+from eval.report.examples import mark_differences
 
 
 @pytest.mark.parametrize(

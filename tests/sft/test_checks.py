@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from eval.metrics.statistics import planned_effect
 from sft.training.arguments import parse
 from sft.training.checks import check_selection
-from tests.support.tiny import command, tiny  # noqa: F401 - a fixture
+from tests.support.tiny import command
 from weekahead.files import read_jsonl
 from weekahead.models.precision import Precision
 
@@ -71,7 +71,7 @@ def test_what_can_work_does(flags, rows, tmp_path):
     assert training.restore_callback_states_from_checkpoint == ("patience" in flags)
 
 
-def test_the_command_stops_before_it_touches_the_folder(tiny, monkeypatch, capsys):  # noqa: F811
+def test_the_command_stops_before_it_touches_the_folder(tiny, monkeypatch, capsys):
     from sft.train import main
 
     monkeypatch.chdir(tiny)
@@ -80,7 +80,7 @@ def test_the_command_stops_before_it_touches_the_folder(tiny, monkeypatch, capsy
     assert "--eval_strategy is no" in capsys.readouterr().err and not Path("outputs/stop").exists()
 
 
-def test_the_rows_say_beforehand_what_they_could_show(tiny, caplog):  # noqa: F811
+def test_the_rows_say_beforehand_what_they_could_show(tiny, caplog):
     from data_pipeline.dataset.load import train_rows
     from sft.training.checks import log_what_could_be_shown
 
@@ -219,7 +219,7 @@ def test_a_training_that_brings_nothing_stops_where_it_would_have_without_an_int
 @pytest.mark.slow
 def test_the_command_keeps_the_step_of_the_lowest_validation_loss_and_stops_after_it(
     tiny, monkeypatch
-):  # noqa: F811
+):
     """At so high a rate the model is worse from the second step on (the first, in the warmup, has a rate of 0)."""
     flags = f"--config recipe.yaml --dataset data/datasets/m --output_dir outputs/best {BEST} --max_steps 9"
     flags += " --early_stopping_patience 2 --learning_rate 3 --save_total_limit 1 --gradient_accumulation_steps 1"

@@ -7,7 +7,7 @@ import time
 import pytest
 from safetensors.torch import load_file
 
-from tests.support.tiny import command, tiny  # noqa: F401 - a fixture
+from tests.support.tiny import command
 from weekahead.files import read_jsonl
 
 FLAGS = (
@@ -54,13 +54,13 @@ def weights(folder):
 
 
 @pytest.fixture(scope="module")
-def plain(tiny):  # noqa: F811
+def plain(tiny):
     """A run that answers nothing."""
     return trained(tiny, "plain")
 
 
 @pytest.fixture(scope="module")
-def watched(tiny):  # noqa: F811
+def watched(tiny):
     """The same run with four rows answered at each evaluation."""
     return trained(tiny, "watched", *GEN)
 
@@ -74,7 +74,7 @@ def test_each_evaluation_has_its_answers_and_the_adapter_is_the_same_as_without(
 
 
 @pytest.mark.slow
-def test_the_same_validation_rows_are_answered_each_time_and_reach_the_table(tiny, watched):  # noqa: F811
+def test_the_same_validation_rows_are_answered_each_time_and_reach_the_table(tiny, watched):
     validation = {row["id"]: row for row in read_jsonl(tiny / "data/datasets/m/validation.jsonl")}
     first, second = ([one["id"] for one in row["answers"]] for row in of_kind(watched, "gen"))
     assert first == second and len(set(first)) == 4 and set(first) <= set(validation)
@@ -97,7 +97,7 @@ def test_the_same_validation_rows_are_answered_each_time_and_reach_the_table(tin
 
 
 @pytest.mark.slow
-def test_killed_after_a_checkpoint_it_goes_on_to_the_same_answers_and_weights(tiny, watched):  # noqa: F811
+def test_killed_after_a_checkpoint_it_goes_on_to_the_same_answers_and_weights(tiny, watched):
     out = tiny / "outputs" / "killed"
     process = train(tiny, "killed", *GEN, wait=False)
     deadline = time.monotonic() + 240
@@ -116,7 +116,7 @@ def test_killed_after_a_checkpoint_it_goes_on_to_the_same_answers_and_weights(ti
 
 
 @pytest.mark.slow
-def test_three_seeds_of_a_recipe_differ_in_the_seed_alone(tiny, plain):  # noqa: F811
+def test_three_seeds_of_a_recipe_differ_in_the_seed_alone(tiny, plain):
     runs = [plain, *(trained(tiny, f"seed{seed}", "--seed", seed) for seed in (1, 2))]
     manifests = [json.loads((run / "manifest.json").read_text()) for run in runs]
     assert [manifest["settings"].pop("seed") for manifest in manifests] == [42, 1, 2]
@@ -129,7 +129,7 @@ def test_three_seeds_of_a_recipe_differ_in_the_seed_alone(tiny, plain):  # noqa:
 
 
 @pytest.mark.slow
-def test_two_processes_end_together_and_one_of_them_logs(tiny):  # noqa: F811
+def test_two_processes_end_together_and_one_of_them_logs(tiny):
     """Answered at the first evaluation, passed over at the second: neither leaves a process waiting."""
     launch = "-m torch.distributed.run --standalone --nproc_per_node 2 -m sft.train"
     share = (
@@ -152,7 +152,7 @@ def test_two_processes_end_together_and_one_of_them_logs(tiny):  # noqa: F811
 
 
 @pytest.fixture(scope="module")
-def made(tiny):  # noqa: F811
+def made(tiny):
     """(model with adapters and much dropout, tokenizer, validation rows)."""
     import torch
     from peft import LoraConfig, get_peft_model

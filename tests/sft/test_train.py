@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from tests.support.tiny import TRAIN, command, tiny  # noqa: F401 - a fixture
+from tests.support.tiny import TRAIN, command
 from weekahead.files import read_jsonl
 
 pytestmark = pytest.mark.slow
@@ -34,7 +34,7 @@ def losses(folder):
 
 
 @pytest.fixture(scope="module")
-def whole(tiny):  # noqa: F811
+def whole(tiny):
     """An uninterrupted run."""
     done = train(tiny, "outputs/whole")
     assert done.returncode == 0, done.stderr[-2000:]
@@ -71,7 +71,7 @@ def test_the_adapter_is_fp32_and_was_trained(whole):
     )  # zero before training
 
 
-def test_killed_after_a_checkpoint_it_ends_as_if_nothing_had_been(tiny, whole):  # noqa: F811
+def test_killed_after_a_checkpoint_it_ends_as_if_nothing_had_been(tiny, whole):
     out = tiny / "outputs" / "killed"
     process = train(tiny, "outputs/killed", wait=False)
     child_log = out / "checkpoint-2" / "trainer_state.json"
@@ -104,7 +104,7 @@ def test_killed_after_a_checkpoint_it_ends_as_if_nothing_had_been(tiny, whole): 
         ("nowhere", ("--dataset", "data/datasets/none"), "data/datasets/none"),
     ],
 )
-def test_what_cannot_work_stops_before_the_model_is_loaded(tiny, whole, out, flags, message):  # noqa: F811
+def test_what_cannot_work_stops_before_the_model_is_loaded(tiny, whole, out, flags, message):
     before = {path: path.stat().st_mtime for path in Path(whole).iterdir()}
     done = train(tiny, f"outputs/{out}", *flags)
     assert done.returncode != 0 and message in done.stderr and "Loading weights" not in done.stderr

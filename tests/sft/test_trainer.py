@@ -4,7 +4,6 @@ import pytest
 
 from data_pipeline.dataset.load import TrainData, train_rows
 from sft.training.arguments import parse
-from tests.support.tiny import tiny  # noqa: F401 - a fixture
 from weekahead.models.chat_format import render_row_ids
 from weekahead.models.loading import base_from_recipe, load_tokenizer
 from weekahead.models.precision import Precision
@@ -14,7 +13,7 @@ IGNORED = -100
 
 
 @pytest.fixture(scope="module")
-def made(tiny, tmp_path_factory):  # noqa: F811
+def made(tiny, tmp_path_factory):
     """(trainer, rows, tokenizer) on six rows of the fictional market, no dropout, an adapter that does something."""
     import torch
 

@@ -3,7 +3,6 @@
 import pytest
 
 from sft.training.dataset import check_lengths, row_lengths, to_dataset
-from tests.support.tiny import tiny  # noqa: F401 - a fixture
 from weekahead.models.chat_format import render_row_ids
 
 ROW = {
@@ -19,7 +18,7 @@ ROW = {
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny):  # noqa: F811
+def tokenizer(tiny):
     from weekahead.models.loading import Base, load_tokenizer
 
     return load_tokenizer(Base(str(tiny / "base"), "smollm2", "float32"))

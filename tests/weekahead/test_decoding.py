@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.support.tiny import tiny  # noqa: F401 - a fixture
 from weekahead.models.chat_format import render_prompt_ids
 from weekahead.models.decoding import Decoding, decode, plan_batches
 from weekahead.models.loading import Base, load_base, load_for_generation, load_tokenizer, stops
@@ -14,7 +13,7 @@ def test_batches_take_the_longest_first_and_every_row_once():
     assert plan_batches([], 2) == []
 
 
-def test_a_batch_answers_like_its_rows_alone(tiny):  # noqa: F811
+def test_a_batch_answers_like_its_rows_alone(tiny):
     base = Base(str(tiny / "base"), "smollm2", "float32")
     tokenizer, model = load_tokenizer(base), load_base(base).eval()
     texts = [
@@ -31,7 +30,7 @@ def test_a_batch_answers_like_its_rows_alone(tiny):  # noqa: F811
     assert [answer.text for answer in together] == [answer.text for answer in alone]
 
 
-def test_an_answer_ends_at_its_first_stop_token(tiny):  # noqa: F811
+def test_an_answer_ends_at_its_first_stop_token(tiny):
     base = Base(str(tiny / "base"), "smollm2", "float32")
     tokenizer, model = load_tokenizer(base), load_base(base).eval()
     prompt = render_prompt_ids(tokenizer, [{"role": "user", "content": "Up or down?"}])
@@ -42,7 +41,7 @@ def test_an_answer_ends_at_its_first_stop_token(tiny):  # noqa: F811
     assert (stopped.new_tokens, stopped.finish_reason) == (1, "stop")
 
 
-def test_c20_what_a_base_says_about_sampling_changes_nothing(tiny, tmp_path):  # noqa: F811
+def test_c20_what_a_base_says_about_sampling_changes_nothing(tiny, tmp_path):
     import shutil
 
     from transformers import GenerationConfig

@@ -13,8 +13,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from weekahead.models.decoding import Decoding, decode_ids
-from weekahead.models.prefill import prefill
+from weekahead.models.decoding import Decoding, decode_ids, prefill
 
 SIZES = {
     "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,

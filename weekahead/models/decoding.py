@@ -1,9 +1,13 @@
 """Batched greedy or sampled decoding, and the plan of its batches."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 
 @dataclass(frozen=True)
@@ -54,37 +58,6 @@ def plan_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
-def batched(
-    model: Any,
-    tokenizer: Any,
-    prompts: Sequence[Sequence[int]],
-    missing: Collection[int],
-    stops: Sequence[int],
-    how: Decoding,
-    keep: Keep,
-    share: tuple[int, int] = (0, 1),
-) -> None:
-    """Answer the rows of `missing`, batch by batch; `share` (k, n) takes every n-th batch of the plan from k on.
-
-    The plan covers all `prompts`, and a batch that lacks one answer is generated whole again: rounding in 16
-    bits depends on the batch, so only a whole one gives a resumed or a shared run the answers of an
-    undisturbed one. A batch samples by its number, for the same reason.
-    """
-    from transformers import set_seed
-
-    rank, of = share
-    for number, batch in list(
-        enumerate(plan_batches([len(prompt) for prompt in prompts], how.batch_size))
-    )[rank::of]:
-        if not any(i in missing for i in batch):
-            continue
-        set_seed(how.seed + number)
-        answers = zip(
-            batch, decode(model, tokenizer, [prompts[i] for i in batch], stops, how), strict=True
-        )
-        keep([(i, answer) for i, answer in answers if i in missing])
-
-
 def decode(
     model: Any,
     tokenizer: Any,
@@ -112,8 +85,6 @@ def decode_ids(
     """The token ids of each answer up to and with its stop token, and "stop" or "length"."""
     import torch
 
-    from weekahead.models.prefill import left_padded, prefill
-
     ids, mask = left_padded(prompts, tokenizer.pad_token_id, model.device)
     # From all tokens, as an endpoint does; the library's own default is the likeliest 50.
     whole = {"do_sample": True, "temperature": how.temperature, "top_k": 0, "top_p": 1.0}
@@ -137,3 +108,71 @@ def _until_stop(ids: list[int], stops: Sequence[int]) -> tuple[list[int], str]:
     """The ids up to and with the first stop token, and "stop" or "length"."""
     end = next((i for i, token in enumerate(ids) if token in stops), None)
     return (ids, "length") if end is None else (ids[: end + 1], "stop")
+
+
+def left_padded(rows: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[Any, Any]:
+    """Token ids as one tensor (rows, longest row), padded on the left, and 1 where a token stands."""
+    width = max(map(len, rows))
+    ids = [[pad] * (width - len(row)) + list(row) for row in rows]
+    seen = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
+    return torch.tensor(ids, device=device), torch.tensor(seen, device=device)
+
+
+class RoomyLayer(DynamicLayer):
+    """One layer's keys and values, (rows, heads, room, size), of which the first `filled` places are in use."""
+
+    def __init__(self, rows: int, room: int, like: Any) -> None:
+        super().__init__()
+        self.lazy_initialization(like.keys, like.values)
+        self._keys, self._values = (
+            one.new_zeros(rows, one.shape[1], room, one.shape[3])
+            for one in (like.keys, like.values)
+        )
+        self.fill(0)
+
+    def fill(self, filled: int) -> None:
+        """Take the first `filled` places as used."""
+        self.filled = filled
+        self.keys, self.values = self._keys[:, :, :filled], self._values[:, :, :filled]
+
+    def put(self, row: int, end: int, layer: Any) -> None:
+        """Write the keys and values of one row so that they end before place `end`."""
+        begin = end - layer.keys.shape[2]
+        self._keys[row, :, begin:end], self._values[row, :, begin:end] = (
+            layer.keys[0],
+            layer.values[0],
+        )
+
+    def update(
+        self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any
+    ) -> tuple[Any, Any]:
+        """Add the keys and values of the next tokens of all rows, in place; return all that are in use."""
+        begin, end = self.filled, self.filled + key_states.shape[2]
+        self._keys[:, :, begin:end], self._values[:, :, begin:end] = key_states, value_states
+        self.fill(end)
+        return self.keys, self.values
+
+
+def prefill(model: Any, prompts: Sequence[Sequence[int]], room: int) -> DynamicCache | None:
+    """A cache of all prompts but their last tokens, aligned on the right, with room for `room` more tokens.
+
+    None where the model keeps something other than plain keys and values (a sliding window, a recurrent state), or a
+    prompt is a single token: such a batch is read as one, padded.
+    """
+    width = max(map(len, prompts)) - 1
+    layers: list[Any] = []
+    for row, prompt in enumerate(prompts):
+        if len(prompt) < 2:
+            return None
+        ids = torch.tensor([list(prompt[:-1])], device=model.device)
+        alone = model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
+        if any(type(layer) is not DynamicLayer for layer in alone.layers):
+            return None
+        layers = layers or [RoomyLayer(len(prompts), width + room, layer) for layer in alone.layers]
+        for ours, layer in zip(layers, alone.layers, strict=True):
+            ours.put(row, width, layer)
+    cache = DynamicCache()
+    cache.layers = layers
+    for layer in layers:
+        layer.fill(width)
+    return cache

@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from weekahead.cli import talk
-from weekahead.files import manifest, write_json
+from weekahead.files import write_json
+from weekahead.manifest import manifest
 from weekahead.models.chat_format import apply_format, turn_format
 
 log = logging.getLogger(__name__)

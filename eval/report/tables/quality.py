@@ -5,8 +5,7 @@ from typing import Any
 
 from eval.metrics.seeds import seed_summary, training_seed
 from eval.report.entries import entries
-from eval.report.rows import correctness
-from eval.report.runs import Run
+from eval.report.runs import Run, correctness
 from eval.report.table import Cell, Table
 from weekahead.files import Row
 
