@@ -30,13 +30,13 @@ from eval.generation.continuous import continuous
 from weekahead.files import Row, append_jsonl, load_env
 from weekahead.manifest import manifest
 from weekahead.models.chat_format import render_prompt_ids
-from weekahead.models.decoding import Decoding, Generation
+from weekahead.models.decoding import Completion, SamplingParams
 from weekahead.models.embedded import DEFAULT_OUT
 from weekahead.models.loading import (
     Adapter,
     Base,
+    base_for_adapter,
     base_from_recipe,
-    base_of,
     find_adapter,
     load_base,
     load_for_generation,
@@ -89,13 +89,13 @@ def timed(
     tokenizer: Any,
     prompts: list[list[int]],
     ends: list[int],
-    how: Decoding,
+    how: SamplingParams,
     backend: str,
 ) -> Row:
     """Seconds and tokens of one way to answer all prompts, after a first batch that does not count."""
     import torch
 
-    found: dict[int, Generation] = {}
+    found: dict[int, Completion] = {}
     answer = BACKENDS[backend]
     some, few = prompts[: how.batch_size], replace(how, max_new_tokens=min(8, how.max_new_tokens))
     answer(model, tokenizer, some, range(len(some)), ends, few, lambda answers: None)
@@ -147,7 +147,7 @@ def measure(
     for name, model, settings in ways(args, base, adapter, choose_precision()):
         weights = sum(p.numel() * p.element_size() for p in model.parameters())
         for backend, size in settings:
-            how = Decoding(args.max_new_tokens, size)
+            how = SamplingParams(args.max_new_tokens, size)
             row = {"way": name, **timed(model, tokenizer, prompts, ends, how, backend)}
             context = length + row["new_tokens"] / len(prompts) / 2
             most = (
@@ -193,7 +193,7 @@ def benchmark(args: argparse.Namespace, scratch: Path) -> list[Row]:
     if not args.dataset or not args.adapter:
         raise ValueError("--dataset and --adapter are needed, or --shapes for made-up ones")
     adapter = None if args.adapter == "none" else find_adapter(args.adapter)
-    base = base_of(adapter, base) if adapter else base
+    base = base_for_adapter(adapter, base) if adapter else base
     tokenizer = load_tokenizer(base)
     rows = eval_rows(args.dataset, args.split).rows[: args.rows]
     return measure(

@@ -27,7 +27,7 @@ from benchmarks.shapes import SHAPES, write_checkpoint
 from data_pipeline.dataset.load import TrainData
 from sft.training.arguments import parse
 from sft.training.callbacks import peak_gpu_memory, peak_rss_bytes
-from weekahead.cli import talk
+from weekahead.cli import configure_logging
 from weekahead.files import Row, append_jsonl, load_env
 from weekahead.manifest import manifest
 from weekahead.models.chat_format import render_row_ids
@@ -165,7 +165,7 @@ def _speeds(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 measured, 2 for something the message says how to mend."""
-    talk()
+    configure_logging()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -17,7 +17,7 @@ from typing import IO
 from data_pipeline.dataset.card import write_card
 from data_pipeline.dataset.row import dataset_row
 from data_pipeline.dataset.split import CONTEXT_WEEKS, VALIDATION_SHARE, cut_calendar
-from data_pipeline.dataset.statistics import Facts
+from data_pipeline.dataset.statistics import DatasetStatistics
 from data_pipeline.dataset.token_lengths import LengthSample
 from data_pipeline.dataset.writer import MANIFEST, replacing_folder
 from data_pipeline.teacher.answer_log import AnswerIndex
@@ -41,7 +41,7 @@ def build(
     Raises ValueError for no records, a record that cannot be read, and a fact known after its decision_time.
     """
     split_of, warnings, read = cut(records, shares, gap_weeks)
-    facts, sample = Facts(), LengthSample()
+    facts, sample = DatasetStatistics(), LengthSample()
     with replacing_folder(out) as new:
         with ExitStack() as stack:
             parts = {name: stack.enter_context((new / f"{name}.jsonl").open("w", encoding="utf-8", newline="\n"))
@@ -108,7 +108,7 @@ def _write(file: IO[str], row: Row) -> None:
     file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _manifest(new: Path, records: Path, answers: AnswerIndex, facts: Facts, sample: LengthSample,
+def _manifest(new: Path, records: Path, answers: AnswerIndex, facts: DatasetStatistics, sample: LengthSample,
               shares: tuple[float, float], gap_weeks: int, warnings: list[str], read: int,
               wanted: set[str]) -> Row:  # fmt: skip
     kept = facts.splits()

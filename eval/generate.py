@@ -27,11 +27,11 @@ from eval.generation.results_folder import (
     own_part,
     totals,
 )
-from weekahead.cli import in_words, model_arguments, talk
-from weekahead.distributed import Share, claim_card, shared
+from weekahead.cli import configure_logging, describe_error, model_arguments
+from weekahead.distributed import Process, select_gpu, shared
 from weekahead.files import Row, append_jsonl, load_env, read_jsonl, write_json, write_jsonl
-from weekahead.models.decoding import Decoding, Generation
-from weekahead.models.loading import Adapter, Base, resolve
+from weekahead.models.decoding import Completion, SamplingParams
+from weekahead.models.loading import Adapter, Base, resolve_base_and_adapter
 from weekahead.models.precision import Precision, choose_precision
 from weekahead.recipe import read_recipe
 from weekahead.tracking.gpu import check_torch_sees_gpu
@@ -45,7 +45,7 @@ def generate(
     recipe: Row,
     adapter_name: str,
     data: EvalData,
-    how: Decoding,
+    how: SamplingParams,
     out: Path,
     precision: Precision,
     backend: Backend | None = None,
@@ -94,7 +94,9 @@ def _model(
     recipe: Row, adapter_name: str, precision: Precision, backend: Backend
 ) -> tuple[Base, Adapter | None]:
     """Base and adapter; what an endpoint serves without an adapter of ours is known by its name there alone."""
-    base, adapter = resolve(recipe, adapter_name, precision, pin=backend.name != "endpoint")
+    base, adapter = resolve_base_and_adapter(
+        recipe, adapter_name, precision, pin=backend.name != "endpoint"
+    )
     if backend.name == "endpoint" and not adapter and backend.prompt == "chat":
         base = replace(
             base, name=str(backend.model), revision=None, quantization=None, dtype="unknown"
@@ -103,7 +105,7 @@ def _model(
 
 
 def _answer_missing(
-    answer: Answer, data: EvalData, missing: set[int], out: Path, facts: Row, share: Share
+    answer: Answer, data: EvalData, missing: set[int], out: Path, facts: Row, share: Process
 ) -> None:
     from tqdm import tqdm
 
@@ -115,7 +117,7 @@ def _answer_missing(
         disable=not share.first,
     ) as bar:
 
-        def keep(answers: list[tuple[int, Generation]]) -> None:
+        def keep(answers: list[tuple[int, Completion]]) -> None:
             append_jsonl(
                 own_part(out, share),
                 [answer_row(data.rows[i], one, data, facts) for i, one in answers],
@@ -136,7 +138,7 @@ def _check_form(out: Path, before: Row | None, form: str) -> None:
         )
 
 
-def _finish(out: Path, data: EvalData, facts: Row, share: Share) -> Row:
+def _finish(out: Path, data: EvalData, facts: Row, share: Process) -> Row:
     """Put the answers into the order of the split and complete the manifest."""
     done = gather(out)
     rows = [done[row["id"]] for row in data.rows]
@@ -149,14 +151,14 @@ def _finish(out: Path, data: EvalData, facts: Row, share: Share) -> Row:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 generated, 2 for something the message says how to mend, 130 interrupted."""
     args = arguments(__doc__).parse_args(argv)
-    claim_card()
-    talk()
+    select_gpu()
+    configure_logging()
     try:
         load_env()
         backend = Backend(args.backend, args.model, args.endpoint_prompt)
         if backend.name != "endpoint":
             check_torch_sees_gpu()
-        how = Decoding(args.max_new_tokens, args.batch_size, args.temperature, args.seed)
+        how = SamplingParams(args.max_new_tokens, args.batch_size, args.temperature, args.seed)
         recipe = read_recipe(args.config)
         data = eval_rows(args.dataset, args.split)
         if args.limit is not None:
@@ -165,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             del data.rows[args.limit :]
         facts = generate(recipe, args.adapter, data, how, args.out, choose_precision(), backend)
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"eval.generate: {in_words(error, _FEWER)}", file=sys.stderr)
+        print(f"eval.generate: {describe_error(error, _FEWER)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(
@@ -189,14 +191,19 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
         "--split", help="split to answer (default: test, or every row of a single file)"
     )
     parser.add_argument("--limit", type=int, help="only the first N rows")
-    parser.add_argument("--max_new_tokens", type=int, default=Decoding.max_new_tokens)
+    parser.add_argument("--max_new_tokens", type=int, default=SamplingParams.max_new_tokens)
     parser.add_argument(
-        "--batch_size", type=int, default=Decoding.batch_size, help="rows, or requests, at once"
+        "--batch_size",
+        type=int,
+        default=SamplingParams.batch_size,
+        help="rows, or requests, at once",
     )
     parser.add_argument(
-        "--temperature", type=float, default=Decoding.temperature, help="0 is greedy"
+        "--temperature", type=float, default=SamplingParams.temperature, help="0 is greedy"
     )
-    parser.add_argument("--seed", type=int, default=Decoding.seed, help="for a temperature above 0")
+    parser.add_argument(
+        "--seed", type=int, default=SamplingParams.seed, help="for a temperature above 0"
+    )
     parser.add_argument(
         "--backend",
         choices=BACKENDS,

@@ -50,7 +50,7 @@ from eval.likelihoods.run import (
     describe,
     scoring,
 )
-from weekahead.cli import in_words, model_arguments, talk
+from weekahead.cli import configure_logging, describe_error, model_arguments
 from weekahead.files import (
     Row,
     append_jsonl,
@@ -62,7 +62,7 @@ from weekahead.files import (
 )
 from weekahead.models.chat_format import render_prompt_ids
 from weekahead.models.decoding import plan_batches
-from weekahead.models.loading import load_for_generation, load_tokenizer, resolve
+from weekahead.models.loading import load_for_generation, load_tokenizer, resolve_base_and_adapter
 from weekahead.models.precision import Precision, choose_precision
 from weekahead.recipe import read_recipe
 from weekahead.task.labels import BINS, direction_of
@@ -79,7 +79,7 @@ def score_rows(
     Raises ValueError or OSError, before the model is loaded, for an adapter that does not fit, rows that
     do not render, or a folder that holds another run's answers or likelihoods.
     """
-    base, adapter = resolve(recipe, adapter_name, precision)
+    base, adapter = resolve_base_and_adapter(recipe, adapter_name, precision)
     facts = describe(adapter, base, precision, data, how)
     check_same_run(out, facts)
     done = begun(out, facts)
@@ -248,7 +248,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 scored, 2 for something the message says how to mend, 130 interrupted."""
-    talk()
+    configure_logging()
     args = arguments().parse_args(argv)
     try:
         load_env()
@@ -264,7 +264,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         facts = score_rows(recipe, args.adapter, data, how, args.out, choose_precision())
     except (ValueError, OSError, RuntimeError) as error:
         print(
-            f"eval.likelihood: {in_words(error, 'run eval.likelihood by itself with a smaller --batch_size')}",
+            f"eval.likelihood: {describe_error(error, 'run eval.likelihood by itself with a smaller --batch_size')}",
             file=sys.stderr,
         )
         return 2

@@ -31,7 +31,7 @@ from eval.metrics.statistics import clustered_share
 from weekahead.cli import model_arguments
 from weekahead.files import Row, load_env, sha256, write_json, write_jsonl
 from weekahead.manifest import manifest
-from weekahead.models.loading import load_for_generation, load_tokenizer, resolve
+from weekahead.models.loading import load_for_generation, load_tokenizer, resolve_base_and_adapter
 from weekahead.models.precision import Precision, choose_precision
 from weekahead.recipe import read_cutoff, read_recipe
 from weekahead.tracking.gpu import check_torch_sees_gpu
@@ -51,7 +51,7 @@ _LINES = (
 
 
 @dataclass(frozen=True)
-class Question:
+class PriceQuestion:
     """One symbol and week with its prices to choose from, the true one first; written as in the sentence."""
 
     symbol: str
@@ -92,7 +92,7 @@ def prices_of(rows: Sequence[Row]) -> dict[tuple[str, str], str]:
 
 def questions(
     prices: Mapping[tuple[str, str], str], cutoff: date | None, seed: int = 0
-) -> list[Question]:
+) -> list[PriceQuestion]:
     """A question for every price that has OPTIONS - 1 other prices of its symbol on its side of `cutoff`.
 
     A week that ends on the cut-off is before it.
@@ -107,14 +107,14 @@ def questions(
             others = sorted(set(known.values()) - {price})
             if len(others) >= OPTIONS - 1:
                 decoys = random.Random(f"{seed}/{symbol}/{end}").sample(others, OPTIONS - 1)
-                asked.append(Question(symbol, end, side, (price, *decoys)))
+                asked.append(PriceQuestion(symbol, end, side, (price, *decoys)))
     return sorted(asked, key=lambda one: (one.week_end, one.symbol))
 
 
 BATCH_SIZE = 16
 
 
-def ask(model: Any, tokenizer: Any, asked: Sequence[Question]) -> list[list[float]]:
+def ask(model: Any, tokenizer: Any, asked: Sequence[PriceQuestion]) -> list[list[float]]:
     """The log-probability (natural log) of each option of each question, given what its sentences share."""
     choices = [_choices(tokenizer, one) for one in asked]
     starts = range(0, len(choices), BATCH_SIZE)
@@ -126,7 +126,7 @@ def ask(model: Any, tokenizer: Any, asked: Sequence[Question]) -> list[list[floa
     ]
 
 
-def _choices(tokenizer: Any, question: Question) -> Choices:
+def _choices(tokenizer: Any, question: PriceQuestion) -> Choices:
     encoded = tokenizer(question.sentences)["input_ids"]
     at = next(
         place for place, tokens in enumerate(zip(*encoded, strict=False)) if len(set(tokens)) > 1
@@ -139,7 +139,7 @@ def is_recalled(logs: Sequence[float]) -> bool:
     return logs[0] > max(logs[1:])
 
 
-def summarize(asked: Sequence[Question], recalled: Sequence[bool]) -> Row:
+def summarize(asked: Sequence[PriceQuestion], recalled: Sequence[bool]) -> Row:
     """The share picked right over all questions and on each side of the cut-off; None for a side without any."""
     sides = {"all": (True, False, None), "before_cutoff": (True,), "after_cutoff": (False,)}
     return {
@@ -193,7 +193,7 @@ def run(
             f"{source}: {len(prices)} prices in the prompts of {len(rows)} rows, no symbol has {OPTIONS} different "
             "ones on one side of the cut-off; expected price lines as in our prompts or the public ones"
         )
-    base, adapter = resolve(recipe, adapter_name, precision)
+    base, adapter = resolve_base_and_adapter(recipe, adapter_name, precision)
     model, form = load_for_generation(base, adapter, precision)
     logs = ask(model, load_tokenizer(base), asked)
     recalled = [is_recalled(one) for one in logs]

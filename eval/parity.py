@@ -21,8 +21,14 @@ from eval.generation.endpoint import ask_endpoint, request_bodies
 from weekahead.cli import model_arguments
 from weekahead.files import Row, load_env
 from weekahead.models.chat_format import render_prompt_ids
-from weekahead.models.decoding import Decoding, Generation, decode_ids
-from weekahead.models.loading import Base, load_for_generation, load_tokenizer, resolve, stops
+from weekahead.models.decoding import Completion, SamplingParams, decode_ids
+from weekahead.models.loading import (
+    Base,
+    load_for_generation,
+    load_tokenizer,
+    resolve_base_and_adapter,
+    stops,
+)
 from weekahead.models.precision import Precision, choose_precision
 from weekahead.recipe import read_recipe
 from weekahead.tracking.gpu import check_torch_sees_gpu
@@ -68,7 +74,7 @@ def local_answers(
     model: Any, tokenizer: Any, prompts: Sequence[list[int]], ends: list[int], size: int
 ) -> list[Local]:
     """The reference answers, `size` new tokens at most, one prompt at a time."""
-    how, found = Decoding(size, batch_size=1), []
+    how, found = SamplingParams(size, batch_size=1), []
     for prompt in prompts:
         ((ids, reason),) = decode_ids(model, tokenizer, [prompt], ends, how)
         first = float(next_logprobs(model, prompt)[ids[0]])
@@ -155,20 +161,20 @@ def _continuous(
     tokenizer: Any,
     prompts: Sequence[list[int]],
     ends: list[int],
-) -> list[Generation]:
-    found: dict[int, Generation] = {}
-    how = Decoding(args.max_new_tokens, batch_size=len(prompts))
+) -> list[Completion]:
+    found: dict[int, Completion] = {}
+    how = SamplingParams(args.max_new_tokens, batch_size=len(prompts))
     continuous(model, tokenizer, prompts, range(len(prompts)), ends, how, found.update)
     first = first_logprobs(model, tokenizer, prompts)
     return [replace(found[i], first_logprob=first[i]) for i in range(len(prompts))]
 
 
-def _asked(args: argparse.Namespace, rows: Sequence[Row], tokenizer: Any) -> list[Generation]:
+def _asked(args: argparse.Namespace, rows: Sequence[Row], tokenizer: Any) -> list[Completion]:
     """The endpoint's answers, with log-probabilities where it takes requests for them."""
 
-    def ask(logprobs: bool) -> list[Generation]:
-        found: dict[int, Generation] = {}
-        how = Decoding(args.max_new_tokens, batch_size=len(rows))
+    def ask(logprobs: bool) -> list[Completion]:
+        found: dict[int, Completion] = {}
+        how = SamplingParams(args.max_new_tokens, batch_size=len(rows))
         bodies = request_bodies(args.model, args.endpoint_prompt, rows, how, tokenizer, logprobs)
         ask_endpoint(dict(enumerate(bodies)), how.batch_size, found.update)
         if refused := [rows[i]["id"] for i, one in found.items() if one.finish_reason == "refused"]:
@@ -246,7 +252,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         precision = choose_precision()
         tolerance = TOLERANCE[precision.mode] if args.tolerance is None else args.tolerance
-        base, adapter = resolve(read_recipe(args.config), args.adapter, precision)
+        base, adapter = resolve_base_and_adapter(read_recipe(args.config), args.adapter, precision)
         rows = eval_rows(args.dataset, args.split).rows[: args.prompts]
         found = compare(args, rows, base, adapter, precision)
     except (ValueError, OSError, RuntimeError) as error:

@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from weekahead.cli import talk
+from weekahead.cli import configure_logging
 from weekahead.files import load_env
-from weekahead.tracking.run import Run, start_run
+from weekahead.tracking.run import TrackedRun, start_run
 
 _FILES = ("metrics.json", "generations.jsonl", "scored.jsonl", "manifest.json")
 
 
-def log_evaluation(folder: Path | str, tracker: Run) -> None:
+def log_evaluation(folder: Path | str, tracker: TrackedRun) -> None:
     """Log `results/<run>` to `tracker`: scalars under `eval/`, the table `eval/metrics`, an artifact with the files.
 
     The artifact has the type "evaluation" and the name `evaluation-<run>`; offline its bytes wait in the run's
@@ -68,7 +68,7 @@ def artifact_name(run: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0, or 2 where the folder is not scored or W&B cannot be had although a key is set."""
-    talk()
+    configure_logging()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sft.hub.adapter_files import HUB_ID, PublishError, bundle, is_ours
 from sft.hub.model_card import eval_command
-from weekahead.cli import talk
+from weekahead.cli import configure_logging
 from weekahead.files import load_env
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--message", help="commit message")
     chosen = parser.parse_args(arguments)
-    talk()
+    configure_logging()
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it tells every request
     try:
         load_env()  # before the client is imported, which reads HF_ENDPOINT only then

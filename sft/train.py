@@ -18,18 +18,18 @@ from typing import Any
 from data_pipeline.dataset.load import TrainData, train_rows
 from data_pipeline.dataset.split import train_majority
 from sft.training.arguments import ScriptArguments, parse
-from sft.training.checks import check_selection, log_what_could_be_shown, rows_to_answer
+from sft.training.checks import check_selection, log_detectable_effects, rows_to_answer
 from sft.training.dataset import check_lengths, row_lengths
 from sft.training.resume import MANIFEST, check_folder, last_checkpoint, settings_of
-from weekahead.cli import in_words, talk
-from weekahead.distributed import claim_card
+from weekahead.cli import configure_logging, describe_error
+from weekahead.distributed import select_gpu
 from weekahead.files import Row, load_env, read_jsonl, write_json
 from weekahead.manifest import manifest
-from weekahead.models.decoding import Decoding
-from weekahead.models.loading import Base, base_from_recipe, load_tokenizer, pinned, stops
+from weekahead.models.decoding import SamplingParams
+from weekahead.models.loading import Base, base_from_recipe, load_tokenizer, resolve_revision, stops
 from weekahead.models.precision import Precision, choose_precision
 from weekahead.tracking.gpu import check_torch_sees_gpu
-from weekahead.tracking.run import Run
+from weekahead.tracking.run import TrackedRun
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def train(script: ScriptArguments, training: Any, model_args: Any, precision: Pr
     check_selection(script, training, len(data.validation))
     script.gen_rows = rows_to_answer(script, training, data)
     settings = settings_of(script, training, model_args)
-    base = pinned(base)
+    base = resolve_revision(base)
     check_folder(folder, settings, base.facts(), data.sha256)
     tokenizer = load_tokenizer(base)
     lengths = row_lengths(tokenizer, [*data.train, *data.validation])
@@ -62,7 +62,7 @@ def train(script: ScriptArguments, training: Any, model_args: Any, precision: Pr
     log.info("rows: %d to train, %d to validate, %d left out; longest %d of %d tokens allowed",
              len(data.train), len(data.validation), len(data.dropped), max(lengths), training.max_length)  # fmt: skip
     if training.process_index == 0:
-        log_what_could_be_shown(data, script.dataset)
+        log_detectable_effects(data, script.dataset)
 
     checkpoint = last_checkpoint(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,19 +111,19 @@ def read_data(script: ScriptArguments) -> TrainData:
 
 
 def callbacks_of(
-    script: ScriptArguments, data: TrainData, tokenizer: Any, base: Base, run: Run
+    script: ScriptArguments, data: TrainData, tokenizer: Any, base: Base, run: TrackedRun
 ) -> list[Any]:
     """The callbacks of a training in the order they must be called in; the log of the run is the last."""
-    from sft.training.callbacks import PatienceCallback, TrainLogCallback
+    from sft.training.callbacks import ResumableEarlyStopping, TrainLogCallback
     from sft.training.sample_answers import AnswersCallback, choose_rows
 
     train_log = TrainLogCallback(run.folder, run)
     callbacks: list[Any] = []
     if script.early_stopping_patience is not None:
-        callbacks.append(PatienceCallback(script.early_stopping_patience))
+        callbacks.append(ResumableEarlyStopping(script.early_stopping_patience))
     if script.gen_rows:
         rows = choose_rows(data.validation, script.gen_rows)
-        how = Decoding(max_new_tokens=script.gen_max_new_tokens, batch_size=8)
+        how = SamplingParams(max_new_tokens=script.gen_max_new_tokens, batch_size=8)
         log.info("%d validation rows are answered at each evaluation: enough to see the layout learnt, too few for an "
                  "interval", len(rows))  # fmt: skip
         ends = stops(tokenizer, base)
@@ -183,16 +183,16 @@ def _base(script: ScriptArguments, model_args: Any, precision: Precision) -> Bas
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 trained, 2 for something the message says how to mend, 130 interrupted."""
-    talk()
+    configure_logging()
     try:
         load_env()
         if os.environ.get("WORLD_SIZE", "1") == "1":
-            claim_card()  # the Trainer would multiply the batch by the cards that one process sees
+            select_gpu()  # the Trainer would multiply the batch by the cards that one process sees
         check_torch_sees_gpu()
         precision = choose_precision()
         folder = train(*parse(argv, precision), precision)
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"sft.train: {in_words(error, _FEWER_ROWS)}", file=sys.stderr)
+        print(f"sft.train: {describe_error(error, _FEWER_ROWS)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(

@@ -25,14 +25,14 @@ from data_pipeline.synthetic.world import tell
 from data_pipeline.teacher.answer_log import AnswerIndex
 from eval.report.__main__ import main as report
 from eval.score import main as score
-from sft.hub.model_card import CardFacts, model_card
+from sft.hub.model_card import ModelCardFacts, model_card
 from tests.support import records as made_records
 from tests.support.llama_tokenizer import llama_tokenizer
 from tests.support.report_runs import make_pair
 from tests.support.tiny_adapter import BASE_ID, manifest, metrics
 from tests.weekahead.test_chat_format import chatml_tokenizer
 from weekahead.files import read_jsonl, write_jsonl
-from weekahead.models.chat_format import apply_format, render_row_ids, turn_format
+from weekahead.models.chat_format import apply_chat_format, chat_format, render_row_ids
 from weekahead.models.embedded import DEFAULT_OUT, ensure_embedded
 
 ROOT = Path(__file__).parent.parent
@@ -123,7 +123,7 @@ def family_tokenizer(name):
         bare = AutoTokenizer.from_pretrained(ensure_embedded(ROOT / DEFAULT_OUT))
     else:
         bare = chatml_tokenizer() if name == "qwen" else llama_tokenizer(name == "deepseek")
-    return apply_format(bare, turn_format(name))
+    return apply_chat_format(bare, chat_format(name))
 
 
 def rendered_prompts(shared, out):
@@ -184,8 +184,8 @@ def dataset_card(out):
 def model_cards(out):
     facts = manifest(Path("outputs/tiny"), Path("models/tiny"))
     plain = {**facts, "synthetic": False}
-    cards = [model_card(CardFacts("user/tiny", BASE_ID, facts)),
-             model_card(CardFacts("user/tiny", "meta-llama/Llama-3.1-8B", plain, dataset_id="a/b", metrics=metrics()))]  # fmt: skip
+    cards = [model_card(ModelCardFacts("user/tiny", BASE_ID, facts)),
+             model_card(ModelCardFacts("user/tiny", "meta-llama/Llama-3.1-8B", plain, dataset_id="a/b", metrics=metrics()))]  # fmt: skip
     return {"model cards": [head(card) for card in cards]}
 
 

@@ -1,20 +1,110 @@
-"""What a command says on the terminal: our own lines, and no warning that every healthy run would give."""
+"""What every command shares: flags out of option dataclasses, one frame for errors, lines on the terminal."""
 
 import argparse
+import dataclasses
 import logging
 import os
+import sys
+import types
+import typing
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
+
+from weekahead.files import load_env
+
+Options = TypeVar("Options")
+
+EXPECTED_ERRORS = (ValueError, OSError)
+"""Errors that a user can mend: the message names value, expectation and remedy."""
+MODEL_ERRORS = (*EXPECTED_ERRORS, RuntimeError)
+"""The same for commands that load a model: torch raises RuntimeError for a card that is full or broken."""
 
 
-def in_words(error: BaseException, if_memory: str) -> str:
-    """What an error says; where a card's memory was too small, in one sentence and with the remedy `if_memory`."""
+def run_command(
+    name: str,
+    work: Callable[[], int],
+    *,
+    errors: tuple[type[Exception], ...] = EXPECTED_ERRORS,
+    resumable: bool = False,
+    out_of_memory_hint: str = "use a machine with more memory",
+) -> int:
+    """Load `.env`, do `work` and return its exit status.
+
+    One of `errors` is printed as one line on standard error and gives 2; an interrupt gives 130.
+    `resumable` says that the same command goes on where it stopped. `out_of_memory_hint` is the
+    remedy for a GPU whose memory is too small.
+    """
+    try:
+        load_env()
+        return work()
+    except errors as error:
+        print(f"{name}: {describe_error(error, out_of_memory_hint)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        remedy = "; the same command goes on where it stopped" if resumable else ""
+        print(f"{name}: interrupted{remedy}", file=sys.stderr)
+        return 130
+
+
+def describe_error(error: BaseException, out_of_memory_hint: str) -> str:
+    """What an error says; if a GPU's memory was too small, one sentence and the remedy."""
     if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported for this
         return str(error)
-    return f"{str(error).partition('. ')[0]}: {if_memory}"
+    return f"{str(error).partition('. ')[0]}: {out_of_memory_hint}"
 
 
-def talk() -> None:
+def option(
+    default: Any = dataclasses.MISSING,
+    *,
+    help: str | None = None,  # noqa: A002 - argparse's own word
+    choices: Sequence[str] | None = None,
+    metavar: str | None = None,
+) -> Any:
+    """A field of an options dataclass with what its flag needs; without `default` the flag is required."""
+    metadata = {"help": help, "choices": choices, "metavar": metavar}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def add_options(parser: argparse.ArgumentParser, options: type) -> None:
+    """Add one flag for each field of the dataclass `options`: `--name`, with the field's type and default.
+
+    A bool that is False by default becomes a switch. A field without default is a required flag.
+    A flag that the parser has already (two stages may share one) is left as it is.
+    """
+    hints = typing.get_type_hints(options)
+    taken = set(parser._option_string_actions)
+    for field in dataclasses.fields(options):
+        flag = f"--{field.name}"
+        if flag in taken:
+            continue
+        settings: dict[str, Any] = {"help": field.metadata.get("help")}
+        if hints[field.name] is bool:
+            parser.add_argument(flag, action="store_true", **settings)
+            continue
+        required = field.default is dataclasses.MISSING
+        settings |= {"required": True} if required else {"default": field.default}
+        for name in ("choices", "metavar"):
+            if field.metadata.get(name) is not None:
+                settings[name] = field.metadata[name]
+        parser.add_argument(flag, type=_value_type(hints[field.name]), **settings)
+
+
+def read_options(arguments: argparse.Namespace, options: type[Options]) -> Options:
+    """The dataclass `options` with the values that `add_options` let the parser read."""
+    names = [field.name for field in dataclasses.fields(options)]  # pyright: ignore[reportArgumentType]
+    return options(**{name: getattr(arguments, name) for name in names})
+
+
+def _value_type(hint: Any) -> Callable[[str], Any]:
+    """What turns the text of a flag into a value: `int | None` is read by int, a Literal by str."""
+    if isinstance(hint, types.UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    return str if typing.get_origin(hint) is typing.Literal else hint
+
+
+def configure_logging() -> None:
     """Print the lines of INFO and above bare, and leave out what libraries say of themselves in every run.
 
     Of several processes the first alone talks; the others print errors.
@@ -29,11 +119,15 @@ def talk() -> None:
     )
 
 
+def new_parser(description: str | None, program: str | None = None) -> argparse.ArgumentParser:
+    """A parser whose help shows `description` with its own line breaks."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(prog=program, description=description, formatter_class=formatter)
+
+
 def model_arguments(description: str | None, out: str | None) -> argparse.ArgumentParser:
-    """A parser with the flags that name a model and rows to ask it about, and `--out` where `out` says what for."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """A parser with the flags that name a model and its rows, and `--out` if `out` says what for."""
+    parser = new_parser(description)
     parser.add_argument("--config", type=Path, required=True, help="recipe that names the base")
     parser.add_argument(
         "--adapter", required=True, help="folder, user/name[@revision], or none for the base"

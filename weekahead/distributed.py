@@ -11,7 +11,7 @@ _PATIENCE = timedelta(days=7)
 
 
 @dataclass(frozen=True)
-class Share:
+class Process:
     """Which process this is, from 0, and how many there are."""
 
     rank: int = 0
@@ -31,22 +31,22 @@ class Share:
 
 
 @contextmanager
-def shared() -> Iterator[Share]:
+def shared() -> Iterator[Process]:
     """The share of this process. They meet over gloo, cards or none, since all they do together is wait."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1 or "RANK" not in os.environ:
-        yield Share()
+        yield Process()
         return
     import torch.distributed
 
     torch.distributed.init_process_group("gloo", timeout=_PATIENCE)
     try:
-        yield Share(int(os.environ["RANK"]), count)
+        yield Process(int(os.environ["RANK"]), count)
     finally:
         torch.distributed.destroy_process_group()
 
 
-def claim_card() -> None:
+def select_gpu() -> None:
     """Leave this process the one card that is its own (the first, where it is alone), before anything looks at them.
 
     No card (CUDA_VISIBLE_DEVICES set to nothing) stays none. With several cards: not run yet.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 Row = dict[str, Any]
+"""One JSON object. Rows whose keys are known have a type of their own in weekahead.schema."""
 
 
 @contextmanager

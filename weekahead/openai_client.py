@@ -33,7 +33,7 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
-class Reply:
+class ChatReply:
     """An answer as it came; a count that the server does not tell is None."""
 
     text: str
@@ -42,7 +42,7 @@ class Reply:
     completion_tokens: int | None
 
 
-class Calls:
+class OpenAIClient:
     """A client for one run and what is on its way; `server` is what its errors call the other side.
 
     Raises ValueError where the environment names no server.
@@ -83,7 +83,7 @@ class Calls:
             )
         return key
 
-    async def ask(self, body: Row) -> Reply:
+    async def ask(self, body: Row) -> ChatReply:
         """The reply to one chat completion request. Raises as `send` does."""
         reply = _reply((await self.send(body))[0])
         self.answered += 1
@@ -172,7 +172,7 @@ def dialect(body: Row, own_server: bool) -> Row:
     }
 
 
-def _reply(done: Any) -> Reply:
+def _reply(done: Any) -> ChatReply:
     """The first choice of a chat completion. Raises Failed for anything else, such as a page of a proxy."""
     try:
         choice, usage = done["choices"][0], done.get("usage") or {}
@@ -185,4 +185,4 @@ def _reply(done: Any) -> Reply:
         raise Failed("an answer that is no chat completion") from None
     if not isinstance(text, str | None):
         raise Failed(f"an answer whose content is {type(text).__name__}, not text")
-    return Reply(text or "", finish_reason, prompt_tokens, completion_tokens)
+    return ChatReply(text or "", finish_reason, prompt_tokens, completion_tokens)

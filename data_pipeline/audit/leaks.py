@@ -11,7 +11,7 @@ from data_pipeline.audit.rows import AuditRow
 from data_pipeline.audit.text import told_label
 
 EXAMPLES = 5
-Kind = Literal["leak", "defect", "information"]
+FindingKind = Literal["leak", "defect", "information"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Finding:
     count: int
     of: int
     examples: list[str]
-    kind: Kind
+    kind: FindingKind
     note: str | None = None
 
     @property
@@ -30,7 +30,7 @@ class Finding:
         return self.kind == "leak" and self.count > 0
 
 
-def finding(hits: Sequence[str], of: int, kind: Kind, note: str | None = None) -> Finding:
+def finding(hits: Sequence[str], of: int, kind: FindingKind, note: str | None = None) -> Finding:
     """A finding with one hit a row; each is an id or a short phrase, cut off where it is long."""
     examples = [shorten(hit, 100, placeholder=" ...") for hit in dict.fromkeys(hits)]
     return Finding(len(hits), of, examples[:EXAMPLES], kind, note)

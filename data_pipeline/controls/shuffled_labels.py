@@ -33,7 +33,7 @@ def shuffle_labels(
         if name.startswith("test"):
             made[name] = list(rows)
             continue
-        kept = [row for row in rows if rewrite_call(_text(row), row["label"]) is not None]
+        kept = [row for row in rows if rewrite_prediction(_text(row), row["label"]) is not None]
         names = {row["id"] for row in kept}
         dropped += [
             {**row, "split": name, "reason": UNREADABLE} for row in rows if row["id"] not in names
@@ -48,7 +48,7 @@ def _with_label(row: Row, donor: Row) -> Row:
     """`row` with the donor's label and return; a row that drew its own label again stays as it is."""
     if row["label"] == donor["label"]:
         return row
-    text = rewrite_call(_text(row), donor["label"])
+    text = rewrite_prediction(_text(row), donor["label"])
     if text is None:
         raise ValueError(f"row {row['id']}: {UNREADABLE} to {donor['label']!r}; take the row out")
     return {
@@ -63,7 +63,7 @@ def _text(row: Row) -> str:
     return row["completion"][0]["content"]
 
 
-def rewrite_call(text: str, label: str) -> str | None:
+def rewrite_prediction(text: str, label: str) -> str | None:
     """An answer with `label` as its call and not another letter changed; None where that cannot be done.
 
     The prediction is found by reading the answer, and the new answer is read again to see that it says `label`.

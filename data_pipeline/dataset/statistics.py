@@ -6,7 +6,7 @@ from weekahead.files import Row
 from weekahead.task.labels import BINS, direction_of
 
 
-class Facts:
+class DatasetStatistics:
     """Counts over the rows of a dataset: one pass, memory for weeks and labels alone."""
 
     def __init__(self) -> None:

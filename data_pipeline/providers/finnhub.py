@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.providers.finnhub_http import PER_MINUTE, PER_SECOND, Calls
+from data_pipeline.providers.finnhub_http import PER_MINUTE, PER_SECOND, FinnhubClient
 from data_pipeline.providers.finnhub_http import NoAccess as NoAccess
 from weekahead.files import Row, replacing
 
@@ -49,7 +49,7 @@ class Finnhub:
         today: Callable[[], date] = lambda: datetime.now(UTC).date(),
     ) -> None:
         self._folder = Path(folder)
-        self._calls = Calls(per_minute, per_second, backoff, timeout)
+        self._calls = FinnhubClient(per_minute, per_second, backoff, timeout)
         self._today = today
 
     @property

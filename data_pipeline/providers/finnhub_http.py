@@ -18,7 +18,7 @@ class NoAccess(PermissionError):
     """The plan of this key does not reach this symbol or endpoint; others may still work."""
 
 
-class Calls:
+class FinnhubClient:
     """A session with Finnhub; `counts` holds the calls made to each endpoint, retries included.
 
     The key is read at the first call and goes into a header: in an address, errors and logs would show it.

@@ -17,7 +17,7 @@ from data_pipeline.providers.yahoo import download
 from data_pipeline.records.assemble import Company
 from data_pipeline.records.calendar import exchange_of
 from data_pipeline.records.fundamentals import quarters, read_filings
-from data_pipeline.records.news import tidy
+from data_pipeline.records.news import clean_stories
 from weekahead import files
 from weekahead.task.record import News
 
@@ -145,7 +145,7 @@ def _news_of_files(
                 stories[symbol].append(story)
     if silent := sorted(symbols - stories.keys()):
         gathered.notes.append(f"the news files have nothing on {', '.join(silent)}")
-    return {symbol: tidy(stories[symbol]) for symbol in symbols}
+    return {symbol: clean_stories(stories[symbol]) for symbol in symbols}
 
 
 def finnhub_symbol(symbol: str) -> str:
@@ -177,7 +177,7 @@ def _news(finnhub: Finnhub, symbol: str, first: date, last: date, gathered: Gath
         gathered.notes.append(
             f"{symbol}: {undated} news items without time or headline were left out"
         )
-    return tidy(stories)
+    return clean_stories(stories)
 
 
 def _months(first: date, last: date) -> Iterator[tuple[date, date]]:

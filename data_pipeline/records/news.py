@@ -17,7 +17,7 @@ SUMMARY_LENGTH = 300
 """Characters kept of a summary: four weeks of five items then fit into the recipes' 3,200 tokens."""
 _SAME = 0.7
 """Share of their words that two headlines have in common from which on they are one story..."""
-_TELLING = frozenset(
+_DIRECTION_WORDS = frozenset(
     """up down rise rises rose fall falls fell gain gains gained lose loses lost sink sinks sank jump jumps jumped drop
     drops dropped surge surges slip slips beat beats miss misses raise raises cut cuts higher lower buy sell upgrade
     upgrades downgrade downgrades win wins first second third fourth not no""".split()  # noqa: SIM905 - to be read
@@ -25,11 +25,11 @@ _TELLING = frozenset(
 """... unless these, and the figures, are not the same in both, in the same order."""
 
 
-def tidy(stories: Iterable[Story]) -> list[News]:
+def clean_stories(stories: Iterable[Story]) -> list[News]:
     """The stories as they may stand in a prompt, the earliest first; advertising and empty ones go."""
     kept = []
     for story in sorted(stories, key=lambda one: (one.published, one.headline)):
-        headline = harmless(story.headline)
+        headline = sanitize(story.headline)
         if _words(headline) and not _ADVERTISING.search(headline):
             kept.append(
                 News(headline, _summary(story.summary, headline), story.published.isoformat())
@@ -72,7 +72,7 @@ _BRACKETS = str.maketrans(
 _HIDDEN = re.compile(
     r"[\u0000-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\ufffd\U000e0000-\U000e007f]+"
 )
-_SPEAKS = re.compile(
+_ROLE_PREFIX = re.compile(
     r"\b(prediction(?: & analysis| and analysis)?|analysis|positive developments|potential concerns|system|user"
     r"|assistant)(\s*\)?\s*)[:：]",
     re.IGNORECASE,
@@ -87,19 +87,19 @@ _ADDRESS = re.compile(r"(?:https?://|www\.)\S+")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
-def harmless(text: str) -> str:
+def sanitize(text: str) -> str:
     """`text` on one line, with mojibake and HTML entities repaired, unable to open a section or a model's turn."""
     text, _ = repair_text(text)
     # `&lt;` is left escaped by the repair, since it may hide markup; here markup is broken anyway.
     text = text.replace("&lt;", "(").replace("&gt;", ")").translate(_BRACKETS)
-    return _SPEAKS.sub(r"\1\2 -", " ".join(_HIDDEN.sub(" ", text).split()))
+    return _ROLE_PREFIX.sub(r"\1\2 -", " ".join(_HIDDEN.sub(" ", text).split()))
 
 
 def _summary(text: str, headline: str) -> str:
     """Whole sentences of a summary up to its length; without advertising and without the headline said again."""
     kept: list[str] = []
     for sentence in _SENTENCE.split(
-        _ADDRESS.sub("", harmless(text)).replace(headline, "").strip(" …-")
+        _ADDRESS.sub("", sanitize(text)).replace(headline, "").strip(" …-")
     ):
         if _ADVERTISING.search(sentence) or not sentence:
             continue
@@ -122,4 +122,4 @@ def _alike(one: list[str], other: list[str]) -> bool:
 
 
 def _tells(word: str) -> bool:
-    return word in _TELLING or any(map(str.isdigit, word))
+    return word in _DIRECTION_WORDS or any(map(str.isdigit, word))

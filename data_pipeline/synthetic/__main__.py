@@ -12,7 +12,7 @@ from pathlib import Path
 from data_pipeline.dataset.row import dataset_row
 from data_pipeline.synthetic.analyst import answer
 from data_pipeline.synthetic.raw import write_raw
-from data_pipeline.synthetic.world import PARTS, Story, best_reachable, tell
+from data_pipeline.synthetic.world import PARTS, FictionalStory, best_reachable, tell
 from weekahead.files import Row, sha256, write_json, write_jsonl
 from weekahead.manifest import manifest
 from weekahead.task.labels import direction_of
@@ -22,12 +22,12 @@ CONTEXT_WEEKS = 1
 TEACHER = "scripted analyst, told the bin"
 
 
-def story_row(story: Story) -> Row:
+def story_row(story: FictionalStory) -> Row:
     """A story as a dataset row."""
     return dataset_row(story.record, answer(story), TEACHER)
 
 
-def rule_accuracy(stories: list[Story]) -> float:
+def rule_accuracy(stories: list[FictionalStory]) -> float:
     """The share of stories whose direction the rule (the sign of the balance) gets right."""
     hits = [
         (story.balance > 0) == (direction_of(story.record.label or "") > 0) for story in stories
@@ -35,7 +35,9 @@ def rule_accuracy(stories: list[Story]) -> float:
     return sum(hits) / len(hits)
 
 
-def write_market(stories: list[Story], out: Path, name: str, signal: float, seed: int) -> Path:
+def write_market(
+    stories: list[FictionalStory], out: Path, name: str, signal: float, seed: int
+) -> Path:
     """Write raw files, records, answers and dataset under `out`; return the dataset's folder."""
     parts = {part.name: [story for story in stories if story.part == part.name] for part in PARTS}
     kept = [story for part in parts.values() for story in part]

@@ -1,13 +1,13 @@
 """The scripted analyst: reference answers for the fictional market, told the bin as a real teacher is."""
 
-from data_pipeline.synthetic.world import Story
+from data_pipeline.synthetic.world import FictionalStory
 from weekahead.task.answer import render_answer
 from weekahead.task.labels import direction_of
 
 NOTHING = "Nothing of note."
 
 
-def answer(story: Story) -> str:
+def answer(story: FictionalStory) -> str:
     """The reference answer to one story: its news under the right heading, and the true bin argued for.
 
     Raises ValueError where the story has no label.

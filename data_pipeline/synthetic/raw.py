@@ -5,14 +5,14 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.synthetic.world import Story
+from data_pipeline.synthetic.world import FictionalStory
 from weekahead.files import write_json, write_text
 from weekahead.task.record import News
 
 
-def write_raw(stories: list[Story], folder: Path) -> None:
+def write_raw(stories: list[FictionalStory], folder: Path) -> None:
     """Write `company-news-SYMBOL.json`, `profile-SYMBOL.json` and `prices/SYMBOL.csv` for every firm."""
-    by_symbol: dict[str, list[Story]] = defaultdict(list)
+    by_symbol: dict[str, list[FictionalStory]] = defaultdict(list)
     for story in stories:
         by_symbol[story.record.symbol].append(story)
     for symbol, told in by_symbol.items():
@@ -40,7 +40,7 @@ def _news(symbol: str, number: int, item: News) -> dict[str, Any]:
     }
 
 
-def _profile(story: Story) -> dict[str, Any]:
+def _profile(story: FictionalStory) -> dict[str, Any]:
     name = story.record.company.split(" (")[0]
     return {
         "country": "",
@@ -52,7 +52,7 @@ def _profile(story: Story) -> dict[str, Any]:
     }
 
 
-def _prices(told: list[Story]) -> str:
+def _prices(told: list[FictionalStory]) -> str:
     """Daily prices of the weeks before and after each decision, straight between their closes."""
     days: dict[str, float] = {}
     for story in told:

@@ -35,7 +35,7 @@ PARTS = (
 
 
 @dataclass(frozen=True)
-class Story:
+class FictionalStory:
     """One firm's week: what happened before it, and the bin in which the price then moved."""
 
     record: Record
@@ -59,7 +59,7 @@ def best_reachable(signal: float) -> float:
     return (1 + signal) / 2
 
 
-def tell(seed: int, signal: float, parts: tuple[Part, ...] = PARTS) -> list[Story]:
+def tell(seed: int, signal: float, parts: tuple[Part, ...] = PARTS) -> list[FictionalStory]:
     """Every story of the market, firm by firm and week by week.
 
     The parts follow one another in time, a gap of one week (the length of the context) between
@@ -79,7 +79,9 @@ def tell(seed: int, signal: float, parts: tuple[Part, ...] = PARTS) -> list[Stor
             news = _news(draw, firm, part.events if part else SEEN)
             weekly_return = _return(draw, sum(sign for _, sign in news), signal)
             record = _record(draw, firm, week, news, (close, last_return, weekly_return))
-            stories.append(Story(record, news, part.name if part and firm in taken[week] else None))
+            stories.append(
+                FictionalStory(record, news, part.name if part and firm in taken[week] else None)
+            )
             close, last_return = close * (1 + weekly_return), weekly_return
     return stories
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from data_pipeline.teacher.prompts import Kind, clean, fingerprint
+from data_pipeline.teacher.prompts import AnswerKind, clean, fingerprint
 from weekahead.files import Row
 from weekahead.task.record import Record
 
@@ -107,7 +107,7 @@ class AnswerIndex:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self.kind: Kind = "hindsight"
+        self.kind: AnswerKind = "hindsight"
         models: dict[str, None] = {}  # a set that keeps its order
         self._accepted: dict[tuple[str, str], int] = {}
         self._reasons: dict[tuple[str, str], str] = {}

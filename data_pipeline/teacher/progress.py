@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from data_pipeline.teacher.answer_log import TeacherLog
 from data_pipeline.teacher.costs import about_tokens
-from data_pipeline.teacher.prompts import Kind, digest, first_messages, next_messages
+from data_pipeline.teacher.prompts import AnswerKind, digest, first_messages, next_messages
 from weekahead.files import Row
 from weekahead.task.prompt import Messages
 from weekahead.task.record import Record
@@ -16,11 +16,11 @@ ATTEMPTS = 2
 
 
 @dataclass(frozen=True)
-class Asking:
+class RequestSettings:
     """How every record is asked; all of it but the kind is part of each request and so of its key."""
 
     model: str
-    kind: Kind
+    kind: AnswerKind
     temperature: float = 0.0
     max_tokens: int = 1024
     seed: int | None = None
@@ -43,7 +43,7 @@ class Question:
 
 
 @dataclass
-class Standing:
+class Progress:
     """How far the records of a file are answered, and what is left to ask."""
 
     records: int = 0
@@ -57,7 +57,9 @@ class Standing:
     """About, of one request for each record that is left."""
 
 
-def standing(record: Record, asking: Asking, log: TeacherLog) -> tuple[Row | None, Question | None]:
+def next_question(
+    record: Record, asking: RequestSettings, log: TeacherLog
+) -> tuple[Row | None, Question | None]:
     """(the last answer to a record, the question that is open now); no question for a finished record."""
     messages, row = first_messages(record, asking.kind), None
     for attempt in range(1, ATTEMPTS + 1):
@@ -72,9 +74,9 @@ def standing(record: Record, asking: Asking, log: TeacherLog) -> tuple[Row | Non
     return row, None
 
 
-def survey(records: Iterable[Record], asking: Asking, log: TeacherLog) -> Standing:
+def count_progress(records: Iterable[Record], asking: RequestSettings, log: TeacherLog) -> Progress:
     """Where records stand. Raises ValueError naming one that stands twice or whose values make no prompt."""
-    found, ids = Standing(), set[str]()
+    found, ids = Progress(), set[str]()
     for record in records:
         if record.id in ids:
             raise ValueError(
@@ -88,12 +90,12 @@ def survey(records: Iterable[Record], asking: Asking, log: TeacherLog) -> Standi
     return found
 
 
-def _count(record: Record, asking: Asking, log: TeacherLog, found: Standing) -> None:
+def _count(record: Record, asking: RequestSettings, log: TeacherLog, found: Progress) -> None:
     found.records += 1
     if not can_be_asked(record, asking.kind):
         found.skipped += 1
         return
-    row, question = standing(record, asking, log)
+    row, question = next_question(record, asking, log)
     found.asked_again += bool(row and row["attempt"] == ATTEMPTS)
     if question:
         found.left += 1
@@ -104,6 +106,6 @@ def _count(record: Record, asking: Asking, log: TeacherLog, found: Standing) -> 
         found.rejected[row["reason"]] += 1
 
 
-def can_be_asked(record: Record, kind: Kind) -> bool:
+def can_be_asked(record: Record, kind: AnswerKind) -> bool:
     """False for hindsight about a week whose return is not known."""
     return kind == "forecast" or record.label is not None

@@ -16,8 +16,8 @@ from weekahead.task.record import Record
 TEACHING_VERSION = "t1"
 """Changes with every change of wording or judgement below."""
 
-Kind = Literal["hindsight", "forecast"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+AnswerKind = Literal["hindsight", "forecast"]
+KINDS: tuple[AnswerKind, ...] = get_args(AnswerKind)
 
 BETRAYALS = (
     "as we know",
@@ -45,7 +45,7 @@ _AGAIN = """This answer cannot be used ({reason}). Write the whole answer once m
 in exactly the layout asked for."""
 
 
-def first_messages(record: Record, kind: Kind) -> Messages:
+def first_messages(record: Record, kind: AnswerKind) -> Messages:
     """The conversation that opens the question: the student's prompt and, for hindsight, one more paragraph.
 
     Raises ValueError for hindsight about a record whose return is unknown.
@@ -108,7 +108,7 @@ def clean(answer: str) -> str:
     return without_thought(answer)[0].strip()
 
 
-def fingerprint(record: Record, kind: Kind) -> str:
+def fingerprint(record: Record, kind: AnswerKind) -> str:
     """The SHA-256 of all that an answer was given to: the student's prompt, and for hindsight the bin.
 
     An answer belongs to a record while this stays the same, whatever model or wording asked for it.

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from data_pipeline.teacher.answer_log import TeacherLog, writing
 from data_pipeline.teacher.costs import MEAN_OUTPUT_TOKENS, PRICES, Budget, Price, read_price
-from data_pipeline.teacher.progress import Asking, Standing, can_be_asked, survey
+from data_pipeline.teacher.progress import Progress, RequestSettings, can_be_asked, count_progress
 from data_pipeline.teacher.prompts import KINDS
-from data_pipeline.teacher.workers import Work, work_through
+from data_pipeline.teacher.workers import TeacherRun, work_through
 from weekahead.files import iter_jsonl, load_env
-from weekahead.openai_client import Calls
+from weekahead.openai_client import OpenAIClient
 from weekahead.task.record import Record, read_records
 
 
@@ -43,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--per_minute", type=int, help="at most so many requests a minute (default: no limit)"
     )
-    parser.add_argument("--temperature", type=float, default=Asking.temperature)
+    parser.add_argument("--temperature", type=float, default=RequestSettings.temperature)
     parser.add_argument(
-        "--max_tokens", type=int, default=Asking.max_tokens, help="limit of one answer"
+        "--max_tokens", type=int, default=RequestSettings.max_tokens, help="limit of one answer"
     )
     parser.add_argument("--seed", type=int, help="sent along where given")
     parser.add_argument(
@@ -69,19 +69,21 @@ def run(args: argparse.Namespace) -> int:
     asking = _asking(args)
     path, price = answers_path(args), _price(asking.model, args.max_cost)
     if args.dry_run:
-        print(estimate(survey(_records(args), asking, TeacherLog(path)), asking.model, price))
+        print(
+            estimate(count_progress(_records(args), asking, TeacherLog(path)), asking.model, price)
+        )
         return 0
     with writing(path) as log:
-        before = survey(_records(args), asking, log)
+        before = count_progress(_records(args), asking, log)
         print(estimate(before, asking.model, price), flush=True)
         if not before.left:
             print(f"nothing to ask: {path}")
             return 0
-        calls = Calls(args.per_minute)
+        calls = OpenAIClient(args.per_minute)
         work = asyncio.run(
-            _work(args, Work(asking, log, price, Budget(args.max_cost), calls), before)
+            _work(args, TeacherRun(asking, log, price, Budget(args.max_cost), calls), before)
         )
-        after = survey(_records(args), asking, log)
+        after = count_progress(_records(args), asking, log)
     args.spent = work.budget.spent
     print(summary(after, work, price))
     if work.refusal:
@@ -93,10 +95,10 @@ def check(args: argparse.Namespace) -> None:
     """Raise ValueError for arguments or an environment that cannot work, before anything is asked for."""
     _price(_asking(args).model, args.max_cost)
     if not args.dry_run:
-        Calls.key()
+        OpenAIClient.key()
 
 
-def estimate(found: Standing, model: str, price: Price | None) -> str:
+def estimate(found: Progress, model: str, price: Price | None) -> str:
     """One line: what there is, what is to be asked, about how many tokens and dollars that is."""
     output = found.left * MEAN_OUTPUT_TOKENS
     dollars = f"cost unknown: {model} is not in {PRICES.name}"
@@ -109,7 +111,7 @@ def estimate(found: Standing, model: str, price: Price | None) -> str:
     )
 
 
-def summary(found: Standing, work: Work, price: Price | None) -> str:
+def summary(found: Progress, work: TeacherRun, price: Price | None) -> str:
     """One line: where the records stand now, and what this run did and cost."""
     reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(found.rejected.items()))
     return (
@@ -119,7 +121,7 @@ def summary(found: Standing, work: Work, price: Price | None) -> str:
     )
 
 
-async def _work(args: argparse.Namespace, work: Work, before: Standing) -> Work:
+async def _work(args: argparse.Namespace, work: TeacherRun, before: Progress) -> TeacherRun:
     from tqdm import tqdm
 
     records = (record for record in _records(args) if can_be_asked(record, args.kind))
@@ -148,7 +150,7 @@ def _model(args: argparse.Namespace) -> str:
     return model
 
 
-def _asking(args: argparse.Namespace) -> Asking:
+def _asking(args: argparse.Namespace) -> RequestSettings:
     for name, least in (
         ("concurrency", 1),
         ("per_minute", 1),
@@ -159,7 +161,7 @@ def _asking(args: argparse.Namespace) -> Asking:
         value = getattr(args, name)
         if value is not None and not least <= value < math.inf:
             raise ValueError(f"--{name} is {value}; expected {least} or more")
-    return Asking(_model(args), args.kind, args.temperature, args.max_tokens, args.seed)
+    return RequestSettings(_model(args), args.kind, args.temperature, args.max_tokens, args.seed)
 
 
 def _price(model: str, max_cost: float | None) -> Price | None:
@@ -169,7 +171,7 @@ def _price(model: str, max_cost: float | None) -> Price | None:
     return price
 
 
-def _tell_end(work: Work, after: Standing, args: argparse.Namespace, path: Path) -> int:
+def _tell_end(work: TeacherRun, after: Progress, args: argparse.Namespace, path: Path) -> int:
     if work.ended == "interrupt":
         print(
             f"interrupted: {after.accepted} answers are in {path}; the same command goes on",

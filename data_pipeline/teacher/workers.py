@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from data_pipeline.teacher.answer_log import OpenLog
 from data_pipeline.teacher.costs import Budget, Price, most_cost
-from data_pipeline.teacher.progress import Asking, Question, standing
+from data_pipeline.teacher.progress import Question, RequestSettings, next_question
 from data_pipeline.teacher.prompts import TEACHING_VERSION, fingerprint, judge
 from weekahead.files import Row
-from weekahead.openai_client import Calls, Failed, Refused, Reply, Stopped, Unacceptable
+from weekahead.openai_client import ChatReply, Failed, OpenAIClient, Refused, Stopped, Unacceptable
 from weekahead.task.record import Record
 
 log = logging.getLogger(__name__)
@@ -27,14 +27,14 @@ SYNC_SECONDS = 0.05
 
 
 @dataclass
-class Work:
+class TeacherRun:
     """What the workers of one run share, and how it went."""
 
-    asking: Asking
+    asking: RequestSettings
     log: OpenLog
     price: Price | None
     budget: Budget
-    calls: Calls
+    calls: OpenAIClient
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     failed: int = 0
     in_a_row: int = 0
@@ -62,7 +62,7 @@ class Work:
 
 
 async def work_through(
-    work: Work,
+    work: TeacherRun,
     records: Iterator[Record],
     workers: int,
     tick: Callable[[int], None] = lambda finished: None,
@@ -92,10 +92,10 @@ async def _sync(opened: OpenLog, until: list[asyncio.Task[None]]) -> None:
         await asyncio.to_thread(opened.sync)
 
 
-async def _worker(work: Work, records: Iterator[Record], tick: Callable[[int], None]) -> None:
+async def _worker(work: TeacherRun, records: Iterator[Record], tick: Callable[[int], None]) -> None:
     for record in records:  # shared: each record comes to one worker
         try:
-            while question := standing(record, work.asking, work.log)[1]:
+            while question := next_question(record, work.asking, work.log)[1]:
                 await _answer(work, question)
         except Stopped:
             return
@@ -108,7 +108,7 @@ async def _worker(work: Work, records: Iterator[Record], tick: Callable[[int], N
         tick(1)
 
 
-def _count_failure(work: Work, what: str) -> None:
+def _count_failure(work: TeacherRun, what: str) -> None:
     work.failed += 1
     work.in_a_row += 1
     work.last_failure = what
@@ -120,12 +120,12 @@ def _count_failure(work: Work, what: str) -> None:
         )
 
 
-def _refuse(work: Work, why: str) -> None:
+def _refuse(work: TeacherRun, why: str) -> None:
     work.refusal = work.refusal or Refused(why)
     work.end("refused")
 
 
-async def _answer(work: Work, question: Question) -> None:
+async def _answer(work: TeacherRun, question: Question) -> None:
     """Ask one question and log the answer."""
     if work.ended:
         raise Stopped
@@ -143,7 +143,7 @@ async def _answer(work: Work, question: Question) -> None:
             if work.log.empty:  # of requests that were never taken, all may be at fault
                 raise Refused(f"the teacher does not take such requests: {how}: {words}") from None
             log.warning("%s: %s, %s", question.record.id, how, words)
-            reply = Reply("", how, 0, 0)
+            reply = ChatReply("", how, 0, 0)
         row = answer_row(question, asking, reply, price)
         work.log.append(row)  # no await since the answer came, so nothing can come between
         cost = most if row["cost"] is None else row["cost"]
@@ -152,7 +152,9 @@ async def _answer(work: Work, question: Question) -> None:
         await work.budget.settle(most, cost)
 
 
-def answer_row(question: Question, asking: Asking, reply: Reply, price: Price | None) -> Row:
+def answer_row(
+    question: Question, asking: RequestSettings, reply: ChatReply, price: Price | None
+) -> Row:
     """A line of the log. No time stands in it, so the logs of two runs hold the same lines."""
     told = question.record.label if asking.kind == "hindsight" else None
     reason = judge(reply.text, reply.finish_reason, told)

@@ -8,16 +8,16 @@ from data_pipeline.dataset.load import EvalData
 from eval.generation.batched import batched
 from eval.generation.continuous import continuous
 from eval.generation.endpoint import ask_endpoint, request_bodies
-from weekahead.distributed import Share
+from weekahead.distributed import Process
 from weekahead.files import Row
 from weekahead.models.chat_format import render_prompt_ids
-from weekahead.models.decoding import Decoding, Keep
+from weekahead.models.decoding import OnAnswers, SamplingParams
 from weekahead.models.loading import Adapter, Base, load_for_generation, load_tokenizer, stops
 from weekahead.models.precision import Precision
 
 BACKENDS = ("batched", "continuous", "endpoint")
 PROMPTS = ("chat", "text", "ids")
-Answer = Callable[[Collection[int], Keep, Share], None]
+Answer = Callable[[Collection[int], OnAnswers, Process], None]
 """Answers the rows of these numbers, keeping each answer as it comes."""
 
 
@@ -51,7 +51,7 @@ def prepare(
     adapter: Adapter | None,
     precision: Precision,
     data: EvalData,
-    how: Decoding,
+    how: SamplingParams,
 ) -> tuple[str, Answer]:
     """A word for how the model is put together, and what answers; the model is loaded, or the requests made.
 
@@ -61,7 +61,7 @@ def prepare(
         tokenizer = None if backend.prompt == "chat" else load_tokenizer(base)
         bodies = request_bodies(str(backend.model), backend.prompt, data.rows, how, tokenizer)
 
-        def ask(missing: Collection[int], keep: Keep, share: Share) -> None:
+        def ask(missing: Collection[int], keep: OnAnswers, share: Process) -> None:
             if share.count > 1:
                 raise ValueError(
                     "--backend endpoint is one process; ask for more at once with --batch_size"
@@ -77,7 +77,7 @@ def prepare(
     model, form = load_for_generation(base, adapter, precision)
     decode_all = continuous if backend.name == "continuous" else batched
 
-    def answer(missing: Collection[int], keep: Keep, share: Share) -> None:
+    def answer(missing: Collection[int], keep: OnAnswers, share: Process) -> None:
         ends = stops(tokenizer, base)
         decode_all(model, tokenizer, prompts, missing, ends, how, keep, (share.rank, share.count))
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from weekahead.models.decoding import Decoding, Keep, decode, plan_batches
+from weekahead.models.decoding import OnAnswers, SamplingParams, decode, plan_batches
 
 
 def batched(
@@ -12,8 +12,8 @@ def batched(
     prompts: Sequence[Sequence[int]],
     missing: Collection[int],
     stops: Sequence[int],
-    how: Decoding,
-    keep: Keep,
+    how: SamplingParams,
+    keep: OnAnswers,
     share: tuple[int, int] = (0, 1),
 ) -> None:
     """Answer the rows of `missing`, batch by batch; `share` (k, n) takes every n-th batch of the plan from k on.

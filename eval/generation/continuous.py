@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from weekahead.models.decoding import Decoding, Generation, Keep
+from weekahead.models.decoding import Completion, OnAnswers, SamplingParams
 
 _PAGE = 256
 """Tokens in one page of the cache, the library's own default."""
@@ -19,8 +19,8 @@ def continuous(
     prompts: Sequence[Sequence[int]],
     missing: Collection[int],
     stops: Sequence[int],
-    how: Decoding,
-    keep: Keep,
+    how: SamplingParams,
+    keep: OnAnswers,
     share: tuple[int, int] = (0, 1),
 ) -> None:
     """Answer the rows of `missing`, `how.batch_size` at a time, each kept as it ends.
@@ -117,8 +117,8 @@ def _latency(result: Any) -> float:
 
 def _generation(
     tokenizer: Any, ids: list[int], stops: Sequence[int], seconds: float, latency: float
-) -> Generation:
+) -> Completion:
     reason = "stop" if ids and ids[-1] in stops else "length"
-    return Generation(
+    return Completion(
         tokenizer.decode(ids, skip_special_tokens=True), len(ids), reason, seconds, latency
     )

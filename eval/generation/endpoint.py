@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from weekahead.files import Row
-from weekahead.models.chat_format import Messages, format_of, render_prompt_ids
-from weekahead.models.decoding import Decoding, Generation, Keep
-from weekahead.openai_client import Calls, Failed, Refused, Stopped, Unacceptable
+from weekahead.models.chat_format import Messages, chat_format_of, render_prompt_ids
+from weekahead.models.decoding import Completion, OnAnswers, SamplingParams
+from weekahead.openai_client import Failed, OpenAIClient, Refused, Stopped, Unacceptable
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def request_bodies(
     model: str,
     prompt: str,
     rows: Sequence[Row],
-    how: Decoding,
+    how: SamplingParams,
     tokenizer: Any | None,
     logprobs: bool = False,
 ) -> list[Row]:
@@ -59,7 +59,7 @@ def _rendered(tokenizer: Any, messages: Messages, prompt: str) -> str | list[int
     if prompt == "ids":
         return ids
     text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-    text = text.removeprefix(format_of(tokenizer).bos_expected or "")
+    text = text.removeprefix(chat_format_of(tokenizer).bos_expected or "")
     if tokenizer(text)["input_ids"] != ids:
         raise ValueError(
             "the tokenizer reads the rendered text as other tokens; use --endpoint_prompt ids"
@@ -68,7 +68,7 @@ def _rendered(tokenizer: Any, messages: Messages, prompt: str) -> str | list[int
 
 
 def ask_endpoint(
-    bodies: Mapping[int, Row], at_once: int, keep: Keep, answered: bool = False
+    bodies: Mapping[int, Row], at_once: int, keep: OnAnswers, answered: bool = False
 ) -> None:
     """Ask for every body, `at_once` at a time, keeping each answer as it comes, by the number of its body.
 
@@ -81,7 +81,7 @@ def ask_endpoint(
     asyncio.run(_ask_all(bodies, at_once, keep, answered))
 
 
-def read_reply(reply: Any, seconds: float, latency: float) -> Generation:
+def read_reply(reply: Any, seconds: float, latency: float) -> Completion:
     """The answer in a reply to either kind of request; what the server does not tell is None.
 
     Raises Failed for anything that is no completion, such as a page of a proxy.
@@ -95,7 +95,7 @@ def read_reply(reply: Any, seconds: float, latency: float) -> Generation:
         raise Failed("an answer that is no completion") from None
     if not isinstance(text, str | None):
         raise Failed(f"an answer whose content is {type(text).__name__}, not text")
-    return Generation(text or "", tokens, reason, seconds, latency, logprob)
+    return Completion(text or "", tokens, reason, seconds, latency, logprob)
 
 
 def _first_logprob(logprobs: Row) -> float | None:
@@ -108,9 +108,9 @@ def _first_logprob(logprobs: Row) -> float | None:
 class _Asking:
     """What the workers of one run share."""
 
-    calls: Calls
+    calls: OpenAIClient
     bodies: Iterator[tuple[int, Row]]
-    keep: Keep
+    keep: OnAnswers
     last: float = field(default_factory=time.perf_counter)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     declined: list[int] = field(default_factory=list)
@@ -142,7 +142,7 @@ class _Asking:
         """Keep the refusals so far: not before another row is taken, since all requests may be at fault."""
         self.failed -= len(self.declined)
         if self.declined:
-            self.keep([(number, Generation("", 0, "refused", 0.0)) for number in self.declined])
+            self.keep([(number, Completion("", 0, "refused", 0.0)) for number in self.declined])
             self.declined.clear()
 
     def failure(self, error: Exception) -> None:
@@ -154,8 +154,10 @@ class _Asking:
             self.calls.stop(self.tasks)
 
 
-async def _ask_all(bodies: Mapping[int, Row], at_once: int, keep: Keep, answered: bool) -> None:
-    asking = _Asking(Calls(server="endpoint"), iter(bodies.items()), keep, answered=answered)
+async def _ask_all(
+    bodies: Mapping[int, Row], at_once: int, keep: OnAnswers, answered: bool
+) -> None:
+    asking = _Asking(OpenAIClient(server="endpoint"), iter(bodies.items()), keep, answered=answered)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asking.interrupt)

@@ -7,10 +7,10 @@ from pathlib import Path
 from data_pipeline.dataset.load import EvalData
 from eval.generation.backends import Backend
 from eval.metrics.text_quality import prompt_text
-from weekahead.distributed import Share
+from weekahead.distributed import Process
 from weekahead.files import Row, read_log, sha256, write_jsonl
 from weekahead.manifest import manifest
-from weekahead.models.decoding import Decoding, Generation
+from weekahead.models.decoding import Completion, SamplingParams
 from weekahead.models.loading import Adapter, Base
 from weekahead.models.precision import Precision
 
@@ -25,7 +25,7 @@ def describe(
     base: Base,
     precision: Precision,
     data: EvalData,
-    how: Decoding,
+    how: SamplingParams,
     backend: Backend,
 ) -> Row:
     """What is about to be generated: the manifest without its results."""
@@ -117,7 +117,7 @@ def totals(rows: list[Row], processes: int) -> Row:
     }
 
 
-def own_part(out: Path, share: Share) -> Path:
+def own_part(out: Path, share: Process) -> Path:
     """The file that this process appends to: the answers themselves where it is alone."""
     return out / (GENERATIONS if share.count == 1 else f"generations.part{share.rank}.jsonl")
 
@@ -137,7 +137,7 @@ def gather(out: Path) -> dict[str, Row]:
     return done
 
 
-def answer_row(row: Row, answer: Generation, data: EvalData, facts: Row) -> Row:
+def answer_row(row: Row, answer: Completion, data: EvalData, facts: Row) -> Row:
     """A line of generations.jsonl: the dataset's `row`, what was answered, and what scoring needs of the run."""
     return {
         "id": row["id"],

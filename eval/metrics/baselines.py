@@ -20,7 +20,7 @@ STATED_MAGNITUDE = 1.5
 
 
 @dataclass(frozen=True)
-class Call:
+class Prediction:
     """A forecast, or what came true: a direction in {-1, 0, 1} and a signed size in percent."""
 
     direction: int | None
@@ -28,12 +28,12 @@ class Call:
     magnitude: float | None
 
 
-def is_right(call: Call, truth: Call) -> bool:
+def is_right(call: Prediction, truth: Prediction) -> bool:
     """Whether the direction came true. Neutral and unreadable calls are wrong: every week moves."""
     return call.direction in (-1, 1) and call.direction == truth.direction
 
 
-def squared_error(call: Call, truth: Call) -> float | None:
+def squared_error(call: Prediction, truth: Prediction) -> float | None:
     """The squared distance of the sizes, in squared percent; None where one of them is unknown."""
     if call.magnitude is None or truth.magnitude is None:
         return None
@@ -53,11 +53,11 @@ def read_number(row: Row, key: str) -> float | None:
     return float(value)
 
 
-def _stated(direction: int) -> Call:
-    return Call(direction, direction * STATED_MAGNITUDE)
+def _stated(direction: int) -> Prediction:
+    return Prediction(direction, direction * STATED_MAGNITUDE)
 
 
-def _train_majority(row: Row) -> Call | None:
+def _train_majority(row: Row) -> Prediction | None:
     value = row.get("train_majority")
     if value is None:
         return None
@@ -69,30 +69,30 @@ def _train_majority(row: Row) -> Call | None:
     raise ValueError(f"train_majority is {value!r}; expected 1, -1, 'up', 'down', a label or null")
 
 
-def _last_week(row: Row) -> Call | None:
+def _last_week(row: Row) -> Prediction | None:
     """Last week again: the bin of its return (0 is up, as in every label)."""
     value = read_number(row, "last_week_return")
     if value is None:
         return None
     label = label_of_return(value)
-    return Call(direction_of(label), magnitude_of(label))
+    return Prediction(direction_of(label), magnitude_of(label))
 
 
-def _reversal(row: Row) -> Call | None:
+def _reversal(row: Row) -> Prediction | None:
     """The opposite of last week: down after a rise (or a return of 0, which counts as up), by the same bin."""
     before = _last_week(row)
     if before is None or before.direction is None or before.magnitude is None:
         return None
-    return Call(-before.direction, -before.magnitude)
+    return Prediction(-before.direction, -before.magnitude)
 
 
-BASELINES: dict[str, Callable[[Row], Call | None]] = {
+BASELINES: dict[str, Callable[[Row], Prediction | None]] = {
     "always_up": lambda row: _stated(1),
     "always_down": lambda row: _stated(-1),
     "train_majority": _train_majority,
     "last_week": _last_week,
     "reversal": _reversal,
-    "zero_move": lambda row: Call(0, 0.0),
+    "zero_move": lambda row: Prediction(0, 0.0),
 }
 """Name -> the call for one row, or None where the row lacks what it needs.
 
@@ -107,13 +107,15 @@ _NEEDS = {
 }
 
 
-def baseline_calls(rows: Sequence[Row]) -> tuple[dict[str, list[Call] | None], dict[str, str]]:
+def baseline_calls(
+    rows: Sequence[Row],
+) -> tuple[dict[str, list[Prediction] | None], dict[str, str]]:
     """The calls of each baseline for all rows, and why a baseline has none.
 
     A baseline is None as a whole when one row lacks its input: on part of the rows it would be compared
     with a run on all of them. Raises ValueError for an input that cannot be read.
     """
-    calls: dict[str, list[Call] | None] = {}
+    calls: dict[str, list[Prediction] | None] = {}
     reasons: dict[str, str] = {}
     for name, call in BASELINES.items():
         made = [call(row) for row in rows]
@@ -129,7 +131,7 @@ def baseline_calls(rows: Sequence[Row]) -> tuple[dict[str, list[Call] | None], d
 def compare_with_baselines(
     *,
     rows: Sequence[Row],
-    truths: Sequence[Call],
+    truths: Sequence[Prediction],
     hits: Sequence[float],
     weeks: Sequence[Hashable] | None,
 ) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
-from eval.metrics.baselines import Call
+from eval.metrics.baselines import Prediction
 from eval.metrics.scored_answer import bin_of, week_start
 from eval.metrics.statistics import clustered_share, mean
 from eval.metrics.text_quality import prompt_text
@@ -29,7 +29,7 @@ NONE = "none"
 
 def breakdown(
     rows: Sequence[Row],
-    truths: Sequence[Call],
+    truths: Sequence[Prediction],
     hits: Sequence[bool],
     weeks: Sequence[str] | None,
     knowledge_cutoff: date | None = None,
@@ -107,7 +107,7 @@ def _told_sector(row: Row) -> str | None:
     return (found["ours"] or found["public"]).strip() if found else None
 
 
-def _move(truth: Call) -> str | None:
+def _move(truth: Prediction) -> str | None:
     if truth.magnitude is None:
         return None
     step = label_of_magnitude(truth.magnitude).split(" by ")[1]
@@ -119,7 +119,7 @@ def _side(row: Row, day: date | None) -> str | None:
     return None if day is None or first is None else "before" if first <= day else "after"
 
 
-def class_metrics(calls: Sequence[Call], truths: Sequence[Call]) -> Row:
+def class_metrics(calls: Sequence[Prediction], truths: Sequence[Prediction]) -> Row:
     """The `classes` of metrics.json, over rows with a truth.
 
     `confusion` is true bin -> called bin (or "none") -> rows, over the rows whose truth has a bin, worst bin
@@ -167,7 +167,7 @@ def matthews(truths: Sequence[int | None], calls: Sequence[int | None]) -> float
     return (right * n - chance) / sqrt(spread) if spread else None
 
 
-def _direction(call: Call) -> int | None:
+def _direction(call: Prediction) -> int | None:
     return call.direction if call.direction in (-1, 1) else None
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy
 
 from eval.metrics.baselines import (
-    Call,
+    Prediction,
     compare_with_baselines,
     is_right,
     read_number,
@@ -121,14 +121,14 @@ def _accuracy(known: Sequence[Scored], knowledge_cutoff: date | None) -> Row:
 
 
 def _squared_errors(
-    calls: Sequence[Call], truths: Sequence[Call], weeks: Sequence[str] | None
+    calls: Sequence[Prediction], truths: Sequence[Prediction], weeks: Sequence[str] | None
 ) -> Row:
     """`mse` over the calls that state a size, and against a move of 0 on those same rows.
 
     The second is the one to read: a mean over the rows a model managed to answer compares with nothing
     else, least of all with the baselines' mean over all rows.
     """
-    still = Call(0, 0.0)
+    still = Prediction(0, 0.0)
     pairs = [
         (ours, theirs, place)
         for place, (call, truth) in enumerate(zip(calls, truths, strict=True))

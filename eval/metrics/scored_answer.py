@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from eval.metrics.baselines import BASELINES, Call, read_number
+from eval.metrics.baselines import BASELINES, Prediction, read_number
 from eval.metrics.rouge import section_rouge
 from eval.metrics.text_quality import check_prompt
 from weekahead.files import Row
@@ -28,8 +28,8 @@ class Scored:
     row: Row
     answer: Answer
     """The generation as the lenient reading finds it."""
-    call: Call
-    truth: Call | None
+    call: Prediction
+    truth: Prediction | None
     valid_strict: bool
     valid_lenient: bool
     reason: str | None
@@ -40,7 +40,7 @@ class Scored:
 
     def to_json(self) -> Row:
         """This row of scored.jsonl."""
-        truth = self.truth or Call(None, None)
+        truth = self.truth or Prediction(None, None)
         return {
             **({"id": self.row["id"]} if self.row.get("id") is not None else {}),
             "direction": self.call.direction,
@@ -108,7 +108,7 @@ def score_row(row: Row, rouge: Rouge = section_rouge) -> Scored:
     return Scored(
         row=row,
         answer=answer,
-        call=Call(read.direction, read.magnitude),
+        call=Prediction(read.direction, read.magnitude),
         truth=_truth(row.get("label"), reference),
         valid_strict=strict.valid,
         valid_lenient=answer.valid,
@@ -123,19 +123,19 @@ def score_row(row: Row, rouge: Rouge = section_rouge) -> Scored:
     )
 
 
-def _truth(label: str | None, reference: Answer) -> Call | None:
+def _truth(label: str | None, reference: Answer) -> Prediction | None:
     """What came true: the label, else what the reference says of it; None for neither.
 
     A neutral reference says neither: a week is up or down.
     """
     if label is not None:
-        return Call(direction_of(label), magnitude_of(label))
+        return Prediction(direction_of(label), magnitude_of(label))
     if reference.valid and reference.direction in (-1, 1):
-        return Call(reference.direction, reference.magnitude)
+        return Prediction(reference.direction, reference.magnitude)
     return None
 
 
-def bin_of(call: Call) -> str | None:
+def bin_of(call: Prediction) -> str | None:
     """The bin of a call by its size, or None where it is neutral, unreadable or states no size."""
     if call.direction not in (-1, 1) or call.magnitude is None:
         return None

@@ -8,7 +8,7 @@ from typing import Any
 from eval.metrics.baselines import versus_entry
 from eval.metrics.statistics import ALPHA, holm
 from eval.report.entries import Entry, entries
-from eval.report.runs import Run, same_rows
+from eval.report.runs import EvaluatedRun, same_rows
 from eval.report.table import Cell, Table, format_value
 
 ACCURACY, ERROR = "direction accuracy", "squared error"
@@ -78,7 +78,7 @@ class Comparison:
         return f"{claim}: {verdict} ({numbers}); {after}"
 
 
-def compare_all(runs: Sequence[Run]) -> list[Comparison]:
+def compare_all(runs: Sequence[EvaluatedRun]) -> list[Comparison]:
     """Every entry against its baselines, then every two entries on the same rows; Holm's p over all of them."""
     compared = entries(runs)
     made = [one for entry in compared for one in against_baselines(entry)]
@@ -153,7 +153,7 @@ def _comparison(
     )  # fmt: skip
 
 
-def no_interval(run: Run) -> str:
+def no_interval(run: EvaluatedRun) -> str:
     """Why the metrics of a run have no interval."""
     return f"no interval: {run.metrics.get('interval_reason') or 'too few weeks'}"
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from eval.metrics.baselines import Call, compare_with_baselines
+from eval.metrics.baselines import Prediction, compare_with_baselines
 from eval.metrics.seeds import mean_hits, seed_groups
 from eval.metrics.statistics import Estimate, clustered_share, detectable_effect
-from eval.report.runs import Run, correctness, readable, row_keys, same_rows
+from eval.report.runs import EvaluatedRun, correctness, readable, row_keys, same_rows
 from weekahead.files import Row
 
 
@@ -16,7 +16,7 @@ from weekahead.files import Row
 class Entry:
     """One run, or several that differ in the training seed alone and were scored on the same rows."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[EvaluatedRun, ...]
 
     @property
     def name(self) -> str:
@@ -25,7 +25,7 @@ class Entry:
         return names if len(self.runs) == 1 else f"{len(self.runs)} seeds: {names}"
 
     @property
-    def first(self) -> Run:
+    def first(self) -> EvaluatedRun:
         """The run that speaks for rows, base and settings, which all seeds share."""
         return self.runs[0]
 
@@ -75,14 +75,14 @@ class Entry:
         weeks = self.weeks
         found = compare_with_baselines(
             rows=[self.first.generations[at[key]] for key in self.hits],
-            truths=[Call(row["truth_direction"], row["truth_magnitude"]) for row in scored],
+            truths=[Prediction(row["truth_direction"], row["truth_magnitude"]) for row in scored],
             hits=list(self.hits.values()),
             weeks=[weeks[key] for key in self.hits] if weeks else None,
         )
         return found["versus"], found["baseline_reasons"]
 
 
-def entries(runs: Sequence[Run]) -> list[Entry]:
+def entries(runs: Sequence[EvaluatedRun]) -> list[Entry]:
     """The runs in their order, the seeds of one recipe as one entry at the place of the first."""
     by_name = {run.name: run for run in runs}
     found: list[Entry] = []

@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 
 from eval.metrics.text_quality import prompt_text
-from eval.report.runs import Run, outcome, row_groups, row_keys
+from eval.report.runs import EvaluatedRun, outcome, row_groups, row_keys
 from weekahead.files import Row
 from weekahead.task.labels import label_of_magnitude
 
@@ -24,7 +24,7 @@ _MOST_WORDS = 1500
 
 
 @dataclass(frozen=True)
-class Reply:
+class RunAnswer:
     """What one run answered: its text as it came, what was read from it and how that came out."""
 
     run: str
@@ -44,10 +44,10 @@ class Example:
     truth: str
     prompt: str
     reference: str
-    replies: tuple[Reply, ...]
+    replies: tuple[RunAnswer, ...]
 
 
-def choose(runs: Sequence[Run], count: int = COUNT) -> list[Example]:
+def choose(runs: Sequence[EvaluatedRun], count: int = COUNT) -> list[Example]:
     """Up to `count` examples of the rows that all runs share; else as many of each group on the same rows.
 
     Rows are put in boxes by how they came out in each run, ordered within a box by the SHA-256 of
@@ -72,7 +72,7 @@ def choose(runs: Sequence[Run], count: int = COUNT) -> list[Example]:
     return [_example(key, readable, [at[key] for at in places]) for key in sorted(chosen)]
 
 
-def _example(key: str, runs: Sequence[Run], places: Sequence[int]) -> Example:
+def _example(key: str, runs: Sequence[EvaluatedRun], places: Sequence[int]) -> Example:
     row = runs[0].generations[places[0]]
     truth = runs[0].scored[places[0]]
     replies = [
@@ -80,22 +80,22 @@ def _example(key: str, runs: Sequence[Run], places: Sequence[int]) -> Example:
     ]
     first = replies[0].text
     replies = [replace(one, pieces=tuple(mark_differences(one.text, first))) for one in replies]
-    label = str(row.get("label") or call_text(truth, "truth_"))
+    label = str(row.get("label") or prediction_text(truth, "truth_"))
     prompt = clean(prompt_text(row.get("prompt") or ""), limit=None)
     return Example(key, label, prompt, clean(row.get("answer")), tuple(replies))
 
 
-def _reply(run: Run, row: Row, scored: Row) -> Reply:
-    return Reply(
+def _reply(run: EvaluatedRun, row: Row, scored: Row) -> RunAnswer:
+    return RunAnswer(
         run.name,
         clean(row.get("generation")),
-        call_text(scored),
+        prediction_text(scored),
         outcome(scored),
         scored.get("reason"),
     )
 
 
-def call_text(scored: Row, prefix: str = "") -> str:
+def prediction_text(scored: Row, prefix: str = "") -> str:
     """A call in words: its bin, "up" or "down" where no size was read, "neutral", or "unreadable"."""
     direction, magnitude = scored.get(f"{prefix}direction"), scored.get(f"{prefix}magnitude")
     if direction is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from eval.metrics.probability import reliability_points
 from eval.report.comparisons import ACCURACY, Comparison
-from eval.report.runs import Run, Training, trainings_of
+from eval.report.runs import EvaluatedRun, Training, trainings_of
 from weekahead.files import replacing
 from weekahead.tracking.plots import plot_comparison, plot_training
 
@@ -36,7 +36,7 @@ class Picture:
     alt: str
 
 
-def draw_accuracy(groups: Sequence[Sequence[Run]], path: Path) -> Picture:
+def draw_accuracy(groups: Sequence[Sequence[EvaluatedRun]], path: Path) -> Picture:
     """Direction accuracy of each run with its 95 % interval, on the lines of the baselines of its own rows."""
     from matplotlib.figure import Figure
 
@@ -60,7 +60,7 @@ def draw_accuracy(groups: Sequence[Sequence[Run]], path: Path) -> Picture:
 
 
 def draw_trainings(
-    runs: Sequence[Run], folder: Path
+    runs: Sequence[EvaluatedRun], folder: Path
 ) -> tuple[list[Picture], dict[str, list[Picture]]]:
     """The four-panel comparison, and for each training its loss, speed and GPU curves.
 
@@ -84,7 +84,7 @@ def _draw_training(training: Training, folder: Path) -> list[Picture]:
     ]  # fmt: skip
 
 
-def _draw_run(axes: Any, run: Run, y: float) -> None:
+def _draw_run(axes: Any, run: EvaluatedRun, y: float) -> None:
     value, ci95 = run.metrics["bin_acc"], run.metrics.get("bin_acc_ci95")
     if value is None:
         axes.text(0.02, y, "no value", transform=axes.get_yaxis_transform(), va="center")
@@ -97,7 +97,7 @@ def _draw_run(axes: Any, run: Run, y: float) -> None:
                   bbox=box)  # fmt: skip
 
 
-def _draw_baselines(axes: Any, group: Sequence[Run], low: float, high: float) -> None:
+def _draw_baselines(axes: Any, group: Sequence[EvaluatedRun], low: float, high: float) -> None:
     for name, style in _BASELINE_LINES.items():
         entries = [run.metrics["baselines"].get(name) or {} for run in group]
         for value in sorted(
@@ -120,7 +120,7 @@ def _decorate(figure: Any, axes: Any) -> None:
         )
 
 
-def _in_words(run: Run) -> str:
+def _in_words(run: EvaluatedRun) -> str:
     value, ci95 = run.metrics["bin_acc"], run.metrics.get("bin_acc_ci95")
     if value is None:
         return f"{run.name}: no value"
@@ -182,7 +182,7 @@ def draw_differences(comparisons: Sequence[Comparison], path: Path) -> Picture |
     )
 
 
-def draw_reliability(runs: Sequence[Run], path: Path) -> Picture | None:
+def draw_reliability(runs: Sequence[EvaluatedRun], path: Path) -> Picture | None:
     """The share of weeks that rose against the stated probability of a rise; None without likelihoods."""
     from matplotlib.figure import Figure
 

@@ -15,7 +15,7 @@ from eval.report.figures import (
     draw_reliability,
     draw_trainings,
 )
-from eval.report.runs import Run, row_groups, row_keys, trainings_of
+from eval.report.runs import EvaluatedRun, row_groups, row_keys, trainings_of
 from eval.report.table import Table
 from eval.report.tables import quality
 from eval.report.tables import scores as tables
@@ -84,7 +84,7 @@ class Report:
         )
 
 
-def build(runs: Sequence[Run], title: str, figures: Path) -> Report:
+def build(runs: Sequence[EvaluatedRun], title: str, figures: Path) -> Report:
     """The report over `runs`; draws its pictures into the folder `figures`."""
     groups, compared = row_groups(runs), compare_all(runs)
     differing, equal = settings_tables(runs)
@@ -172,7 +172,7 @@ def power(entry: Entry, own: Sequence[Comparison]) -> str:
     return f"{weeks} weeks of such rows show, four times in five, {effects}; smaller ones are easily missed"
 
 
-def fictional_notes(runs: Sequence[Run]) -> tuple[str, ...]:
+def fictional_notes(runs: Sequence[EvaluatedRun]) -> tuple[str, ...]:
     """The banner's sentences when any run's rows are made up."""
     made_up = [run for run in runs if run.synthetic]
     if not made_up:
@@ -203,7 +203,9 @@ def _ceiling(dataset: Row) -> str | None:
     return f"Best reachable direction accuracy: {facts['expected']:.3f}{' expected' if beside else ''}{beside}."
 
 
-def warnings(runs: Sequence[Run], groups: Sequence[Sequence[Run]]) -> tuple[str, ...]:
+def warnings(
+    runs: Sequence[EvaluatedRun], groups: Sequence[Sequence[EvaluatedRun]]
+) -> tuple[str, ...]:
     """What a reader must know before comparing: other rows, rows without names, missing files."""
     found = []
     if len(groups) > 1:
@@ -242,7 +244,7 @@ def warnings(runs: Sequence[Run], groups: Sequence[Sequence[Run]]) -> tuple[str,
     return tuple(found)
 
 
-def training_notes(runs: Sequence[Run]) -> tuple[str, ...]:
+def training_notes(runs: Sequence[EvaluatedRun]) -> tuple[str, ...]:
     """Why a training has no curves, or curves without a GPU."""
     notes = [f"{run.name}: base model, not trained here." for run in runs if run.is_base]
     for training in trainings_of(runs):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from eval.metrics.baselines import Call, is_right
+from eval.metrics.baselines import Prediction, is_right
 from eval.metrics.scored_answer import week_keys
 from weekahead.files import Row, read_jsonl, sha256
 
@@ -24,7 +24,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Run:
+class EvaluatedRun:
     """One folder of results. `missing` says in words what the folder lacks; the page says it too."""
 
     name: str
@@ -67,7 +67,7 @@ class Run:
         return any(marks) or any(row.get("synthetic") for row in self.generations)
 
 
-def load_runs(folders: Sequence[Path | str]) -> list[Run]:
+def load_runs(folders: Sequence[Path | str]) -> list[EvaluatedRun]:
     """The runs in `folders`, in that order.
 
     Raises ValueError when two of them bear one name, FileNotFoundError when a folder has no
@@ -86,7 +86,7 @@ def load_runs(folders: Sequence[Path | str]) -> list[Run]:
     return [load_run(path) for path in paths]
 
 
-def load_run(folder: Path) -> Run:
+def load_run(folder: Path) -> EvaluatedRun:
     """One run. Only metrics.json must be there; see `load_runs` for the errors."""
     path = folder / "metrics.json"
     if not path.is_file():
@@ -102,7 +102,7 @@ def load_run(folder: Path) -> Run:
     present = {"scored.jsonl": scored, "generations.jsonl": generations, "manifest.json": manifest}
     missing = tuple(name for name, content in present.items() if not content)
     name = folder.resolve().name
-    return Run(
+    return EvaluatedRun(
         name,
         folder,
         metrics,
@@ -151,7 +151,7 @@ def find_training(folder: Path, manifest: Row) -> Training | None:
     return Training(name, None, facts)
 
 
-def trainings_of(runs: Sequence[Run]) -> list[Training]:
+def trainings_of(runs: Sequence[EvaluatedRun]) -> list[Training]:
     """The trainings behind `runs`, each once; two that share a name are told apart by their folders."""
     found: dict[tuple[str, Path | None], Training] = {}
     for run in runs:
@@ -198,7 +198,7 @@ def _remedy(folder: Path) -> str:
 RIGHT, WRONG, UNREADABLE, UNKNOWN = "right", "wrong", "unreadable", "no truth"
 
 
-def row_keys(run: Run) -> list[str] | None:
+def row_keys(run: EvaluatedRun) -> list[str] | None:
     """What names each row: its id, else symbol and period. None where that does not tell rows apart."""
     sources = run.generations or run.scored
     keys = [str(row.get("id") or "") or _symbol_period(row) for row in sources]
@@ -214,7 +214,7 @@ def outcome(scored: Row) -> str:
     return RIGHT if _right(scored) else WRONG
 
 
-def correctness(run: Run) -> tuple[dict[str, bool], dict[str, str] | None]:
+def correctness(run: EvaluatedRun) -> tuple[dict[str, bool], dict[str, str] | None]:
     """Whether each row with a truth was called right, by key, and the weeks of those rows.
 
     The weeks are None where the rows do not all name one.
@@ -228,21 +228,21 @@ def correctness(run: Run) -> tuple[dict[str, bool], dict[str, str] | None]:
     return hits, dict(zip(hits, weeks, strict=True)) if weeks else None
 
 
-def readable(run: Run) -> set[str]:
+def readable(run: EvaluatedRun) -> set[str]:
     """The keys of the rows whose answer could be read."""
     keys = row_keys(run) or []
     return {key for key, row in zip(keys, run.scored, strict=False) if row.get("valid_lenient")}
 
 
-def same_rows(first: Run, second: Run) -> bool:
+def same_rows(first: EvaluatedRun, second: EvaluatedRun) -> bool:
     """Whether both runs were scored on the same rows with the same truths."""
     mine, theirs = _truths(first), _truths(second)
     return mine is not None and mine == theirs
 
 
-def row_groups(runs: Sequence[Run]) -> list[list[Run]]:
+def row_groups(runs: Sequence[EvaluatedRun]) -> list[list[EvaluatedRun]]:
     """The runs, grouped by the rows they were scored on; only within a group do numbers compare."""
-    groups: list[list[Run]] = []
+    groups: list[list[EvaluatedRun]] = []
     for run in runs:
         home = next((group for group in groups if same_rows(group[0], run)), None)
         if home is None:
@@ -252,7 +252,7 @@ def row_groups(runs: Sequence[Run]) -> list[list[Run]]:
     return groups
 
 
-def _truths(run: Run) -> dict[str, tuple[float | None, float | None]] | None:
+def _truths(run: EvaluatedRun) -> dict[str, tuple[float | None, float | None]] | None:
     keys = row_keys(run)
     if keys is None or not run.scored:
         return None
@@ -261,7 +261,9 @@ def _truths(run: Run) -> dict[str, tuple[float | None, float | None]] | None:
 
 
 def _right(scored: Row) -> bool:
-    return is_right(Call(scored.get("direction"), None), Call(scored.get("truth_direction"), None))
+    return is_right(
+        Prediction(scored.get("direction"), None), Prediction(scored.get("truth_direction"), None)
+    )
 
 
 def _symbol_period(row: Row) -> str:

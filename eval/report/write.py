@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eval.report.markdown import render_markdown
 from eval.report.page import ADVICE, HINDSIGHT, Report, build
-from eval.report.runs import Run, load_runs, read_object
+from eval.report.runs import EvaluatedRun, load_runs, read_object
 from eval.report.table import to_csv
 from weekahead.files import sha256, write_json, write_text
 from weekahead.manifest import manifest
@@ -71,7 +71,7 @@ def _remove(out: Path, files: set[str]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _source(run: Run) -> dict[str, str]:
+def _source(run: EvaluatedRun) -> dict[str, str]:
     return {"run": run.name, "metrics_sha256": sha256(run.folder / "metrics.json")}
 
 

@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from sft.hub.model_card import CardFacts, model_card
+from sft.hub.model_card import ModelCardFacts, model_card
 from weekahead.files import sha256
 
 Files = dict[str, bytes | Path]
@@ -103,7 +103,7 @@ def bundle(
         )
     if metrics is not None:
         files["metrics.json"] = _json_bytes(without_paths(metrics, roots))
-    facts = CardFacts(
+    facts = ModelCardFacts(
         repo=repo,
         base_id=base_id,
         manifest=without_paths(manifest, roots),

@@ -46,7 +46,7 @@ _ROUGE_SECTIONS = {
 
 
 @dataclass(frozen=True)
-class CardFacts:
+class ModelCardFacts:
     """What a card is made of.
 
     `manifest` is the training manifest, `metrics` a metrics.json or None, `evaluation` the manifest of the
@@ -62,7 +62,7 @@ class CardFacts:
     figures: tuple[str, ...] = ()
 
 
-def model_card(facts: CardFacts) -> str:
+def model_card(facts: ModelCardFacts) -> str:
     """The README.md of an adapter repository: YAML metadata, then Markdown.
 
     The same facts give the same text, so pushing an unchanged folder again changes nothing.
@@ -161,7 +161,7 @@ def quantization_arguments(base: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def metadata(facts: CardFacts) -> str:
+def metadata(facts: ModelCardFacts) -> str:
     """The card's YAML block, without its fences.
 
     There is no `model-index`: it holds bare figures, and this task's mean nothing without interval and baseline.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from weekahead.models.chat_format import turn_format
+from weekahead.models.chat_format import chat_format
 from weekahead.models.precision import Precision
 from weekahead.recipe import read_cutoff
 
@@ -67,7 +67,7 @@ class ScriptArguments:
                 f"--gen_time_share is {self.gen_time_share}; expected more than 0, such as 0.1"
             )
         if self.turn_format is not None:
-            turn_format(self.turn_format)
+            chat_format(self.turn_format)
         day = read_cutoff(vars(self))
         self.knowledge_cutoff = day.isoformat() if day else None
 

@@ -16,9 +16,9 @@ from transformers import (
 )
 from transformers.integrations.integration_utils import WandbCallback
 
-from sft.training.train_log import Speedometer, TrainLog
-from weekahead.tracking.run import Run
-from weekahead.tracking.system_monitor import Sample, Sampler
+from sft.training.train_log import ThroughputMeter, TrainLog
+from weekahead.tracking.run import TrackedRun
+from weekahead.tracking.system_monitor import Sample, SystemMonitor
 
 
 class TrainLogCallback(TrainerCallback):
@@ -30,13 +30,13 @@ class TrainLogCallback(TrainerCallback):
     """
 
     def __init__(
-        self, folder: Path | str, tracker: Run | None = None, interval_seconds: float = 5.0
+        self, folder: Path | str, tracker: TrackedRun | None = None, interval_seconds: float = 5.0
     ) -> None:
         self.log = TrainLog(Path(folder) / "train_log.jsonl")
         self.end: dict[str, Any] = {}
         self._tracker, self._interval = tracker, interval_seconds
-        self._sampler: Sampler | None = None
-        self._speed: Speedometer | None = None
+        self._sampler: SystemMonitor | None = None
+        self._speed: ThroughputMeter | None = None
         self._final: dict[str, Any] = {}
         self._start_step = 0
 
@@ -52,12 +52,12 @@ class TrainLogCallback(TrainerCallback):
             return
         self._start_step = state.global_step
         self.log.begin(state.global_step)
-        self._speed = Speedometer(state)
+        self._speed = ThroughputMeter(state)
 
         def add(sample: Sample) -> None:
             self.log.add("system", state.global_step, state.epoch or 0.0, sample)
 
-        self._sampler = Sampler(add, self._interval)
+        self._sampler = SystemMonitor(add, self._interval)
         self._sampler.start()
 
     def on_step_end(
@@ -175,7 +175,7 @@ def peak_gpu_memory() -> dict[str, Any]:
     return {"peak_gpu_memory_bytes": peak, "peak_gpu_memory_reason": None}
 
 
-class PatienceCallback(EarlyStoppingCallback):
+class ResumableEarlyStopping(EarlyStoppingCallback):
     """Early stopping that a resume does not undo.
 
     A run killed after it had stopped and before it ended makes one step more, which is neither evaluated nor
@@ -204,7 +204,7 @@ class GuardedWandbCallback(WandbCallback):
     The original raises ConnectionResetError into the training loop when the client's background process is gone.
     """
 
-    def __init__(self, tracker: Run) -> None:
+    def __init__(self, tracker: TrackedRun) -> None:
         super().__init__()
         self._tracker = tracker
 
@@ -229,7 +229,7 @@ class GuardedWandbCallback(WandbCallback):
             super().on_train_end(*args, **kwargs)
 
 
-def guard_wandb(trainer: Trainer, tracker: Run) -> None:
+def guard_wandb(trainer: Trainer, tracker: TrackedRun) -> None:
     """Put the guarded callback where `report_to=["wandb"]` put the Trainer's own; without one, do nothing."""
     if trainer.pop_callback(WandbCallback) is not None:
         trainer.add_callback(GuardedWandbCallback(tracker))

@@ -89,7 +89,7 @@ def kept_step(trainer: Any) -> Row:
     }
 
 
-def log_what_could_be_shown(data: TrainData, source: str) -> None:
+def log_detectable_effects(data: TrainData, source: str) -> None:
     """One line for each of validation and test: rows, weeks, and the smallest effect that they could show."""
     log.info("%s", _could_show("validation", data.validation))
     if test := _test_rows(source):

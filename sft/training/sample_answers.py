@@ -21,14 +21,14 @@ from transformers import (
     TrainingArguments,
 )
 
-from eval.metrics.baselines import Call
+from eval.metrics.baselines import Prediction
 from eval.metrics.evaluate import evaluate
 from eval.metrics.scored_answer import SECTIONS, bin_of
 from sft.training.train_log import TrainLog
 from weekahead.files import Row
 from weekahead.models.chat_format import render_prompt_ids
-from weekahead.models.decoding import Decoding, decode, plan_batches
-from weekahead.tracking.run import Run
+from weekahead.models.decoding import SamplingParams, decode, plan_batches
+from weekahead.tracking.run import TrackedRun
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +52,10 @@ class AnswersCallback(TrainerCallback):
         rows: Sequence[Row],
         tokenizer: Any,
         stops: Sequence[int],
-        how: Decoding,
+        how: SamplingParams,
         time_share: float,
         train_log: TrainLog,
-        tracker: Run,
+        tracker: TrackedRun,
     ) -> None:
         self._rows, self._tokenizer, self._stops, self._how = rows, tokenizer, stops, how
         self._share, self._log, self._tracker = time_share, train_log, tracker
@@ -153,7 +153,7 @@ def ready_to_generate(model: Any, args: TrainingArguments) -> Iterator[Any]:
 
 
 def answer(
-    model: Any, tokenizer: Any, rows: Sequence[Row], stops: Sequence[int], how: Decoding
+    model: Any, tokenizer: Any, rows: Sequence[Row], stops: Sequence[int], how: SamplingParams
 ) -> list[Row]:
     """What `model` writes for each of `rows`, in their order, as rows that `eval.metrics` reads."""
     prompts = [render_prompt_ids(tokenizer, row["prompt"]) for row in rows]
@@ -196,7 +196,7 @@ def measure(written: Sequence[Row]) -> tuple[Row, list[Row]]:
         {
             "id": row["id"],
             "label": row["label"],
-            "prediction": bin_of(Call(one["direction"], one["magnitude"])),
+            "prediction": bin_of(Prediction(one["direction"], one["magnitude"])),
             "text": row["generation"],
         }
         for row, one in zip(written, scored, strict=True)

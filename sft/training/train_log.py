@@ -66,7 +66,7 @@ def mean_loss(history: Sequence[Row]) -> float | None:
     )
 
 
-class Speedometer:
+class ThroughputMeter:
     """Tokens, samples and steps a second of training proper: evaluation and saving are left out of the time."""
 
     def __init__(self, state: TrainerState) -> None:

@@ -57,7 +57,7 @@ def build_trainer(
     if not data.validation:
         training.eval_strategy = "no"
     trainer: Any = ForecastTrainer(
-        model=load_base(base, device_map=_own_card(training)),
+        model=load_base(base, device_map=own_gpu(training)),
         args=training,
         train_dataset=to_dataset(data.train),
         eval_dataset=to_dataset(data.validation) if data.validation else None,
@@ -118,6 +118,6 @@ def result_of(trainer: Any, end: Row) -> Row:
     }
 
 
-def _own_card(training: Any) -> dict[str, int] | None:
+def own_gpu(training: Any) -> dict[str, int] | None:
     """The whole model on this process's card; spreading it over cards ("auto") breaks data-parallel training."""
     return None if training.use_cpu else {"": training.local_process_index}

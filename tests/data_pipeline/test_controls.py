@@ -9,7 +9,7 @@ import pytest
 from data_pipeline.controls import __main__ as controls
 from data_pipeline.controls.masked_names import company_name, mask_row, name_variants, user_text
 from data_pipeline.controls.no_news import strip_news
-from data_pipeline.controls.shuffled_labels import rewrite_call, shuffle_labels
+from data_pipeline.controls.shuffled_labels import rewrite_prediction, shuffle_labels
 from data_pipeline.dataset import public_rows
 from data_pipeline.dataset.load import eval_rows, train_rows
 from data_pipeline.synthetic.__main__ import write_market
@@ -108,7 +108,7 @@ def test_only_the_call_of_an_answer_is_rewritten(label):
         ["Up by 1-2% last week."], ["It fell."], "up by 1-2%", "It was Up by 1-2% before."
     )
     expected = text.replace("Prediction: Up by 1-2%", f"Prediction: {label.capitalize()}")
-    assert rewrite_call(text, label) == expected
+    assert rewrite_prediction(text, label) == expected
 
 
 def test_a_public_answer_is_rewritten_too_and_one_without_a_call_is_dropped(public):

@@ -211,7 +211,7 @@ HUB_ROUND_TRIP = """
 import sys
 from datasets import Dataset, DatasetDict
 from data_pipeline.dataset.load import eval_rows, train_rows
-from data_pipeline.files import read_jsonl
+from weekahead.files import read_jsonl
 rows = read_jsonl(sys.argv[1])
 parts = DatasetDict(train=Dataset.from_list(rows[:14]), test=Dataset.from_list(rows[14:]))
 parts.push_to_hub("user/rows", private=True)

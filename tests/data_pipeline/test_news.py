@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from data_pipeline.providers.base import Story, read_story
-from data_pipeline.records.news import SUMMARY_LENGTH, choose, harmless, news_of_week, tidy
+from data_pipeline.records.news import SUMMARY_LENGTH, choose, clean_stories, news_of_week, sanitize
 from weekahead.task.answer import parse_answer
 from weekahead.task.prompt import render_prompt
 from weekahead.task.record import News, PastWeek, Record
@@ -85,11 +85,11 @@ def test_an_item_without_time_or_headline_is_an_error(row, words):
     ],
 )
 def test_no_text_can_open_a_section_or_a_turn(text, safe):
-    assert harmless(text) == safe
+    assert sanitize(text) == safe
 
 
 def with_news(*texts):
-    news = tuple(News(harmless(text), "", "2026-01-05T12:00:00+00:00") for text in texts)
+    news = tuple(News(sanitize(text), "", "2026-01-05T12:00:00+00:00") for text in texts)
     week = PastWeek("2026-01-04", "2026-01-11", 10.0, 11.0, news)
     record = Record(
         "ACME", "Acme.", (week,), "2026-01-11", "2026-01-18", "2026-01-11T05:00:00+00:00", 0.01, 0.1
@@ -114,7 +114,7 @@ def test_a_news_text_changes_nothing_but_its_own_line(attack):
     lines, others = user["content"].split("\n"), plain["content"].split("\n")
     assert len(lines) == len(others)
     different = [(one, other) for one, other in zip(lines, others, strict=True) if one != other]
-    assert different == [(f"- {harmless(attack)}", "- Something")]
+    assert different == [(f"- {sanitize(attack)}", "- Something")]
     assert not parse_answer(user["content"]).valid
     assert system == with_news("Something")[0]
 
@@ -127,7 +127,7 @@ def distinct(*headlines):
     stories = [
         story(text, published=MONDAY.replace(hour=hour)) for hour, text in enumerate(headlines)
     ]
-    return [item.headline for item in news_of_week(tidy(stories), *WEEK)]
+    return [item.headline for item in news_of_week(clean_stories(stories), *WEEK)]
 
 
 def test_copies_and_near_copies_of_a_week_are_one_story_the_earliest():
@@ -159,19 +159,23 @@ def test_a_figure_or_a_direction_makes_another_story(one, other):
 def test_a_week_shows_the_same_whatever_came_before_and_after_it():
     """So a record does not depend on the day that a window starts on."""
     at = {day: MONDAY.replace(day=day) for day in (1, 5, 12)}
-    news = tidy([story("Acme beats profit forecasts", published=when) for when in at.values()])
+    news = clean_stories(
+        [story("Acme beats profit forecasts", published=when) for when in at.values()]
+    )
     assert [item.known_at[:10] for item in news_of_week(news, *WEEK)] == ["2026-01-05"]
     assert news_of_week(news, *WEEK) == news_of_week(news[1:2], *WEEK)
 
 
 def test_advertising_goes_and_the_rest_of_the_summary_stays():
     summary = "It is worth 3 million. Click here to get our free report. Work starts in May."
-    kept = tidy([story("Acme wins a contract", summary), story("Sign up now for our newsletter")])
+    kept = clean_stories(
+        [story("Acme wins a contract", summary), story("Sign up now for our newsletter")]
+    )
     assert [item.summary for item in kept] == ["It is worth 3 million. Work starts in May."]
 
 
 def test_a_summary_that_repeats_the_headline_or_is_an_address_is_empty():
-    kept = tidy(
+    kept = clean_stories(
         [
             story("Acme wins a contract", "Acme wins a contract"),
             story("Beta falls", "https://example.org/x"),
@@ -181,8 +185,8 @@ def test_a_summary_that_repeats_the_headline_or_is_an_address_is_empty():
 
 
 def test_a_long_summary_ends_at_a_sentence_or_a_word():
-    by_sentence = tidy([story("A b", "Short one. " * 40)])[0].summary
-    by_word = tidy([story("A b", "word " * 100)])[0].summary
+    by_sentence = clean_stories([story("A b", "Short one. " * 40)])[0].summary
+    by_word = clean_stories([story("A b", "word " * 100)])[0].summary
     assert (
         by_sentence.endswith("Short one.")
         and SUMMARY_LENGTH - 20 < len(by_sentence) <= SUMMARY_LENGTH
@@ -215,7 +219,7 @@ def test_real_news_is_readable_and_harmless(shared_data):
     rows = json.loads(
         (shared_data / "finnhub_responses" / "company-news-AAPL.json").read_text(encoding="utf-8")
     )
-    news = tidy(map(read_story, rows))
+    news = clean_stories(map(read_story, rows))
     assert 200 < len(news) <= len(rows)
     assert 150 < len(news_of_week(news, news[0].known_at, "2026-12-31T00:00:00+00:00")) <= len(news)
     text = "".join(item.headline + item.summary for item in news)

@@ -528,7 +528,7 @@ def test_a_disk_that_is_full_ends_the_run_with_a_log_of_whole_lines():
     records_file(30)
     limited = """import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-from data_pipeline.teacher.__main__ import main
+from data_pipeline.teacher.run import main
 sys.exit(main(sys.argv[1:]))"""
     with Teacher() as teacher:
         running = process(teacher, start=("-c", limited))

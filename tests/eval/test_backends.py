@@ -10,7 +10,7 @@ from eval.generation.backends import Backend
 from tests.support.servers.completions import Completions
 from tests.support.tiny import FP32
 from weekahead.files import read_jsonl
-from weekahead.models.decoding import Decoding
+from weekahead.models.decoding import SamplingParams
 
 TIMES = ("seconds", "latency_seconds", "latency_measured")
 
@@ -22,7 +22,7 @@ def answers(small, tmp_path):
 
     def made(data, batch_size=4, backend=None, adapter=str(small.adapter), out=None):
         out = out or tmp_path / str(next(count))
-        generate(small.recipe, adapter, data, Decoding(10, batch_size), out, FP32, backend)
+        generate(small.recipe, adapter, data, SamplingParams(10, batch_size), out, FP32, backend)
         rows = read_jsonl(out / "generations.jsonl")
         assert [row["id"] for row in rows] == [row["id"] for row in data.rows]
         return {
@@ -59,7 +59,7 @@ def test_continuous_batching_refuses_to_sample(small, market, tmp_path):
             small.recipe,
             "none",
             market,
-            Decoding(4, temperature=0.5),
+            SamplingParams(4, temperature=0.5),
             tmp_path,
             FP32,
             Backend("continuous"),

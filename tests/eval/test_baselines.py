@@ -6,7 +6,7 @@ import pytest
 
 from eval.metrics.baselines import (
     BASELINES,
-    Call,
+    Prediction,
     baseline_calls,
     compare_with_baselines,
     is_right,
@@ -17,7 +17,7 @@ from weekahead.task.labels import BINS, direction_of, magnitude_of
 
 
 def truth_of(label):
-    return Call(direction_of(label), magnitude_of(label))
+    return Prediction(direction_of(label), magnitude_of(label))
 
 
 def compare(rows, labels, hits=None, weeks=None):
@@ -30,11 +30,11 @@ def compare(rows, labels, hits=None, weeks=None):
 @pytest.mark.parametrize(
     ("call", "label", "right"),
     [
-        (Call(1, 1.5), "up by 3-4%", True),
-        (Call(-1, -1.5), "up by 0-1%", False),
-        (Call(0, 0.0), "up by 0-1%", False),
-        (Call(0, 0.0), "down by 0-1%", False),
-        (Call(None, None), "down by 0-1%", False),
+        (Prediction(1, 1.5), "up by 3-4%", True),
+        (Prediction(-1, -1.5), "up by 0-1%", False),
+        (Prediction(0, 0.0), "up by 0-1%", False),
+        (Prediction(0, 0.0), "down by 0-1%", False),
+        (Prediction(None, None), "down by 0-1%", False),
     ],
 )
 def test_is_right(call, label, right):
@@ -42,20 +42,20 @@ def test_is_right(call, label, right):
 
 
 def test_squared_error_is_of_signed_sizes_or_unknown():
-    assert squared_error(Call(-1, -1.5), Call(1, 5.5)) == 49
-    assert squared_error(Call(-1, None), Call(1, 5.5)) is None
-    assert squared_error(Call(-1, -1.5), Call(1, None)) is None
+    assert squared_error(Prediction(-1, -1.5), Prediction(1, 5.5)) == 49
+    assert squared_error(Prediction(-1, None), Prediction(1, 5.5)) is None
+    assert squared_error(Prediction(-1, -1.5), Prediction(1, None)) is None
 
 
 @pytest.mark.parametrize(
     ("value", "call"),
     [
-        (1, Call(1, 1.5)),
-        (-1, Call(-1, -1.5)),
-        (1.0, Call(1, 1.5)),
-        ("up", Call(1, 1.5)),
-        (" Down ", Call(-1, -1.5)),
-        ("down by 3-4%", Call(-1, -1.5)),  # a label says only a direction here
+        (1, Prediction(1, 1.5)),
+        (-1, Prediction(-1, -1.5)),
+        (1.0, Prediction(1, 1.5)),
+        ("up", Prediction(1, 1.5)),
+        (" Down ", Prediction(-1, -1.5)),
+        ("down by 3-4%", Prediction(-1, -1.5)),  # a label says only a direction here
         (None, None),
     ],
 )
@@ -72,10 +72,10 @@ def test_train_majority_that_cannot_be_read(value):
 @pytest.mark.parametrize(
     ("value", "call"),
     [
-        (0.0, Call(1, 0.5)),  # as in every label, 0 is up
-        (0.012, Call(1, 1.5)),
-        (-0.031, Call(-1, -3.5)),
-        (-0.2, Call(-1, -5.5)),
+        (0.0, Prediction(1, 0.5)),  # as in every label, 0 is up
+        (0.012, Prediction(1, 1.5)),
+        (-0.031, Prediction(-1, -3.5)),
+        (-0.2, Prediction(-1, -5.5)),
         (None, None),
         (float("nan"), None),
     ],
@@ -87,9 +87,9 @@ def test_last_week(value, call):
 @pytest.mark.parametrize(
     ("value", "call"),
     [
-        (0.0, Call(-1, -0.5)),  # 0 counts as up, so its reversal is down
-        (0.012, Call(-1, -1.5)),
-        (-0.2, Call(1, 5.5)),
+        (0.0, Prediction(-1, -0.5)),  # 0 counts as up, so its reversal is down
+        (0.012, Prediction(-1, -1.5)),
+        (-0.2, Prediction(1, 5.5)),
         (None, None),
     ],
 )

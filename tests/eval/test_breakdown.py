@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from eval.metrics.baselines import Call
+from eval.metrics.baselines import Prediction
 from eval.metrics.breakdown import breakdown, knowledge_cutoff
 from eval.metrics.evaluate import evaluate
 
@@ -19,7 +19,7 @@ def made(firms=("AAA", "BBB"), **fields):
             rows.append(
                 {"symbol": firm, "id": f"{firm}-{start}", "period": f"{start} to later", **fields}
             )
-            truths.append(Call(1, place + 0.5))
+            truths.append(Prediction(1, place + 0.5))
             hits.append(firm == firms[0])
             weeks.append(start)
     return rows, truths, hits, weeks
@@ -82,7 +82,7 @@ def test_an_interval_needs_six_weeks_of_that_part():
 def test_what_rows_lack_is_null_with_a_reason():
     rows, truths, hits, _ = made()
     del rows[3]["symbol"]
-    truths[0] = Call(1, None)
+    truths[0] = Prediction(1, None)
     found = breakdown(rows, truths, hits, None)
     assert all(found[way] is None for way in ("symbol", "sector", "week", "move", "cutoff"))
     assert found["reasons"]["symbol"] == "1 of 16 rows: no `symbol`"

@@ -2,16 +2,16 @@
 
 import pytest
 
-from eval.metrics.baselines import Call
+from eval.metrics.baselines import Prediction
 from eval.metrics.breakdown import class_metrics, matthews
 from weekahead.task.labels import BINS, direction_of, magnitude_of
 
 
 def call(label):
-    return Call(direction_of(label), magnitude_of(label))
+    return Prediction(direction_of(label), magnitude_of(label))
 
 
-UNREADABLE, NEUTRAL, NO_SIZE = Call(None, None), Call(0, 0.0), Call(1, None)
+UNREADABLE, NEUTRAL, NO_SIZE = Prediction(None, None), Prediction(0, 0.0), Prediction(1, None)
 
 
 def test_matthews_of_four_cells_by_hand():
@@ -75,7 +75,7 @@ def test_class_metrics_by_hand():
 
 def test_a_truth_without_a_size_counts_for_directions_alone():
     found = class_metrics(
-        [call("up by 1-2%"), call("down by 1-2%")], [Call(1, None), call("down by 1-2%")]
+        [call("up by 1-2%"), call("down by 1-2%")], [Prediction(1, None), call("down by 1-2%")]
     )
     assert (found["matthews"], found["confusion_n"], found["distance_n"]) == (1.0, 1, 1)
 

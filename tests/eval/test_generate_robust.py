@@ -207,9 +207,9 @@ def in_process(small, tiny, out):
     from data_pipeline.dataset.load import eval_rows
     from eval.generate import generate
     from tests.support.tiny import FP32
-    from weekahead.models.decoding import Decoding
+    from weekahead.models.decoding import SamplingParams
 
     data = eval_rows(tiny / "data/datasets/m")
     del data.rows[12:]
-    generate(small.recipe, str(small.adapter), data, Decoding(24, 2), out, FP32)
+    generate(small.recipe, str(small.adapter), data, SamplingParams(24, 2), out, FP32)
     return answers(out)

@@ -21,10 +21,10 @@ from tests.support.llama_tokenizer import llama_tokenizer
 from tests.support.tiny import command
 from weekahead.files import read_jsonl, write_jsonl
 from weekahead.models.chat_format import (
-    apply_format,
+    apply_chat_format,
+    chat_format,
     render_prompt_ids,
     render_row_ids,
-    turn_format,
 )
 from weekahead.models.loading import Base, load_base, load_tokenizer
 from weekahead.task.answer import HEADERS, parse_answer, render_answer
@@ -98,7 +98,7 @@ def test_batch_size_and_order_change_nothing(parts, batch_size):
 @pytest.mark.parametrize("name", ["smollm2", "llama", "deepseek"])
 def test_what_is_scored_are_the_tokens_that_training_rows_have(name, parts):
     tokenizer = parts[1] if name == "smollm2" else llama_tokenizer(deepseek=name == "deepseek")
-    apply_format(tokenizer, turn_format(name))
+    apply_chat_format(tokenizer, chat_format(name))
     prompt = [
         {"role": "system", "content": "You are an analyst."},
         {"role": "user", "content": "Up 12%?"},

@@ -10,7 +10,7 @@ import yaml
 from data_pipeline.dataset import public_rows
 from eval.memorization import (
     OPTIONS,
-    Question,
+    PriceQuestion,
     ask,
     is_recalled,
     last_weekday_before,
@@ -134,7 +134,9 @@ def test_a_tie_is_no_recall():
 
 
 def test_a_side_without_questions_is_null():
-    asked = [Question("AA", end, True, ("1.00", "2.00")) for end in ("2031-01-05", "2031-01-12")]
+    asked = [
+        PriceQuestion("AA", end, True, ("1.00", "2.00")) for end in ("2031-01-05", "2031-01-12")
+    ]
     found = summarize(asked, [True, False])
     assert found["after_cutoff"] is None
     assert (found["before_cutoff"]["share"], found["before_cutoff"]["ci95"]) == (0.5, None)

@@ -21,8 +21,8 @@ from pathlib import Path
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
-from sft.callbacks import TrainLogCallback, guard_wandb
-from tracking.run import start_run
+from sft.training.callbacks import TrainLogCallback, guard_wandb
+from weekahead.tracking.run import start_run
 
 folder = Path(sys.argv[1])
 
@@ -163,10 +163,10 @@ def test_a_new_training_in_the_same_folder_starts_a_new_log(tmp_path):
 def test_the_speed_leaves_out_evaluation_and_saving():
     from transformers import TrainerState
 
-    from sft.training.train_log import Speedometer
+    from sft.training.train_log import ThroughputMeter
 
     state = TrainerState()
-    speed = Speedometer(state)
+    speed = ThroughputMeter(state)
     time.sleep(0.05)
     speed.mark()
     time.sleep(0.5)  # an evaluation

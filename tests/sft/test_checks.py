@@ -82,11 +82,11 @@ def test_the_command_stops_before_it_touches_the_folder(tiny, monkeypatch, capsy
 
 def test_the_rows_say_beforehand_what_they_could_show(tiny, caplog):
     from data_pipeline.dataset.load import train_rows
-    from sft.training.checks import log_what_could_be_shown
+    from sft.training.checks import log_detectable_effects
 
     caplog.set_level("INFO")
     for source in (tiny / "data/datasets/m", tiny / "data/datasets/m/test.jsonl"):
-        log_what_could_be_shown(train_rows(source), str(source))
+        log_detectable_effects(train_rows(source), str(source))
     validation, test, alone = (record.getMessage() for record in caplog.records)
     assert validation.startswith("validation: 16 rows in 4 weeks; too few weeks")
     effect = planned_effect([4] * 16)
@@ -172,7 +172,7 @@ def stopped(folder, resume=None):
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
-    from sft.training.callbacks import PatienceCallback
+    from sft.training.callbacks import ResumableEarlyStopping
     from sft.training.trainer import kept_step
 
     torch.manual_seed(0)
@@ -195,7 +195,7 @@ def stopped(folder, resume=None):
         str(folder), per_device_train_batch_size=1, max_steps=9, learning_rate=0.0,
         restore_callback_states_from_checkpoint=True, **often, **quiet,
     )  # fmt: skip
-    callbacks = [PatienceCallback(2)]
+    callbacks = [ResumableEarlyStopping(2)]
     trainer = Trainer(
         model=model, args=arguments, train_dataset=rows, eval_dataset=rows[:1], callbacks=callbacks
     )

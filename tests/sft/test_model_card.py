@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from sft.hub.model_card import CardFacts, model_card, number, quantization_arguments, verdict_text
+from sft.hub.model_card import (
+    ModelCardFacts,
+    model_card,
+    number,
+    quantization_arguments,
+    verdict_text,
+)
 from tests.support.tiny_adapter import BASE_ID, manifest, metrics
 
 MANIFEST = manifest(Path("outputs/tiny"), Path("models/tiny"))
@@ -13,7 +19,7 @@ NF4 = MANIFEST["base"]["quantization"]
 
 
 def card(manifest=MANIFEST, base_id=BASE_ID, **more) -> str:
-    return model_card(CardFacts("user/tiny", base_id, manifest, **more))
+    return model_card(ModelCardFacts("user/tiny", base_id, manifest, **more))
 
 
 def test_the_hub_reads_the_metadata():

@@ -142,8 +142,8 @@ def test_the_adapter_loads_back_by_id_and_an_older_one_by_its_revision(hub, run,
     other = make_run(tmp_path / "other", base, seed=3)
     pushed(hub, tmp_path / "home", other, "--repo", REPO)
     code = LOAD.format(base=str(base), repo=REPO, first=first, old=str(run), new=str(other))
-    latest, pinned, old, new = logits(hub, tmp_path / "reader", code)
-    assert torch.equal(latest, new) and torch.equal(pinned, old)
+    latest, resolve_revision, old, new = logits(hub, tmp_path / "reader", code)
+    assert torch.equal(latest, new) and torch.equal(resolve_revision, old)
     assert not torch.equal(old, new)
     assert not any(seen.authorized for seen in hub.seen if seen.origin == "cdn")
 

@@ -178,7 +178,7 @@ def test_generating_leaves_mode_cache_config_and_random_states_as_they_were(made
     import torch
 
     from sft.training.sample_answers import answer, ready_to_generate
-    from weekahead.models.decoding import Decoding
+    from weekahead.models.decoding import SamplingParams
 
     model, tokenizer, rows = made
     inner = model.get_base_model()
@@ -200,7 +200,7 @@ def test_generating_leaves_mode_cache_config_and_random_states_as_they_were(made
             texts.append(
                 [
                     row["generation"]
-                    for row in answer(ready, tokenizer, rows[:3], [2], Decoding(8, 2))
+                    for row in answer(ready, tokenizer, rows[:3], [2], SamplingParams(8, 2))
                 ]
             )
     assert texts[0] == texts[1] and len(set(texts[0])) > 1
@@ -247,14 +247,20 @@ def test_the_numbers_are_those_of_the_metrics_over_the_same_texts(made):
 def callback(made, folder, share):
     from sft.training.sample_answers import AnswersCallback
     from sft.training.train_log import TrainLog
-    from weekahead.models.decoding import Decoding
-    from weekahead.tracking.run import Run
+    from weekahead.models.decoding import SamplingParams
+    from weekahead.tracking.run import TrackedRun
 
     _, tokenizer, rows = made
     train_log = TrainLog(folder / "train_log.jsonl")
     train_log.begin(0)
     return AnswersCallback(
-        rows[:2], tokenizer, [2], Decoding(8, 2), share, train_log, Run(folder, None, "disabled")
+        rows[:2],
+        tokenizer,
+        [2],
+        SamplingParams(8, 2),
+        share,
+        train_log,
+        TrackedRun(folder, None, "disabled"),
     )
 
 

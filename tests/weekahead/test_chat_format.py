@@ -13,14 +13,14 @@ import pytest
 from tests.support.llama_tokenizer import llama_tokenizer
 from weekahead.models.chat_format import (
     FORMATS,
-    apply_format,
+    apply_chat_format,
+    chat_format,
+    chat_format_of,
     check_row,
-    format_of,
     render_prompt_ids,
     render_row_ids,
     row_length,
-    stop_ids,
-    turn_format,
+    stop_token_ids,
 )
 
 PROMPT = [
@@ -69,7 +69,7 @@ def chatml_tokenizer():
 def formatted(name):
     """A tokenizer of family `name` with its turn format applied."""
     bare = llama_tokenizer(name == "deepseek") if name in LLAMA_NAMES else chatml_tokenizer()
-    return apply_format(bare, turn_format(name))
+    return apply_chat_format(bare, chat_format(name))
 
 
 def test_every_format_has_its_case_here():
@@ -103,7 +103,9 @@ def test_prompt_ids_are_a_true_prefix_and_the_answer_ends_with_the_stop_token(na
     assert prompt_ids == render_prompt_ids(tokenizer, PROMPT)
     assert tokenizer.decode(completion_ids[:-1]) == answer.strip()
     assert (
-        [completion_ids[-1]] == stop_ids(tokenizer, turn_format(name)) == [tokenizer.eos_token_id]
+        [completion_ids[-1]]
+        == stop_token_ids(tokenizer, chat_format(name))
+        == [tokenizer.eos_token_id]
     )
     assert row_length(tokenizer, PROMPT, completion) == len(prompt_ids) + len(completion_ids)
 
@@ -118,11 +120,11 @@ def test_exactly_one_bos_though_the_tokenizer_adds_one_of_its_own(name):
 
 def test_a_second_bos_is_refused(monkeypatch, tmp_path):
     twice = tmp_path / "llama.jinja"
-    twice.write_text("<|begin_of_text|>" + turn_format("llama").template, encoding="utf-8")
-    broken = replace(turn_format("llama"), template_path=twice)
+    twice.write_text("<|begin_of_text|>" + chat_format("llama").template, encoding="utf-8")
+    broken = replace(chat_format("llama"), template_path=twice)
     monkeypatch.setitem(FORMATS, "llama", broken)
     with pytest.raises(ValueError, match=r"stands 2 times, expected once.*add_special_tokens"):
-        render_prompt_ids(apply_format(llama_tokenizer(), broken), PROMPT)
+        render_prompt_ids(apply_chat_format(llama_tokenizer(), broken), PROMPT)
 
 
 # R1-Distill's own generation prompt opens a think block that its own rendering of an answer leaves out.
@@ -134,19 +136,21 @@ def test_a_second_bos_is_refused(monkeypatch, tmp_path):
 def test_a_template_that_trains_on_other_tokens_than_it_asks_with_is_refused(
     monkeypatch, tmp_path, old, new, message
 ):
-    text = turn_format("deepseek").template
+    text = chat_format("deepseek").template
     assert old in text
-    broken = replace(turn_format("deepseek"), template_path=tmp_path / "broken.jinja")
+    broken = replace(chat_format("deepseek"), template_path=tmp_path / "broken.jinja")
     broken.template_path.write_text(text.replace(old, new), encoding="utf-8")
     monkeypatch.setitem(FORMATS, "deepseek", broken)
     with pytest.raises(ValueError, match=message):
-        render_row_ids(apply_format(llama_tokenizer(deepseek=True), broken), PROMPT, COMPLETION)
+        render_row_ids(
+            apply_chat_format(llama_tokenizer(deepseek=True), broken), PROMPT, COMPLETION
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_padding_is_a_token_of_its_own(name):
     tokenizer = formatted(name)
-    assert tokenizer.pad_token_id not in stop_ids(tokenizer, turn_format(name))
+    assert tokenizer.pad_token_id not in stop_token_ids(tokenizer, chat_format(name))
     prompt_ids, completion_ids = render_row_ids(tokenizer, PROMPT, COMPLETION)
     assert tokenizer.pad_token_id not in prompt_ids + completion_ids
     expected = 128004 if name in LLAMA_NAMES else tokenizer.convert_tokens_to_ids("<|endoftext|>")
@@ -160,7 +164,7 @@ def test_format_survives_saving(name, tmp_path):
     tokenizer = formatted(name)
     tokenizer.save_pretrained(tmp_path)
     again = AutoTokenizer.from_pretrained(tmp_path)
-    assert format_of(again).template == turn_format(name).template
+    assert chat_format_of(again).template == chat_format(name).template
     assert render_row_ids(again, PROMPT, COMPLETION) == render_row_ids(
         tokenizer, PROMPT, COMPLETION
     )
@@ -175,7 +179,7 @@ def test_wrong_format_for_the_base_is_refused(name, make):
         ValueError,
         match=f"wrong turn format for this base: '{name}' needs .*choose one of: smollm2",
     ):
-        apply_format(make(), turn_format(name))
+        apply_chat_format(make(), chat_format(name))
 
 
 def test_unknown_names_and_bare_tokenizers_are_refused():
@@ -183,8 +187,8 @@ def test_unknown_names_and_bare_tokenizers_are_refused():
         ValueError,
         match="unknown turn format 'gpt'; expected one of: smollm2, llama, deepseek, qwen",
     ):
-        turn_format("gpt")
-    with pytest.raises(ValueError, match="call apply_format"):
+        chat_format("gpt")
+    with pytest.raises(ValueError, match="call apply_chat_format"):
         render_prompt_ids(chatml_tokenizer(), PROMPT)
 
 
@@ -203,7 +207,7 @@ USER, ASSISTANT = {"role": "user", "content": "x"}, {"role": "assistant", "conte
 ])  # fmt: skip
 def test_what_is_no_row_is_refused(prompt, completion, message):
     with pytest.raises(ValueError, match=message):
-        check_row(turn_format("qwen"), prompt, completion)
+        check_row(chat_format("qwen"), prompt, completion)
     with pytest.raises(ValueError, match=message):
         render_row_ids(formatted("qwen"), prompt, completion)
 

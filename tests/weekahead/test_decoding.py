@@ -3,7 +3,7 @@
 import pytest
 
 from weekahead.models.chat_format import render_prompt_ids
-from weekahead.models.decoding import Decoding, decode, plan_batches
+from weekahead.models.decoding import SamplingParams, decode, plan_batches
 from weekahead.models.loading import Base, load_base, load_for_generation, load_tokenizer, stops
 from weekahead.models.precision import Precision
 
@@ -22,7 +22,7 @@ def test_a_batch_answers_like_its_rows_alone(tiny):
         "Why?",
     ]
     prompts = [render_prompt_ids(tokenizer, [{"role": "user", "content": text}]) for text in texts]
-    how = Decoding(max_new_tokens=12)
+    how = SamplingParams(max_new_tokens=12)
     together = decode(model, tokenizer, prompts, stops(tokenizer, base), how)
     alone = [
         decode(model, tokenizer, [prompt], stops(tokenizer, base), how)[0] for prompt in prompts
@@ -34,10 +34,10 @@ def test_an_answer_ends_at_its_first_stop_token(tiny):
     base = Base(str(tiny / "base"), "smollm2", "float32")
     tokenizer, model = load_tokenizer(base), load_base(base).eval()
     prompt = render_prompt_ids(tokenizer, [{"role": "user", "content": "Up or down?"}])
-    (free,) = decode(model, tokenizer, [prompt], [], Decoding(max_new_tokens=5))
+    (free,) = decode(model, tokenizer, [prompt], [], SamplingParams(max_new_tokens=5))
     assert (free.new_tokens, free.finish_reason) == (5, "length")
     every_token = list(range(len(tokenizer)))
-    (stopped,) = decode(model, tokenizer, [prompt], every_token, Decoding(max_new_tokens=5))
+    (stopped,) = decode(model, tokenizer, [prompt], every_token, SamplingParams(max_new_tokens=5))
     assert (stopped.new_tokens, stopped.finish_reason) == (1, "stop")
 
 
@@ -57,11 +57,11 @@ def test_c20_what_a_base_says_about_sampling_changes_nothing(tiny, tmp_path):
         model, _ = load_for_generation(base, None, Precision("fp32", "cpu", "for the test"))
         tokenizer = load_tokenizer(base)
         prompt = render_prompt_ids(tokenizer, [{"role": "user", "content": "Up or down?"}])
-        answers.append(decode(model, tokenizer, [prompt], [], Decoding(max_new_tokens=30))[0])
+        answers.append(decode(model, tokenizer, [prompt], [], SamplingParams(max_new_tokens=30))[0])
     assert answers[0].text == answers[1].text and answers[1].new_tokens == 30
 
 
 @pytest.mark.parametrize("bad", [{"max_new_tokens": 0}, {"batch_size": 0}, {"temperature": -1.0}])
 def test_settings_that_cannot_be_are_refused(bad):
     with pytest.raises(ValueError, match="must be at least 1"):
-        Decoding(**bad)
+        SamplingParams(**bad)

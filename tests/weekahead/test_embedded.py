@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from weekahead.models import embedded
-from weekahead.models.chat_format import apply_format, render_row_ids, turn_format
+from weekahead.models.chat_format import apply_chat_format, chat_format, render_row_ids
 from weekahead.models.embedded import GGUF_NAME, ensure_embedded, gguf_file, is_complete, unpermute
 
 PARTS = ("config.json", "model.safetensors", "manifest.json")
@@ -155,7 +155,7 @@ def test_tokenizer_splits_digits_off_and_follows_the_turn_format(checkpoint):
     assert tokenizer.tokenize("\n\n1. Up 12%") == ["ĊĊ", "1", ".", "ĠUp", "Ġ", "1", "2", "%"]
     assert (tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id) == (0, 1, 2)
     assert tokenizer.model_max_length == 8192
-    again = apply_format(AutoTokenizer.from_pretrained(checkpoint), turn_format("smollm2"))
+    again = apply_chat_format(AutoTokenizer.from_pretrained(checkpoint), chat_format("smollm2"))
     assert again.chat_template == tokenizer.chat_template
     text = "Round trip: naïve – 株価\n\n1. $1,234.5\t🚀 "
     assert tokenizer.decode(tokenizer.encode(text)) == text

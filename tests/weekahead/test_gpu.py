@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from weekahead.tracking.gpu import visible_devices
-from weekahead.tracking.system_monitor import HostMeter, Sampler
+from weekahead.tracking.system_monitor import HostMeter, SystemMonitor
 
 ROOT = Path(__file__).resolve().parents[2]
 UUIDS = ["GPU-aaaa-1", "GPU-bbbb-2", "GPU-bbcc-3"]
@@ -162,7 +162,7 @@ def test_a_hidden_card_means_the_cpu_by_choice(stub):
 
 def test_a_sampler_stopped_at_once_has_still_given_one_sample():
     samples = []
-    sampler = Sampler(samples.append, interval_seconds=60)
+    sampler = SystemMonitor(samples.append, interval_seconds=60)
     sampler.start()
     sampler.stop()
     assert len(samples) == 1
@@ -179,7 +179,7 @@ def test_a_sampler_goes_on_until_it_is_stopped():
         if len(samples) == 3:
             enough.set()
 
-    sampler = Sampler(add, interval_seconds=0.01)
+    sampler = SystemMonitor(add, interval_seconds=0.01)
     sampler.start()
     assert enough.wait(30)
     sampler.stop()
@@ -192,7 +192,7 @@ def test_an_error_in_the_sampler_is_a_warning(caplog):
     def refuse(sample):
         raise OSError("no space left on device")
 
-    sampler = Sampler(refuse)
+    sampler = SystemMonitor(refuse)
     sampler.start()
     sampler.stop()
     assert "system sampling ended: OSError: no space left on device" in caplog.text

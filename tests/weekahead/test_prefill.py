@@ -13,7 +13,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from weekahead.models.decoding import Decoding, decode_ids, prefill
+from weekahead.models.decoding import SamplingParams, decode_ids, prefill
 
 SIZES = {
     "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
@@ -53,7 +53,7 @@ def test_it_generates_what_a_padded_batch_does(name, new):
     ours = [
         ids
         for ids, _ in decode_ids(
-            model, SimpleNamespace(pad_token_id=PAD), PROMPTS, [96], Decoding(new)
+            model, SimpleNamespace(pad_token_id=PAD), PROMPTS, [96], SamplingParams(new)
         )
     ]
     theirs = padded(model, PROMPTS, new)
@@ -86,7 +86,7 @@ def test_a_prompt_of_one_token_and_a_sliding_window_are_left_to_the_library():
     ours = [
         ids
         for ids, _ in decode_ids(
-            sliding, SimpleNamespace(pad_token_id=PAD), PROMPTS, [96], Decoding(6)
+            sliding, SimpleNamespace(pad_token_id=PAD), PROMPTS, [96], SamplingParams(6)
         )
     ]
     assert ours == [

@@ -22,7 +22,7 @@ HEAD = """
 import logging, os, sys
 from pathlib import Path
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-from tracking.run import saved_run_id, start_run
+from weekahead.tracking.run import saved_run_id, start_run
 folder = Path(sys.argv[1])
 """
 
@@ -146,7 +146,7 @@ with start_run(folder, name="demo", kind="eval", config={}) as run:
 def test_a_key_and_a_dead_server_fail_at_once_and_name_the_remedy(tmp_path, home):
     code = """
 import time
-from tracking.server import TrackingError
+from weekahead.tracking.wandb_server import TrackingError
 start = time.monotonic()
 try:
     start_run(folder, name="demo", kind="train", config={})
@@ -201,7 +201,7 @@ def test_the_mode_comes_from_the_environment_and_the_keys_at_hand(
         (home / ".netrc").chmod(0o600)
         variables = variables | {"WANDB_BASE_URL": "https://wandb.example.org"}
     code = """
-from tracking.server import TrackingError, find_account
+from weekahead.tracking.wandb_server import TrackingError, find_account
 try:
     account = find_account()
     print(f"{account.mode}: {account.reason}", account)

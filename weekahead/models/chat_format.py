@@ -24,7 +24,7 @@ _CONTROL = re.compile(r"<([|｜])[^<>|｜]+\1>")
 
 
 @dataclass(frozen=True)
-class TurnFormat:
+class ChatFormat:
     """What the turns of one model family look like."""
 
     name: str
@@ -54,11 +54,11 @@ def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
-def _format(name: str, pad_token: str, stop_token: str, bos_expected: str | None) -> TurnFormat:
-    return TurnFormat(name, _TEMPLATES / f"{name}.jinja", pad_token, (stop_token,), bos_expected)
+def _format(name: str, pad_token: str, stop_token: str, bos_expected: str | None) -> ChatFormat:
+    return ChatFormat(name, _TEMPLATES / f"{name}.jinja", pad_token, (stop_token,), bos_expected)
 
 
-FORMATS: dict[str, TurnFormat] = {
+FORMATS: dict[str, ChatFormat] = {
     "smollm2": _format("smollm2", "<|endoftext|>", "<|im_end|>", None),
     "llama": _format("llama", "<|finetune_right_pad_id|>", "<|end_of_text|>", "<|begin_of_text|>"),
     # R1-Distill-Llama keeps Llama 3.1's vocabulary and its padding token; only the turn tokens are renamed.
@@ -69,15 +69,15 @@ FORMATS: dict[str, TurnFormat] = {
 }
 
 
-def turn_format(name: str) -> TurnFormat:
+def chat_format(name: str) -> ChatFormat:
     """The policy called `name`. Raises ValueError listing the names there are."""
     if name not in FORMATS:
         raise ValueError(f"unknown turn format {name!r}; expected one of: {', '.join(FORMATS)}")
     return FORMATS[name]
 
 
-def apply_format(
-    tokenizer: "PreTrainedTokenizerBase", turns: TurnFormat
+def apply_chat_format(
+    tokenizer: "PreTrainedTokenizerBase", turns: ChatFormat
 ) -> "PreTrainedTokenizerBase":
     """Set template, padding token and end token of `tokenizer` in place, and return it.
 
@@ -97,8 +97,8 @@ def apply_format(
     return tokenizer
 
 
-def format_of(tokenizer: "PreTrainedTokenizerBase") -> TurnFormat:
-    """The policy `apply_format` gave `tokenizer`. Raises ValueError when it carries none of ours.
+def chat_format_of(tokenizer: "PreTrainedTokenizerBase") -> ChatFormat:
+    """The policy `apply_chat_format` gave `tokenizer`. Raises ValueError when it carries none of ours.
 
     Two families with the same template (both ChatML ones) have the same policy, and the first is named.
     """
@@ -108,11 +108,11 @@ def format_of(tokenizer: "PreTrainedTokenizerBase") -> TurnFormat:
             return turns
     raise ValueError(
         f"the tokenizer of {tokenizer.name_or_path or 'this model'} carries no turn format of this project; "
-        "call apply_format on it first"
+        "call apply_chat_format on it first"
     )
 
 
-def stop_ids(tokenizer: "PreTrainedTokenizerBase", turns: TurnFormat) -> list[int]:
+def stop_token_ids(tokenizer: "PreTrainedTokenizerBase", turns: ChatFormat) -> list[int]:
     """Ids of the tokens that end an answer, for `generate(eos_token_id=...)`."""
     return [_id(tokenizer, token) for token in turns.stop_tokens]
 
@@ -122,7 +122,7 @@ def render_prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: Messages) 
 
     Raises ValueError for messages that are no prompt and for control tokens in their text.
     """
-    turns = format_of(tokenizer)
+    turns = chat_format_of(tokenizer)
     check_prompt(turns, messages)
     ids = _ids(tokenizer, messages, add_generation_prompt=True)
     _check_bos(tokenizer, turns, ids)
@@ -137,7 +137,7 @@ def render_row_ids(
     Raises ValueError where the row is none (`check_row`), or where the prompt's ids are not a true prefix
     of the whole row's ids, so that a model would be trained after other tokens than it is asked with.
     """
-    turns = format_of(tokenizer)
+    turns = chat_format_of(tokenizer)
     check_row(turns, prompt, completion)
     prompt_ids = render_prompt_ids(tokenizer, prompt)
     ids = _ids(tokenizer, [*prompt, *completion], add_generation_prompt=False)
@@ -151,7 +151,7 @@ def render_row_ids(
             f"{tokenizer.decode(prompt_ids[at : at + 4])!r} against {tokenizer.decode(ids[at : at + 4])!r}; "
             f"make {turns.template_path.name} end its generation prompt on a token boundary"
         )
-    if ids[-1] not in stop_ids(tokenizer, turns):
+    if ids[-1] not in stop_token_ids(tokenizer, turns):
         raise ValueError(
             f"the row ends with {tokenizer.decode(ids[-1:])!r}, expected {turns.stop_tokens[0]!r}: a model would "
             f"never learn to stop; make {turns.template_path.name} end the last answer with it"
@@ -164,7 +164,7 @@ def row_length(tokenizer: "PreTrainedTokenizerBase", prompt: Messages, completio
     return sum(map(len, render_row_ids(tokenizer, prompt, completion)))
 
 
-def check_prompt(turns: TurnFormat, prompt: Messages) -> None:
+def check_prompt(turns: ChatFormat, prompt: Messages) -> None:
     """Raise ValueError unless `prompt` is an optional system message and one user message, both plain text."""
     roles = [message.get("role") for message in prompt]
     if roles not in (["user"], ["system", "user"]):
@@ -175,7 +175,7 @@ def check_prompt(turns: TurnFormat, prompt: Messages) -> None:
         _check_text(turns, message)
 
 
-def check_row(turns: TurnFormat, prompt: Messages, completion: Messages) -> None:
+def check_row(turns: ChatFormat, prompt: Messages, completion: Messages) -> None:
     """Raise ValueError unless `prompt` is a prompt and `completion` one assistant message with an answer."""
     check_prompt(turns, prompt)
     roles = [message.get("role") for message in completion]
@@ -186,7 +186,7 @@ def check_row(turns: TurnFormat, prompt: Messages, completion: Messages) -> None
     _check_text(turns, completion[0])
 
 
-def _check_text(turns: TurnFormat, message: Mapping[str, str]) -> None:
+def _check_text(turns: ChatFormat, message: Mapping[str, str]) -> None:
     text = message.get("content")
     if not isinstance(text, str) or not text.strip():
         raise ValueError(
@@ -204,7 +204,7 @@ def _id(tokenizer: "PreTrainedTokenizerBase", token: str) -> int:
     found = tokenizer.convert_tokens_to_ids(token)
     if not isinstance(found, int) or tokenizer.convert_ids_to_tokens(found) != token:
         raise ValueError(
-            f"{token} is not in the vocabulary; call apply_format with this base's own turn format"
+            f"{token} is not in the vocabulary; call apply_chat_format with this base's own turn format"
         )
     return found
 
@@ -221,7 +221,7 @@ def _ids(
     return list(cast("Mapping[str, list[int]]", rendered)["input_ids"])
 
 
-def _check_bos(tokenizer: "PreTrainedTokenizerBase", turns: TurnFormat, ids: list[int]) -> None:
+def _check_bos(tokenizer: "PreTrainedTokenizerBase", turns: ChatFormat, ids: list[int]) -> None:
     if turns.bos_expected is None:
         return
     bos = _id(tokenizer, turns.bos_expected)

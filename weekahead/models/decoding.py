@@ -11,7 +11,7 @@ from transformers.cache_utils import DynamicLayer
 
 
 @dataclass(frozen=True)
-class Decoding:
+class SamplingParams:
     """How answers are written. A `temperature` of 0 is greedy."""
 
     max_new_tokens: int = 512
@@ -28,7 +28,7 @@ class Decoding:
 
 
 @dataclass(frozen=True)
-class Generation:
+class Completion:
     """One answer: its raw text, the tokens it took (the stop token counts), why it ended, and its seconds.
 
     `seconds` is amortized: over the answers of a process they add up to the time it took. What an endpoint
@@ -45,7 +45,7 @@ class Generation:
     """Log-probability (nats) of the first token, where it was asked for and told."""
 
 
-Keep = Callable[[list[tuple[int, Generation]]], None]
+OnAnswers = Callable[[list[tuple[int, Completion]]], None]
 """Takes answers by row number as soon as they are there, and has them on the disk when it returns."""
 
 
@@ -63,14 +63,14 @@ def decode(
     tokenizer: Any,
     prompts: Sequence[Sequence[int]],
     stops: Sequence[int],
-    how: Decoding,
-) -> list[Generation]:
+    how: SamplingParams,
+) -> list[Completion]:
     """One `Generation` for each prompt (token ids), generated as one batch."""
     start = time.perf_counter()
     answers = decode_ids(model, tokenizer, prompts, stops, how)
     seconds = (time.perf_counter() - start) / len(prompts)
     return [
-        Generation(tokenizer.decode(ids, skip_special_tokens=True), len(ids), reason, seconds)
+        Completion(tokenizer.decode(ids, skip_special_tokens=True), len(ids), reason, seconds)
         for ids, reason in answers
     ]
 
@@ -80,7 +80,7 @@ def decode_ids(
     tokenizer: Any,
     prompts: Sequence[Sequence[int]],
     stops: Sequence[int],
-    how: Decoding,
+    how: SamplingParams,
 ) -> list[tuple[list[int], str]]:
     """The token ids of each answer up to and with its stop token, and "stop" or "length"."""
     import torch

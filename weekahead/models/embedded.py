@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from weekahead.cli import talk
+from weekahead.cli import configure_logging
 from weekahead.files import write_json
 from weekahead.manifest import manifest
-from weekahead.models.chat_format import apply_format, turn_format
+from weekahead.models.chat_format import apply_chat_format, chat_format
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +177,7 @@ def _write_configs(facts: dict[str, Any], folder: Path) -> None:
     from transformers import GenerationConfig, LlamaConfig
 
     bos, eos = facts["tokenizer.ggml.bos_token_id"], facts["tokenizer.ggml.eos_token_id"]
-    pad = facts["tokenizer.ggml.tokens"].index(turn_format("smollm2").pad_token)
+    pad = facts["tokenizer.ggml.tokens"].index(chat_format("smollm2").pad_token)
     config = LlamaConfig(
         architectures=["LlamaForCausalLM"],
         vocab_size=facts["llama.vocab_size"],
@@ -230,7 +230,7 @@ def _tokenizer(facts: dict[str, Any]) -> Any:
         model_max_length=facts["llama.context_length"],
         clean_up_tokenization_spaces=False,
     )
-    return apply_format(tokenizer, turn_format("smollm2"))
+    return apply_chat_format(tokenizer, chat_format("smollm2"))
 
 
 def _write_weights(tensors: list[Any], facts: dict[str, Any], folder: Path) -> None:
@@ -274,7 +274,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--out", type=Path, default=DEFAULT_OUT, help="checkpoint folder (default: %(default)s)"
     )
-    talk()
+    configure_logging()
     print(ensure_embedded(parser.parse_args(arguments).out))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from weekahead.files import Row
-from weekahead.models.chat_format import apply_format, stop_ids, turn_format
+from weekahead.models.chat_format import apply_chat_format, chat_format, stop_token_ids
 from weekahead.models.embedded import DEFAULT_OUT, ensure_embedded
 from weekahead.models.precision import Precision
 
@@ -63,7 +63,7 @@ def base_from_recipe(recipe: Row, precision: Precision) -> Base:
     )
 
 
-def resolve(
+def resolve_base_and_adapter(
     recipe: Row, adapter_name: str, precision: Precision, pin: bool = True
 ) -> tuple[Base, Adapter | None]:
     """The base and the adapter that a recipe and a name stand for; "none" is no adapter.
@@ -73,11 +73,11 @@ def resolve(
     """
     base = base_from_recipe(recipe, precision)
     adapter = None if adapter_name == "none" else find_adapter(adapter_name)
-    base = base_of(adapter, base) if adapter else base
-    return pinned(base) if pin else base, adapter
+    base = base_for_adapter(adapter, base) if adapter else base
+    return resolve_revision(base) if pin else base, adapter
 
 
-def pinned(base: Base) -> Base:
+def resolve_revision(base: Base) -> Base:
     """`base` at the commit that its revision names now, for a manifest; a local folder stays as it is.
 
     Raises OSError where the base cannot be had.
@@ -96,7 +96,7 @@ def load_tokenizer(base: Base) -> Any:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(_local(base.name), revision=base.revision)
-    apply_format(tokenizer, turn_format(base.turn_format))
+    apply_chat_format(tokenizer, chat_format(base.turn_format))
     tokenizer.padding_side = "left"
     return tokenizer
 
@@ -165,7 +165,7 @@ def _download(reference: str) -> tuple[Path, str]:
     return folder, folder.name
 
 
-def base_of(adapter: Adapter, recipe_base: Base) -> Base:
+def base_for_adapter(adapter: Adapter, recipe_base: Base) -> Base:
     """The base to evaluate `adapter` on: the one its manifest names, in the precision it was trained on.
 
     The dtype is this machine's. An adapter without a manifest is taken to fit the recipe's base.
@@ -240,7 +240,7 @@ def load_for_generation(
 
 def stops(tokenizer: Any, base: Base) -> list[int]:
     """Token ids that end an answer of this base's turn format."""
-    return stop_ids(tokenizer, turn_format(base.turn_format))
+    return stop_token_ids(tokenizer, chat_format(base.turn_format))
 
 
 def _has_room(model: Any, precision: Precision) -> bool:

@@ -34,7 +34,7 @@ _FINISH_SECONDS = 600.0  # an upload that hangs is given up; its data stay on di
 
 
 @dataclass
-class Run:
+class TrackedRun:
     """A started run. Where W&B fails after the start, the first failure is a warning and work goes on."""
 
     folder: Path
@@ -113,7 +113,7 @@ class Run:
                 os.environ[name] = value
         self._variables = {}
 
-    def __enter__(self) -> "Run":
+    def __enter__(self) -> "TrackedRun":
         return self
 
     def __exit__(
@@ -133,7 +133,7 @@ def start_run(
     config: Mapping[str, Any],
     project: str = PROJECT,
     resume_id: str | None = None,
-) -> Run:
+) -> TrackedRun:
     """Start a run that records into `folder`; WANDB_MODE decides how, and without a key it is offline.
 
     Call it before the model is loaded and before the Trainer is made: the Trainer's own W&B callback then uses
@@ -143,9 +143,9 @@ def start_run(
     """
     folder = Path(folder)
     if int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) != 0:
-        return Run(folder, None, "disabled")
+        return TrackedRun(folder, None, "disabled")
     drop_empty_variables()
-    run = Run(
+    run = TrackedRun(
         folder, resume_id or secrets.token_hex(4), "disabled", _variables=_keep_inside(folder)
     )
     try:
@@ -169,7 +169,7 @@ def saved_run_id(folder: Path | str) -> str | None:
 
 
 def _connect(
-    run: Run, account: Account, project: str, name: str, kind: str, config: Mapping[str, Any]
+    run: TrackedRun, account: Account, project: str, name: str, kind: str, config: Mapping[str, Any]
 ) -> None:
     import wandb
 
@@ -223,13 +223,13 @@ def _keep_inside(folder: Path) -> dict[str, str | None]:
     return before
 
 
-def _write_run_id(run: Run) -> None:
+def _write_run_id(run: TrackedRun) -> None:
     temporary = run.folder / ".run_id.tmp"
     temporary.write_text(f"{run.id}\n", encoding="utf-8")
     temporary.replace(run.folder / "run_id")
 
 
-def _announce(run: Run, account: Account) -> None:
+def _announce(run: TrackedRun, account: Account) -> None:
     """One line: where the record goes, and for an offline one how to look at it and how to upload it."""
     if run.mode == "online":
         log.info("W&B: online at %s", run._client.url)

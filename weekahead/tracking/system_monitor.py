@@ -55,7 +55,7 @@ def read_system(meter: HostMeter) -> Sample:
     return {"gpu": gpus, "gpu_reason": reason, **meter.read()}
 
 
-class Sampler:
+class SystemMonitor:
     """Calls `on_sample` with one sample soon after `start` and then every `interval_seconds` until `stop`.
 
     A sampler that was started and stopped has always given at least one sample. An error in it is a warning

@@ -5,7 +5,7 @@ from typing import Any
 
 from eval.metrics.seeds import seed_summary, training_seed
 from eval.report.entries import entries
-from eval.report.runs import Run, correctness
+from eval.report.runs import EvaluatedRun, correctness
 from eval.report.table import Cell, Table
 from weekahead.files import Row
 
@@ -13,7 +13,7 @@ _PREFIXES = {"own": "after its answer", "direct": "at once"}
 _WAYS = {"move": "size of the true move", "cutoff": "knowledge cut-off", "sector": "sector"}
 
 
-def likelihood(runs: Sequence[Run]) -> Table:
+def likelihood(runs: Sequence[EvaluatedRun]) -> Table:
     """What the models make of the twelve bins, beside what they wrote."""
     columns = ("Run", "Asked", "Direction, likelihood", "Direction, written", "Brier score", "Skill over one half",
                "Ranked probability", "Calibration error", "Mass on the twelve", "Same direction")  # fmt: skip
@@ -49,7 +49,7 @@ def likelihood(runs: Sequence[Run]) -> Table:
     )  # fmt: skip
 
 
-def _asked(run: Run) -> list[Row]:
+def _asked(run: EvaluatedRun) -> list[Row]:
     """The likelihoods of a run: after its answers and, where it was asked both ways, at once."""
     found: Row = run.metrics.get("likelihood") or {}
     own = "own" in (found.get("prefixes") or {})
@@ -62,11 +62,11 @@ def _score(found: Row | None, why: str) -> Cell:
     return Cell(one.get("mean"), ci95=one.get("ci95"), n=one.get("n"), why=why)
 
 
-def _any(runs: Sequence[Run], key: str) -> bool:
+def _any(runs: Sequence[EvaluatedRun], key: str) -> bool:
     return any(run.metrics.get(key) for run in runs)
 
 
-def seeds(runs: Sequence[Run]) -> Table:
+def seeds(runs: Sequence[EvaluatedRun]) -> Table:
     """Trainings that differ in their seed alone, as one entry with their spread."""
     rows = []
     for entry in entries(runs):
@@ -87,7 +87,7 @@ def seeds(runs: Sequence[Run]) -> Table:
     )  # fmt: skip
 
 
-def classes(runs: Sequence[Run]) -> Table:
+def classes(runs: Sequence[EvaluatedRun]) -> Table:
     """How far the called bins lie from the true ones, and what the weeks are worth."""
     columns = (
         "Run",
@@ -116,7 +116,7 @@ def classes(runs: Sequence[Run]) -> Table:
     )  # fmt: skip
 
 
-def text(runs: Sequence[Run]) -> Table:
+def text(runs: Sequence[EvaluatedRun]) -> Table:
     """What the answers are like as texts."""
     columns = ("Run", "Words", "Sections of 3", "Complete", "Repeated", "Figures not in the prompt")
     rows = []
@@ -137,7 +137,7 @@ def text(runs: Sequence[Run]) -> Table:
     )  # fmt: skip
 
 
-def breakdown(runs: Sequence[Run]) -> Table:
+def breakdown(runs: Sequence[EvaluatedRun]) -> Table:
     """Direction accuracy on parts of the rows; symbols and weeks are in metrics.json."""
     rows = [
         (Cell(run.name, mark="run"), Cell(words), Cell(part["name"]),
@@ -152,5 +152,5 @@ def breakdown(runs: Sequence[Run]) -> Table:
     )  # fmt: skip
 
 
-def _parts(run: Run, way: str) -> list[dict[str, Any]]:
+def _parts(run: EvaluatedRun, way: str) -> list[dict[str, Any]]:
     return (run.metrics.get("breakdown") or {}).get(way) or []

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from eval.report.runs import Run
+from eval.report.runs import EvaluatedRun
 from eval.report.table import Cell, Table
 from weekahead.files import Row
 
@@ -16,7 +16,7 @@ def group_name(place: int) -> str:
     return chr(ord("A") + place) if place < 26 else str(place + 1)
 
 
-def leaderboard(groups: Sequence[Sequence[Run]]) -> Table:
+def leaderboard(groups: Sequence[Sequence[EvaluatedRun]]) -> Table:
     """Accuracy and squared error of runs and baselines, those on the same rows together."""
     several = len(groups) > 1
     rows = tuple(
@@ -42,7 +42,7 @@ def leaderboard(groups: Sequence[Sequence[Run]]) -> Table:
     )
 
 
-def _run_row(run: Run) -> tuple[Cell, ...]:
+def _run_row(run: EvaluatedRun) -> tuple[Cell, ...]:
     m = run.metrics
     still = m.get("mse_versus_zero_move") or {}
     no_size = "no answer states a size" if not m.get("mse_n") else None
@@ -63,7 +63,7 @@ def _run_row(run: Run) -> tuple[Cell, ...]:
     )
 
 
-def _baseline_rows(group: Sequence[Run]) -> Iterator[tuple[Cell, ...]]:
+def _baseline_rows(group: Sequence[EvaluatedRun]) -> Iterator[tuple[Cell, ...]]:
     """One row a baseline; one a run where runs have different ones, as with two training sets."""
     for name in dict.fromkeys(name for run in group for name in run.metrics["baselines"]):
         versions: dict[str, tuple[tuple[Cell, ...], list[str]]] = {}
@@ -100,7 +100,7 @@ def _baseline_cells(metrics: Row, name: str) -> tuple[Cell, ...]:
     )
 
 
-def validity(runs: Sequence[Run]) -> Table:
+def validity(runs: Sequence[EvaluatedRun]) -> Table:
     """How many answers could be read, what they called, and how many ended by themselves."""
     calls = ("up", "down", "neutral", "unreadable")
     titles = (*(f"Called {word}" for word in calls[:-1]), "Unreadable")
@@ -126,7 +126,7 @@ def validity(runs: Sequence[Run]) -> Table:
     )  # fmt: skip
 
 
-def rouge(runs: Sequence[Run]) -> Table:
+def rouge(runs: Sequence[EvaluatedRun]) -> Table:
     """F1 of each section against the reference answers."""
     rows = []
     for run in runs:
@@ -144,7 +144,7 @@ def rouge(runs: Sequence[Run]) -> Table:
     )  # fmt: skip
 
 
-def speed(runs: Sequence[Run]) -> Table:
+def speed(runs: Sequence[EvaluatedRun]) -> Table:
     """Seconds and tokens; latencies only where they were measured one answer at a time."""
     columns = (
         "Run",
@@ -171,7 +171,7 @@ def speed(runs: Sequence[Run]) -> Table:
     )  # fmt: skip
 
 
-def reasons(runs: Sequence[Run]) -> Table:
+def reasons(runs: Sequence[EvaluatedRun]) -> Table:
     """Why answers could not be read, counted for each run."""
     rows = []
     for reading, key in (("lenient", "reasons"), ("strict", "reasons_strict")):
@@ -194,7 +194,7 @@ def reasons(runs: Sequence[Run]) -> Table:
     )
 
 
-def upstream(runs: Sequence[Run]) -> Table:
+def upstream(runs: Sequence[EvaluatedRun]) -> Table:
     """The numbers as the public benchmark's own script gives them, for comparison with published ones."""
     columns = (
         "Run",

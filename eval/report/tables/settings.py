@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from eval.report.runs import Run, trainings_of
+from eval.report.runs import EvaluatedRun, trainings_of
 from eval.report.table import Cell, Table, compact
 from weekahead.files import Row
 
@@ -17,7 +17,7 @@ _RESULTS = {
 }  # fmt: skip
 
 
-def settings_tables(runs: Sequence[Run]) -> tuple[Table, Table]:
+def settings_tables(runs: Sequence[EvaluatedRun]) -> tuple[Table, Table]:
     """The settings that differ between runs, and those that are equal wherever they are recorded.
 
     A setting that one manifest lacks is no difference: a base model has no learning rate. Of a single
@@ -36,7 +36,7 @@ def settings_tables(runs: Sequence[Run]) -> tuple[Table, Table]:
     )
 
 
-def facts(run: Run) -> dict[str, Any]:
+def facts(run: EvaluatedRun) -> dict[str, Any]:
     """All recorded settings of a run under dotted names, in reading order."""
     manifest, train = run.manifest, run.training.manifest if run.training else {}
     names = ("adapter", "adapter_revision", "base", "precision", "dataset", "generation", "git_commit", "git_dirty",
@@ -67,7 +67,7 @@ def _differs(values: Sequence[Any]) -> bool:
 def _table(
     key: str,
     title: str,
-    runs: Sequence[Run],
+    runs: Sequence[EvaluatedRun],
     flat: Sequence[dict[str, Any]],
     names: Sequence[str],
     mark: str,
@@ -79,7 +79,7 @@ def _table(
     return Table(key, title, ("Setting", *(run.name for run in runs)), rows)
 
 
-def _cell(run: Run, values: dict[str, Any], name: str, mark: str) -> Cell:
+def _cell(run: EvaluatedRun, values: dict[str, Any], name: str, mark: str) -> Cell:
     value = values.get(name, _ABSENT)
     if value is _ABSENT:
         base = run.training is None and name.startswith("training.") and bool(run.manifest)
@@ -91,7 +91,7 @@ def _cell(run: Run, values: dict[str, Any], name: str, mark: str) -> Cell:
     return Cell("none" if value is None else compact(value), mark=mark)
 
 
-def training_table(runs: Sequence[Run]) -> Table:
+def training_table(runs: Sequence[EvaluatedRun]) -> Table:
     """What came out of each training, one row a training."""
     rows = []
     for training in trainings_of(runs):

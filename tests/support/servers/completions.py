@@ -12,7 +12,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from eval.parity import next_logprobs
-from weekahead.models.decoding import Decoding, decode_ids
+from weekahead.models.decoding import SamplingParams, decode_ids
 
 
 class Completions:
@@ -53,7 +53,7 @@ class Completions:
                 if isinstance(body["prompt"], list)
                 else self.tokenizer(body["prompt"])["input_ids"]
             )
-        how = Decoding(body["max_tokens"], batch_size=1, temperature=body["temperature"])
+        how = SamplingParams(body["max_tokens"], batch_size=1, temperature=body["temperature"])
         ((ids, reason),) = decode_ids(self.model, self.tokenizer, [prompt], self.ends, how)
         text = self.tokenizer.decode(ids, skip_special_tokens=True)
         first = float(next_logprobs(self.model, prompt)[ids[0]])

@@ -1,0 +1,236 @@
+"""Rows as they are stored, one JSON object per line, and the few things that many readers ask of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NotRequired, TypedDict
+
+Split = str
+"""The name of a split: train, validation, test or test_<more>; "all" for every row of a single file."""
+
+
+class Message(TypedDict):
+    """One message of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class DatasetRow(TypedDict):
+    """One company and one forecast week: what the model is asked, the reference answer and what happened."""
+
+    id: str
+    """Symbol and first day of the forecast week: AAPL-2024-03-17."""
+    symbol: str
+    week_start: str
+    """ISO date, the Sunday on which the forecast week begins."""
+    week_end: str
+    """ISO date, the Sunday on which it ends."""
+    prompt: list[Message]
+    completion: list[Message]
+    """One assistant message: the reference answer; empty where there is none."""
+    label: str
+    """One of the twelve bins (weekahead.task.labels)."""
+    decision_time: NotRequired[str]
+    """ISO 8601 in UTC: nothing in the prompt was published after it."""
+    known_at: NotRequired[str]
+    """When the last fact of the prompt became known."""
+    financials_known_at: NotRequired[str | None]
+    """When the quoted financials were filed; null where no filing proves it."""
+    period: NotRequired[str]
+    """The forecast week as the public dataset writes it."""
+    weekly_return: NotRequired[float | None]
+    """A fraction: 0.012 is 1.2 percent."""
+    last_week_return: NotRequired[float | None]
+    teacher: NotRequired[str]
+    prompt_version: NotRequired[str]
+    sector: NotRequired[str]
+    synthetic: NotRequired[bool]
+    control: NotRequired[str]
+    """The control that changed this row (data_pipeline.controls)."""
+
+
+class DroppedRow(DatasetRow):
+    """A row that is in no split."""
+
+    reason: str
+    split: NotRequired[str]
+
+
+class PublicRow(TypedDict):
+    """A row of the public FinGPT Forecaster datasets."""
+
+    prompt: str
+    answer: str
+    period: str
+    label: str
+    symbol: str
+
+
+class ScorableRow(TypedDict, total=False):
+    """What eval.score reads: `generation` and `answer` must be there, the rest is used where it is there."""
+
+    generation: str | None
+    answer: str | None
+    id: str | int | None
+    symbol: str | None
+    period: str | None
+    week_end: str | None
+    split: str
+    label: str | None
+    seconds: float | None
+    new_tokens: int | None
+    finish_reason: str | None
+    latency_measured: bool
+    latency_seconds: float | None
+    last_week_return: float | None
+    train_majority: int | str | None
+    prompt: str | list[Message]
+    sector: str | None
+    control: str
+    synthetic: bool
+    knowledge_cutoff: str | None
+
+
+class GenerationRow(TypedDict):
+    """A line of generations.jsonl."""
+
+    id: str
+    symbol: str
+    period: str
+    week_end: str
+    split: str
+    label: str
+    answer: str
+    """The reference answer."""
+    generation: str
+    """The model's text as it came."""
+    seconds: float
+    """Amortized over the batch."""
+    new_tokens: int | None
+    """The stop token counts."""
+    finish_reason: str | None
+    latency_measured: bool
+    latency_seconds: NotRequired[float]
+    last_week_return: float | None
+    train_majority: int | None
+    prompt: str
+    """The user message."""
+    sector: NotRequired[str]
+    control: NotRequired[str]
+    synthetic: NotRequired[bool]
+
+
+class RougeScores(TypedDict):
+    """F1 of each kind, 0 to 1."""
+
+    rouge1: float
+    rouge2: float
+    rougeL: float
+
+
+class ScoredRow(TypedDict):
+    """A line of scored.jsonl, in the order of the rows that were scored."""
+
+    id: NotRequired[str | int]
+    direction: int | None
+    magnitude: float | None
+    """Signed, in percent."""
+    valid_strict: bool
+    valid_lenient: bool
+    reason: str | None
+    reason_strict: str | None
+    truth_direction: int | None
+    truth_magnitude: float | None
+    pros_rouge_scores: RougeScores | None
+    cons_rouge_scores: RougeScores | None
+    anal_rouge_scores: RougeScores | None
+    up_probability: NotRequired[float | None]
+
+
+class BinProbabilities(TypedDict):
+    """What a model gives to the twelve bins."""
+
+    logprobs: dict[str, float]
+    """Natural logarithms, by label."""
+    probs: dict[str, float]
+    """The same, adding up to 1."""
+    up: float
+    mass: float
+    """The probability of all twelve texts before they are made to add up to 1."""
+
+
+class LikelihoodRow(TypedDict):
+    """A line of likelihoods.jsonl."""
+
+    id: str
+    symbol: str
+    period: str
+    week_end: str
+    label: str
+    logprobs: dict[str, float]
+    probs: dict[str, float]
+    up: float
+    mass: NotRequired[float]
+    direct: NotRequired[BinProbabilities]
+    """The same question without the model's own text before it."""
+    prefix: NotRequired[str]
+    train_up_share: NotRequired[float | None]
+    seconds: NotRequired[float]
+
+
+class TrainLogRow(TypedDict, total=False):
+    """A line of train_log.jsonl; `kind` says which of the keys are there."""
+
+    kind: str
+    step: int
+    epoch: float
+    time: float
+    """Seconds since the training began, pauses left out."""
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    tokens_per_second: float
+    samples_per_second: float
+    steps_per_second: float
+    eval_loss: float
+    eval_runtime: float
+    gpu: list["GpuSample"] | None
+    gpu_reason: str | None
+    cpu_percent: float | None
+    rss_bytes: int
+    train_runtime: float
+    train_loss: float
+    train_samples_per_second: float
+    train_steps_per_second: float
+    peak_memory_bytes: int | None
+
+
+class GpuSample(TypedDict, total=False):
+    """One card at one moment; what its driver does not tell is null."""
+
+    index: int
+    name: str
+    utilization_percent: float | None
+    memory_used_bytes: int | None
+    memory_total_bytes: int | None
+    power_watts: float | None
+    temperature_celsius: float | None
+
+
+def user_text(messages: Iterable[Mapping[str, str]]) -> str:
+    """What the user messages say, one after another."""
+    return "\n".join(message["content"] for message in messages if message["role"] == "user")
+
+
+def reference_text(row: DatasetRow) -> str:
+    """The reference answer of a row."""
+    return row["completion"][0]["content"]
+
+
+def period(row: DatasetRow) -> str:
+    """The forecast week of a row, "2024-03-17 to 2024-03-24"."""
+    return f"{row['week_start']} to {row['week_end']}"
+
+
+def is_synthetic(rows: Sequence[DatasetRow]) -> bool:
+    """Whether any row is marked as made up."""
+    return any(row.get("synthetic", False) for row in rows)
