@@ -8,7 +8,7 @@ The first line, "upstream's way", is that of the public runs: adapter unmerged o
 at a time. Answers end where they end; --full makes each one as long as allowed, so that all lines do equal work.
 `--shapes` takes random weights of a known shape and made-up prompts, and is always --full; `llama8b` writes 16 GB
 to a temporary folder first. The first rows are answered once before the clock starts. A model is loaded once for
-each form. `--shapes llama8b`, `continuous` and every number for a card: written for a GPU, not run on one yet.
+each form. `--shapes llama8b` and every number for a card: written for a GPU, not run on one yet.
 """
 
 import argparse
@@ -26,7 +26,6 @@ from benchmarks.flops import machine
 from benchmarks.shapes import SHAPES, write_checkpoint
 from data_pipeline.dataset.load import eval_rows
 from eval.generation.batched import batched
-from eval.generation.continuous import continuous
 from weekahead.files import Row, append_jsonl, load_env
 from weekahead.manifest import manifest
 from weekahead.models.chat_format import render_prompt_ids
@@ -50,7 +49,7 @@ RESULTS = Path("benchmarks/results/generate.jsonl")
 UPSTREAM = "upstream's way"
 PUBLISHED = {"tokens_per_second": 1228.0, "batch_size": 32}
 """bitsandbytes' benchmark of Llama-3.1-8B in 16 bits on an H100, transformers' generate."""
-BACKENDS = {"batched": batched, "continuous": continuous}
+BACKENDS = {"batched": batched}
 
 
 def upstream_model(base: Base, adapter: Adapter | None, precision: Precision) -> tuple[Any, str]:

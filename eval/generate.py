@@ -205,10 +205,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
         "--seed", type=int, default=SamplingParams.seed, help="for a temperature above 0"
     )
     parser.add_argument(
-        "--backend",
-        choices=BACKENDS,
-        default="batched",
-        help="continuous is for cards, greedy only",
+        "--backend", choices=BACKENDS, default="batched", help="endpoint asks a server"
     )
     parser.add_argument(
         "--model", help="the name that the endpoint knows the model (or its adapter) by"

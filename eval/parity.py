@@ -11,12 +11,11 @@ Where it gives log-probabilities, that of the first token must lie within the to
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from data_pipeline.dataset.load import eval_rows
 from eval.generation.backends import PROMPTS
-from eval.generation.continuous import continuous, first_logprobs
 from eval.generation.endpoint import ask_endpoint, request_bodies
 from weekahead.cli import model_arguments
 from weekahead.files import Row, load_env
@@ -122,10 +121,7 @@ def compare(
     prompts = [render_prompt_ids(tokenizer, row["prompt"]) for row in rows]
     model, _ = load_for_generation(base, adapter, precision)
     ours = local_answers(model, tokenizer, prompts, ends, args.max_new_tokens)
-    if args.against == "endpoint":
-        theirs = _asked(args, rows, tokenizer)
-    else:
-        theirs = _continuous(args, model, tokenizer, prompts, ends)
+    theirs = _asked(args, rows, tokenizer)
     places = [
         None if a.text == b.text else parting(tokenizer, a, b.text)
         for a, b in zip(ours, theirs, strict=True)
@@ -153,20 +149,6 @@ def compare(
         )
         for i in range(len(rows))
     ]
-
-
-def _continuous(
-    args: argparse.Namespace,
-    model: Any,
-    tokenizer: Any,
-    prompts: Sequence[list[int]],
-    ends: list[int],
-) -> list[Completion]:
-    found: dict[int, Completion] = {}
-    how = SamplingParams(args.max_new_tokens, batch_size=len(prompts))
-    continuous(model, tokenizer, prompts, range(len(prompts)), ends, how, found.update)
-    first = first_logprobs(model, tokenizer, prompts)
-    return [replace(found[i], first_logprob=first[i]) for i in range(len(prompts))]
 
 
 def _asked(args: argparse.Namespace, rows: Sequence[Row], tokenizer: Any) -> list[Completion]:
@@ -231,7 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = model_arguments(__doc__, out=None)
     parser.add_argument("--split", help="split to take the prompts from (default: test)")
     parser.add_argument("--prompts", type=int, default=8, help="how many")
-    parser.add_argument("--against", choices=("continuous", "endpoint"), required=True)
+    parser.add_argument("--against", choices=("endpoint",), required=True)
     parser.add_argument(
         "--model", help="the name that the endpoint knows the model (or its adapter) by"
     )
@@ -246,7 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_torch_sees_gpu()
         if args.prompts < 1:
             raise ValueError(f"--prompts is {args.prompts}; expected at least 1")
-        if args.against == "endpoint" and not args.model:
+        if not args.model:
             raise ValueError(
                 "--model is missing; --against endpoint needs the name a server knows the model by"
             )

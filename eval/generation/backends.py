@@ -1,4 +1,4 @@
-"""What answers the rows: this process in whole batches, this process continuously, or a server."""
+"""What answers the rows: this process in batches, or a server."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from typing import Any
 
 from data_pipeline.dataset.load import EvalData
 from eval.generation.batched import batched
-from eval.generation.continuous import continuous
 from eval.generation.endpoint import ask_endpoint, request_bodies
 from weekahead.distributed import Process
 from weekahead.files import Row
@@ -15,7 +14,7 @@ from weekahead.models.decoding import OnAnswers, SamplingParams
 from weekahead.models.loading import Adapter, Base, load_for_generation, load_tokenizer, stops
 from weekahead.models.precision import Precision
 
-BACKENDS = ("batched", "continuous", "endpoint")
+BACKENDS = ("batched", "endpoint")
 PROMPTS = ("chat", "text", "ids")
 Answer = Callable[[Collection[int], OnAnswers, Process], None]
 """Answers the rows of these numbers, keeping each answer as it comes."""
@@ -75,11 +74,10 @@ def prepare(
     tokenizer = load_tokenizer(base)
     prompts = [_prompt(tokenizer, row) for row in data.rows]
     model, form = load_for_generation(base, adapter, precision)
-    decode_all = continuous if backend.name == "continuous" else batched
 
     def answer(missing: Collection[int], keep: OnAnswers, share: Process) -> None:
         ends = stops(tokenizer, base)
-        decode_all(model, tokenizer, prompts, missing, ends, how, keep, (share.rank, share.count))
+        batched(model, tokenizer, prompts, missing, ends, how, keep, (share.rank, share.count))
 
     return form, answer
 

@@ -40,32 +40,6 @@ def test_batch_size_and_order_change_no_answer(answers, market):
     assert answers(replace(market, rows=random.Random(1).sample(market.rows, 6))) == alone
 
 
-def test_continuous_batching_answers_as_whole_batches_do(answers, market):
-    assert answers(market, 2, Backend("continuous")) == answers(market, 2)
-
-
-def test_an_interrupted_continuous_run_goes_on_with_what_is_missing(answers, market, tmp_path):
-    whole = answers(market, 2, Backend("continuous"), out=tmp_path / "a")
-    log = tmp_path / "a/generations.jsonl"
-    lines = log.read_bytes().splitlines(keepends=True)
-    log.write_bytes(lines[3] + lines[1] + b'{"id": "half')
-    assert answers(market, 2, Backend("continuous"), out=tmp_path / "a") == whole
-    assert lines[3] in log.read_bytes() and lines[1] in log.read_bytes()
-
-
-def test_continuous_batching_refuses_to_sample(small, market, tmp_path):
-    with pytest.raises(ValueError, match=r"greedy here, the temperature is 0\.5"):
-        generate(
-            small.recipe,
-            "none",
-            market,
-            SamplingParams(4, temperature=0.5),
-            tmp_path,
-            FP32,
-            Backend("continuous"),
-        )
-
-
 def test_a_killed_run_that_had_every_answer_is_put_in_order(answers, market, tmp_path):
     whole = answers(market, out=tmp_path / "a")
     log, told = tmp_path / "a/generations.jsonl", tmp_path / "a/manifest.json"
@@ -104,7 +78,7 @@ def test_answers_that_no_manifest_explains_are_not_mixed_in(answers, market, tmp
 def test_another_backend_is_another_experiment(answers, market, tmp_path):
     answers(market, out=tmp_path / "a")
     with pytest.raises(ValueError, match="other settings: backend"):
-        answers(market, backend=Backend("continuous"), out=tmp_path / "a")
+        answers(market, backend=Backend("endpoint", "mine"), out=tmp_path / "a")
 
 
 @pytest.mark.parametrize("prompt", ["chat", "text", "ids"])

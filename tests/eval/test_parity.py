@@ -28,15 +28,6 @@ def serving(small, adapter, **settings):
     return Completions(model, small.tokenizer, small.ends, **settings)
 
 
-def test_continuous_batching_agrees_and_tells_log_probabilities(check):
-    found = check("continuous")
-    assert all(one.same and one.gap is not None and one.gap < 1e-4 for one in found)
-    assert verdict(found, 1e-3) == (
-        0,
-        "agree: 3 prompts, 0 of them ties, log-probabilities told for 3; the adapter changes 3",
-    )
-
-
 @pytest.mark.parametrize("prompt", ["chat", "ids"])
 def test_a_server_with_the_adapter_agrees(check, small, prompt):
     with serving(small, small.adapter) as server:
