@@ -26,7 +26,8 @@ from weekahead.distributed import select_gpu
 from weekahead.files import Row, load_env, read_jsonl, write_json
 from weekahead.manifest import manifest
 from weekahead.models.decoding import SamplingParams
-from weekahead.models.loading import Base, base_from_recipe, load_tokenizer, resolve_revision, stops
+from weekahead.models.chat_format import stop_token_ids
+from weekahead.models.loading import Base, base_from_recipe, load_tokenizer, resolve_revision
 from weekahead.models.precision import Precision, choose_precision
 from weekahead.tracking.gpu import check_torch_sees_gpu
 from weekahead.tracking.run import TrackedRun
@@ -55,7 +56,7 @@ def train(script: ScriptArguments, training: Any, model_args: Any, precision: Pr
     script.gen_rows = rows_to_answer(script, training, data)
     settings = settings_of(script, training, model_args)
     base = resolve_revision(base)
-    check_folder(folder, settings, base.facts(), data.sha256)
+    check_folder(folder, settings, base.manifest_fields(), data.sha256)
     tokenizer = load_tokenizer(base)
     lengths = row_lengths(tokenizer, [*data.train, *data.validation])
     check_lengths(lengths, training.max_length)
@@ -126,7 +127,7 @@ def callbacks_of(
         how = SamplingParams(max_new_tokens=script.gen_max_new_tokens, batch_size=8)
         log.info("%d validation rows are answered at each evaluation: enough to see the layout learnt, too few for an "
                  "interval", len(rows))  # fmt: skip
-        ends = stops(tokenizer, base)
+        ends = stop_token_ids(tokenizer)
         callbacks.append(
             AnswersCallback(rows, tokenizer, ends, how, script.gen_time_share, train_log.log, run)
         )
@@ -147,7 +148,7 @@ def describe(
         kind="train",
         run=folder.name,
         run_id=run_id,
-        base=base.facts(),
+        base=base.manifest_fields(),
         turn_format=base.turn_format,
         precision={"mode": precision.mode, "device": precision.device, "reason": precision.reason},
         dataset={

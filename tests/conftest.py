@@ -12,7 +12,8 @@ from data_pipeline.synthetic.__main__ import write_market
 from data_pipeline.synthetic.world import tell
 from tests.support.tiny import FP32, ROOT
 from weekahead.models.embedded import DEFAULT_OUT, ensure_embedded
-from weekahead.models.loading import base_from_recipe, load_base, load_tokenizer, stops
+from weekahead.models.chat_format import stop_token_ids
+from weekahead.models.loading import base_from_recipe, load_base, load_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +84,7 @@ def small(tiny):
         recipe=recipe,
         base=base,
         tokenizer=tokenizer,
-        ends=stops(tokenizer, base),
+        ends=stop_token_ids(tokenizer),
         adapter=tiny / "adapter",
     )
 

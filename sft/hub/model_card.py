@@ -6,25 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weekahead.models.loading import DEFAULT_OUT, EMBEDDED_HUB_ID
+from weekahead.models.embedded import DEFAULT_OUT
+from weekahead.models.families import EMBEDDED_HUB_ID, licence_of
 
 _TEMPLATE = Path(__file__).with_name("card.md.jinja")
 _NONE = "–"  # a value that could not be computed
+_UNKNOWN_LICENCE = "as given on the base model's own page."
 
-# Hub id of a base -> (licence identifier of the Hub, what its licence asks of an adapter).
-_LICENCES = {
-    "meta-llama/Llama-3.1-8B": (
-        "llama3.1",
-        "Llama 3.1 Community License. Built with Llama: whoever shares a model made from it shows that line, "
-        'passes the licence on, and begins the model\'s name with "Llama".',
-    ),
-    "deepseek-ai/DeepSeek-R1-Distill-Llama-8B": (
-        "mit",
-        "MIT; the base is itself derived from Llama 3.1 8B, whose Community License stands behind it.",
-    ),
-    "Qwen/Qwen2.5-7B-Instruct": ("apache-2.0", "Apache-2.0."),
-    EMBEDDED_HUB_ID: ("apache-2.0", "Apache-2.0."),
-}
 # Every name the template uses: a manifest that lacks one shows a dash.
 _BASE: dict[str, Any] = {"revision": None, "quantization": None, "dtype": "bfloat16"}
 _DATASET: dict[str, Any] = dict.fromkeys(
@@ -80,6 +68,7 @@ def model_card(facts: ModelCardFacts) -> str:
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     manifest, metrics = facts.manifest, facts.metrics or {}
     embedded = is_embedded(manifest["base"])
+    licence = licence_of(facts.base_id)
     return template.render(
         metadata=metadata(facts),
         repo=facts.repo,
@@ -90,9 +79,7 @@ def model_card(facts: ModelCardFacts) -> str:
         base_id=facts.base_id,
         embedded=embedded,
         embedded_folder=DEFAULT_OUT.as_posix(),
-        licence_note=_LICENCES.get(facts.base_id, (None, "as given on the base model's own page."))[
-            1
-        ],
+        licence_note=licence.note if licence else _UNKNOWN_LICENCE,
         synthetic=bool(manifest.get("synthetic") or metrics.get("synthetic")),
         dataset=_DATASET | (manifest.get("dataset") or {}),
         settings=_rows(manifest.get("settings") or {}),
@@ -169,13 +156,14 @@ def metadata(facts: ModelCardFacts) -> str:
     import yaml
 
     synthetic = facts.manifest.get("synthetic")
+    licence = licence_of(facts.base_id)
     values: dict[str, Any] = {
         "base_model": facts.base_id,
         "base_model_relation": "adapter",
         "library_name": "peft",
         "pipeline_tag": "text-generation",
         "language": ["en"],
-        "license": _LICENCES.get(facts.base_id, (None, ""))[0],
+        "license": licence.id if licence else None,
         "datasets": [facts.dataset_id] if facts.dataset_id else None,
         "tags": [
             "lora",

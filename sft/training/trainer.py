@@ -1,48 +1,116 @@
 """TRL's SFTTrainer put together for this job, and the complete adapter folder it leaves."""
 
 import logging
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 from torch.nn.functional import cross_entropy
-from trl import SFTTrainer, get_peft_config
+from transformers import TrainingArguments
+from trl import SFTConfig, SFTTrainer, get_peft_config
 
 from data_pipeline.dataset.load import TrainData
 from sft.training.checks import kept_step
 from sft.training.dataset import to_dataset
 from sft.training.train_log import mean_loss
 from weekahead.files import Row
-from weekahead.models.loading import Base, load_base, stops
+from weekahead.models.chat_format import stop_token_ids
+from weekahead.models.loading import Base, load_base
 
 log = logging.getLogger(__name__)
 
+IGNORED_LABEL = -100
+"""A label that carries no loss (torch, transformers and TRL agree on it)."""
+
+_BEFORE_THE_LOSS = frozenset(
+    (
+        "activation_offloading",
+        "assistant_only_loss",
+        "chat_template_path",
+        "completion_only_loss",
+        "dataset_kwargs",
+        "dataset_num_proc",
+        "dataset_text_field",
+        "eos_token",
+        "max_length",
+        "model_init_kwargs",
+        "packing_strategy",
+        "pad_to_multiple_of",
+        "pad_token",
+        "shuffle_dataset",
+        "truncation_mode",
+        "trust_remote_code",
+    )
+)
+"""Fields of TRL's SFTConfig that act on rows, tokenizer or model before a batch reaches the loss."""
+_PLAIN_BATCH = frozenset(("input_ids", "attention_mask", "labels"))
+"""The keys of a batch that is neither packed, nor free of padding, nor split between processes."""
+
+
+def asks_for_plain_nll(args: SFTConfig) -> bool:
+    """Whether the arguments ask for the mean negative log-likelihood of the labels and no more.
+
+    Any field of SFTConfig that is not known to act before the loss must have its default: packing,
+    padding_free, router_aux_loss_coef, and whatever a newer TRL adds.
+    """
+    if args.loss_type != "nll" or args.label_smoothing_factor != 0 or args.use_liger_kernel:
+        return False
+    of_transformers = {field.name for field in fields(TrainingArguments)}
+    for field in fields(args):
+        if field.name in of_transformers or field.name in _BEFORE_THE_LOSS:
+            continue
+        default = field.default
+        if field.default_factory is not MISSING:
+            default = field.default_factory()
+        if getattr(args, field.name) != default:
+            return False
+    return True
+
 
 class ForecastTrainer(SFTTrainer):
-    """SFTTrainer, except that a CPU scores no position whose next token is not trained on.
+    """SFTTrainer, except that on a CPU plain NLL scores only positions whose next token has a label.
 
-    TRL's fused head projects prompts too where there is no Triton, four fifths of a row here, and does
-    the backward of it in fp32. The loss is the same sum over the same tokens.
+    Without Triton TRL's fused head projects prompts too, four fifths of a row here, and computes
+    the backward pass of the projection in fp32. The value is TRL's: the same sum over the same
+    tokens. Every other loss, and every GPU, takes TRL's own way.
     """
 
     def compute_loss(
-        self, model: Any, inputs: Row, return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
     ) -> Any:
-        if inputs["input_ids"].device.type != "cpu":
+        if return_outputs or not self._can_skip_unlabelled(inputs):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         labels = inputs["labels"][:, 1:]
-        kept = (labels != -100).any(dim=0).nonzero().squeeze(1)
-        words = {name: value for name, value in inputs.items() if name != "labels"}
-        outputs = model(**words, logits_to_keep=kept, use_cache=False)
+        positions = (labels != IGNORED_LABEL).any(dim=0).nonzero().squeeze(1)
+        model_inputs = {name: value for name, value in inputs.items() if name != "labels"}
+        logits = model(**model_inputs, logits_to_keep=positions, use_cache=False).logits
         total = cross_entropy(
-            outputs.logits.float().flatten(0, 1), labels[:, kept].flatten(), reduction="sum"
+            logits.float().flatten(0, 1), labels[:, positions].flatten(), reduction="sum"
         )
-        count = (labels != -100).sum() if num_items_in_batch is None else num_items_in_batch
+        count = num_items_in_batch
+        if count is None:
+            count = (labels != IGNORED_LABEL).sum()
         loss = total / max(int(count), 1)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
-            loss = (
-                loss * self.accelerator.num_processes
-            )  # the count is of all processes, and DDP averages
-        return (loss, outputs) if return_outputs else loss
+            # The count is over all processes, and DDP averages their gradients.
+            loss = loss * self.accelerator.num_processes
+        return loss
+
+    def _can_skip_unlabelled(self, inputs: dict[str, Any]) -> bool:
+        """Whether the sum over labelled positions is what TRL's compute_loss would give here."""
+        if inputs["input_ids"].device.type != "cpu" or not inputs.keys() <= _PLAIN_BATCH:
+            return False
+        other_loss = (
+            self.compute_loss_func is not None
+            or self.label_smoother is not None
+            or self.aux_loss_enabled
+        )
+        sharded = self.accelerator.parallelism_config is not None
+        return not other_loss and not sharded and asks_for_plain_nll(self.args)
 
 
 def build_trainer(
@@ -87,7 +155,7 @@ def save_adapter(trainer: Any, tokenizer: Any, base: Base, folder: Path) -> None
     if not trainer.is_world_process_zero():
         return
     ends = GenerationConfig(
-        eos_token_id=stops(tokenizer, base), pad_token_id=tokenizer.pad_token_id, do_sample=False
+        eos_token_id=stop_token_ids(tokenizer), pad_token_id=tokenizer.pad_token_id, do_sample=False
     )
     ends.save_pretrained(folder)
     (folder / "training_args.bin").unlink(

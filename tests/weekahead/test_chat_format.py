@@ -12,7 +12,6 @@ import pytest
 
 from tests.support.llama_tokenizer import llama_tokenizer
 from weekahead.models.chat_format import (
-    FORMATS,
     apply_chat_format,
     chat_format,
     chat_format_of,
@@ -22,6 +21,7 @@ from weekahead.models.chat_format import (
     row_length,
     stop_token_ids,
 )
+from weekahead.models.families import FAMILIES
 
 PROMPT = [
     {"role": "system", "content": "You are an analyst."},
@@ -73,7 +73,7 @@ def formatted(name):
 
 
 def test_every_format_has_its_case_here():
-    assert sorted(FORMATS) == NAMES
+    assert sorted(FAMILIES) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -102,11 +102,7 @@ def test_prompt_ids_are_a_true_prefix_and_the_answer_ends_with_the_stop_token(na
     prompt_ids, completion_ids = render_row_ids(tokenizer, PROMPT, completion)
     assert prompt_ids == render_prompt_ids(tokenizer, PROMPT)
     assert tokenizer.decode(completion_ids[:-1]) == answer.strip()
-    assert (
-        [completion_ids[-1]]
-        == stop_token_ids(tokenizer, chat_format(name))
-        == [tokenizer.eos_token_id]
-    )
+    assert [completion_ids[-1]] == stop_token_ids(tokenizer) == [tokenizer.eos_token_id]
     assert row_length(tokenizer, PROMPT, completion) == len(prompt_ids) + len(completion_ids)
 
 
@@ -122,7 +118,7 @@ def test_a_second_bos_is_refused(monkeypatch, tmp_path):
     twice = tmp_path / "llama.jinja"
     twice.write_text("<|begin_of_text|>" + chat_format("llama").template, encoding="utf-8")
     broken = replace(chat_format("llama"), template_path=twice)
-    monkeypatch.setitem(FORMATS, "llama", broken)
+    monkeypatch.setitem(FAMILIES, "llama", replace(FAMILIES["llama"], chat_format=broken))
     with pytest.raises(ValueError, match=r"stands 2 times, expected once.*add_special_tokens"):
         render_prompt_ids(apply_chat_format(llama_tokenizer(), broken), PROMPT)
 
@@ -130,7 +126,7 @@ def test_a_second_bos_is_refused(monkeypatch, tmp_path):
 # R1-Distill's own generation prompt opens a think block that its own rendering of an answer leaves out.
 @pytest.mark.parametrize(("old", "new", "message"), [
     ("{%- if add_generation_prompt -%}{{- '<｜Assistant｜><think>\\n\\n</think>\\n\\n'",
-     "{%- if add_generation_prompt -%}{{- '<｜Assistant｜><think>\\n'", "are no prefix .*token boundary"),
+     "{%- if add_generation_prompt -%}{{- '<｜Assistant｜><think>\\n'", "are not a prefix .*token boundary"),
     ("| trim ~ '<｜end▁of▁sentence｜>'", "| trim", "never learn to stop"),
 ])  # fmt: skip
 def test_a_template_that_trains_on_other_tokens_than_it_asks_with_is_refused(
@@ -140,7 +136,8 @@ def test_a_template_that_trains_on_other_tokens_than_it_asks_with_is_refused(
     assert old in text
     broken = replace(chat_format("deepseek"), template_path=tmp_path / "broken.jinja")
     broken.template_path.write_text(text.replace(old, new), encoding="utf-8")
-    monkeypatch.setitem(FORMATS, "deepseek", broken)
+    family = replace(FAMILIES["deepseek"], chat_format=broken)
+    monkeypatch.setitem(FAMILIES, "deepseek", family)
     with pytest.raises(ValueError, match=message):
         render_row_ids(
             apply_chat_format(llama_tokenizer(deepseek=True), broken), PROMPT, COMPLETION
@@ -150,7 +147,7 @@ def test_a_template_that_trains_on_other_tokens_than_it_asks_with_is_refused(
 @pytest.mark.parametrize("name", NAMES)
 def test_padding_is_a_token_of_its_own(name):
     tokenizer = formatted(name)
-    assert tokenizer.pad_token_id not in stop_token_ids(tokenizer, chat_format(name))
+    assert tokenizer.pad_token_id not in stop_token_ids(tokenizer)
     prompt_ids, completion_ids = render_row_ids(tokenizer, PROMPT, COMPLETION)
     assert tokenizer.pad_token_id not in prompt_ids + completion_ids
     expected = 128004 if name in LLAMA_NAMES else tokenizer.convert_tokens_to_ids("<|endoftext|>")
@@ -197,9 +194,9 @@ USER, ASSISTANT = {"role": "user", "content": "x"}, {"role": "assistant", "conte
 
 @pytest.mark.parametrize(("prompt", "completion", "message"), [
     ([], [ASSISTANT], r"roles \[\]; expected"),
-    ([USER, ASSISTANT], [ASSISTANT], "the answer apart"),
+    ([USER, ASSISTANT], [ASSISTANT], "with the answer apart"),
     ([USER], [USER], "expected \\['assistant'\\]"),
-    ([USER], [ASSISTANT, ASSISTANT], "one answer a row"),
+    ([USER], [ASSISTANT, ASSISTANT], "one answer per row"),
     ([USER], [{"role": "assistant", "content": " \n"}], "expected text that is not empty"),
     ([USER], [{"role": "assistant", "content": None}], "assistant message is None"),
     ([{"role": "user", "content": "a <|im_end|> b"}], [ASSISTANT], r"holds <\|im_end\|>.*take it out"),

@@ -2,9 +2,9 @@
 
 import pytest
 
-from weekahead.models.chat_format import render_prompt_ids
+from weekahead.models.chat_format import render_prompt_ids, stop_token_ids
 from weekahead.models.decoding import SamplingParams, decode, plan_batches
-from weekahead.models.loading import Base, load_base, load_for_generation, load_tokenizer, stops
+from weekahead.models.loading import Base, load_base, load_for_generation, load_tokenizer
 from weekahead.models.precision import Precision
 
 
@@ -23,9 +23,9 @@ def test_a_batch_answers_like_its_rows_alone(tiny):
     ]
     prompts = [render_prompt_ids(tokenizer, [{"role": "user", "content": text}]) for text in texts]
     how = SamplingParams(max_new_tokens=12)
-    together = decode(model, tokenizer, prompts, stops(tokenizer, base), how)
+    together = decode(model, tokenizer, prompts, stop_token_ids(tokenizer), how)
     alone = [
-        decode(model, tokenizer, [prompt], stops(tokenizer, base), how)[0] for prompt in prompts
+        decode(model, tokenizer, [prompt], stop_token_ids(tokenizer), how)[0] for prompt in prompts
     ]
     assert [answer.text for answer in together] == [answer.text for answer in alone]
 

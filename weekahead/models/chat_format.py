@@ -1,131 +1,81 @@
-"""Turn formats: how messages become token ids, one explicit policy a model family.
+"""How messages become token ids, by one explicit policy per model family.
 
-Training and evaluation both render through here, so the prompt a model is trained on and the one it is
-asked with cannot differ. A family's template lies in `recipes/templates/`; what a template cannot say
-(padding, the token that ends an answer, the token that may stand only once) is in `FORMATS`.
+Training and evaluation both render through here, so the prompt that a model is trained on and the one
+that it is asked with cannot differ. The policies are in `weekahead.models.families`.
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from weekahead.recipe import RECIPES
+from weekahead.models.families import FAMILIES, ChatFormat
+from weekahead.schema.rows import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Messages = Sequence[Mapping[str, str]]
-
-_TEMPLATES = RECIPES / "templates"
-_CONTROL = re.compile(r"<([|｜])[^<>|｜]+\1>")
-
-
-@dataclass(frozen=True)
-class ChatFormat:
-    """What the turns of one model family look like."""
-
-    name: str
-    template_path: Path
-    pad_token: str
-    """In the vocabulary already, and never a stop token: losses leave padding out, so an answer's end
-    written with the same token would never be learnt."""
-    stop_tokens: tuple[str, ...]
-    """Tokens that end an answer; the first is the one the template writes, and becomes the eos token."""
-    bos_expected: str | None
-    """The token that stands first and nowhere else; None where the family has none (ChatML)."""
-
-    @property
-    def template(self) -> str:
-        """The Jinja text. Raises FileNotFoundError in an incomplete checkout."""
-        return _read(self.template_path)
-
-    @property
-    def control_tokens(self) -> tuple[str, ...]:
-        """Every token that steers a model of this family; inside a message it would forge a turn."""
-        found = {match.group() for match in _CONTROL.finditer(self.template)}
-        return tuple(sorted(found | {self.pad_token, *self.stop_tokens}))
-
-
-@cache
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8").strip()
-
-
-def _format(name: str, pad_token: str, stop_token: str, bos_expected: str | None) -> ChatFormat:
-    return ChatFormat(name, _TEMPLATES / f"{name}.jinja", pad_token, (stop_token,), bos_expected)
-
-
-FORMATS: dict[str, ChatFormat] = {
-    "smollm2": _format("smollm2", "<|endoftext|>", "<|im_end|>", None),
-    "llama": _format("llama", "<|finetune_right_pad_id|>", "<|end_of_text|>", "<|begin_of_text|>"),
-    # R1-Distill-Llama keeps Llama 3.1's vocabulary and its padding token; only the turn tokens are renamed.
-    "deepseek": _format(
-        "deepseek", "<|finetune_right_pad_id|>", "<｜end▁of▁sentence｜>", "<｜begin▁of▁sentence｜>"
-    ),
-    "qwen": _format("qwen", "<|endoftext|>", "<|im_end|>", None),
-}
+Messages = Sequence[Message]
 
 
 def chat_format(name: str) -> ChatFormat:
     """The policy called `name`. Raises ValueError listing the names there are."""
-    if name not in FORMATS:
-        raise ValueError(f"unknown turn format {name!r}; expected one of: {', '.join(FORMATS)}")
-    return FORMATS[name]
+    if name not in FAMILIES:
+        raise ValueError(f"unknown turn format {name!r}; expected one of: {', '.join(FAMILIES)}")
+    return FAMILIES[name].chat_format
 
 
 def apply_chat_format(
-    tokenizer: "PreTrainedTokenizerBase", turns: ChatFormat
+    tokenizer: "PreTrainedTokenizerBase", chat: ChatFormat
 ) -> "PreTrainedTokenizerBase":
     """Set template, padding token and end token of `tokenizer` in place, and return it.
 
-    Raises ValueError where the vocabulary lacks a token the format needs: a wrong format for this base.
     Nothing is ever added to the vocabulary, so the base's embedding matrix fits as it is.
+    Raises ValueError if the vocabulary lacks a token of the format: it is another base's format.
     """
     vocabulary = tokenizer.get_vocab()
-    missing = [token for token in turns.control_tokens if token not in vocabulary]
+    missing = [token for token in chat.control_tokens if token not in vocabulary]
     if missing:
         raise ValueError(
-            f"wrong turn format for this base: {turns.name!r} needs {', '.join(missing)}, which the tokenizer of "
-            f"{tokenizer.name_or_path or 'this model'} does not have; choose one of: {', '.join(FORMATS)}"
+            f"wrong turn format for this base: {chat.name!r} needs {', '.join(missing)}, which the "
+            f"tokenizer of {_name(tokenizer)} does not have; choose one of: {', '.join(FAMILIES)}"
         )
-    tokenizer.chat_template = turns.template
-    tokenizer.pad_token = turns.pad_token
-    tokenizer.eos_token = turns.stop_tokens[0]
+    tokenizer.chat_template = chat.template
+    tokenizer.pad_token = chat.pad_token
+    tokenizer.eos_token = chat.stop_tokens[0]
     return tokenizer
 
 
 def chat_format_of(tokenizer: "PreTrainedTokenizerBase") -> ChatFormat:
-    """The policy `apply_chat_format` gave `tokenizer`. Raises ValueError when it carries none of ours.
+    """The policy that `apply_chat_format` gave `tokenizer`. Raises ValueError if it has none of ours.
 
-    Two families with the same template (both ChatML ones) have the same policy, and the first is named.
+    Two families with the same template (the ChatML ones) have the same policy; the first is named.
     """
-    carried = tokenizer.chat_template
-    for turns in FORMATS.values():
-        if isinstance(carried, str) and carried.strip() == turns.template:
-            return turns
+    template = tokenizer.chat_template
+    for family in FAMILIES.values():
+        if isinstance(template, str) and template.strip() == family.chat_format.template:
+            return family.chat_format
     raise ValueError(
-        f"the tokenizer of {tokenizer.name_or_path or 'this model'} carries no turn format of this project; "
+        f"the tokenizer of {_name(tokenizer)} carries no turn format of this project; "
         "call apply_chat_format on it first"
     )
 
 
-def stop_token_ids(tokenizer: "PreTrainedTokenizerBase", turns: ChatFormat) -> list[int]:
-    """Ids of the tokens that end an answer, for `generate(eos_token_id=...)`."""
-    return [_id(tokenizer, token) for token in turns.stop_tokens]
+def stop_token_ids(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Ids of the tokens that end an answer, for `generate(eos_token_id=...)`.
+
+    Raises ValueError if `tokenizer` carries no chat format of this project.
+    """
+    return [_token_id(tokenizer, token) for token in chat_format_of(tokenizer).stop_tokens]
 
 
 def render_prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: Messages) -> list[int]:
-    """Ids of a prompt up to where the answer begins, exactly one BOS in front where the family has one.
+    """Ids of a prompt up to where the answer begins, with one BOS in front if the family has one.
 
-    Raises ValueError for messages that are no prompt and for control tokens in their text.
+    Raises ValueError for messages that are not a prompt and for control tokens in their text.
     """
-    turns = chat_format_of(tokenizer)
-    check_prompt(turns, messages)
-    ids = _ids(tokenizer, messages, add_generation_prompt=True)
-    _check_bos(tokenizer, turns, ids)
+    chat = chat_format_of(tokenizer)
+    check_prompt(chat, messages)
+    ids = _render(tokenizer, messages, add_generation_prompt=True)
+    _check_bos(tokenizer, chat, ids)
     return ids
 
 
@@ -134,100 +84,114 @@ def render_row_ids(
 ) -> tuple[list[int], list[int]]:
     """Ids of a training row, cut where the answer begins; the second part ends with the stop token.
 
-    Raises ValueError where the row is none (`check_row`), or where the prompt's ids are not a true prefix
-    of the whole row's ids, so that a model would be trained after other tokens than it is asked with.
+    Raises ValueError for what is not a row (`check_row`), and if the prompt's ids are not a true
+    prefix of the row's ids: a model would be trained on other tokens than it is asked with.
     """
-    turns = chat_format_of(tokenizer)
-    check_row(turns, prompt, completion)
+    chat = chat_format_of(tokenizer)
+    check_row(chat, prompt, completion)
     prompt_ids = render_prompt_ids(tokenizer, prompt)
-    ids = _ids(tokenizer, [*prompt, *completion], add_generation_prompt=False)
+    ids = _render(tokenizer, [*prompt, *completion], add_generation_prompt=False)
     if ids[: len(prompt_ids)] != prompt_ids:
-        at = next(
-            (i for i, pair in enumerate(zip(prompt_ids, ids, strict=False)) if pair[0] != pair[1]),
-            len(ids),
-        )
+        split = _first_difference(prompt_ids, ids)
         raise ValueError(
-            f"prompt ids are no prefix of prompt and answer ids: they part at token {at} of {len(prompt_ids)}, "
-            f"{tokenizer.decode(prompt_ids[at : at + 4])!r} against {tokenizer.decode(ids[at : at + 4])!r}; "
-            f"make {turns.template_path.name} end its generation prompt on a token boundary"
+            f"prompt ids are not a prefix of prompt and answer ids: they part at token {split} of "
+            f"{len(prompt_ids)}, {tokenizer.decode(prompt_ids[split : split + 4])!r} against "
+            f"{tokenizer.decode(ids[split : split + 4])!r}; make {chat.template_path.name} end its "
+            "generation prompt on a token boundary"
         )
-    if ids[-1] not in stop_token_ids(tokenizer, turns):
+    if ids[-1] not in stop_token_ids(tokenizer):
         raise ValueError(
-            f"the row ends with {tokenizer.decode(ids[-1:])!r}, expected {turns.stop_tokens[0]!r}: a model would "
-            f"never learn to stop; make {turns.template_path.name} end the last answer with it"
+            f"the row ends with {tokenizer.decode(ids[-1:])!r}, expected {chat.stop_tokens[0]!r}: "
+            f"a model would never learn to stop; make {chat.template_path.name} end the last answer "
+            "with it"
         )
     return prompt_ids, ids[len(prompt_ids) :]
 
 
 def row_length(tokenizer: "PreTrainedTokenizerBase", prompt: Messages, completion: Messages) -> int:
     """Tokens of a whole training row. Raises the errors of `render_row_ids`."""
-    return sum(map(len, render_row_ids(tokenizer, prompt, completion)))
+    prompt_ids, completion_ids = render_row_ids(tokenizer, prompt, completion)
+    return len(prompt_ids) + len(completion_ids)
 
 
-def check_prompt(turns: ChatFormat, prompt: Messages) -> None:
-    """Raise ValueError unless `prompt` is an optional system message and one user message, both plain text."""
+def check_prompt(chat: ChatFormat, prompt: Messages) -> None:
+    """Raise ValueError unless `prompt` is an optional system message and one user message.
+
+    Both must be text that is not empty and holds no control token.
+    """
     roles = [message.get("role") for message in prompt]
     if roles not in (["user"], ["system", "user"]):
         raise ValueError(
-            f"a prompt has the roles {roles}; expected ['system', 'user'] or ['user'], the answer apart"
+            f"a prompt has the roles {roles}; expected ['system', 'user'] or ['user'], "
+            "with the answer apart"
         )
     for message in prompt:
-        _check_text(turns, message)
+        _check_text(chat, message)
 
 
-def check_row(turns: ChatFormat, prompt: Messages, completion: Messages) -> None:
-    """Raise ValueError unless `prompt` is a prompt and `completion` one assistant message with an answer."""
-    check_prompt(turns, prompt)
+def check_row(chat: ChatFormat, prompt: Messages, completion: Messages) -> None:
+    """Raise ValueError unless `prompt` is a prompt and `completion` one assistant message."""
+    check_prompt(chat, prompt)
     roles = [message.get("role") for message in completion]
     if roles != ["assistant"]:
         raise ValueError(
-            f"a completion has the roles {roles}; expected ['assistant'], one answer a row"
+            f"a completion has the roles {roles}; expected ['assistant'], one answer per row"
         )
-    _check_text(turns, completion[0])
+    _check_text(chat, completion[0])
 
 
-def _check_text(turns: ChatFormat, message: Mapping[str, str]) -> None:
-    text = message.get("content")
+def _check_text(chat: ChatFormat, message: Message) -> None:
+    text: object = message.get("content")
     if not isinstance(text, str) or not text.strip():
         raise ValueError(
             f"the {message['role']} message is {text!r}; expected text that is not empty"
         )
-    if forged := [token for token in turns.control_tokens if token in text]:
+    forged = [token for token in chat.control_tokens if token in text]
+    if forged:
         raise ValueError(
-            f"the {message['role']} message holds {', '.join(forged)}, which {turns.name} models read as a turn of "
-            "its own; take it out of the text"
+            f"the {message['role']} message holds {', '.join(forged)}, which {chat.name} models read "
+            "as a turn of its own; take it out of the text"
         )
 
 
-def _id(tokenizer: "PreTrainedTokenizerBase", token: str) -> int:
+def _name(tokenizer: "PreTrainedTokenizerBase") -> str:
+    return tokenizer.name_or_path or "this model"
+
+
+def _token_id(tokenizer: "PreTrainedTokenizerBase", token: str) -> int:
     # Not get_vocab(): it copies the whole vocabulary, 20 to 50 ms, and this is asked for every row.
-    found = tokenizer.convert_tokens_to_ids(token)
-    if not isinstance(found, int) or tokenizer.convert_ids_to_tokens(found) != token:
+    token_id = tokenizer.convert_tokens_to_ids(token)
+    if not isinstance(token_id, int) or tokenizer.convert_ids_to_tokens(token_id) != token:
         raise ValueError(
-            f"{token} is not in the vocabulary; call apply_chat_format with this base's own turn format"
+            f"{token} is not in the vocabulary; call apply_chat_format with the format of this base"
         )
-    return found
+    return token_id
 
 
-def _ids(
-    tokenizer: "PreTrainedTokenizerBase", messages: Messages, add_generation_prompt: bool
+def _render(
+    tokenizer: "PreTrainedTokenizerBase", messages: Messages, *, add_generation_prompt: bool
 ) -> list[int]:
-    rendered = tokenizer.apply_chat_template(
+    encoding = tokenizer.apply_chat_template(
         [dict(message) for message in messages],
         add_generation_prompt=add_generation_prompt,
         tokenize=True,
         return_dict=True,
     )
-    return list(cast("Mapping[str, list[int]]", rendered)["input_ids"])
+    return list(cast("Mapping[str, list[int]]", encoding)["input_ids"])
 
 
-def _check_bos(tokenizer: "PreTrainedTokenizerBase", turns: ChatFormat, ids: list[int]) -> None:
-    if turns.bos_expected is None:
+def _first_difference(left: Sequence[int], right: Sequence[int]) -> int:
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((index for index, pair in pairs if pair[0] != pair[1]), min(len(left), len(right)))
+
+
+def _check_bos(tokenizer: "PreTrainedTokenizerBase", chat: ChatFormat, ids: list[int]) -> None:
+    if chat.bos_token is None:
         return
-    bos = _id(tokenizer, turns.bos_expected)
+    bos = _token_id(tokenizer, chat.bos_token)
     if ids[0] != bos or ids.count(bos) != 1:
         raise ValueError(
-            f"{turns.bos_expected} stands {ids.count(bos)} times, expected once and first; only "
-            f"{turns.template_path.name} may write it: take it out of the text, and do not tokenize a rendered "
-            "prompt again with add_special_tokens"
+            f"{chat.bos_token} stands {ids.count(bos)} times, expected once and first; only "
+            f"{chat.template_path.name} may write it: take it out of the text, and do not tokenize a "
+            "rendered prompt again with add_special_tokens"
         )

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from weekahead.files import Row
-from weekahead.models.chat_format import apply_chat_format, chat_format, stop_token_ids
+from weekahead.models.chat_format import apply_chat_format, chat_format
 from weekahead.models.embedded import DEFAULT_OUT, ensure_embedded
+from weekahead.models.families import EMBEDDED_HUB_ID
 from weekahead.models.precision import Precision
 
 log = logging.getLogger(__name__)
 
-EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
 _ADAPTER_FILES = ["adapter_config.json", "adapter_model.safetensors", "manifest.json"]
 _ROOM_FOR_DEQUANTIZED = 1.3
@@ -32,7 +32,7 @@ class Base:
     quantization: Row | None = None
     """Fields of BitsAndBytesConfig, without the compute dtype, which is `dtype`; None for a plain base."""
 
-    def facts(self) -> Row:
+    def manifest_fields(self) -> Row:
         """For manifests. `hub_id` is what a reader elsewhere can load."""
         hub_id = EMBEDDED_HUB_ID if Path(self.name) == DEFAULT_OUT else self.name
         return {**asdict(self), "hub_id": None if Path(hub_id).exists() else hub_id}
@@ -181,7 +181,7 @@ def base_for_adapter(adapter: Adapter, recipe_base: Base) -> Base:
         names = {adapter.base_name}
     else:
         names = {trained["name"], trained.get("hub_id") or trained["name"]}
-    if not names & {recipe_base.name, recipe_base.facts()["hub_id"]}:
+    if not names & {recipe_base.name, recipe_base.manifest_fields()["hub_id"]}:
         raise ValueError(
             f"wrong adapter for the base: {adapter.reference} was trained on "
             f"{' or '.join(sorted(names))}, the recipe's base is {recipe_base.name}. "
@@ -236,11 +236,6 @@ def load_for_generation(
     # A base's own file may ask for sampling or a repetition penalty, and generate() obeys it even when greedy.
     model.generation_config = GenerationConfig()
     return model.eval(), form
-
-
-def stops(tokenizer: Any, base: Base) -> list[int]:
-    """Token ids that end an answer of this base's turn format."""
-    return stop_token_ids(tokenizer, chat_format(base.turn_format))
 
 
 def _has_room(model: Any, precision: Precision) -> bool:
