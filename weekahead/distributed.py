@@ -1,4 +1,4 @@
-"""Several processes that share one piece of work: started by `accelerate launch` or torchrun, one a card."""
+"""Several processes that share one piece of work, one per GPU, as `accelerate launch` starts them."""
 
 import os
 from collections.abc import Iterator
@@ -6,52 +6,56 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-_PATIENCE = timedelta(days=7)
-"""A process waits so long for the slowest one. Where one dies, the launcher ends the others at once."""
+_TIMEOUT = timedelta(days=7)
+"""A process waits this long for the slowest one. If one dies, the launcher ends the others at once."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """Which process this is, from 0, and how many there are."""
+    """Which process this is, counted from 0, and how many there are."""
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
 
     @property
     def first(self) -> bool:
         """Whether this process does what must be done once."""
         return self.rank == 0
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Go on when every process has come here."""
-        if self.count > 1:
+        if self.world_size > 1:
             import torch.distributed
 
             torch.distributed.barrier()
 
 
 @contextmanager
-def shared() -> Iterator[Process]:
-    """The share of this process. They meet over gloo, cards or none, since all they do together is wait."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1 or "RANK" not in os.environ:
+def process_group() -> Iterator[Process]:
+    """Join the processes that were launched together, and leave them when the block ends.
+
+    They meet over gloo, with GPUs or without, since all that they do together is wait.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1 or "RANK" not in os.environ:
         yield Process()
         return
     import torch.distributed
 
-    torch.distributed.init_process_group("gloo", timeout=_PATIENCE)
+    torch.distributed.init_process_group("gloo", timeout=_TIMEOUT)
     try:
-        yield Process(int(os.environ["RANK"]), count)
+        yield Process(int(os.environ["RANK"]), world_size)
     finally:
         torch.distributed.destroy_process_group()
 
 
 def select_gpu() -> None:
-    """Leave this process the one card that is its own (the first, where it is alone), before anything looks at them.
+    """Leave this process its own GPU alone (the first, if it is the only process).
 
-    No card (CUDA_VISIBLE_DEVICES set to nothing) stays none. With several cards: not run yet.
+    Call it before anything looks at the GPUs. With CUDA_VISIBLE_DEVICES set to nothing there is none
+    before and none after. It has not been run on several GPUs yet.
     """
     rank = os.environ.get("LOCAL_RANK", "0")
     setting = os.environ.get("CUDA_VISIBLE_DEVICES")
-    cards = [rank] if setting is None else setting.split(",")[int(rank) :][:1]
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(cards)
+    gpus = [rank] if setting is None else setting.split(",")[int(rank) :][:1]
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)

@@ -126,7 +126,7 @@ def read_records(path: Path) -> Iterator[Record]:
             raise ValueError(f"{path}, row {number}: {error}") from None
 
 
-def facts(record: Record) -> list[tuple[str, str]]:
+def known_facts(record: Record) -> list[tuple[str, str]]:
     """(name, known_at) of everything that `record` shows."""
     found = [
         (f"news {item.headline!r}", item.known_at) for week in record.weeks for item in week.news
@@ -142,12 +142,12 @@ def facts(record: Record) -> list[tuple[str, str]]:
 def look_ahead(record: Record) -> list[str]:
     """The facts of `record` that were not yet known at its decision_time, each named; empty when clean."""
     limit = moment(record.decision_time)
-    return [f"{name} known at {at}" for name, at in facts(record) if moment(at) > limit]
+    return [f"{name} known at {at}" for name, at in known_facts(record) if moment(at) > limit]
 
 
 def known_at(record: Record) -> str | None:
     """When the last of its facts became known, ISO 8601 in UTC; None for a record without facts."""
-    moments = [moment(at) for _, at in facts(record)]
+    moments = [moment(at) for _, at in known_facts(record)]
     return max(moments).isoformat() if moments else None
 
 
