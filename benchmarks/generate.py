@@ -28,7 +28,7 @@ from data_pipeline.dataset.load import eval_rows
 from eval.generation.batched import batched
 from weekahead.files import Row, append_jsonl, load_env
 from weekahead.manifest import manifest
-from weekahead.models.chat_format import render_prompt_ids
+from weekahead.models.chat_format import render_prompt_ids, stop_token_ids
 from weekahead.models.decoding import Completion, SamplingParams
 from weekahead.models.embedded import DEFAULT_OUT
 from weekahead.models.loading import (
@@ -40,7 +40,6 @@ from weekahead.models.loading import (
     load_base,
     load_for_generation,
     load_tokenizer,
-    stops,
 )
 from weekahead.models.precision import Precision, choose_precision
 from weekahead.recipe import read_recipe
@@ -138,7 +137,7 @@ def measure(
     prompts: list[list[int]],
 ) -> list[Row]:
     """The figures of each way, in order, upstream's first."""
-    ends = [] if args.full else stops(tokenizer, base)
+    ends = [] if args.full else stop_token_ids(tokenizer)
     facts = machine()
     rate = bandwidth_of(facts["card"])
     length = sum(map(len, prompts)) / len(prompts)

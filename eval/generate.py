@@ -28,7 +28,7 @@ from eval.generation.results_folder import (
     totals,
 )
 from weekahead.cli import configure_logging, describe_error, model_arguments
-from weekahead.distributed import Process, select_gpu, shared
+from weekahead.distributed import Process, process_group, select_gpu
 from weekahead.files import Row, append_jsonl, load_env, read_jsonl, write_json, write_jsonl
 from weekahead.models.decoding import Completion, SamplingParams
 from weekahead.models.loading import Adapter, Base, resolve_base_and_adapter
@@ -63,10 +63,10 @@ def generate(
             "%d of %d rows lie in weeks that this adapter's training reached", count, len(data.rows)
         )
     before = begun(out, facts)
-    with shared() as share:
+    with process_group() as share:
         if share.first:
             gather(out)
-        share.wait()
+        share.barrier()
         done = (
             {row["id"] for row in read_jsonl(out / GENERATIONS)}
             if (out / GENERATIONS).exists()
@@ -84,9 +84,9 @@ def generate(
                 log.info("model: %s (%s)", base.name, facts["form"])
                 log.info("precision: {mode} on {device} ({reason})".format(**facts["precision"]))
                 write_json(out / MANIFEST, {**facts, "complete": False})
-            share.wait()  # no answer before the manifest that says whose it is
+            share.barrier()  # no answer before the manifest that says whose it is
             _answer_missing(answer, data, missing, out, facts, share)
-        share.wait()
+        share.barrier()
         return _finish(out, data, facts, share) if share.first else facts
 
 
@@ -123,7 +123,7 @@ def _answer_missing(
                 [answer_row(data.rows[i], one, data, facts) for i, one in answers],
             )
             bar.update(
-                min(len(answers) * share.count, len(data.rows) - bar.n)
+                min(len(answers) * share.world_size, len(data.rows) - bar.n)
             )  # the others are about as far
 
         answer(missing, keep, share)
@@ -143,7 +143,7 @@ def _finish(out: Path, data: EvalData, facts: Row, share: Process) -> Row:
     done = gather(out)
     rows = [done[row["id"]] for row in data.rows]
     write_jsonl(out / GENERATIONS, rows)
-    facts = {**facts, **totals(rows, share.count), "complete": True}
+    facts = {**facts, **totals(rows, share.world_size), "complete": True}
     write_json(out / MANIFEST, facts)
     return facts
 

@@ -208,7 +208,7 @@ def run(
         kind="recall",
         adapter=adapter.reference if adapter else None,
         adapter_sha256=sha256(adapter.folder / "adapter_model.safetensors") if adapter else None,
-        base=base.facts(),
+        base=base.manifest_fields(),
         form=form,
         precision=asdict(precision),
         dataset={"source": source, "sha256": sums, "rows": len(rows)},

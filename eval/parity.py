@@ -19,14 +19,13 @@ from eval.generation.backends import PROMPTS
 from eval.generation.endpoint import ask_endpoint, request_bodies
 from weekahead.cli import model_arguments
 from weekahead.files import Row, load_env
-from weekahead.models.chat_format import render_prompt_ids
+from weekahead.models.chat_format import render_prompt_ids, stop_token_ids
 from weekahead.models.decoding import Completion, SamplingParams, decode_ids
 from weekahead.models.loading import (
     Base,
     load_for_generation,
     load_tokenizer,
     resolve_base_and_adapter,
-    stops,
 )
 from weekahead.models.precision import Precision, choose_precision
 from weekahead.recipe import read_recipe
@@ -117,7 +116,7 @@ def compare(
     Raises ValueError, OSError or RuntimeError where one of them cannot answer.
     """
     tokenizer = load_tokenizer(base)
-    ends = stops(tokenizer, base)
+    ends = stop_token_ids(tokenizer)
     prompts = [render_prompt_ids(tokenizer, row["prompt"]) for row in rows]
     model, _ = load_for_generation(base, adapter, precision)
     ours = local_answers(model, tokenizer, prompts, ends, args.max_new_tokens)

@@ -9,9 +9,9 @@ from eval.generation.batched import batched
 from eval.generation.endpoint import ask_endpoint, request_bodies
 from weekahead.distributed import Process
 from weekahead.files import Row
-from weekahead.models.chat_format import render_prompt_ids
+from weekahead.models.chat_format import render_prompt_ids, stop_token_ids
 from weekahead.models.decoding import OnAnswers, SamplingParams
-from weekahead.models.loading import Adapter, Base, load_for_generation, load_tokenizer, stops
+from weekahead.models.loading import Adapter, Base, load_for_generation, load_tokenizer
 from weekahead.models.precision import Precision
 
 BACKENDS = ("batched", "endpoint")
@@ -61,7 +61,7 @@ def prepare(
         bodies = request_bodies(str(backend.model), backend.prompt, data.rows, how, tokenizer)
 
         def ask(missing: Collection[int], keep: OnAnswers, share: Process) -> None:
-            if share.count > 1:
+            if share.world_size > 1:
                 raise ValueError(
                     "--backend endpoint is one process; ask for more at once with --batch_size"
                 )
@@ -76,8 +76,8 @@ def prepare(
     model, form = load_for_generation(base, adapter, precision)
 
     def answer(missing: Collection[int], keep: OnAnswers, share: Process) -> None:
-        ends = stops(tokenizer, base)
-        batched(model, tokenizer, prompts, missing, ends, how, keep, (share.rank, share.count))
+        ends = stop_token_ids(tokenizer)
+        batched(model, tokenizer, prompts, missing, ends, how, keep, (share.rank, share.world_size))
 
     return form, answer
 

@@ -59,7 +59,7 @@ def _rendered(tokenizer: Any, messages: Messages, prompt: str) -> str | list[int
     if prompt == "ids":
         return ids
     text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-    text = text.removeprefix(chat_format_of(tokenizer).bos_expected or "")
+    text = text.removeprefix(chat_format_of(tokenizer).bos_token or "")
     if tokenizer(text)["input_ids"] != ids:
         raise ValueError(
             "the tokenizer reads the rendered text as other tokens; use --endpoint_prompt ids"

@@ -38,7 +38,7 @@ def describe(
         adapter=adapter.reference if adapter else None,
         adapter_revision=adapter.revision if adapter else None,
         adapter_sha256=sha256(adapter.folder / "adapter_model.safetensors") if adapter else None,
-        base=base.facts(),
+        base=base.manifest_fields(),
         precision=number_format,
         dataset={
             "source": data.source,
@@ -119,7 +119,7 @@ def totals(rows: list[Row], processes: int) -> Row:
 
 def own_part(out: Path, share: Process) -> Path:
     """The file that this process appends to: the answers themselves where it is alone."""
-    return out / (GENERATIONS if share.count == 1 else f"generations.part{share.rank}.jsonl")
+    return out / (GENERATIONS if share.world_size == 1 else f"generations.part{share.rank}.jsonl")
 
 
 def gather(out: Path) -> dict[str, Row]:

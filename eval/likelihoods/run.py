@@ -60,7 +60,7 @@ def describe(
         adapter=adapter.reference if adapter else None,
         adapter_revision=adapter.revision if adapter else None,
         adapter_sha256=sha256(adapter.folder / "adapter_model.safetensors") if adapter else None,
-        base=base.facts(),
+        base=base.manifest_fields(),
         precision=asdict(precision),
         dataset={
             "source": data.source,
