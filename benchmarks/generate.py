@@ -27,7 +27,7 @@ from benchmarks.shapes import SHAPES, write_checkpoint
 from data_pipeline.dataset.load import eval_rows
 from eval.generation.batched import batched
 from weekahead.files import Row, append_jsonl, load_env
-from weekahead.manifest import manifest
+from weekahead.manifest import new_manifest
 from weekahead.models.chat_format import render_prompt_ids, stop_token_ids
 from weekahead.models.decoding import Completion, SamplingParams
 from weekahead.models.embedded import DEFAULT_OUT
@@ -242,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     facts = {"recipe": args.config.stem, "shapes": args.shapes, "adapter": args.adapter, "dataset": args.dataset,
              "rows": args.rows, "max_new_tokens": args.max_new_tokens, "full": args.full}  # fmt: skip
-    append_jsonl(args.results, [manifest(kind="benchmark", **facts, ways=found, machine=machine())])
+    append_jsonl(args.results, [new_manifest(kind="benchmark", **facts, ways=found, machine=machine())])
     best = min(found, key=lambda row: row["seconds_per_row"])
     ratio = found[0]["seconds_per_row"] / best["seconds_per_row"]
     print(

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.flops import machine
 from weekahead.files import Row, append_jsonl, read_jsonl, write_jsonl
-from weekahead.manifest import manifest
+from weekahead.manifest import new_manifest
 from weekahead.task.record import Financials, News, PastWeek, Record
 
 RESULTS = Path("benchmarks/results/teacher.jsonl")
@@ -147,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         print(f"benchmarks.teacher: {error}", file=sys.stderr)
         return 2
-    append_jsonl(args.results, [manifest(kind="benchmark", **found)])
+    append_jsonl(args.results, [new_manifest(kind="benchmark", **found)])
     print(json.dumps(found))
     print(
         f"{found['answers_per_second']:.1f} answers/s of {found['ideal_per_second']:.1f} possible "

@@ -29,7 +29,7 @@ from sft.training.arguments import parse
 from sft.training.callbacks import peak_gpu_memory, peak_rss_bytes
 from weekahead.cli import configure_logging
 from weekahead.files import Row, append_jsonl, load_env
-from weekahead.manifest import manifest
+from weekahead.manifest import new_manifest
 from weekahead.models.chat_format import render_row_ids
 from weekahead.models.embedded import DEFAULT_OUT
 from weekahead.models.loading import Base, base_from_recipe, load_tokenizer
@@ -120,7 +120,7 @@ def measure(args: argparse.Namespace, precision: Precision, scratch: Path) -> Ro
         )
     rows_a_step = training.per_device_train_batch_size * training.gradient_accumulation_steps
     rows = made_up_rows(tokenizer, args.length, rows_a_step * training.max_steps)
-    data = TrainData(rows, [], [], [], "made up", "", 1)
+    data = TrainData(train=rows, source="made up", sha256="")
     clock = StepClock()
     trainer = build_trainer(base, tokenizer, data, training, model_args, [clock])
     trainer.train()
@@ -197,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         print(f"benchmarks.train: {error}", file=sys.stderr)
         return 2
-    append_jsonl(args.results, [manifest(kind="benchmark", **found)])
+    append_jsonl(args.results, [new_manifest(kind="benchmark", **found)])
     print(json.dumps(found))
     memory = found["peak_gpu_memory_bytes"] or found["peak_rss_bytes"]
     mfu = "unknown" if found["mfu"] is None else f"{found['mfu']:.1%}"

@@ -23,7 +23,7 @@ from data_pipeline.dataset.writer import MANIFEST, replacing_folder
 from data_pipeline.teacher.answer_log import AnswerIndex
 from weekahead import files
 from weekahead.files import Row
-from weekahead.manifest import manifest as new_manifest
+from weekahead.manifest import new_manifest
 from weekahead.task.prompt import PROMPT_VERSION
 from weekahead.task.record import Record, look_ahead, read_records
 

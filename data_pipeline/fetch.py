@@ -30,7 +30,7 @@ from data_pipeline.records.fundamentals import FILING_LAG_DAYS
 from data_pipeline.records.indices import load, members_on
 from weekahead import files
 from weekahead.files import Row
-from weekahead.manifest import manifest as new_manifest
+from weekahead.manifest import new_manifest
 from weekahead.task.record import Record
 
 AUDIT_LAG = 30

@@ -30,7 +30,7 @@ from eval.metrics.baselines import versus_entry
 from eval.metrics.statistics import clustered_share
 from weekahead.cli import model_arguments
 from weekahead.files import Row, load_env, sha256, write_json, write_jsonl
-from weekahead.manifest import manifest
+from weekahead.manifest import new_manifest
 from weekahead.models.loading import load_for_generation, load_tokenizer, resolve_base_and_adapter
 from weekahead.models.precision import Precision, choose_precision
 from weekahead.recipe import read_cutoff, read_recipe
@@ -204,7 +204,7 @@ def run(
             for one, log, hit in zip(asked, logs, recalled, strict=True)
         ),
     )
-    facts = manifest(
+    facts = new_manifest(
         kind="recall",
         adapter=adapter.reference if adapter else None,
         adapter_sha256=sha256(adapter.folder / "adapter_model.safetensors") if adapter else None,

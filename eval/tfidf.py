@@ -26,7 +26,7 @@ from eval.generation.results_folder import GENERATIONS, MANIFEST
 from eval.likelihoods.run import LIKELIHOODS
 from eval.metrics.text_quality import prompt_text
 from weekahead.files import Row, load_env, write_json, write_jsonl
-from weekahead.manifest import manifest
+from weekahead.manifest import new_manifest
 from weekahead.task.answer import render_answer
 from weekahead.task.labels import BINS, direction_of
 
@@ -198,7 +198,7 @@ def describe(fitted: Fitted, train: TrainData, data: EvalData) -> Row:
     """The manifest: the keys of a run of eval.generate, and `model` for what there is here instead of a base."""
     import sklearn
 
-    return manifest(
+    return new_manifest(
         kind="tfidf",
         note="answers state a bin and nothing else: their ROUGE means nothing",
         adapter=None,

@@ -1,4 +1,4 @@
-"""What a command did, written beside its output: command, commit, package versions and the given facts."""
+"""What a command did, stored beside its output: command, commit, package versions, its own fields."""
 
 import platform
 import subprocess
@@ -8,35 +8,51 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from weekahead.files import Row
+from weekahead.schema.manifests import JsonObject, Provenance
 
-_PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "wandb",
-             "rouge-score", "huggingface-hub")  # fmt: skip
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "bitsandbytes",
+    "datasets",
+    "wandb",
+    "rouge-score",
+    "huggingface-hub",
+)
 
 
-def manifest(**facts: Any) -> Row:
-    """What a command did, to lie beside its output: command, commit, versions, and the given facts.
+def provenance() -> Provenance:
+    """When, by which command, from which commit and with which packages something was made.
 
     A commit that cannot be found is null. No environment variable goes in, so no secret can.
     """
+    status = _git("status", "--porcelain")
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": None if (status := _git("status", "--porcelain")) is None else bool(status),
+        "git_dirty": None if status is None else bool(status),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
-        **facts,
     }
 
 
-def _git(*words: str) -> str | None:
-    here = Path(__file__).resolve().parent
+def new_manifest(**fields: Any) -> JsonObject:
+    """A manifest: the provenance, then `fields` in their order."""
+    return {**provenance(), **fields}
+
+
+def _git(*arguments: str) -> str | None:
+    folder = Path(__file__).resolve().parent
+    command = ["git", *arguments]
     try:
-        done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10)
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return result.stdout.strip() if result.returncode == 0 else None
 
 
 def _version(package: str) -> str | None:

@@ -22,7 +22,7 @@ from data_pipeline.audit.leaks import Finding
 from data_pipeline.audit.rows import AuditRow, audit_rows
 from data_pipeline.dataset.reader import read_source
 from weekahead.files import write_json
-from weekahead.manifest import manifest
+from weekahead.manifest import new_manifest
 from weekahead.recipe import RECIPES, knowledge_cutoffs
 
 FILING_LAG = 30
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     facts = {"source": source.name, "revision": source.revision, "sha256": source.sha256}
     write_json(
         out / "audit.manifest.json",
-        manifest(kind="audit", rows=len(rows), filing_lag=args.filing_lag, **facts),
+        new_manifest(kind="audit", rows=len(rows), filing_lag=args.filing_lag, **facts),
     )
     write_json(
         out / "audit.json",

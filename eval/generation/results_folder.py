@@ -9,7 +9,7 @@ from eval.generation.backends import Backend
 from eval.metrics.text_quality import prompt_text
 from weekahead.distributed import Process
 from weekahead.files import Row, read_log, sha256, write_jsonl
-from weekahead.manifest import manifest
+from weekahead.manifest import new_manifest
 from weekahead.models.decoding import Completion, SamplingParams
 from weekahead.models.loading import Adapter, Base
 from weekahead.models.precision import Precision
@@ -33,7 +33,7 @@ def describe(
     number_format = {"mode": precision.mode, "device": precision.device, "reason": precision.reason}
     if backend.name == "endpoint":
         number_format = {"mode": None, "device": "endpoint", "reason": "the server's own choice"}
-    return manifest(
+    return new_manifest(
         kind="generate",
         adapter=adapter.reference if adapter else None,
         adapter_revision=adapter.revision if adapter else None,

@@ -8,7 +8,7 @@ from data_pipeline.dataset.load import EvalData
 from eval.generation.results_folder import GENERATIONS, MANIFEST
 from eval.likelihoods.continuations import CONTINUATIONS, DIRECT_PREFIX
 from weekahead.files import Row, read_log, sha256
-from weekahead.manifest import manifest
+from weekahead.manifest import new_manifest
 from weekahead.models.loading import Adapter, Base
 from weekahead.models.precision import Precision
 
@@ -55,7 +55,7 @@ def describe(
     adapter: Adapter | None, base: Base, precision: Precision, data: EvalData, how: Scoring
 ) -> Row:
     """What is about to be scored: the manifest without its results."""
-    return manifest(
+    return new_manifest(
         kind="likelihood",
         adapter=adapter.reference if adapter else None,
         adapter_revision=adapter.revision if adapter else None,

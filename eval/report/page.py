@@ -21,7 +21,7 @@ from eval.report.tables import quality
 from eval.report.tables import scores as tables
 from eval.report.tables.settings import settings_tables, training_table
 from weekahead.files import Row
-from weekahead.manifest import manifest
+from weekahead.manifest import new_manifest
 
 HINDSIGHT = (
     "The reference answers were written in hindsight: the teacher was told how the week ended and asked to argue for "
@@ -272,7 +272,7 @@ def training_notes(runs: Sequence[EvaluatedRun]) -> tuple[str, ...]:
 
 
 def _made() -> str:
-    facts = manifest()
+    facts = new_manifest()
     commit = facts["git_commit"]
     state = " with local changes" if facts["git_dirty"] else ""
     code = f"code at commit {commit[:12]}{state}" if commit else "code at an unknown commit"

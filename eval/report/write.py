@@ -10,7 +10,7 @@ from eval.report.page import ADVICE, HINDSIGHT, Report, build
 from eval.report.runs import EvaluatedRun, load_runs, read_object
 from eval.report.table import to_csv
 from weekahead.files import sha256, write_json, write_text
-from weekahead.manifest import manifest
+from weekahead.manifest import new_manifest
 
 
 def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
@@ -36,7 +36,7 @@ def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
         )
         write_json(
             made / "manifest.json",
-            manifest(kind="report", runs=list(map(_source, runs)), files=files),
+            new_manifest(kind="report", runs=list(map(_source, runs)), files=files),
         )
         for file in sorted([*files, "manifest.json"], key=lambda file: file == "report.html"):
             (out / file).parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ import numpy as np
 
 from weekahead.cli import configure_logging
 from weekahead.files import write_json
-from weekahead.manifest import manifest
+from weekahead.manifest import new_manifest
 from weekahead.models.chat_format import apply_chat_format, chat_format
 
 log = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ def convert(source: Path, folder: Path) -> float:
     seconds = time.perf_counter() - start
     write_json(
         folder / "manifest.json",
-        manifest(
+        new_manifest(
             kind="embedded",
             source={
                 "package": PACKAGE,
