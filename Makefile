@@ -21,9 +21,14 @@ endif
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z]+:.*##/ {printf "  %-9s %s\n", $$1, $$2}' Makefile
 
-setup: .venv/ready ## install everything, pinned, into .venv (once)
-.venv/ready: setup.sh requirements.txt requirements-dev.txt requirements.lock
+setup: .venv/ready ## install what a run needs, pinned, into .venv (once)
+.venv/ready: setup.sh requirements.txt requirements.lock
 	./setup.sh
+	@touch $@
+
+# What tests and checks add. `make test` and `make lint` install it.
+.venv/dev: .venv/ready requirements-dev.lock
+	./setup.sh dev
 	@touch $@
 
 demo: setup ## the whole job on a fictional market: SIGNAL=0..1 SEED=n; ends with a report
@@ -60,11 +65,11 @@ bench: setup ## speed, MFU and memory of a recipe's training: MODEL=recipe ARGS=
 doctor: setup ## what this machine has: card, precision, keys, services
 	$(PY) -m sft.doctor
 
-test: setup ## everything; ARGS='-m "not slow"' leaves out what trains or generates
+test: .venv/dev ## everything; ARGS='-m "not slow"' leaves out what trains or generates
 	$(PY) -m pytest $(ARGS)
 
-lint: setup ## ruff and types
-	.venv/bin/python -m ruff check . && .venv/bin/python -m ruff format --check . && .venv/bin/python -m pyright
+lint: .venv/dev ## ruff and types
+	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m pyright
 
 .PHONY: help setup demo data train eval compare push bench doctor test lint
 .DEFAULT_GOAL := help
