@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.nn.functional import cross_entropy
 from transformers import TrainingArguments
-from trl import SFTConfig, SFTTrainer, get_peft_config
+from trl import SFTTrainer, get_peft_config
 
 from data_pipeline.dataset.load import TrainData
 from sft.training.checks import kept_step
@@ -47,8 +47,8 @@ _PLAIN_BATCH = frozenset(("input_ids", "attention_mask", "labels"))
 """The keys of a batch that is neither packed, nor free of padding, nor split between processes."""
 
 
-def asks_for_plain_nll(args: SFTConfig) -> bool:
-    """Whether the arguments ask for the mean negative log-likelihood of the labels and no more.
+def asks_for_plain_nll(args: Any) -> bool:
+    """Whether an SFTConfig asks for the mean negative log-likelihood of the labels and no more.
 
     Any field of SFTConfig that is not known to act before the loss must have its default: packing,
     padding_free, router_aux_loss_coef, and whatever a newer TRL adds.
