@@ -78,7 +78,10 @@ def cut(
     counts = Counter(row["week_start"] for row in files.iter_jsonl(records))
     if not counts:
         raise ValueError(f"{records}: no records; fetch some first (python -m data_pipeline.fetch)")
-    return *cut_calendar(counts, *shares, gap_weeks), sum(counts.values())
+    split_of, warnings = cut_calendar(
+        counts, test_share=shares[0], validation_share=shares[1], gap_weeks=gap_weeks
+    )
+    return split_of, warnings, sum(counts.values())
 
 
 def _records(path: Path) -> Iterator[Record]:

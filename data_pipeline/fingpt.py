@@ -33,7 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_target(args.out)
         source = read_source(args.source)
         built = build(
-            source.splits, source.origins, args.wording, args.validation_share, args.gap_weeks
+            source.splits,
+            source.origins,
+            wording=args.wording,
+            validation_share=args.validation_share,
+            gap_weeks=args.gap_weeks,
         )
         manifest = write_dataset(
             args.out,

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from data_pipeline.dataset.load import TrainData, train_rows
-from data_pipeline.dataset.split import train_majority
 from sft.training.arguments import ScriptArguments, parse
 from sft.training.checks import check_selection, log_detectable_effects, rows_to_answer
 from sft.training.dataset import check_lengths, row_lengths
@@ -24,7 +23,7 @@ from sft.training.resume import MANIFEST, check_folder, last_checkpoint, setting
 from weekahead.cli import configure_logging, describe_error
 from weekahead.distributed import select_gpu
 from weekahead.files import Row, load_env, read_jsonl, write_json
-from weekahead.manifest import manifest
+from weekahead.manifest import new_manifest
 from weekahead.models.decoding import SamplingParams
 from weekahead.models.chat_format import stop_token_ids
 from weekahead.models.loading import Base, base_from_recipe, load_tokenizer, resolve_revision
@@ -108,7 +107,7 @@ def read_data(script: ScriptArguments) -> TrainData:
     if script.max_rows is None:
         return data
     first = sorted(data.train, key=lambda row: (row["week_start"], row["id"]))[: script.max_rows]
-    return replace(data, train=first, train_majority=train_majority(first) or data.train_majority)
+    return replace(data, train=first)
 
 
 def callbacks_of(
@@ -144,7 +143,7 @@ def describe(
     settings: Row,
 ) -> Row:
     """The manifest of a run that has begun: `result` is still null."""
-    return manifest(
+    return new_manifest(
         kind="train",
         run=folder.name,
         run_id=run_id,

@@ -1,141 +1,254 @@
-"""The one reader of datasets: training and evaluation take their rows from here, checked before work begins."""
+"""The one reader of datasets for training and evaluation; rows are checked before work begins."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
 from data_pipeline.dataset import public_rows
 from data_pipeline.dataset.reader import Source, read_source
-from data_pipeline.dataset.split import CONTEXT_WEEKS, VALIDATION_SHARE, separate, train_majority
-from weekahead.files import Row
+from data_pipeline.dataset.split import CONTEXT_WEEKS, VALIDATION_SHARE, Cut, separate
+from data_pipeline.dataset.statistics import train_majority, up_share
+from weekahead.schema.manifests import JsonObject
+from weekahead.schema.rows import DatasetRow, DroppedRow
 from weekahead.task.labels import check_label
 
 COLUMNS = ("id", "symbol", "week_start", "week_end", "prompt", "completion", "label")
+"""The columns that every row of ours has."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainData:
-    """Rows to train and validate on. `validation` may be empty (one week of rows): `warnings` then says so."""
+    """Rows to train and validate on.
 
-    train: list[Row]
-    validation: list[Row]
-    dropped: list[Row]
+    `validation` may be empty (one week of rows); `warnings` then says so.
+    """
+
+    train: list[DatasetRow]
+    validation: list[DatasetRow] = field(default_factory=list)
+    dropped: list[DroppedRow] = field(default_factory=list)
     """Rows left out of both, each with its `reason`."""
-    warnings: list[str]
+    warnings: list[str] = field(default_factory=list)
     source: str
     sha256: str
-    train_majority: int
     revision: str | None = None
 
+    @cached_property
+    def train_majority(self) -> int | None:
+        """The direction that most training labels have, +1 or -1; None without rows."""
+        return train_majority(_label_counts(self.train))
 
-@dataclass(frozen=True)
+    @cached_property
+    def train_up_share(self) -> float | None:
+        """The share of training rows whose label is an up bin; None without rows."""
+        return up_share(_label_counts(self.train))
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvalData:
-    """Rows to evaluate, in the order of the source; `split` is "all" where the source is one file."""
+    """Rows to evaluate, in the order of the source."""
 
-    rows: list[Row]
+    rows: list[DatasetRow]
     split: str
-    train_majority: int | None
-    """+1 or -1, the commoner direction among the training rows; None where the source has none."""
+    """The split's name, or "all" if the source is one file."""
+    train_majority: int | None = None
+    """The direction that most training labels have; None if the source has no training rows."""
+    train_up_share: float | None = None
+    """The share of training rows whose label is an up bin; None like `train_majority`."""
     source: str
     sha256: str
     revision: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A dataset whose source was read once; rows are converted and checked on first use, once.
+
+    Rows in the public shape are converted to ours. What is asked of it raises ValueError naming
+    source, row and remedy.
+    """
+
+    source: Source
+    validation_share: float = VALIDATION_SHARE
+    gap_weeks: int = CONTEXT_WEEKS
+    _checked: dict[str, list[DatasetRow]] = field(default_factory=dict, init=False, repr=False)
+    """The rows of the splits that were in use so far."""
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """The splits of the source; empty for one file, which is its own and only split."""
+        return () if self.source.single else tuple(self.source.splits)
+
+    @cached_property
+    def train(self) -> TrainData:
+        """Train and validation rows; one file is cut by date into both.
+
+        A dataset in our rows that has its own validation split is taken as it stands. Everything
+        else is cut and kept apart from the test weeks as in `split.separate`.
+        Raises ValueError if there is no train split, or if no row of it is left.
+        """
+        if "train" not in self.split_names and not self.source.single:
+            raise self._unknown_split("train")
+        cut = self._cut
+        if not cut.train:
+            reasons = sorted({row["reason"] for row in cut.dropped})
+            raise ValueError(
+                f"{self.source.name}: no training row is left of {len(cut.dropped)}; "
+                f"dropped for: {'; '.join(reasons)}"
+            )
+        return TrainData(
+            train=cut.train,
+            validation=cut.validation,
+            dropped=cut.dropped,
+            warnings=cut.warnings,
+            source=self.source.name,
+            sha256=self.source.sha256[self._train_name],
+            revision=self.source.revision,
+        )
+
+    @cached_property
+    def train_majority(self) -> int | None:
+        """The direction that most labels of the train split have, +1 or -1.
+
+        None if the source has no train split of its own, and if no row of it can be trained on.
+        """
+        return train_majority(self._train_labels)
+
+    @cached_property
+    def train_up_share(self) -> float | None:
+        """The share of up bins in the train split; None like `train_majority`."""
+        return up_share(self._train_labels)
+
+    def split(self, name: str | None = None) -> EvalData:
+        """All rows of one split (default `test`), or of a single file.
+
+        Raises ValueError for a split that does not exist; the message lists those that do.
+        """
+        if self.source.single:
+            key, label = self._only_split(name), "all"
+        else:
+            key = label = name or "test"
+            if key not in self.source.splits:
+                raise self._unknown_split(key)
+        return EvalData(
+            rows=list(self._rows(key)),  # a copy, since callers shorten their list
+            split=label,
+            train_majority=self.train_majority,
+            train_up_share=self.train_up_share,
+            source=self.source.name,
+            sha256=self.source.sha256[key],
+            revision=self.source.revision,
+        )
+
+    @property
+    def _train_name(self) -> str:
+        """The split to train on: `train`, or the only one of a single file whatever its name."""
+        return next(iter(self.source.splits)) if self.source.single else "train"
+
+    @cached_property
+    def _cut(self) -> Cut:
+        train_name = self._train_name
+        splits = {
+            "train" if name == train_name else name: self._rows(name) for name in self.source.splits
+        }
+        cut = public_rows.cut if is_public(self.source.splits[train_name]) else _cut_ours
+        return cut(splits, self.validation_share, self.gap_weeks)
+
+    @property
+    def _train_labels(self) -> Mapping[str, int]:
+        return _label_counts(self._cut.train if "train" in self.split_names else [])
+
+    def _rows(self, split: str) -> list[DatasetRow]:
+        """The rows of a split in our shape, converted and checked once."""
+        if split not in self._checked:
+            rows, origin = self.source.splits[split], self.source.origins[split]
+            self._checked[split] = (
+                public_rows.convert(rows, origin)[0]
+                if is_public(rows)
+                else check_rows(rows, origin)
+            )
+        return self._checked[split]
+
+    def _only_split(self, name: str | None) -> str:
+        if name not in (None, "test", "all"):
+            raise ValueError(
+                f"{self.source.name}: one file has no split {name!r}; "
+                "leave the split out to take every row"
+            )
+        return next(iter(self.source.splits))
+
+    def _unknown_split(self, name: str) -> ValueError:
+        names = ", ".join(self.source.splits)
+        return ValueError(f"{self.source.name}: no split {name!r}; it has: {names}")
+
+
+def load_dataset(
+    source: str | Path,
+    *,
+    validation_share: float = VALIDATION_SHARE,
+    gap_weeks: int = CONTEXT_WEEKS,
+) -> Dataset:
+    """Read a dataset folder, a file or a dataset on the Hub (`reader.read_source`), once.
+
+    `validation_share` and `gap_weeks` are those of a cut by date, if the rows need one.
+    Raises OSError for a source that cannot be reached, ValueError for one that cannot be read.
+    """
+    return Dataset(
+        source=read_source(source), validation_share=validation_share, gap_weeks=gap_weeks
+    )
 
 
 def train_rows(
     source: str | Path, validation_share: float = VALIDATION_SHARE, gap_weeks: int = CONTEXT_WEEKS
 ) -> TrainData:
-    """Train and validation rows of a dataset folder, a Hub id, or one file that is then cut by date.
-
-    A dataset in our rows that has its own validation split is taken as it stands; everything else is cut
-    and kept apart from the test weeks as in `split.separate`. Rows in the public shape are converted.
-    Raises ValueError or OSError naming source, row and remedy.
-    """
-    found = read_source(source)
-    splits = {"train": next(iter(found.splits.values()))} if found.single else found.splits
-    _need(found, splits, "train")
-    origins = {name: found.origins.get(name, found.name) for name in splits}
-    dropped: list[Row] = []
-    if is_public(splits["train"]):
-        built = public_rows.build(splits, origins, "repaired", validation_share, gap_weeks)
-        train, validation = built.splits.get("train", []), built.splits.get("validation", [])
-        dropped, warnings = built.dropped, built.warnings
-    else:
-        ours = {name: check_rows(rows, origins[name]) for name, rows in splits.items()}
-        ours["train"], faulty = _without_faults(ours["train"])
-        train, validation, dropped, warnings = _cut_ours(ours, validation_share, gap_weeks)
-        dropped = faulty + dropped
-        if faulty:
-            warnings.append(f"{len(faulty)} training rows are left out, the first, {faulty[0]['id']}, for: "
-                            f"{faulty[0]['reason']}")  # fmt: skip
-    majority = train_majority(train)
-    if majority is None:
-        reasons = sorted({row["reason"] for row in dropped})
-        raise ValueError(
-            f"{source}: no training row is left of {len(dropped)}; dropped for: {'; '.join(reasons)}"
-        )
-    sha256 = next(iter(found.sha256.values())) if found.single else found.sha256["train"]
-    return TrainData(
-        train, validation, dropped, warnings, found.name, sha256, majority, found.revision
-    )
+    """`load_dataset(source).train` for a caller that needs nothing else of the dataset."""
+    return load_dataset(source, validation_share=validation_share, gap_weeks=gap_weeks).train
 
 
 def eval_rows(source: str | Path, split: str | None = None) -> EvalData:
-    """The rows of one split (default `test`), or every row of a single file.
-
-    Rows in the public shape are converted; none is dropped. Raises ValueError or OSError naming source,
-    row and remedy; for a split that does not exist it lists those that do.
-    """
-    found = read_source(source)
-    if found.single:
-        if split not in (None, "test", "all"):
-            raise ValueError(
-                f"{source}: one file has no split {split!r}; leave the split out to take every row"
-            )
-        (name, rows), shown = next(iter(found.splits.items())), "all"
-        majority = None
-    else:
-        name = shown = split or "test"
-        _need(found, found.splits, name)
-        rows = found.splits[name]
-        majority = _majority(found)
-    origin = found.origins[name]
-    ours = public_rows.convert(rows, origin)[0] if is_public(rows) else check_rows(rows, origin)
-    return EvalData(ours, shown, majority, found.name, found.sha256[name], found.revision)
+    """`load_dataset(source).split(split)` for a caller that needs nothing else of the dataset."""
+    return load_dataset(source).split(split)
 
 
-def is_public(rows: Sequence[Row]) -> bool:
-    """Whether rows have the public dataset's shape (a text `answer`) rather than ours (`completion`)."""
+def is_public(rows: Sequence[JsonObject]) -> bool:
+    """Whether rows have the public dataset's shape (a text `answer`) and not ours (`completion`)."""
     return bool(rows) and "answer" in rows[0] and "completion" not in rows[0]
 
 
-def check_rows(rows: Sequence[Row], origin: str) -> list[Row]:
+def check_rows(rows: Sequence[JsonObject], origin: str) -> list[DatasetRow]:
     """Rows of our own shape, each checked; labels come back in their one spelling.
 
-    Raises ValueError naming `origin`, row and value for no rows, a missing column, an unknown label, a
-    week_start that is no date, a prompt or completion that is no list of messages, and a repeated id.
+    Raises ValueError naming `origin`, row and value for no rows, a missing column, an unknown
+    label, a week_start that is not a date, a prompt or completion that is not a list of messages,
+    and a repeated id.
     """
     if not rows:
         raise ValueError(f"{origin}: no rows; expected at least one with {', '.join(COLUMNS)}")
-    checked, places = [], dict[str, int]()
+    checked: list[DatasetRow] = []
+    numbers: dict[str, int] = {}
     for number, row in enumerate(rows, start=1):
         try:
-            checked.append(_checked(row))
+            checked.append(_checked_row(row))
         except ValueError as error:
             raise ValueError(f"{origin}, row {number}: {error}") from None
-        if (first := places.setdefault(row["id"], number)) != number:
+        first = numbers.setdefault(row["id"], number)
+        if first != number:
             raise ValueError(
-                f"{origin}, row {number}: the id {row['id']} stands in row {first} already; remove one of them"
+                f"{origin}, row {number}: the id {row['id']} stands in row {first} already; "
+                "remove one of them"
             )
     return checked
 
 
-def _checked(row: Row) -> Row:
+def _checked_row(row: JsonObject) -> DatasetRow:
     missing = [name for name in COLUMNS if name not in row]
     if missing:
         raise ValueError(
-            f"missing column {', '.join(missing)}; expected {', '.join(COLUMNS)} "
-            f"(or the public dataset's {', '.join(public_rows.PUBLIC_COLUMNS)}), found {', '.join(row)}"
+            f"missing column {', '.join(missing)}; expected {', '.join(COLUMNS)} (or the public "
+            f"dataset's {', '.join(public_rows.PUBLIC_COLUMNS)}), found {', '.join(row)}"
         )
     try:
         date.fromisoformat(row["week_start"])
@@ -148,59 +261,66 @@ def _checked(row: Row) -> Row:
             raise ValueError(
                 f"{name} is {str(row[name])[:60]!r}; expected a list of {{role, content}} messages"
             )
-    return {**row, "label": check_label(row["label"])}
+    return cast("DatasetRow", {**row, "label": check_label(row["label"])})
 
 
-def _is_messages(value: object) -> bool:
+def _is_messages(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_message, value))
+
+
+def _is_message(value: Any) -> bool:
     return (
-        isinstance(value, list)
-        and bool(value)
-        and all(
-            isinstance(turn, Mapping)
-            and isinstance(turn.get("role"), str)
-            and isinstance(turn.get("content"), str)
-            for turn in value
-        )
+        isinstance(value, Mapping)
+        and isinstance(value.get("role"), str)
+        and isinstance(value.get("content"), str)
     )
 
 
-def _without_faults(rows: list[Row]) -> tuple[list[Row], list[Row]]:
-    """(rows to learn from, those whose answer does not read or names another bin, with the reason)."""
-    faults = [public_rows.answer_fault(row) for row in rows]
-    kept = [row for row, fault in zip(rows, faults, strict=True) if fault is None]
-    return kept, [
-        {**row, "reason": fault}
-        for row, fault in zip(rows, faults, strict=True)
-        if fault is not None
-    ]
+def _label_counts(rows: Sequence[DatasetRow]) -> Mapping[str, int]:
+    return Counter(row["label"] for row in rows)
 
 
 def _cut_ours(
-    splits: Mapping[str, list[Row]], validation_share: float, gap_weeks: int
-) -> tuple[list[Row], list[Row], list[Row], list[str]]:
-    if "validation" not in splits:
+    splits: Mapping[str, list[DatasetRow]], validation_share: float, gap_weeks: int
+) -> Cut:
+    """Train and validation of checked rows of ours, without training rows that teach no answer."""
+    train, faulty = _without_faults(splits["train"])
+    splits = {**splits, "train": train}
+    if "validation" in splits:
+        cut = Cut(train, splits["validation"], [], _shared_weeks(splits))
+    else:
         cut = separate(splits, validation_share, gap_weeks)
-        return cut.train, cut.validation, cut.dropped, cut.warnings
-    train_weeks = {row["week_start"] for row in splits["train"]}
-    warnings = [
-        f"{len(shared)} weeks lie in both train and {name}, the first is {min(shared)}: build it again, cut by date"
-        for name, rows in splits.items()
-        if name != "train" and (shared := train_weeks & {row["week_start"] for row in rows})
-    ]
-    return splits["train"], splits["validation"], [], warnings
+    warnings = list(cut.warnings)
+    if faulty:
+        warnings.append(
+            f"{len(faulty)} training rows are left out, the first, {faulty[0]['id']}, for: "
+            f"{faulty[0]['reason']}"
+        )
+    return Cut(cut.train, cut.validation, faulty + cut.dropped, warnings)
 
 
-def _majority(found: Source) -> int | None:
-    """The majority that training on this source would have, so that both commands name the same one."""
-    if "train" not in found.splits:
-        return None
-    if is_public(found.splits["train"]):
-        built = public_rows.build(found.splits, found.origins)
-        return train_majority(built.splits.get("train", []))
-    ours = {name: check_rows(rows, found.origins[name]) for name, rows in found.splits.items()}
-    return train_majority(_cut_ours(ours, VALIDATION_SHARE, CONTEXT_WEEKS)[0])
+def _without_faults(rows: list[DatasetRow]) -> tuple[list[DatasetRow], list[DroppedRow]]:
+    """(rows to learn from, those whose answer cannot be read or names another bin)."""
+    train: list[DatasetRow] = []
+    faulty: list[DroppedRow] = []
+    for row in rows:
+        fault = public_rows.answer_fault(row)
+        if fault is None:
+            train.append(row)
+        else:
+            faulty.append({**row, "reason": fault})
+    return train, faulty
 
 
-def _need(found: Source, splits: Mapping[str, Sequence[Row]], split: str) -> None:
-    if split not in splits:
-        raise ValueError(f"{found.name}: no split {split!r}; it has: {', '.join(splits)}")
+def _shared_weeks(splits: Mapping[str, list[DatasetRow]]) -> list[str]:
+    """A warning for each split that has weeks in common with train."""
+    weeks = {name: {row["week_start"] for row in rows} for name, rows in splits.items()}
+    warnings = []
+    for name in weeks:
+        shared = weeks["train"] & weeks[name]
+        if name != "train" and shared:
+            warnings.append(
+                f"{len(shared)} weeks lie in both train and {name}, the first is {min(shared)}: "
+                "build it again, cut by date"
+            )
+    return warnings

@@ -7,8 +7,9 @@ from datetime import date
 from typing import Literal
 
 from data_pipeline.dataset.public_text import last_week_return, repair_answer, repair_prompt, unwrap
-from data_pipeline.dataset.split import CONTEXT_WEEKS, VALIDATION_SHARE, separate
-from weekahead.files import Row
+from data_pipeline.dataset.split import CONTEXT_WEEKS, VALIDATION_SHARE, Cut, separate
+from weekahead.schema.manifests import JsonObject
+from weekahead.schema.rows import DatasetRow, DroppedRow, reference_text
 from weekahead.task.answer import parse_answer
 from weekahead.task.labels import check_label, label_of_magnitude
 from weekahead.task.prompt import completion
@@ -26,11 +27,11 @@ TEACHER = "gpt-4, told the label"
 
 
 @dataclass(frozen=True)
-class Built:
+class PublicDataset:
     """A public dataset in our rows: splits, dropped rows (with `split` and `reason`), and what was found."""
 
-    splits: dict[str, list[Row]]
-    dropped: list[Row]
+    splits: dict[str, list[DatasetRow]]
+    dropped: list[DroppedRow]
     warnings: list[str]
     repaired: dict[str, int]
     """Repairs by kind over all rows that were read."""
@@ -38,7 +39,7 @@ class Built:
     """id -> reason of the rows kept outside training whose reference does not parse or contradicts its label."""
 
 
-def convert_row(row: Row, wording: Wording = "repaired") -> tuple[Row, Counter[str]]:
+def convert_row(row: JsonObject, wording: Wording = "repaired") -> tuple[DatasetRow, Counter[str]]:
     """One public row as ours, and the repairs made by kind.
 
     Raises ValueError for a missing column, an unknown label, a period other than "date to date", or a
@@ -53,7 +54,7 @@ def convert_row(row: Row, wording: Wording = "repaired") -> tuple[Row, Counter[s
         system, user, done = repair_prompt(system, user)
         answer, more = repair_answer(answer)
         done = done + more
-    ours = {
+    ours: DatasetRow = {
         "id": f"{row['symbol']}-{start}",
         "symbol": row["symbol"],
         "week_start": start,
@@ -72,8 +73,8 @@ def convert_row(row: Row, wording: Wording = "repaired") -> tuple[Row, Counter[s
 
 
 def convert(
-    rows: Sequence[Row], origin: str, wording: Wording = "repaired"
-) -> tuple[list[Row], Counter[str]]:
+    rows: Sequence[JsonObject], origin: str, wording: Wording = "repaired"
+) -> tuple[list[DatasetRow], Counter[str]]:
     """All rows of one split as ours, in the same order, and the repairs by kind.
 
     Raises ValueError naming `origin` and the row for no rows, a row that cannot be converted and an id
@@ -99,9 +100,9 @@ def convert(
     return ours, repaired
 
 
-def answer_fault(row: Row) -> str | None:
+def answer_fault(row: DatasetRow) -> str | None:
     """Why the reference of one of our rows is no training answer for its label; None when it is one."""
-    answer = parse_answer(row["completion"][0]["content"])
+    answer = parse_answer(reference_text(row))
     if not answer.valid or answer.magnitude is None:
         return f"answer: {answer.reason or 'no magnitude'}"
     said = label_of_magnitude(answer.magnitude) if answer.direction else "neutral"
@@ -109,54 +110,62 @@ def answer_fault(row: Row) -> str | None:
 
 
 def build(
-    splits: Mapping[str, Sequence[Row]],
+    splits: Mapping[str, Sequence[JsonObject]],
     origins: Mapping[str, str],
+    *,
     wording: Wording = "repaired",
     validation_share: float = VALIDATION_SHARE,
     gap_weeks: int = CONTEXT_WEEKS,
-) -> Built:
+) -> PublicDataset:
     """Public rows by split as a dataset of ours; `origins` names each split in errors.
 
-    Training rows whose answer does not parse or contradicts the label are dropped. Validation and test rows
-    stay, and are named in `unreadable`: their truth is the label, and a benchmark keeps its denominator.
-    Train is then cut by date (`split.separate`). Raises ValueError for rows that cannot be converted.
+    Train is cut by date as in `cut`. Validation and test rows all stay, and those whose reference
+    is at fault are named in `unreadable`: their truth is the label, and a benchmark keeps its
+    denominator. Raises ValueError for rows that cannot be converted.
     """
-    repaired, ours = Counter[str](), dict[str, list[Row]]()
+    repaired = Counter[str]()
+    ours: dict[str, list[DatasetRow]] = {}
     for name, rows in splits.items():
-        ours[name], done = convert(rows, origins[name], wording)
-        repaired += done
-    faults = {
-        row["id"]: fault for rows in ours.values() for row in rows if (fault := answer_fault(row))
-    }
-    train = ours.get("train", [])
-    dropped = [
-        {**row, "split": "train", "reason": faults[row["id"]]}
-        for row in train
-        if row["id"] in faults
-    ]
-    cut = separate(
-        {**ours, "train": [row for row in train if row["id"] not in faults]},
-        validation_share,
-        gap_weeks,
-    )
-    given = {row["id"] for row in ours.get("validation", [])}
-    dropped += [
-        {**row, "split": "validation" if row["id"] in given else "train"} for row in cut.dropped
-    ]
-    kept = {**ours, "train": cut.train, "validation": cut.validation}
-    unreadable = {
-        row["id"]: faults[row["id"]]
-        for name, rows in kept.items()
-        if name != "train"
-        for row in rows
-        if row["id"] in faults
-    }
-    return Built(
-        {n: r for n, r in kept.items() if r}, dropped, cut.warnings, dict(repaired), unreadable
+        ours[name], repairs = convert(rows, origins[name], wording)
+        repaired += repairs
+    parts = cut(ours, validation_share, gap_weeks)
+    kept = {**ours, "train": parts.train, "validation": parts.validation}
+    unreadable = {}
+    for row in (row for name, rows in kept.items() if name != "train" for row in rows):
+        fault = answer_fault(row)
+        if fault is not None:
+            unreadable[row["id"]] = fault
+    return PublicDataset(
+        splits={name: rows for name, rows in kept.items() if rows},
+        dropped=parts.dropped,
+        warnings=parts.warnings,
+        repaired=dict(repaired),
+        unreadable=unreadable,
     )
 
 
-def _check_columns(row: Row) -> None:
+def cut(splits: Mapping[str, Sequence[DatasetRow]], validation_share: float, gap_weeks: int) -> Cut:
+    """Train and validation of converted rows, cut by date (`split.separate`).
+
+    Training rows whose answer cannot be read or contradicts the label are dropped. Each dropped row
+    says the `split` that it was in.
+    """
+    train: list[DatasetRow] = []
+    dropped: list[DroppedRow] = []
+    for row in splits.get("train", []):
+        fault = answer_fault(row)
+        if fault is None:
+            train.append(row)
+        else:
+            dropped.append({**row, "split": "train", "reason": fault})
+    parts = separate({**splits, "train": train}, validation_share, gap_weeks)
+    validation_ids = {row["id"] for row in splits.get("validation", [])}
+    for row in parts.dropped:
+        dropped.append({**row, "split": "validation" if row["id"] in validation_ids else "train"})
+    return Cut(parts.train, parts.validation, dropped, parts.warnings)
+
+
+def _check_columns(row: JsonObject) -> None:
     missing = [name for name in PUBLIC_COLUMNS if name not in row]
     if missing:
         raise ValueError(

@@ -1,9 +1,31 @@
 """What is in a dataset, counted row by row."""
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 
 from weekahead.files import Row
 from weekahead.task.labels import BINS, direction_of
+
+
+def up_share(labels: Mapping[str, int]) -> float | None:
+    """The share of rows with an up bin, from the number of rows of each label; None without rows.
+
+    Raises ValueError for an unknown label.
+    """
+    rows = sum(labels.values())
+    ups = sum(count for label, count in labels.items() if direction_of(label) > 0)
+    return ups / rows if rows else None
+
+
+def train_majority(labels: Mapping[str, int]) -> int | None:
+    """The direction that most rows have, from the number of rows of each label.
+
+    +1 (also for a tie) or -1; None without rows. Raises ValueError for an unknown label.
+    """
+    share = up_share(labels)
+    if share is None:
+        return None
+    return 1 if share >= 0.5 else -1
 
 
 class DatasetStatistics:
@@ -62,12 +84,5 @@ class DatasetStatistics:
         }
 
     def train_majority(self) -> int | None:
-        """The direction most training labels have: +1 (also for a tie) or -1; None without training rows."""
-        weeks = self._weeks.get("train")
-        if not weeks:
-            return None
-        return (
-            1
-            if 2 * sum(ups for _, ups in weeks.values()) >= sum(rows for rows, _ in weeks.values())
-            else -1
-        )
+        """The direction that most training rows have, as in the function of this name."""
+        return train_majority(self._labels["train"])

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.dataset.split import train_majority
+from data_pipeline.dataset.statistics import train_majority
 from weekahead import files
 from weekahead.files import Row
-from weekahead.manifest import manifest as new_manifest
+from weekahead.manifest import new_manifest
 
 MANIFEST = "manifest.json"
 
@@ -34,7 +34,9 @@ def write_dataset(
                 name: _split_facts(new, name, rows) for name, rows in splits.items() if rows
             },
             "dropped": dict(sorted(Counter(row["reason"] for row in dropped).items())),
-            "train_majority": train_majority(splits.get("train", [])),
+            "train_majority": train_majority(
+                Counter(row["label"] for row in splits.get("train", []))
+            ),
             **facts,
         }
         manifest = new_manifest(kind="dataset", **facts)

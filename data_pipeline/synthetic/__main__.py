@@ -7,14 +7,16 @@ Finnhub), so that every later stage can be tried on them without an account.
 """
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 from data_pipeline.dataset.row import dataset_row
+from data_pipeline.dataset.statistics import train_majority
 from data_pipeline.synthetic.analyst import answer
 from data_pipeline.synthetic.raw import write_raw
 from data_pipeline.synthetic.world import PARTS, FictionalStory, best_reachable, tell
 from weekahead.files import Row, sha256, write_json, write_jsonl
-from weekahead.manifest import manifest
+from weekahead.manifest import new_manifest
 from weekahead.task.labels import direction_of
 from weekahead.task.prompt import PROMPT_VERSION
 
@@ -51,11 +53,11 @@ def write_market(
     for part, part_stories in parts.items():
         write_jsonl(folder / f"{part}.jsonl", map(story_row, part_stories))
     write_jsonl(folder / "dropped.jsonl", [])
-    ups = sum(direction_of(story.record.label or "") for story in parts["train"])
+    labels = Counter(story.record.label or "" for story in parts["train"])
     # The manifest comes last: where it stands, the dataset is whole.
     write_json(
         folder / "manifest.json",
-        manifest(
+        new_manifest(
             kind="dataset",
             synthetic=True,
             source=f"fictional market, signal {signal:g}, seed {seed}",
@@ -66,7 +68,7 @@ def write_market(
             sha256={part: sha256(folder / f"{part}.jsonl") for part in parts},
             context_weeks=CONTEXT_WEEKS,
             prompt_version=PROMPT_VERSION,
-            train_majority=1 if ups >= 0 else -1,
+            train_majority=train_majority(labels),
             ceiling={
                 "expected": best_reachable(signal),
                 "rule_on_rows": {

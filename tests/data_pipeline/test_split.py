@@ -1,11 +1,13 @@
 """The calendar cut: weeks stay whole, rows are conserved, the gap shrinks before a split is emptied."""
 
 import random
+from collections import Counter
 from datetime import date, timedelta
 
 import pytest
 
-from data_pipeline.dataset.split import cut_by_date, purge, separate, train_majority
+from data_pipeline.dataset.split import cut_by_date, purge, separate
+from data_pipeline.dataset.statistics import train_majority
 
 FIRST = date(2031, 1, 5)
 
@@ -158,4 +160,4 @@ def test_purge_never_keeps_a_week_of_the_later_split_even_without_a_gap():
     ],
 )
 def test_train_majority(labels, majority):
-    assert train_majority([{"label": label} for label in labels]) == majority
+    assert train_majority(Counter(labels)) == majority

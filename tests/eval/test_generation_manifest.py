@@ -18,7 +18,7 @@ from weekahead.models.loading import find_adapter
 )
 def test_rows_of_weeks_that_training_reached_are_counted(trained, count):
     rows = [{"week_start": day} for day in ("2026-01-04", "2026-01-11", "2026-01-18")]
-    assert rows_in_training_weeks(trained, EvalData(rows, "all", None, "x", "0")) == count
+    assert rows_in_training_weeks(trained, EvalData(rows=rows, split="all", source="x", sha256="0")) == count
 
 
 @pytest.mark.parametrize(

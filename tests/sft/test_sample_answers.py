@@ -318,7 +318,7 @@ def test_a_gpu_answers_eight_rows_and_a_cpu_none_unless_asked(tmp_path):
     from sft.training.arguments import ScriptArguments
     from sft.training.checks import rows_to_answer
 
-    some, none = (TrainData([], rows, [], [], "m", "", 1) for rows in ([{"id": "a"}], []))
+    some, none = (TrainData(train=[], validation=rows, source="m", sha256="") for rows in ([{"id": "a"}], []))
     card = SimpleNamespace(use_cpu=False, eval_strategy="steps")
     cpu = SimpleNamespace(use_cpu=True, eval_strategy="steps")
     blind = SimpleNamespace(use_cpu=False, eval_strategy="no")
