@@ -15,7 +15,6 @@ the questions of a symbol share decoys. Not to be told from chance is no proof o
 """
 
 import random
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -34,20 +33,11 @@ from weekahead.manifest import new_manifest
 from weekahead.models.loading import load_for_generation, load_tokenizer, resolve_base_and_adapter
 from weekahead.models.precision import Precision, choose_precision
 from weekahead.recipe import read_cutoff, read_recipe
+from weekahead.schema.rows import user_text
+from weekahead.task.prompt_reader import read_prompt
 from weekahead.tracking.gpu import check_torch_sees_gpu
 
 OPTIONS = 5
-
-
-_LINES = (
-    re.compile(
-        r"^\[Week to (?P<end>\d{4}-\d\d-\d\d)\]: [\d.]+ to (?P<price>\d+(?:\.\d+)?) ", re.MULTILINE
-    ),
-    re.compile(
-        r"^From \S+ to (?P<end>\d{4}-\d\d-\d\d), .*? price \w+ from [\d,.]+ to (?P<price>[\d,]+(?:\.\d+)?)",
-        re.MULTILINE,
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -80,14 +70,11 @@ def prices_of(rows: Sequence[Row]) -> dict[tuple[str, str], str]:
 
     Where prompts differ about a week the earliest one counts: a later one may be in the shares of after a split.
     """
-    found: dict[tuple[str, str], str] = {}
+    prices: dict[tuple[str, str], str] = {}
     for row in sorted(rows, key=lambda row: (row["week_start"], row["id"])):
-        text = "\n".join(turn["content"] for turn in row["prompt"] if turn["role"] == "user")
-        for line in (line for pattern in _LINES for line in pattern.finditer(text)):
-            found.setdefault(
-                (row["symbol"], line["end"]), f"{float(line['price'].replace(',', '')):.2f}"
-            )
-    return found
+        for move in read_prompt(user_text(row["prompt"])).price_moves:
+            prices.setdefault((row["symbol"], move.end), f"{move.after:.2f}")
+    return prices
 
 
 def questions(

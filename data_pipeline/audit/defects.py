@@ -7,11 +7,12 @@ from itertools import pairwise
 
 from data_pipeline.audit.leaks import Finding, finding, split_kind
 from data_pipeline.audit.rows import AuditRow
-from data_pipeline.audit.text import Move, asks_for_wrong_asset, bins_of
+from data_pipeline.audit.text import bins_of
 from data_pipeline.dataset.public_rows import answer_fault
 from data_pipeline.dataset.public_text import repair_text
 from weekahead.task.labels import label_of_return
 from weekahead.task.prompt import completion
+from weekahead.task.prompt_reader import PriceMove
 
 _WEEK = timedelta(weeks=1)
 _UNREAD = "answer: "
@@ -39,9 +40,12 @@ def _as_row(row: AuditRow) -> dict[str, object]:
 
 def wrong_asset_wording(rows: Sequence[AuditRow]) -> Finding:
     """Rows that ask for a company's "cryptocurrency price movement"."""
-    return finding(
-        [row.id for row in rows if asks_for_wrong_asset(row.system, row.user)], len(rows), "defect"
-    )
+    hits = [
+        row.id
+        for row in rows
+        if row.asks_about_cryptocurrency and "crypto" not in row.system.lower()
+    ]
+    return finding(hits, len(rows), "defect")
 
 
 def label_against_return(rows: Sequence[AuditRow]) -> Finding:
@@ -60,7 +64,7 @@ def label_against_prices(rows: Sequence[AuditRow]) -> Finding:
 
     This is the label rule seen from outside: later prompts, of any split, show the week as a price line.
     """
-    seen: dict[tuple[str, str], Move] = {}
+    seen: dict[tuple[str, str], PriceMove] = {}
     for row in rows:
         for move in row.moves:
             seen.setdefault((row.symbol, move.end), move)

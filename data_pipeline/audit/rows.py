@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
-from data_pipeline.audit.text import Move, market_cap, moves_of, quarter_end
+from data_pipeline.audit.text import moves_of
 from data_pipeline.dataset.load import COLUMNS, is_public
 from data_pipeline.dataset.public_rows import PUBLIC_COLUMNS
 from data_pipeline.dataset.public_text import unwrap
@@ -13,6 +13,7 @@ from data_pipeline.dataset.reader import Source
 from weekahead.files import Row
 from weekahead.task.labels import check_label
 from weekahead.task.prompt import render_prompt
+from weekahead.task.prompt_reader import PriceMove, read_prompt
 from weekahead.task.record import Record, look_ahead, moment
 
 
@@ -37,7 +38,8 @@ class AuditRow:
     financials_known_at: datetime | None
     market_cap: str | None
     quarter_end: date | None
-    moves: tuple[Move, ...]
+    moves: tuple[PriceMove, ...]
+    asks_about_cryptocurrency: bool
 
 
 def audit_rows(source: Source) -> list[AuditRow]:
@@ -122,6 +124,7 @@ def _audit_row(
             f"the forecast week runs from {start} to {end}; expected two days in order"
         )
     decision = _moment(row, "decision_time") or datetime.combine(start, time(), UTC)
+    facts = read_prompt(texts[1])
     return AuditRow(
         split=split,
         id=row["id"],
@@ -136,9 +139,10 @@ def _audit_row(
         decision_time=decision,
         look_ahead=_look_ahead(row, start, decision, late),
         financials_known_at=_moment(row, "financials_known_at"),
-        market_cap=market_cap(texts[1]),
-        quarter_end=quarter_end(texts[1]),
-        moves=moves_of(texts[1]),
+        market_cap=facts.market_cap,
+        quarter_end=date.fromisoformat(facts.quarter_end) if facts.quarter_end else None,
+        moves=moves_of(facts),
+        asks_about_cryptocurrency=facts.asks_about_cryptocurrency,
     )
 
 

@@ -1,26 +1,10 @@
-"""What the audit reads out of a prompt's text, in the public dataset's wording and in ours."""
+"""What the audit concludes from a prompt: whether it gives the outcome away, which bins it allows."""
 
 import re
-from datetime import date
-from typing import NamedTuple
 
 from weekahead.task.labels import BINS, label_of_return
+from weekahead.task.prompt_reader import PriceMove, PromptFacts, is_news_line, read_prompt
 
-_DAY = r"\d{4}-\d\d-\d\d"
-_PRICE = r"\d[\d,]*(?:\.\d+)?"
-_MOVE = re.compile(
-    rf"^(?:From {_DAY} to (?P<adjusted>{_DAY}), .*? price \w+ from|\[Week to (?P<raw>{_DAY})\]:)"
-    rf" (?P<before>{_PRICE}) to (?P<after>{_PRICE})",
-    re.MULTILINE,
-)
-_NEWS = re.compile(r"^(?:\[Headline\]|\[Summary\]|- ).*$", re.MULTILINE)
-_MARKET_CAP = r"market cap(?:italization)?\b\D{0,30}(\d[\d.,]*\d|\d)"
-_CAP_IN_WORDS = re.compile(_MARKET_CAP, re.IGNORECASE)
-_CAP_LINE = re.compile(f"^{_MARKET_CAP}", re.IGNORECASE | re.MULTILINE)
-_QUARTER = re.compile(
-    rf"(?:basic financials of \S+, reported at|\[Basic Financials, quarter ended) ({_DAY})", re.I
-)
-_ASSET = re.compile(r"your prediction of the \S+ cryptocurrency price movement")
 _BIN = re.compile(
     # "Up or Down by 0-1%" offers a choice and tells nothing.
     r"(?<!\bor )\b(?P<way>up|down)\s+by\s+"
@@ -38,52 +22,17 @@ DIVIDEND = 0.02
 _CENT = 0.005  # prices are printed with two decimals
 
 
-class Move(NamedTuple):
-    """One price line: the week's last day (ISO), both prices, and whether dividends are missing from them."""
-
-    end: str
-    before: float
-    after: float
-    raw: bool
+def moves_of(facts: PromptFacts) -> tuple[PriceMove, ...]:
+    """The price lines of a prompt without those whose first price is printed as zero."""
+    return tuple(move for move in facts.price_moves if move.before > _CENT)
 
 
-def moves_of(user: str) -> tuple[Move, ...]:
-    """The price lines of a prompt in their order; lines whose first price is printed as zero are passed over."""
-    found = (
-        Move(
-            line["adjusted"] or line["raw"],
-            *(float(line[name].replace(",", "")) for name in ("before", "after")),
-            raw=bool(line["raw"]),
-        )
-        for line in _MOVE.finditer(user)
-    )
-    return tuple(move for move in found if move.before > _CENT)
-
-
-def bins_of(move: Move) -> tuple[str, ...]:
+def bins_of(move: PriceMove) -> tuple[str, ...]:
     """The bins in which the week's return can lie: prices are rounded, and raw ones lack a dividend."""
     lowest = (move.after - _CENT) / (move.before + _CENT) - 1
     highest = (move.after + _CENT) / (move.before - _CENT) - 1 + (DIVIDEND if move.raw else 0)
     first, last = (BINS.index(label_of_return(value)) for value in (lowest, highest))
     return BINS[first : last + 1]
-
-
-def market_cap(user: str) -> str | None:
-    """The market capitalization in a company's introduction or on a line of its own, as printed; news is not read."""
-    ends = [found.start() for pattern in (_MOVE, _NEWS) if (found := pattern.search(user))]
-    found = _CAP_IN_WORDS.search(user[: min(ends, default=len(user))]) or _CAP_LINE.search(user)
-    return found[1] if found else None
-
-
-def quarter_end(user: str) -> date | None:
-    """The last day of the quarter whose financials a prompt quotes. Raises ValueError for no calendar day."""
-    found = _QUARTER.search(user)
-    return date.fromisoformat(found[1]) if found else None
-
-
-def asks_for_wrong_asset(system: str, user: str) -> bool:
-    """Whether a company's prompt asks for a cryptocurrency's movement; news about one does not count."""
-    return "crypto" not in system.lower() and bool(_ASSET.search(user))
 
 
 def told_label(system: str, user: str, label: str | None, week_start: str) -> str | None:
@@ -93,14 +42,14 @@ def told_label(system: str, user: str, label: str | None, week_start: str) -> st
     own words. In a line of news these count only beside words to the forecaster ("your prediction"), since
     news may report or expect such a move; a line that names three bins or more is a choice.
     """
-    if any(move.end > week_start for move in moves_of(user)):
+    if any(move.end > week_start for move in moves_of(read_prompt(user))):
         return "price line of the forecast week"
-    own = [line for line in user.splitlines() if not _NEWS.match(line)]
+    own = [line for line in user.splitlines() if not is_news_line(line)]
     if any(_FILLED_IN.match(line) or _STATED.match(line) for line in own):
         return "filled-in prediction, label or return"
     for line in f"{system}\n{user}".splitlines():
         named = {_bin(found) for found in _BIN.finditer(line)}
-        if label in named and len(named) < 3 and (_TOLD.search(line) or not _NEWS.match(line)):
+        if label in named and len(named) < 3 and (_TOLD.search(line) or not is_news_line(line)):
             return "the label's words"
     return None
 

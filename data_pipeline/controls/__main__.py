@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from data_pipeline.controls.masked_names import company_name, mask_row, user_text
+from data_pipeline.controls.masked_names import mask_row
 from data_pipeline.controls.no_news import without_news
 from data_pipeline.controls.shuffled_labels import shuffle_labels
 from data_pipeline.dataset import public_rows
@@ -24,6 +24,8 @@ from data_pipeline.dataset.load import check_rows, is_public
 from data_pipeline.dataset.reader import Source, read_source
 from data_pipeline.dataset.writer import check_target, write_dataset
 from weekahead.files import Row
+from weekahead.schema.rows import user_text
+from weekahead.task.prompt_reader import read_prompt
 
 Splits = Mapping[str, Sequence[Row]]
 CONTROLS: dict[str, Callable[[Splits, int], tuple[dict[str, list[Row]], list[Row]]]] = {
@@ -59,7 +61,8 @@ def apply(
 
 def _count(control: str, before: Mapping[str, Row], rows: Sequence[Row]) -> Row:
     changed = sum(row != before[row["id"]] for row in rows)
-    unknown = {"name_unknown": sum(company_name(user_text(row)) is None for row in before.values())}
+    companies = [read_prompt(user_text(row["prompt"])).company for row in before.values()]
+    unknown = {"name_unknown": companies.count(None)}
     return {
         "changed": changed,
         "unchanged": len(rows) - changed,

@@ -14,13 +14,10 @@ import re
 from functools import cache
 
 from weekahead.files import Row
+from weekahead.schema.rows import user_text
+from weekahead.task.prompt_reader import read_prompt
 
 NAME, TICKER = "the company", "TICKER"
-_INTRODUCTIONS = (
-    re.compile(r"^\[Company\]: (?P<name>[^\n]+?) \([^()\n]+\)[,.]", re.MULTILINE),
-    re.compile(r"^\[Company\]: (?P<name>[^\n]+?)\.?$", re.MULTILINE),
-    re.compile(r"\[Company Introduction\]:\s*(?P<name>[^\n]+?) is an? "),
-)
 _LEGAL = ("Incorporated", "Inc", "Corporation", "Corp", "Company", "Companies", "Cos", "Co", "Limited", "Ltd", "PLC",
           "plc", "LLC", "LP", "NV", "SA", "AG", "SE", "Group", "Holdings", "Holding", "Trust")  # fmt: skip
 _LEGAL_ENDING = re.compile(rf"(?:,? (?:&|and|{'|'.join(_LEGAL)})\b\.?| &)+$")
@@ -37,7 +34,7 @@ _SHORTEST = 4  # letters of a word of a name that is masked alone
 
 def mask_row(row: Row) -> Row:
     """`row` with its company masked in every message of prompt and completion; only the ticker without a name."""
-    patterns = _patterns(company_name(user_text(row)), row["symbol"])
+    patterns = _patterns(read_prompt(user_text(row["prompt"])).company, row["symbol"])
     return {
         **row,
         **{
@@ -45,19 +42,6 @@ def mask_row(row: Row) -> Row:
             for part in ("prompt", "completion")
         },
     }
-
-
-def user_text(row: Row) -> str:
-    """What the user message of a row says."""
-    return "\n".join(turn["content"] for turn in row["prompt"] if turn["role"] == "user")
-
-
-def company_name(prompt: str) -> str | None:
-    """The company's name as its introduction states it, in our form or the public one; None without one."""
-    for pattern in _INTRODUCTIONS:
-        if found := pattern.search(prompt):
-            return found["name"]
-    return None
 
 
 def name_variants(name: str) -> list[str]:

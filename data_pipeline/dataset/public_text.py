@@ -4,13 +4,11 @@ import re
 from collections import Counter
 from html import unescape
 
+from weekahead.task.prompt_reader import read_prompt
+
 _WRAPPED = re.compile(
     r"\s*(?:<s>)?\s*\[INST\]\s*<<SYS>>\n(?P<system>.*?)\n<</SYS>>\n\n(?P<user>.*)\[/INST\]\s*",
     re.DOTALL,
-)
-_PRICES = re.compile(
-    r"^From \S+ to (?P<end>\d{4}-\d\d-\d\d), .*? price \w+ from (?P<a>[\d,]+(?:\.\d+)?) to (?P<b>[\d,]+(?:\.\d+)?)",
-    re.MULTILINE,
 )
 # The instruction's own sentence and nothing else: news about cryptocurrencies keeps its words.
 _ASSET = re.compile(
@@ -46,11 +44,10 @@ def last_week_return(prompt: str, week_start: str) -> float | None:
 
     None where there is no such line, where it is about an earlier week, or where its first price is zero.
     """
-    lines = list(_PRICES.finditer(prompt))
-    if not lines or lines[-1]["end"] != week_start:
+    moves = [move for move in read_prompt(prompt).price_moves if not move.raw]
+    if not moves or moves[-1].end != week_start:
         return None
-    before, after = (float(lines[-1][name].replace(",", "")) for name in "ab")
-    return after / before - 1 if before else None
+    return moves[-1].after / moves[-1].before - 1 if moves[-1].before else None
 
 
 def repair_prompt(system: str, user: str) -> tuple[str, str, Counter[str]]:

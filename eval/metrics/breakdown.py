@@ -1,145 +1,178 @@
-"""Where a run is right and where it is wrong: direction accuracy by symbol, sector, week, size and cut-off."""
+"""Where a run is right and where it is wrong.
 
-import re
+Direction accuracy by symbol, sector, week, size of move and knowledge cut-off; and how predicted bins
+and true bins meet.
+"""
+
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 from math import sqrt
 from pathlib import Path
-from typing import Any
 
 from eval.metrics.baselines import Prediction
 from eval.metrics.scored_answer import bin_of, week_start
 from eval.metrics.statistics import clustered_share, mean
 from eval.metrics.text_quality import prompt_text
-from weekahead.files import Row
 from weekahead.recipe import read_cutoff
+from weekahead.schema.manifests import GenerationManifest
+from weekahead.schema.metrics import Breakdown, ClassMetrics, GroupMetrics
+from weekahead.schema.rows import ScorableRow
 from weekahead.task.labels import BINS, label_of_magnitude
+from weekahead.task.prompt_reader import read_prompt
 
-_OWN_GROUP = ("0-1%", "1-2%", "more than 5%")
-_MIDDLE = "2-5%"
-_SECTOR = re.compile(
-    r"^\[Company\]: [^\n]*\), (?:an? )?(?P<ours>[^\n]+?)(?: company)?\.$"
-    r"|is a leading entity in the (?P<public>[^\n]{1,80}?) sector\b",
-    re.MULTILINE,
-)
 NONE = "none"
-"""The column of calls without a bin: unreadable, neutral, or a direction without a size."""
+"""The column of predictions without a bin: unreadable, neutral, or a direction without a size."""
+_MOVES_WITH_OWN_GROUP = ("0-1%", "1-2%", "more than 5%")
+_OTHER_MOVES = "2-5%"
+_CUTS_WITHOUT_INTERVAL = ("symbol", "week")
+"""Their groups are many and small."""
 
 
 def breakdown(
-    rows: Sequence[Row],
+    *,
+    rows: Sequence[ScorableRow],
     truths: Sequence[Prediction],
     hits: Sequence[bool],
     weeks: Sequence[str] | None,
     knowledge_cutoff: date | None = None,
-) -> Row:
-    """The `breakdown` of metrics.json, over rows with a truth; `hits` is whether each direction was called right.
+) -> Breakdown:
+    """Direction accuracy by group, over rows with a truth; `hits` is whether each one was right.
 
-    Each way to cut is a list of {name, n, bin_acc}, with `ci95` (clustered by week, null under six weeks)
-    where the groups are few; a way for which a row lacks what it needs is null, and `reasons` says why.
-    `move` is the size of the true move. `cutoff` tells the rows whose forecast week begins on or before
-    the day up to which the base has read ("before": it may know the outcome) from those after it; the day is
-    `knowledge_cutoff`, else the rows' own key of that name. Raises ValueError for a cut-off that is no date.
+    Each cut is a list of groups, with an interval (clustered by week, null under six weeks) if the
+    groups of that cut are few. A cut is null if a row lacks what it needs, and `reasons` says why.
+    `move` is the size of the true move. `cutoff` separates the rows whose forecast week begins on or
+    before the day up to which the base has read ("before": it may know the outcome) from those after
+    it. The day is `knowledge_cutoff`, else the rows' own key of that name. Raises ValueError for a
+    cut-off that is not a date.
     """
     cutoffs = [knowledge_cutoff or read_cutoff(row) for row in rows]
-    ways: dict[str, tuple[list[str | None], str]] = {
-        "symbol": ([_text(row, "symbol") for row in rows], "no `symbol`"),
-        "sector": ([_text(row, "sector") or _told_sector(row) for row in rows], "no `sector`, none in a prompt"),
-        "week": (list(weeks) if weeks else [None] * len(rows), "no week that every row has"),
+    sides = [_side_of_cutoff(row, day) for row, day in zip(rows, cutoffs, strict=True)]
+    cuts: dict[str, tuple[Sequence[str | None], str]] = {
+        "symbol": ([_text(row.get("symbol")) for row in rows], "no `symbol`"),
+        "sector": ([_sector(row) for row in rows], "no `sector`, none in a prompt"),
+        "week": (weeks or [None] * len(rows), "no week that every row has"),
         "move": ([_move(truth) for truth in truths], "no size of the true move"),
-        "cutoff": ([_side(row, day) for row, day in zip(rows, cutoffs, strict=True)],
-                   "no first day of the forecast week, or no `knowledge_cutoff` of the base"),
-    }  # fmt: skip
-    result: Row = {}
+        "cutoff": (
+            sides,
+            "no first day of the forecast week, or no `knowledge_cutoff` of the base",
+        ),
+    }
+    groups: dict[str, list[GroupMetrics] | None] = {}
     reasons: dict[str, str] = {}
-    for way, (names, lack) in ways.items():
-        lacking = sum(name is None for name in names)
-        result[way] = None
-        if not rows or lacking:
-            reasons[way] = (
-                f"{lacking} of {len(rows)} rows: {lack}" if rows else "no row with a truth"
-            )
+    for cut, (labels, needed) in cuts.items():
+        names = [label for label in labels if label is not None]
+        groups[cut] = None
+        if not rows:
+            reasons[cut] = "no row with a truth"
+        elif len(names) < len(rows):
+            reasons[cut] = f"{len(rows) - len(names)} of {len(rows)} rows: {needed}"
+        elif cut in _CUTS_WITHOUT_INTERVAL:
+            groups[cut] = _groups(names, hits)
         else:
-            result[way] = _groups(
-                [str(name) for name in names], hits, weeks, interval=way not in ("symbol", "week")
-            )
-    return {**result, "reasons": reasons}
+            groups[cut] = _groups_with_intervals(names, hits, weeks)
+    return {
+        "symbol": groups["symbol"],
+        "sector": groups["sector"],
+        "week": groups["week"],
+        "move": groups["move"],
+        "cutoff": groups["cutoff"],
+        "reasons": reasons,
+    }
 
 
-def knowledge_cutoff(manifest: Row, cutoffs: Mapping[str, date]) -> date | None:
-    """The day up to which the base of a run has read, or None where nobody states it.
+def knowledge_cutoff(manifest: GenerationManifest, cutoffs: Mapping[str, date]) -> date | None:
+    """The day up to which the base of a run has read, or None if it is not stated.
 
-    `manifest` is the one that eval.generate leaves, `cutoffs` maps the last part of a base's name to its day,
-    as `weekahead.recipe.knowledge_cutoffs` reads it from the recipes.
+    `manifest` is the one that eval.generate writes. `cutoffs` maps the last part of a base's name to
+    its day, as `weekahead.recipe.knowledge_cutoffs` reads it from the recipes.
     """
-    base = manifest.get("base") or {}
-    names = [Path(str(name)).name for name in (base.get("hub_id"), base.get("name")) if name]
+    base = manifest["base"]
+    if base is None:
+        return None
+    ids = (base.get("hub_id"), base.get("name"))
+    names = [Path(str(base_id)).name for base_id in ids if base_id]
     return next((cutoffs[name] for name in names if name in cutoffs), None)
 
 
-def _groups(
-    names: Sequence[str], hits: Sequence[bool], weeks: Sequence[str] | None, interval: bool
-) -> list[dict[str, Any]]:
-    places: dict[str, list[int]] = {}
-    for place, name in enumerate(names):
-        places.setdefault(name, []).append(place)
-    groups = []
-    for name in sorted(places):
-        chosen = places[name]
-        share = clustered_share(
-            [hits[i] for i in chosen], [weeks[i] for i in chosen] if weeks and interval else None
-        )
-        group = {"name": name, "n": len(chosen), "bin_acc": share.mean}
+def _indices_by_name(names: Sequence[str]) -> dict[str, list[int]]:
+    """Group name -> the positions of its rows, in the order of the names."""
+    indices: dict[str, list[int]] = {name: [] for name in sorted(set(names))}
+    for index, name in enumerate(names):
+        indices[name].append(index)
+    return indices
+
+
+def _groups(names: Sequence[str], hits: Sequence[bool]) -> list[GroupMetrics]:
+    groups: list[GroupMetrics] = []
+    for name, indices in _indices_by_name(names).items():
+        accuracy = mean([float(hits[index]) for index in indices])
+        groups.append({"name": name, "n": len(indices), "bin_acc": accuracy})
+    return groups
+
+
+def _groups_with_intervals(
+    names: Sequence[str], hits: Sequence[bool], weeks: Sequence[str] | None
+) -> list[GroupMetrics]:
+    groups: list[GroupMetrics] = []
+    for name, indices in _indices_by_name(names).items():
+        group_weeks = [weeks[index] for index in indices] if weeks else None
+        share = clustered_share([hits[index] for index in indices], group_weeks)
         groups.append(
-            {**group, "ci95": list(share.ci95) if share.ci95 else None} if interval else group
+            {"name": name, "n": len(indices), "bin_acc": share.mean, "ci95": share.interval}
         )
     return groups
 
 
-def _text(row: Row, key: str) -> str | None:
-    return str(row.get(key) or "").strip() or None
+def _text(value: str | None) -> str | None:
+    return str(value or "").strip() or None
 
 
-def _told_sector(row: Row) -> str | None:
-    """The sector that the prompt tells of the company, in our wording or in the public dataset's."""
-    found = _SECTOR.search(prompt_text(row.get("prompt") or ""))
-    return (found["ours"] or found["public"]).strip() if found else None
+def _sector(row: ScorableRow) -> str | None:
+    """The row's own sector, else the one that its prompt states."""
+    return _text(row.get("sector")) or read_prompt(prompt_text(row.get("prompt") or "")).sector
 
 
 def _move(truth: Prediction) -> str | None:
     if truth.magnitude is None:
         return None
-    step = label_of_magnitude(truth.magnitude).split(" by ")[1]
-    return step if step in _OWN_GROUP else _MIDDLE
+    size = label_of_magnitude(truth.magnitude).split(" by ")[1]
+    return size if size in _MOVES_WITH_OWN_GROUP else _OTHER_MOVES
 
 
-def _side(row: Row, day: date | None) -> str | None:
-    first = week_start(row)
-    return None if day is None or first is None else "before" if first <= day else "after"
+def _side_of_cutoff(row: ScorableRow, cutoff: date | None) -> str | None:
+    first_day = week_start(row)
+    if cutoff is None or first_day is None:
+        return None
+    return "before" if first_day <= cutoff else "after"
 
 
-def class_metrics(calls: Sequence[Prediction], truths: Sequence[Prediction]) -> Row:
-    """The `classes` of metrics.json, over rows with a truth.
+def class_metrics(predictions: Sequence[Prediction], truths: Sequence[Prediction]) -> ClassMetrics:
+    """How predicted bins and true bins meet, over rows with a truth.
 
-    `confusion` is true bin -> called bin (or "none") -> rows, over the rows whose truth has a bin, worst bin
-    first, zeros left out. `distance` is the mean number of bins between called and true, `signed_distance`
-    the mean of called minus true (above 0: too hopeful), both over the `distance_n` rows where both have a bin.
+    `confusion` is true bin -> predicted bin (or "none") -> rows, over the rows whose truth has a bin,
+    worst bin first, without zeros. `distance` is the mean number of bins between predicted and true,
+    `signed_distance` the mean of predicted minus true (above 0: too optimistic), both over the
+    `distance_n` rows of which both have a bin.
     """
     correlation = matthews(
-        [truth.direction for truth in truths], [_direction(call) for call in calls]
+        truths=[truth.direction for truth in truths],
+        predictions=[_stated_direction(prediction) for prediction in predictions],
     )
-    bins = [
-        (true, bin_of(call))
-        for call, truth in zip(calls, truths, strict=True)
-        if (true := bin_of(truth))
+    bins: list[tuple[str, str | None]] = []
+    for prediction, truth in zip(predictions, truths, strict=True):
+        true_bin = bin_of(truth)
+        if true_bin is not None:
+            bins.append((true_bin, bin_of(prediction)))
+    steps = [
+        BINS.index(predicted) - BINS.index(true_bin)
+        for true_bin, predicted in bins
+        if predicted is not None
     ]
-    steps = [BINS.index(called) - BINS.index(true) for true, called in bins if called]
+    undefined = "all predictions, or all truths, are the same"
     return {
         "matthews": correlation,
-        "matthews_reason": None
-        if correlation is not None
-        else "all calls, or all truths, are the same",
+        "matthews_reason": undefined if correlation is None else None,
         "confusion": _confusion(bins),
         "confusion_n": len(bins),
         "distance": mean([abs(step) for step in steps]),
@@ -148,34 +181,37 @@ def class_metrics(calls: Sequence[Prediction], truths: Sequence[Prediction]) -> 
     }
 
 
-def matthews(truths: Sequence[int | None], calls: Sequence[int | None]) -> float | None:
-    """Matthews correlation of directions, -1 to 1; 0 is chance. A call of None is a class that is never true.
+def matthews(*, truths: Sequence[int | None], predictions: Sequence[int | None]) -> float | None:
+    """Matthews correlation of directions, -1 to 1; 0 is chance.
 
-    An unreadable or neutral call is so a wrong one, but no forecast of the opposite: counted as the opposite,
-    a model that says nothing would seem to know the truth and lie. For up and down alone this is the usual
-    coefficient of four cells; with the third class it is its form for several classes (Gorodkin,
-    Computational Biology and Chemistry 28, 2004). None where all calls or all truths are one class. Raises
-    ValueError when the lengths differ.
+    A prediction of None is a class that is never true. An unreadable or neutral prediction is then
+    wrong, but not a forecast of the opposite: counted as the opposite, a model that says nothing
+    would seem to know the truth and to lie. For up and down alone this is the usual coefficient of
+    four cells; with the third class it is its form for several classes (Gorodkin, Computational
+    Biology and Chemistry 28, 2004). None if all predictions or all truths are one class.
+    Raises ValueError if the lengths differ.
     """
+    # Written out: importing sklearn.metrics takes longer than scoring a run.
     n = len(truths)
-    right = sum(truth == call for truth, call in zip(truths, calls, strict=True))
-    true, called = Counter(truths), Counter(calls)
-    chance = sum(true[name] * called[name] for name in true)
-    spread = (n * n - sum(k * k for k in called.values())) * (
-        n * n - sum(k * k for k in true.values())
-    )
-    return (right * n - chance) / sqrt(spread) if spread else None
+    right = sum(truth == guess for truth, guess in zip(truths, predictions, strict=True))
+    true_counts, predicted_counts = Counter(truths), Counter(predictions)
+    chance = sum(true_counts[name] * predicted_counts[name] for name in true_counts)
+    true_spread = n * n - sum(count * count for count in true_counts.values())
+    predicted_spread = n * n - sum(count * count for count in predicted_counts.values())
+    if not true_spread * predicted_spread:
+        return None
+    return (right * n - chance) / sqrt(predicted_spread * true_spread)
 
 
-def _direction(call: Prediction) -> int | None:
-    return call.direction if call.direction in (-1, 1) else None
+def _stated_direction(prediction: Prediction) -> int | None:
+    return prediction.direction if prediction.direction in (-1, 1) else None
 
 
 def _confusion(bins: Sequence[tuple[str, str | None]]) -> dict[str, dict[str, int]]:
     counts = Counter(bins)
-    columns = (*BINS, None)
-    rows = {
-        true: {called or NONE: k for called in columns if (k := counts[true, called])}
-        for true in BINS
-    }
-    return {true: row for true, row in rows.items() if row}
+    confusion: dict[str, dict[str, int]] = {}
+    for true_bin in BINS:
+        row = {predicted or NONE: counts[true_bin, predicted] for predicted in (*BINS, None)}
+        if any(row.values()):
+            confusion[true_bin] = {name: count for name, count in row.items() if count}
+    return confusion

@@ -10,6 +10,7 @@ from typing import Any
 
 from eval.metrics.statistics import mean
 from weekahead.files import Row
+from weekahead.schema.rows import user_text
 from weekahead.task.answer import Answer
 from weekahead.task.answer_sections import without_thought
 
@@ -38,9 +39,7 @@ _FLOAT_NOISE = 1e-9
 
 def prompt_text(prompt: str | Sequence[Mapping[str, str]]) -> str:
     """What a model was told about the week: of messages the user's alone; a text is that already."""
-    if isinstance(prompt, str):
-        return prompt
-    return "\n".join(message["content"] for message in prompt if message["role"] == "user")
+    return prompt if isinstance(prompt, str) else user_text(prompt)
 
 
 def prompt_figures(prompt: str | Sequence[Mapping[str, str]]) -> list[float]:

@@ -8,13 +8,14 @@ import pytest
 
 from data_pipeline.audit import run as audit
 from data_pipeline.audit.rows import audit_rows
-from data_pipeline.audit.text import bins_of, moves_of, told_label
+from data_pipeline.audit.text import bins_of, told_label
 from data_pipeline.dataset.reader import Source, read_source
 from sft.training.arguments import ScriptArguments
 from weekahead.files import read_jsonl, sha256, write_jsonl
 from weekahead.recipe import RECIPES, knowledge_cutoffs
 from weekahead.task.labels import BINS, label_of_return
 from weekahead.task.prompt import SYSTEM, completion, render_prompt
+from weekahead.task.prompt_reader import read_prompt
 from weekahead.task.record import Capitalization, Financials, News, PastWeek, Record
 
 ANSWER = (
@@ -373,7 +374,7 @@ def test_a_label_that_later_prices_contradict_is_found_in_either_split():
     ids=["adjusted", "rounded cents", "raw, with room for a dividend"],
 )
 def test_the_bins_that_a_price_line_allows(line, bins):
-    found = bins_of(moves_of(line)[0])
+    found = bins_of(read_prompt(line).price_moves[0])
     assert (found[0], found[-1]) == (bins[0], bins[-1])
 
 

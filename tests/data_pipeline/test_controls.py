@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from data_pipeline.controls import __main__ as controls
-from data_pipeline.controls.masked_names import company_name, mask_row, name_variants, user_text
-from data_pipeline.controls.no_news import strip_news
+from data_pipeline.controls.masked_names import mask_row, name_variants
 from data_pipeline.controls.shuffled_labels import rewrite_prediction, shuffle_labels
 from data_pipeline.dataset import public_rows
 from data_pipeline.dataset.load import eval_rows, train_rows
@@ -16,7 +15,9 @@ from data_pipeline.synthetic.__main__ import write_market
 from data_pipeline.synthetic.world import tell
 from weekahead.files import read_jsonl, write_jsonl
 from weekahead.task.answer import parse_answer, render_answer
+from weekahead.schema.rows import user_text
 from weekahead.task.labels import BINS, direction_of, magnitude_of
+from weekahead.task.prompt_reader import read_prompt
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "fingpt_rows.jsonl"
 
@@ -46,7 +47,7 @@ def masked(text, name="Larkmoor Tools Inc", symbol="LKMR"):
     """One line of news in a prompt of ours, masked."""
     prompt = f"[Company]: {name} ({symbol}), a firm.\n\n- {text}"
     row = {"symbol": symbol, "prompt": [{"role": "user", "content": prompt}], "completion": []}
-    return user_text(mask_row(row)).split("\n\n- ")[1]
+    return user_text(mask_row(row)["prompt"]).split("\n\n- ")[1]
 
 
 # --- shuffled labels --------------------------------------------------------------------------------
@@ -127,33 +128,12 @@ def test_a_public_answer_is_rewritten_too_and_one_without_a_call_is_dropped(publ
 # --- no news ----------------------------------------------------------------------------------------
 
 
-def test_our_news_lines_go_and_all_else_stays():
-    text = (
-        "[Company]: Quillford (QUIL), a publishing company.\n\n"
-        "[Week to 2032-02-01]: 50.00 to 51.00 (+2.0%)\n- A merger. - It is large.\n- A strike.\n\n"
-        "[Week to 2032-02-08]: 51.00 to 50.00 (-2.0%)\n\n"
-        "[Basic Financials, quarter ended 2031-12-31]:\nmargin: -0.1\n\nForecast QUIL for the week from 2032-02-08."
-    )
-    assert strip_news(text) == text.replace("\n- A merger. - It is large.\n- A strike.", "")
-
-
-def test_public_news_blocks_go_and_all_else_stays():
-    head = "[Company Introduction]:\n\nX is a firm.\n\nFrom 2031-01-01 to 2031-01-08, X's stock price increased. "
-    news = (
-        "\n\n[Headline]: A\n[Summary]: B\n\nstill B, From Monday on.\n\n[Headline]: C\n[Summary]: D"
-    )
-    week = "\n\nFrom 2031-01-08 to 2031-01-15, X's stock price decreased from 2 to 1. News during this period:"
-    tail = "\n\nSome recent basic financials of X, reported at 2030-12-31:\n\n[Basic Financials]:\n\neps: 1"
-    assert strip_news(head + "News:" + news + week + news + tail) == head + "News:" + week + tail
-    assert strip_news(head + news) == head
-
-
 def test_no_news_is_left_in_public_rows_and_answers_are_not_touched(public):
     made, dropped, counts = controls.apply("no_news", {"test": public})
     assert dropped == [] and counts == {"test": {"changed": len(public), "unchanged": 0}}
     for row, source in zip(made["test"], public, strict=True):
-        assert "[Headline]" not in user_text(row) and "[Summary]" not in user_text(row)
-        assert "stock price" in user_text(row) and "[Basic Financials]" in user_text(row)
+        assert "[Headline]" not in user_text(row["prompt"]) and "[Summary]" not in user_text(row["prompt"])
+        assert "stock price" in user_text(row["prompt"]) and "[Basic Financials]" in user_text(row["prompt"])
         assert row["completion"] == source["completion"]
 
 
@@ -203,30 +183,14 @@ def test_variants_never_hold_a_shared_word_or_a_legal_form_alone():
     assert not {"Inc", "Co", "&", ""} & set(name_variants("Merrow & Co Inc"))
 
 
-@pytest.mark.parametrize(
-    ("prompt", "name"),
-    [
-        ("[Company]: Quillford (QUIL), a publishing company.\n\nx", "Quillford"),
-        ("[Company]: AA Inc..\n\nx", "AA Inc."),
-        (
-            "[Company Introduction]:\n\nQuill Harbor Foods Co is an invented firm that trades",
-            "Quill Harbor Foods Co",
-        ),
-        ("Quillford is a company", None),
-    ],
-)
-def test_the_name_is_read_from_the_introduction(prompt, name):
-    assert company_name(prompt) == name
-
-
 def test_the_fictional_markets_rows_do_not_say_whose_they_are(market):
     made, _, counts = controls.apply("masked_names", splits_of(market))
     assert counts["train"] == {"changed": 400, "unchanged": 0, "name_unknown": 0}
     for row, source in zip(made["train"], read_jsonl(market / "train.jsonl"), strict=True):
         assert not any(
-            company_name(user_text(source)) in text or row["symbol"] in text for text in texts(row)
+            read_prompt(user_text(source["prompt"])).company in text or row["symbol"] in text for text in texts(row)
         )
-        assert "the company (TICKER)" in user_text(row)
+        assert "the company (TICKER)" in user_text(row["prompt"])
         assert parse_answer(texts(row)[-1]).magnitude == magnitude_of(row["label"])
         assert row["id"] == source["id"]
 
@@ -255,7 +219,7 @@ def test_a_row_without_a_name_is_counted_and_one_with_nothing_to_mask_too():
     }
     made, _, counts = controls.apply("masked_names", {"test": [blank, ticker]})
     assert counts == {"test": {"changed": 1, "unchanged": 1, "name_unknown": 1}}
-    assert user_text(made["test"][1]) == "[Company]: TICKER.\n\nTICKER"
+    assert user_text(made["test"][1]["prompt"]) == "[Company]: TICKER.\n\nTICKER"
 
 
 # --- the command ------------------------------------------------------------------------------------
@@ -314,7 +278,7 @@ def test_real_rows_keep_neither_news_nor_ticker(shared_data):
         made, _, counts = controls.apply(name, {"test": rows})
         assert (counts["test"]["changed"], counts["test"].get("name_unknown", 0)) == (300, 0)
         for row in made["test"]:
-            text = user_text(row)
+            text = user_text(row["prompt"])
             assert (
                 "[Headline]" not in text
                 if name == "no_news"
