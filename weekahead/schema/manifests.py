@@ -5,7 +5,7 @@ A reader fills what older files lack, so that no caller needs a default of its o
 
 import json
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 JsonObject = dict[str, Any]
 """One JSON object whose keys nobody here knows."""
@@ -103,61 +103,77 @@ class TrainingManifest(Provenance):
     result: TrainingResult | None
 
 
-class BackendFacts(TypedDict, total=False):
+class BackendFacts(TypedDict):
     """What answered."""
 
     name: str
     runs_locally: bool
-    model: str
+    """False if the weights were elsewhere: nobody here knows whether the model was the base alone."""
+    model: NotRequired[str]
     """The name that a server knows the model by."""
-    prompt: str
+    prompt: NotRequired[str]
     """The form in which a server got the prompts."""
 
 
-class GenerationManifest(Provenance, total=False):
-    """manifest.json of a folder of answers."""
+class ResultsManifest(Provenance):
+    """What the manifests of answers and of likelihoods have in common."""
 
     kind: str
-    """generate, or tfidf for the answers of eval.tfidf."""
+    """generate or likelihood; tfidf for the answers of eval.tfidf."""
     adapter: str | None
     adapter_revision: str | None
     adapter_sha256: str | None
     base: BaseFacts | None
     precision: PrecisionFacts
     dataset: DatasetFacts
+    form: NotRequired[str | None]
+    """How the weights were held, such as "NF4 dequantized, adapter merged"."""
+    n: NotRequired[int]
+    seconds_total: NotRequired[float]
+    complete: NotRequired[bool]
+
+
+class GenerationManifest(ResultsManifest):
+    """manifest.json of a folder of answers."""
+
     generation: dict[str, Any]
+    """SamplingParams, and `do_sample`."""
     backend: BackendFacts
-    latency_measured: bool
+    latency_measured: NotRequired[bool]
     train: TrainingManifest | None
+    """Of the adapter; null for the base alone and for an adapter of other software."""
     rows_in_training_weeks: int | None
     train_majority: int | None
-    synthetic: bool
-    model: dict[str, Any]
-    note: str
-    form: str
-    n: int
-    seconds_total: float
-    tokens_per_second: float | None
-    processes: int
-    complete: bool
+    synthetic: NotRequired[bool]
+    model: NotRequired[dict[str, Any]]
+    """What eval.tfidf fitted; it has no base."""
+    note: NotRequired[str]
+    tokens_per_second: NotRequired[float | None]
+    processes: NotRequired[int]
 
 
-class LikelihoodManifest(Provenance, total=False):
-    """likelihoods.manifest.json."""
+class TfidfManifest(Provenance):
+    """manifest.json of a folder of eval.tfidf, as it is written; its reader is that of the answers."""
 
     kind: str
-    adapter: str | None
-    adapter_revision: str | None
-    adapter_sha256: str | None
-    base: BaseFacts
-    precision: PrecisionFacts
+    note: str
+    adapter: None
+    base: None
+    model: dict[str, Any]
     dataset: DatasetFacts
-    scoring: dict[str, Any]
-    form: str
+    train_majority: int
+    latency_measured: bool
     n: int
-    prefixes: dict[str, int]
-    seconds_total: float
     complete: bool
+    seconds_total: NotRequired[float]
+
+
+class LikelihoodManifest(ResultsManifest):
+    """likelihoods.manifest.json."""
+
+    scoring: dict[str, Any]
+    prefixes: NotRequired[dict[str, int]]
+    """What came before the bins (own, direct) -> rows."""
 
 
 class SplitFacts(TypedDict, total=False):
