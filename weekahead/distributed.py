@@ -1,7 +1,7 @@
 """Several processes that share one piece of work, one per GPU, as `accelerate launch` starts them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,7 +31,7 @@ class Process:
 
 
 @contextmanager
-def process_group() -> Iterator[Process]:
+def process_group() -> Generator[Process]:
     """Join the processes that were launched together, and leave them when the block ends.
 
     They meet over gloo, with GPUs or without, since all that they do together is wait.

@@ -1,20 +1,20 @@
-"""Files that are whole or absent: atomic writes, JSONL with line numbers, hashes, manifests, `.env`."""
+"""Files that are whole or absent: atomic writes, JSONL with line numbers, hashes, `.env`."""
 
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 Row = dict[str, Any]
-"""One JSON object. Rows whose keys are known have a type of their own in weekahead.schema."""
+"""One JSON object whose keys nobody here knows; weekahead.schema has types for the others."""
 
 
 @contextmanager
-def replacing(path: Path | str, mode: str = "w") -> Iterator[IO[Any]]:
+def replacing(path: Path | str, mode: str = "w") -> Generator[IO[Any]]:
     """Open a temporary file beside `path` and rename it over `path` when the block ends well.
 
     After an error or an interrupt the old file stands as it was. Text is UTF-8 with "\\n".
@@ -45,33 +45,39 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write one JSON value, readable, whole or not at all. NaN is an error: an unknown value is null."""
+    """Write one JSON value, indented, whole or not at all.
+
+    NaN is an error: an unknown value is null.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_jsonl(path: Path | str, rows: Iterable[Row]) -> int:
+def write_jsonl(path: Path | str, rows: Iterable[Mapping[str, Any]]) -> int:
     """Write rows as JSONL, whole or not at all, and return how many there were."""
     count = 0
     with replacing(path) as file:
-        for count, row in enumerate(rows, start=1):  # noqa: B007 - the last count is the answer
-            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        for row in rows:
+            file.write(_json_line(row))
+            count += 1
     return count
 
 
-def append_jsonl(path: Path | str, rows: Iterable[Row]) -> None:
+def append_jsonl(path: Path | str, rows: Iterable[Mapping[str, Any]]) -> None:
     """Append rows to a log and force them to disk; what was paid for is never rewritten."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8", newline="\n") as file:
-        file.write(
-            "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-        )
+        file.write("".join(map(_json_line, rows)))
         file.flush()
         os.fsync(file.fileno())
 
 
+def _json_line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def read_jsonl(path: Path | str) -> list[Row]:
-    """All rows of a JSONL file in UTF-8; blank lines are passed over.
+    """All rows of a JSONL file in UTF-8; blank lines are skipped.
 
     Raises ValueError naming file and line for text that is not UTF-8, not JSON or not an object.
     """
@@ -80,13 +86,15 @@ def read_jsonl(path: Path | str) -> list[Row]:
 
 def iter_jsonl(path: Path | str) -> Iterator[Row]:
     """The rows of `read_jsonl` one after another, for a file that need not fit into memory."""
-    return (_row(path, number, line) for number, line in _lines(path) if line.strip())
+    for number, line in _lines(path):
+        if line.strip():
+            yield _row(path, number, line)
 
 
 def read_log(path: Path | str) -> list[Row]:
-    """The rows of an append-only log; a last line cut off by an interrupt is cut out of the file.
+    """The rows of an append-only log; a last line cut off by an interrupt is removed from it.
 
-    Raises ValueError for a bad line anywhere else, since that is damage and not an interrupt.
+    Raises ValueError for a bad line anywhere else: that is damage and not an interrupt.
     """
     path = Path(path)
     if not path.exists():
@@ -99,33 +107,34 @@ def read_log(path: Path | str) -> list[Row]:
 
 
 def _lines(path: Path | str) -> Iterator[tuple[int, str]]:
+    """The lines of a file with their numbers from 1, without line ends and without a BOM."""
     with Path(path).open("rb") as file:
         for number, line in enumerate(file, start=1):
+            encoding = "utf-8-sig" if number == 1 else "utf-8"
             try:
-                yield (
-                    number,
-                    line.decode("utf-8-sig" if number == 1 else "utf-8").removesuffix("\n"),
-                )
+                text = line.decode(encoding)
             except UnicodeDecodeError as error:
                 raise ValueError(
-                    f"{path}, line {number}: not UTF-8 (byte {line[error.start]:#04x} at column {error.start + 1}); "
-                    f"convert the file, for example: iconv -f WINDOWS-1252 -t UTF-8 {path}"
+                    f"{path}, line {number}: not UTF-8 (byte {line[error.start]:#04x} at column "
+                    f"{error.start + 1}); convert the file, for example: "
+                    f"iconv -f WINDOWS-1252 -t UTF-8 {path}"
                 ) from None
+            yield number, text.removesuffix("\n")
 
 
 def _row(path: Path | str, number: int, line: str) -> Row:
     try:
-        row = json.loads(line)
+        value: object = json.loads(line)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{path}, line {number}: not JSON ({error.msg} at column {error.colno}); "
             "the line may be cut off: write the file again or remove the line"
         ) from None
-    if not isinstance(row, dict):
+    if not isinstance(value, dict):
         raise ValueError(
-            f"{path}, line {number}: expected a JSON object, found {type(row).__name__}"
+            f"{path}, line {number}: expected a JSON object, found {type(value).__name__}"
         )
-    return row
+    return cast("Row", value)
 
 
 def sha256(path: Path | str) -> str:
@@ -149,10 +158,10 @@ def load_env(path: Path | str = ".env") -> list[str]:
         if not text or text.startswith("#"):
             continue
         name, equals, value = text.partition("=")
-        if not equals or not name.strip().isidentifier():
+        name, value = name.strip(), value.strip().strip("'\"")
+        if not equals or not name.isidentifier():
             raise ValueError(f"{path}, line {number}: expected NAME=value")
-        value = value.strip().strip("'\"")
-        if value and name.strip() not in os.environ:
-            os.environ[name.strip()] = value
-            names.append(name.strip())
+        if value and name not in os.environ:
+            os.environ[name] = value
+            names.append(name)
     return names

@@ -1,27 +1,59 @@
-"""What the recipes say about their bases, for stages that need no more of them."""
+"""What the recipes say about their bases, for commands that need no more of them."""
 
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any
-
-import yaml
-
-from weekahead.files import Row
+from typing import TypedDict, cast
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
 
-def read_cutoff(stated: Mapping[str, Any]) -> date | None:
-    """The day up to which a base has read, from `knowledge_cutoff` of a recipe, a row or a manifest; None for null.
+class Recipe(TypedDict, total=False):
+    """The fields of a recipe that are read without the parser of the training."""
 
-    Raises ValueError for what is no date.
+    model_name_or_path: str
+    model_revision: str | None
+    turn_format: str
+    knowledge_cutoff: str | date | None
+    """YAML reads a date without quotes as a date."""
+    load_in_4bit: bool
+    lora_r: int
+    lora_alpha: int
+    lora_target_modules: list[str]
+    max_length: int
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe's fields. Raises ValueError naming the file if it is not a YAML mapping."""
+    import yaml  # here, so that a command without a recipe starts without it
+
+    try:
+        fields: object = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not a recipe ({_first_line(error)}); {_EXPECTED}") from None
+    if not isinstance(fields, dict):
+        found = "an empty file" if fields is None else f"a {type(fields).__name__}"
+        raise ValueError(f"{path}: not a recipe ({found}); {_EXPECTED}")
+    return cast("Recipe", fields)
+
+
+_EXPECTED = "expected lines of the form `field: value`, as in recipes/smollm2.yaml"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
+
+
+def read_cutoff(stated: Mapping[str, object]) -> date | None:
+    """The day up to which a base has read: `knowledge_cutoff` of a recipe, a row or a manifest.
+
+    None if it is null or not there. Raises ValueError for a value that is not a date.
     """
     value = stated.get("knowledge_cutoff")
+    if value is None:
+        return None
     try:
-        return (
-            None if value is None else date.fromisoformat(str(value))
-        )  # YAML makes a date of one without quotes
+        return date.fromisoformat(str(value))
     except ValueError:
         raise ValueError(
             f"knowledge_cutoff is {value!r}; expected a date such as 2023-12-31 or null"
@@ -29,37 +61,19 @@ def read_cutoff(stated: Mapping[str, Any]) -> date | None:
 
 
 def knowledge_cutoffs(folder: Path) -> dict[str, date]:
-    """The `knowledge_cutoff` of each base named by the recipes in `folder`; the latest where they differ.
+    """The `knowledge_cutoff` of each base that the recipes in `folder` name, the latest if several.
 
-    Raises ValueError naming the recipe for one that is no YAML mapping and for a value that is no date.
+    Raises ValueError naming the recipe that is not one, or whose value is not a date.
     """
-    import yaml
-
-    found: dict[str, date] = {}
+    cutoffs: dict[str, date] = {}
     for path in sorted(folder.glob("*.yaml")):
+        recipe = read_recipe(path)
         try:
-            recipe = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (yaml.YAMLError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path}: not a recipe ({str(error).splitlines()[0]}); expected `field: value`"
-            ) from None
-        try:
-            day = read_cutoff(recipe)
+            cutoff = read_cutoff(recipe)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-        if day is None:
+        if cutoff is None:
             continue
-        base = Path(str(recipe.get("model_name_or_path", path.stem))).name
-        found[base] = max(day, found.get(base, day))
-    return found
-
-
-def read_recipe(path: Path) -> Row:
-    """A recipe's fields. Raises ValueError naming the file where it is no YAML mapping."""
-    try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from None
-    if not isinstance(recipe, dict):
-        raise ValueError(f"{path} holds no fields; expected a recipe such as recipes/smollm2.yaml")
-    return recipe
+        base = Path(recipe.get("model_name_or_path", path.stem)).name
+        cutoffs[base] = max(cutoff, cutoffs.get(base, cutoff))
+    return cutoffs

@@ -1,6 +1,6 @@
 """Rows as they are stored, one JSON object per line, and the few things that many readers ask of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NotRequired, TypedDict
 
 Split = str
@@ -65,11 +65,18 @@ class PublicRow(TypedDict):
     symbol: str
 
 
-class ScorableRow(TypedDict, total=False):
-    """What eval.score reads: `generation` and `answer` must be there, the rest is used where it is there."""
+class AnswerTexts(TypedDict):
+    """The two texts that are compared."""
 
     generation: str | None
+    """The model's text as it came."""
     answer: str | None
+    """The reference answer."""
+
+
+class ScorableRow(AnswerTexts, total=False):
+    """What eval.score reads: the two texts, and the rest if it is there."""
+
     id: str | int | None
     symbol: str | None
     period: str | None
@@ -177,46 +184,78 @@ class LikelihoodRow(TypedDict):
     seconds: NotRequired[float]
 
 
-class TrainLogRow(TypedDict, total=False):
-    """A line of train_log.jsonl; `kind` says which of the keys are there."""
+class GpuSample(TypedDict):
+    """One GPU at one moment; what its driver does not tell is null and never 0."""
 
-    kind: str
-    step: int
-    epoch: float
-    time: float
-    """Seconds since the training began, pauses left out."""
-    loss: float
-    learning_rate: float
-    grad_norm: float
-    tokens_per_second: float
-    samples_per_second: float
-    steps_per_second: float
-    eval_loss: float
-    eval_runtime: float
-    gpu: list["GpuSample"] | None
-    gpu_reason: str | None
-    cpu_percent: float | None
-    rss_bytes: int
-    train_runtime: float
-    train_loss: float
-    train_samples_per_second: float
-    train_steps_per_second: float
-    peak_memory_bytes: int | None
-
-
-class GpuSample(TypedDict, total=False):
-    """One card at one moment; what its driver does not tell is null."""
-
-    index: int
-    name: str
-    utilization_percent: float | None
+    index: int | None
+    """As in nvidia-smi."""
+    name: str | None
+    utilization_percent: int | None
+    """0 to 100, over the driver's last sample period. A MIG slice has none."""
     memory_used_bytes: int | None
     memory_total_bytes: int | None
     power_watts: float | None
-    temperature_celsius: float | None
+    temperature_celsius: int | None
 
 
-def user_text(messages: Iterable[Mapping[str, str]]) -> str:
+class HostSample(TypedDict):
+    """Processor and memory of a process and its children."""
+
+    cpu_percent: float | None
+    """Since the sample before; 100 is one core fully used."""
+    rss_bytes: int
+    """Resident memory. What the processes share counts once for each of them."""
+
+
+class SystemSample(HostSample):
+    """What a machine does at one moment."""
+
+    gpu: list[GpuSample] | None
+    gpu_reason: str | None
+    """Why `gpu` is null."""
+
+
+class TrainLogEntry(TypedDict):
+    """What every line of train_log.jsonl holds."""
+
+    step: int
+    epoch: float
+    time: float
+    """Seconds since the training began, interrupts left out."""
+    kind: Literal["train", "eval", "gen", "system", "end"]
+
+
+class TrainLogRow(TrainLogEntry, total=False):
+    """A line of train_log.jsonl; its `kind` decides which of the keys are there.
+
+    A line of kind eval holds whatever the Trainer measured, of kind gen what
+    sft.training.sample_answers did; only the keys that others read are listed.
+    """
+
+    loss: float | None
+    learning_rate: float | None
+    grad_norm: float | None
+    tokens_per_second: float | None
+    """Without padding. In the row of kind end, over the whole attempt."""
+    samples_per_second: float | None
+    steps_per_second: float | None
+    eval_loss: float | None
+    eval_runtime: float | None
+    cpu_percent: float | None
+    rss_bytes: int
+    gpu: list[GpuSample] | None
+    gpu_reason: str | None
+    train_runtime: float | None
+    train_loss: float | None
+    train_samples_per_second: float | None
+    train_steps_per_second: float | None
+    resumed_from_step: int | None
+    peak_rss_bytes: int
+    peak_gpu_memory_bytes: int | None
+    peak_gpu_memory_reason: str | None
+
+
+def user_text(messages: Iterable[Message]) -> str:
     """What the user messages say, one after another."""
     return "\n".join(message["content"] for message in messages if message["role"] == "user")
 
