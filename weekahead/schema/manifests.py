@@ -22,6 +22,14 @@ class Provenance(TypedDict):
     packages: dict[str, str | None]
 
 
+class Quantization(TypedDict, total=False):
+    """Fields of BitsAndBytesConfig; the compute dtype is the base's own."""
+
+    load_in_4bit: bool
+    bnb_4bit_quant_type: str
+    bnb_4bit_use_double_quant: bool
+
+
 class BaseFacts(TypedDict, total=False):
     """A base model, as weekahead.models.loading.Base states it."""
 
@@ -32,8 +40,7 @@ class BaseFacts(TypedDict, total=False):
     revision: str | None
     turn_format: str
     dtype: str
-    quantization: dict[str, Any] | None
-    """Fields of BitsAndBytesConfig."""
+    quantization: Quantization | None
 
 
 class PrecisionFacts(TypedDict, total=False):
@@ -176,7 +183,7 @@ class LikelihoodManifest(ResultsManifest):
     """What came before the bins (own, direct) -> rows."""
 
 
-class SplitFacts(TypedDict, total=False):
+class SplitFacts(TypedDict):
     """One split of a dataset folder."""
 
     rows: int
@@ -184,34 +191,141 @@ class SplitFacts(TypedDict, total=False):
     first_week: str
     last_week: str
     sha256: str
+    """Of the split's file."""
 
 
-class DatasetManifest(Provenance, total=False):
-    """manifest.json of a dataset folder."""
+class RecipeLengths(TypedDict):
+    """Tokens per row for the recipes of one model: prompt and answer in their chat format."""
+
+    recipes: list[str]
+    p50: int
+    p95: int
+    max: int
+    max_length: int
+    """What the recipe allows."""
+
+
+class TokenLengths(TypedDict):
+    """Tokens per row, counted on a sample of a dataset."""
+
+    recipes: list[RecipeLengths]
+    absent: list[str]
+    """Models whose tokenizer is not on the machine."""
+    rows: int
+    longest: int
+    """How many of the rows were taken because they are the longest in characters."""
+
+
+class SourceFacts(TypedDict):
+    """Where the rows of a dataset came from."""
+
+    name: str
+    revision: str | None
+    sha256: dict[str, str]
+    """Of each split."""
+
+
+class ControlCounts(TypedDict):
+    """What a control did to the rows of one split."""
+
+    changed: int
+    unchanged: int
+    name_unknown: NotRequired[int]
+    """Rows whose introduction states no name; only for masked_names."""
+
+
+class DatasetManifest(Provenance):
+    """manifest.json of a dataset folder: what every kind of dataset states."""
+
+    kind: str
+    dropped: dict[str, int]
+    """Reason -> rows."""
+    train_majority: int | None
+    splits: NotRequired[dict[str, SplitFacts]]
+    """Not stated by the fictional market."""
+    warnings: NotRequired[list[str]]
+    synthetic: NotRequired[bool]
+    ceiling: NotRequired[CeilingFacts | None]
+    """Only the fictional market has one."""
+
+
+class BuiltManifest(Provenance):
+    """manifest.json of a dataset that data_pipeline.build made."""
 
     kind: str
     splits: dict[str, SplitFacts]
     dropped: dict[str, int]
-    read: int | dict[str, int]
+    read: int
     without_reference: int
+    """Test rows without a reference answer."""
     labels: dict[str, dict[str, int]]
-    weeks: dict[str, Any]
+    """Split -> bin -> rows."""
+    weeks: dict[str, dict[str, list[int]]]
+    """Split -> week -> [rows, rows that rose]."""
     train_majority: int | None
-    records: dict[str, Any]
-    answers: dict[str, Any]
+    records: JsonObject
+    answers: JsonObject
     prompt_version: str
     context_weeks: int
     shares: dict[str, float]
     synthetic: bool
-    tokens: dict[str, Any]
+    tokens: TokenLengths
     warnings: list[str]
-    source: Any
+
+
+class PublicManifest(Provenance):
+    """manifest.json of a dataset that data_pipeline.fingpt converted."""
+
+    kind: str
+    splits: dict[str, SplitFacts]
+    dropped: dict[str, int]
+    train_majority: int | None
+    source: SourceFacts
+    read: dict[str, int]
+    """Split -> rows."""
     wording: str
+    prompt_version: str
+    context_weeks: int
     validation_share: float
     repaired: dict[str, int]
+    """Kind of repair -> how often."""
     unreadable: dict[str, str]
-    control: str
-    ceiling: CeilingFacts | None
+    """Row id -> what is wrong with its reference, for rows that stay."""
+    warnings: list[str]
+
+
+class IndexFacts(TypedDict):
+    """The index whose members were fetched."""
+
+    name: str
+    as_of: str
+    source: str
+
+
+class RecordsManifest(Provenance):
+    """<records>.manifest.json: what a fetch asked for, and what came of it."""
+
+    kind: str
+    index: IndexFacts | None
+    """Null if the symbols were given by hand."""
+    start: str
+    end: str
+    symbols: int
+    weeks: int
+    context_weeks: list[int]
+    """Past weeks that a record shows, at least and at most."""
+    filing_lag_days: int
+    records: int
+    sha256: str
+    dropped: dict[str, int]
+    """Reason -> weeks of symbols."""
+    no_prices: dict[str, str]
+    """Symbol -> reason."""
+    without_news: int
+    weeks_without_news: list[str]
+    notes: list[str]
+    calls: dict[str, int]
+    """Endpoint -> calls over the network."""
 
 
 _NO_PROVENANCE: Provenance = {
@@ -310,3 +424,11 @@ def read_likelihood_manifest(path: Path) -> LikelihoodManifest:
 def read_dataset_manifest(path: Path) -> DatasetManifest:
     """Read the manifest of a dataset folder. Raises ValueError naming a file that cannot be read, OSError without one."""
     return cast("DatasetManifest", read_json_object(path))
+
+
+def read_records_manifest(path: Path) -> RecordsManifest:
+    """Read the manifest beside a file of records.
+
+    Raises ValueError naming a file that cannot be read, OSError without one.
+    """
+    return cast("RecordsManifest", read_json_object(path))

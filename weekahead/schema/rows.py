@@ -55,6 +55,40 @@ class DroppedRow(DatasetRow):
     split: NotRequired[str]
 
 
+class LeftOutWeek(TypedDict):
+    """A line of `<records>.dropped.jsonl`: a symbol and a forecast week that gave no record."""
+
+    id: str
+    symbol: str
+    week_start: str
+    reason: str
+
+
+class TeacherAnswerRow(TypedDict):
+    """A line of a teacher's answer log: one answer that was paid for, accepted or not."""
+
+    key: str
+    """SHA-256 of the request."""
+    id: str
+    """The record that was asked about."""
+    kind: Literal["hindsight", "forecast"]
+    prompt_sha256: str
+    """SHA-256 of what the answer was given to (data_pipeline.teacher.prompts.fingerprint)."""
+    attempt: NotRequired[int]
+    model: str
+    answer: str
+    """The text as it came."""
+    accepted: bool
+    reason: str | None
+    """Why it was not accepted; null if it was."""
+    finish_reason: NotRequired[str | None]
+    prompt_tokens: NotRequired[int | None]
+    completion_tokens: NotRequired[int | None]
+    cost: NotRequired[float | None]
+    """US dollars; null if the model has no price or the server counts no tokens."""
+    teaching_version: NotRequired[str]
+
+
 class PublicRow(TypedDict):
     """A row of the public FinGPT Forecaster datasets."""
 
