@@ -24,9 +24,9 @@ from typing import Any
 from data_pipeline.dataset.load import EvalData, TrainData, eval_rows, train_rows
 from eval.generation.results_folder import GENERATIONS, MANIFEST
 from eval.likelihoods.run import LIKELIHOODS
-from eval.metrics.text_quality import prompt_text
 from weekahead.files import Row, load_env, write_json, write_jsonl
 from weekahead.manifest import new_manifest
+from weekahead.schema.rows import user_text
 from weekahead.task.answer import render_answer
 from weekahead.task.labels import BINS, direction_of
 
@@ -98,7 +98,7 @@ def log_loss(fitted: Fitted, rows: Sequence[Row]) -> float:
 
 
 def _user(row: Row) -> str:
-    return prompt_text(row["prompt"])
+    return user_text(row["prompt"])
 
 
 def bin_shares(labels: Sequence[str]) -> dict[str, float]:
