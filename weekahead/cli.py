@@ -1,4 +1,6 @@
-"""What every command shares: flags out of option dataclasses, one frame for errors, lines on the terminal."""
+"""What every command shares: flags out of option dataclasses, one frame for errors, lines on the
+terminal.
+"""
 
 import argparse
 import dataclasses
@@ -9,6 +11,7 @@ import types
 import typing
 import warnings
 from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +22,9 @@ Options = TypeVar("Options")
 EXPECTED_ERRORS = (ValueError, OSError)
 """Errors that a user can mend: the message names value, expectation and remedy."""
 MODEL_ERRORS = (*EXPECTED_ERRORS, RuntimeError)
-"""The same for commands that load a model: torch raises RuntimeError for a card that is full or broken."""
+"""The same for commands that load a model: torch raises RuntimeError for a card that is full or
+broken.
+"""
 
 
 def run_command(
@@ -62,15 +67,19 @@ def option(
     choices: Sequence[str] | None = None,
     metavar: str | None = None,
 ) -> Any:
-    """A field of an options dataclass with what its flag needs; without `default` the flag is required."""
+    """A field of an options dataclass with what its flag needs; without `default` the flag is
+    required.
+    """
     metadata = {"help": help, "choices": choices, "metavar": metavar}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def add_options(parser: argparse.ArgumentParser, options: type) -> None:
-    """Add one flag for each field of the dataclass `options`: `--name`, with the field's type and default.
+    """Add one flag for each field of the dataclass `options`: `--name`, with the field's type
+    and default.
 
-    A bool that is False by default becomes a switch. A field without default is a required flag.
+    A bool that is False by default becomes a switch, and a tuple takes one value or more. A field
+    without default is a required flag.
     A flag that the parser has already (two stages may share one) is left as it is.
     """
     hints = typing.get_type_hints(options)
@@ -88,30 +97,50 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
         for name in ("choices", "metavar"):
             if field.metadata.get(name) is not None:
                 settings[name] = field.metadata[name]
-        parser.add_argument(flag, type=_value_type(hints[field.name]), **settings)
+        hint = hints[field.name]
+        if typing.get_origin(hint) is tuple:
+            settings["nargs"] = "+"
+            hint = typing.get_args(hint)[0]
+        parser.add_argument(flag, type=_value_type(hint), **settings)
 
 
 def read_options(arguments: argparse.Namespace, options: type[Options]) -> Options:
     """The dataclass `options` with the values that `add_options` let the parser read."""
-    names = [field.name for field in dataclasses.fields(options)]  # pyright: ignore[reportArgumentType]
-    return options(**{name: getattr(arguments, name) for name in names})
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(options):  # pyright: ignore[reportArgumentType]
+        value = getattr(arguments, field.name)
+        is_list = isinstance(value, list)  # what argparse makes of several values
+        values[field.name] = tuple(typing.cast("list[Any]", value)) if is_list else value
+    return options(**values)
 
 
 def _value_type(hint: Any) -> Callable[[str], Any]:
     """What turns the text of a flag into a value: `int | None` is read by int, a Literal by str."""
     if isinstance(hint, types.UnionType):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    if hint is date:
+        return parse_day
     return str if typing.get_origin(hint) is typing.Literal else hint
 
 
+def parse_day(text: str) -> date:
+    """A date of the command line. Raises ArgumentTypeError for a text that is not one."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date; expected YYYY-MM-DD") from None
+
+
 def configure_logging() -> None:
-    """Print the lines of INFO and above bare, and leave out what libraries say of themselves in every run.
+    """Print the lines of INFO and above bare, and leave out what libraries say of themselves in
+    every run.
 
     Of several processes the first alone talks; the others print errors.
     """
     first = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s")
-    # A CPU kernel from the Hub is looked for wherever there are bf16 products; the one built in does the work.
+    # A CPU kernel from the Hub is looked for wherever there are bf16 products; the one built in
+    # does the work.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     # TRL uses two names that transformers has changed.
     warnings.filterwarnings(
@@ -126,7 +155,9 @@ def new_parser(description: str | None, program: str | None = None) -> argparse.
 
 
 def model_arguments(description: str | None, out: str | None) -> argparse.ArgumentParser:
-    """A parser with the flags that name a model and its rows, and `--out` if `out` says what for."""
+    """A parser with the flags that name a model and its rows, and `--out` if `out` says what
+    for.
+    """
     parser = new_parser(description)
     parser.add_argument("--config", type=Path, required=True, help="recipe that names the base")
     parser.add_argument(
