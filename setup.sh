@@ -12,7 +12,10 @@ fail() {
     exit 1
 }
 
-works() { [ -x "$venv_python" ] && "$venv_python" -c '' 2> /dev/null; }
+# A link in a folder without pyvenv.cfg is the Python it points to; only this script's own fallback may be that.
+works() {
+    { [ -f .venv/pyvenv.cfg ] || [ -f .venv/no-venv ]; } && "$venv_python" -c '' 2> /dev/null
+}
 
 check_version() { # check_version PYTHON REMEDY
     "$1" -c 'import sys; sys.exit(not (3, 11, 5) <= sys.version_info[:3] < (3, 15))' ||
@@ -23,15 +26,15 @@ if works; then
     check_version "$venv_python" "remove .venv, then name one: make setup PYTHON=python3.12"
 else
     command -v "$python" > /dev/null ||
-        fail "no $python found, Python 3.11.5 to 3.14 needed; name one: make setup PYTHON=python3.12"
+        fail "$python not found, Python 3.11.5 to 3.14 needed; name one: make setup PYTHON=python3.12"
     check_version "$python" "name one: make setup PYTHON=python3.12"
     # Colab and Debian without python3-venv have no ensurepip: then a venv without pip of its own.
     if ! "$python" -m venv .venv > /dev/null 2>&1; then
         rm -rf .venv
         if ! "$python" -m venv --without-pip .venv; then
-            # A link without pyvenv.cfg beside it is the Python it points to.
             echo "setup: no venv can be made here; installing into $(command -v "$python") itself"
-            rm -rf .venv && mkdir -p .venv/bin && ln -s "$(command -v "$python")" "$venv_python"
+            rm -rf .venv && mkdir -p .venv/bin && touch .venv/no-venv
+            ln -s "$(command -v "$python")" "$venv_python"
         fi
     fi
 fi
