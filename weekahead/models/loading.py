@@ -1,23 +1,33 @@
-"""The one home of loading: base, quantization, adapter and tokenizer, the same for training and evaluation."""
+"""Loading of base, quantization, adapter and tokenizer, the same for training and evaluation."""
 
 import json
 import logging
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from weekahead.files import Row
 from weekahead.models.chat_format import apply_chat_format, chat_format
 from weekahead.models.embedded import DEFAULT_OUT, ensure_embedded
 from weekahead.models.families import EMBEDDED_HUB_ID
 from weekahead.models.precision import Precision
+from weekahead.recipe import Recipe
+from weekahead.schema.manifests import (
+    BaseFacts,
+    Quantization,
+    TrainingManifest,
+    read_training_manifest,
+)
 
 log = logging.getLogger(__name__)
 
-NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
-_ADAPTER_FILES = ["adapter_config.json", "adapter_model.safetensors", "manifest.json"]
+NF4: Quantization = {
+    "load_in_4bit": True,
+    "bnb_4bit_quant_type": "nf4",
+    "bnb_4bit_use_double_quant": True,
+}
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _ROOM_FOR_DEQUANTIZED = 1.3
-"""Times its dequantized weights that a card must have free; less leaves no room for the cache."""
+"""A GPU must have this many times the dequantized weights free, to leave room for the cache."""
 
 
 @dataclass(frozen=True)
@@ -29,80 +39,93 @@ class Base:
     turn_format: str
     dtype: str
     revision: str | None = None
-    quantization: Row | None = None
-    """Fields of BitsAndBytesConfig, without the compute dtype, which is `dtype`; None for a plain base."""
+    quantization: Quantization | None = None
+    """None for a base that is not quantized. The compute dtype is `dtype`."""
 
-    def manifest_fields(self) -> Row:
-        """For manifests. `hub_id` is what a reader elsewhere can load."""
+    def manifest_fields(self) -> BaseFacts:
+        """What a manifest states; `hub_id` is what a reader elsewhere can load."""
         hub_id = EMBEDDED_HUB_ID if Path(self.name) == DEFAULT_OUT else self.name
-        return {**asdict(self), "hub_id": None if Path(hub_id).exists() else hub_id}
+        return {
+            "name": self.name,
+            "turn_format": self.turn_format,
+            "dtype": self.dtype,
+            "revision": self.revision,
+            "quantization": self.quantization,
+            "hub_id": None if Path(hub_id).exists() else hub_id,
+        }
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """A LoRA adapter on disk. `manifest` is None for one that this suite did not train."""
+    """A LoRA adapter on disk. `manifest` is None for one that this project did not train."""
 
     reference: str
     folder: Path
     revision: str | None
     base_name: str
-    manifest: Row | None
+    manifest: TrainingManifest | None
 
 
-def base_from_recipe(recipe: Row, precision: Precision) -> Base:
-    """The base a recipe names. Raises ValueError for a recipe without base or turn format."""
-    for key in ("model_name_or_path", "turn_format"):
-        if not recipe.get(key):
-            raise ValueError(f"the recipe has no {key}; every recipe in recipes/ names one")
+def base_from_recipe(recipe: Recipe, precision: Precision) -> Base:
+    """The base that a recipe names. Raises ValueError for a recipe without base or chat format."""
+    name, turn_format = recipe.get("model_name_or_path"), recipe.get("turn_format")
+    if not name or not turn_format:
+        missing = "turn_format" if name else "model_name_or_path"
+        raise ValueError(f"the recipe has no {missing}; every recipe in recipes/ names one")
     return Base(
-        name=recipe["model_name_or_path"],
+        name=name,
         revision=recipe.get("model_revision"),
-        turn_format=recipe["turn_format"],
-        quantization=dict(NF4) if recipe.get("load_in_4bit") else None,
+        turn_format=turn_format,
+        quantization=NF4 if recipe.get("load_in_4bit") else None,
         dtype=precision.dtype,
     )
 
 
 def resolve_base_and_adapter(
-    recipe: Row, adapter_name: str, precision: Precision, pin: bool = True
+    recipe: Recipe, adapter_name: str, precision: Precision, *, pin: bool = True
 ) -> tuple[Base, Adapter | None]:
     """The base and the adapter that a recipe and a name stand for; "none" is no adapter.
 
-    The base is pinned unless nothing of it is needed here, as where a server answers.
-    Raises ValueError or OSError where one cannot be had or the two do not fit.
+    `pin` fixes the revision of the base. It is False if nothing of the base is needed here, as with
+    a server that answers.
+    Raises ValueError or OSError if one cannot be loaded or the two do not fit.
     """
     base = base_from_recipe(recipe, precision)
     adapter = None if adapter_name == "none" else find_adapter(adapter_name)
-    base = base_for_adapter(adapter, base) if adapter else base
+    if adapter:
+        base = base_for_adapter(adapter, base)
     return resolve_revision(base) if pin else base, adapter
 
 
 def resolve_revision(base: Base) -> Base:
-    """`base` at the commit that its revision names now, for a manifest; a local folder stays as it is.
+    """`base` at the commit that its revision names now; a local folder stays as it is.
 
-    Raises OSError where the base cannot be had.
+    Raises OSError if the base cannot be loaded.
     """
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(_local(base.name), revision=base.revision)
-    return replace(base, revision=getattr(config, "_commit_hash", None) or base.revision)
+    loader: Any = AutoConfig
+    config = loader.from_pretrained(_local(base.name), revision=base.revision)
+    commit: str | None = getattr(config, "_commit_hash", None)
+    return replace(base, revision=commit or base.revision)
 
 
 def load_tokenizer(base: Base) -> Any:
-    """The base's tokenizer with its turn format, padding on the left as batched generation needs.
+    """The base's tokenizer with its chat format, padding on the left as batched generation needs.
 
-    Raises ValueError for a turn format that does not fit, OSError where the base cannot be had.
+    Raises ValueError for a chat format that does not fit, OSError if the base cannot be loaded.
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(_local(base.name), revision=base.revision)
+    loader: Any = AutoTokenizer
+    tokenizer = loader.from_pretrained(_local(base.name), revision=base.revision)
     apply_chat_format(tokenizer, chat_format(base.turn_format))
     tokenizer.padding_side = "left"
     return tokenizer
 
 
 def load_base(base: Base, device_map: Any = None) -> Any:
-    """The base model in its precision; weights are safetensors and no code of the repository runs."""
+    """The base model in its precision, from safetensors; no code of its repository runs."""
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
@@ -110,7 +133,8 @@ def load_base(base: Base, device_map: Any = None) -> Any:
     quantization = None
     if base.quantization:
         quantization = BitsAndBytesConfig(**base.quantization, bnb_4bit_compute_dtype=dtype)
-    return AutoModelForCausalLM.from_pretrained(
+    loader: Any = AutoModelForCausalLM
+    return loader.from_pretrained(
         _local(base.name),
         revision=base.revision,
         dtype=dtype,
@@ -122,72 +146,75 @@ def load_base(base: Base, device_map: Any = None) -> Any:
 
 
 def find_adapter(reference: str) -> Adapter:
-    """The adapter at a folder, or of a Hub id with an optional `@revision`.
+    """The adapter in a folder, or of a Hub id with an optional `@revision`.
 
-    Raises ValueError where there is none, naming what is missing.
+    Raises ValueError naming what is missing if there is none.
     """
     folder, revision = Path(reference), None
     if not folder.is_dir():
-        # Whoever owns the name `outputs` on the Hub must not be asked for a run that is missing here.
+        # The owner of the name `outputs` on the Hub must not be asked for a run that is missing.
         if reference.startswith((".", "/", "outputs/")):
             raise ValueError(
-                f"no adapter at {reference}; train it first: make train RUN={folder.name}, or name another"
+                f"no adapter at {reference}; train it first: make train RUN={folder.name}, or name "
+                "another"
             )
         folder, revision = _download(reference)
-    missing = [name for name in _ADAPTER_FILES[:2] if not (folder / name).is_file()]
+    missing = [name for name in _ADAPTER_FILES if not (folder / name).is_file()]
     if missing:
         raise ValueError(
-            f"{reference} is not a complete adapter: {', '.join(missing)} missing. "
-            "Finish its training (the same `make train` goes on from the last checkpoint) or name another one."
+            f"{reference} is not a complete adapter: {', '.join(missing)} missing. Finish its "
+            "training (the same `make train` goes on from the last checkpoint) or name another one."
         )
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     path = folder / "manifest.json"
-    manifest = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    manifest = read_training_manifest(path) if path.exists() else None
     return Adapter(reference, folder, revision, config["base_model_name_or_path"], manifest)
 
 
 def _download(reference: str) -> tuple[Path, str]:
-    from huggingface_hub import snapshot_download
+    """The folder of the Hub's cache that holds an adapter, and the commit it is of."""
+    from huggingface_hub import (
+        snapshot_download,  # pyright: ignore[reportUnknownVariableType] - half annotated
+    )
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     name, _, revision = reference.partition("@")
+    patterns = ["*.json", "*.safetensors"]
     try:
-        folder = Path(
-            snapshot_download(
-                name, revision=revision or None, allow_patterns=["*.json", "*.safetensors"]
-            )
-        )
+        folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise ValueError(
-            f"no adapter at {reference!r}: not a folder here, and not to be had from the Hub ({error}). "
-            "Expected outputs/<run> or user/name[@revision]; a private one needs HF_TOKEN (.venv/bin/hf auth login)."
+            f"no adapter at {reference!r}: not a folder here, and not to be had from the Hub "
+            f"({error}). Expected outputs/<run> or user/name[@revision]; a private one needs "
+            "HF_TOKEN (.venv/bin/hf auth login)."
         ) from error
     return folder, folder.name
 
 
 def base_for_adapter(adapter: Adapter, recipe_base: Base) -> Base:
-    """The base to evaluate `adapter` on: the one its manifest names, in the precision it was trained on.
+    """The base to evaluate `adapter` on: the one in its manifest, quantized as in its training.
 
     The dtype is this machine's. An adapter without a manifest is taken to fit the recipe's base.
-    Raises ValueError where adapter and recipe name different bases.
+    Raises ValueError if adapter and recipe name different bases.
     """
-    trained = (adapter.manifest or {}).get("base")
-    if trained is None:
+    trained = adapter.manifest["base"] if adapter.manifest else None
+    if trained:
+        name = trained.get("name", adapter.base_name)
+        names = {name, trained.get("hub_id") or name}
+    else:
         log.warning(
             "%s has no manifest; it is evaluated on %s as the recipe loads it",
             adapter.reference,
             recipe_base.name,
         )
         names = {adapter.base_name}
-    else:
-        names = {trained["name"], trained.get("hub_id") or trained["name"]}
-    if not names & {recipe_base.name, recipe_base.manifest_fields()["hub_id"]}:
+    if names.isdisjoint({recipe_base.name, recipe_base.manifest_fields().get("hub_id")}):
         raise ValueError(
             f"wrong adapter for the base: {adapter.reference} was trained on "
             f"{' or '.join(sorted(names))}, the recipe's base is {recipe_base.name}. "
             "Name the recipe it was trained with (make eval MODEL=...)."
         )
-    if trained is None:
+    if not trained:
         return recipe_base
     return replace(
         recipe_base,
@@ -200,42 +227,49 @@ def base_for_adapter(adapter: Adapter, recipe_base: Base) -> Base:
 def load_for_generation(
     base: Base, adapter: Adapter | None, precision: Precision
 ) -> tuple[Any, str]:
-    """A model ready to generate, and a word for how it was put together.
+    """A model ready to generate, and how its weights are held, such as "plain, adapter merged".
 
-    A quantized base is dequantized and the adapter merged into it: that is the model the adapter was
-    trained in, and faster than computing on 4-bit weights. Merging into the *original* weights is a
-    different model and can break every answer. On a card without room for the dequantized weights the
-    base stays in 4 bits and the adapter unmerged.
+    A quantized base is dequantized and the adapter merged into it: that is the model the adapter
+    was trained in, and faster than computing on 4-bit weights. Merging into the *original* weights
+    is a different model and can break every answer. On a GPU without room for the dequantized
+    weights the base stays in 4 bits and the adapter unmerged.
 
-    Raises ValueError where the adapter's weights do not fit the base.
+    Raises ValueError if the adapter's weights do not fit the base.
     """
-    import torch
-    from peft import PeftModel
     from transformers import GenerationConfig
 
-    model: Any = load_base(base, device_map={"": 0} if precision.device == "cuda" else None)
-    form = "plain"
+    model = load_base(base, device_map={"": 0} if precision.device == "cuda" else None)
+    weights_form = "plain"
     if base.quantization:
-        dequantized = _has_room(model, precision)
-        form = "NF4 dequantized" if dequantized else "NF4"
-        model = model.dequantize() if dequantized else model
+        weights_form = "NF4"
+        if _has_room(model, precision):
+            model, weights_form = model.dequantize(), "NF4 dequantized"
     if adapter:
-        try:
-            model = PeftModel.from_pretrained(model, str(adapter.folder))
-        except torch.OutOfMemoryError:
-            raise
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(
-                f"{adapter.reference} does not fit the base {base.name}: {error}"
-            ) from error
-        if form != "NF4":
-            model, form = model.merge_and_unload(), f"{form}, adapter merged"
+        model = _with_adapter(model, adapter, base)
+        if weights_form == "NF4":
+            weights_form = "NF4, adapter unmerged"
         else:
-            form = "NF4, adapter unmerged"
+            model, weights_form = model.merge_and_unload(), f"{weights_form}, adapter merged"
     model.config.use_cache = True
-    # A base's own file may ask for sampling or a repetition penalty, and generate() obeys it even when greedy.
+    # A base's own file may ask for sampling or a repetition penalty, and generate() obeys it even
+    # when greedy.
     model.generation_config = GenerationConfig()
-    return model.eval(), form
+    return model.eval(), weights_form
+
+
+def _with_adapter(model: Any, adapter: Adapter, base: Base) -> Any:
+    import torch
+    from peft import PeftModel
+
+    loader: Any = PeftModel
+    try:
+        return loader.from_pretrained(model, str(adapter.folder))
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"{adapter.reference} does not fit the base {base.name}: {error}"
+        ) from error
 
 
 def _has_room(model: Any, precision: Precision) -> bool:
@@ -244,7 +278,8 @@ def _has_room(model: Any, precision: Precision) -> bool:
     if precision.device != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info()
-    return free > _ROOM_FOR_DEQUANTIZED * 2 * model.num_parameters()
+    bytes_per_weight = 2
+    return free > _ROOM_FOR_DEQUANTIZED * bytes_per_weight * model.num_parameters()
 
 
 def _local(name: str) -> str:

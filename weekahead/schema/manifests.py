@@ -88,9 +88,21 @@ class TrainingResult(TypedDict, total=False):
 
     steps: int
     train_loss: float | None
+    """Mean over all steps."""
     eval_loss: float | None
+    """The last one."""
+    tokens_per_second: float | None
+    samples_per_second: float | None
+    steps_per_second: float | None
+    runtime_seconds: float | None
     peak_memory_bytes: int | None
-    kept_step: int | None
+    resumed_from_step: int | None
+    """The step after which the last interrupt was; null if there was none."""
+    kept_step: int
+    """The step whose weights are the adapter's."""
+    kept_because: str
+    kept_eval_loss: float | None
+    stopped_early: bool
 
 
 class TrainingManifest(Provenance):
