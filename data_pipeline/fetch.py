@@ -2,282 +2,305 @@
 
 python -m data_pipeline.fetch --index nasdaq100 --start 2026-01-01 --end 2026-06-30
 
-Prices come from Yahoo or a folder (--prices), news from Finnhub or files (--news). Providers' answers lie in
-data/raw as they came and are asked for once: the same command goes on after an interrupt.
+Prices come from Yahoo or a folder (--prices), news from Finnhub or files (--news). Providers'
+answers are kept in data/raw as they came, and are asked for once: the same command goes on after an
+interrupt.
 """
 
 import argparse
-import json
-import os
 import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
-from data_pipeline.providers.finnhub_http import KEY
+from data_pipeline.providers.base import ProviderSettings
+from data_pipeline.providers.table import has_news_provider, news_key_variables, open_sources
 from data_pipeline.records.assemble import (
-    MAX_CONTEXT,
-    MIN_CONTEXT,
+    CONTEXT,
+    Assembled,
+    ContextWeeks,
     forecast_weeks,
-    left_out_row,
+    left_out_week,
     records_of,
 )
 from data_pipeline.records.calendar import WEEK, exchange_of
-from data_pipeline.records.collect import Gathered, Sources, gather
+from data_pipeline.records.collect import Gathered, gather
 from data_pipeline.records.fundamentals import FILING_LAG_DAYS
 from data_pipeline.records.indices import load, members_on
 from weekahead import files
-from weekahead.files import Row
+from weekahead.cli import add_options, new_parser, option, read_options, run_command
 from weekahead.manifest import new_manifest
+from weekahead.schema.manifests import IndexFacts, RecordsManifest, read_records_manifest
 from weekahead.task.record import Record
 
-AUDIT_LAG = 30
+AUDIT_LAG_DAYS = 30
 """Days after a quarter's end within which the audit takes it for unpublished."""
 
 
-def membership(args: argparse.Namespace, weeks: Sequence[date]) -> dict[date, tuple[str, ...]]:
-    """The symbols of each forecast week: the index's members on its first day, or those given by hand.
+@dataclass(frozen=True, kw_only=True)
+class FetchOptions:
+    """The flags of this stage; one of `index` and `symbols` is set."""
+
+    index: str | None = None
+    symbols: str | None = None
+    start: date = option(help="first day of the forecast weeks, YYYY-MM-DD")
+    end: date = option(help="last day of the forecast weeks, YYYY-MM-DD")
+    name: str | None = option(None, help="name of the records and the dataset (default: the index)")
+    prices: Path | None = option(
+        None, help="folder of one CSV or parquet file per symbol, instead of Yahoo"
+    )
+    news: tuple[Path, ...] = option(
+        (), help="JSONL in Finnhub's or Alpaca's form, instead of Finnhub"
+    )
+    min_weeks: int = option(CONTEXT.least, help="past weeks a prompt shows at least")
+    max_weeks: int = option(CONTEXT.most, help="past weeks a prompt shows at most")
+    filing_lag: int = option(
+        FILING_LAG_DAYS, help="days from a quarter's end, if no filing is found"
+    )
+    finnhub_per_minute: float = option(
+        ProviderSettings.finnhub_per_minute, help="calls; the free plan allows 60"
+    )
+    data: Path = option(Path("data"), help="folder for raw/, records/ and so on")
+
+    @property
+    def records(self) -> Path:
+        """The file of the records."""
+        return self.data / "records" / f"{self.name or self.index or 'symbols'}.jsonl"
+
+    @property
+    def raw(self) -> Path:
+        """The folder of the providers' answers."""
+        return self.data / "raw"
+
+    def check(self) -> None:
+        """Raise ValueError for options that cannot work, before anything is asked for."""
+        if not 1 <= self.min_weeks <= self.max_weeks:
+            raise ValueError(
+                f"--min_weeks {self.min_weeks} --max_weeks {self.max_weeks}; "
+                "expected 1 <= min <= max"
+            )
+        if self.filing_lag < AUDIT_LAG_DAYS:
+            raise ValueError(
+                f"--filing_lag is {self.filing_lag}; expected at least {AUDIT_LAG_DAYS} days, the "
+                "term of the audit"
+            )
+        if self.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            raise ValueError(
+                f"--name is {self.name!r}; expected letters, digits, dot, dash and underscore"
+            )
+        if not self.news and not has_news_provider(self.raw):
+            raise ValueError(
+                f"no news: set {news_key_variables()} in the environment or .env, or give news "
+                "files with --news"
+            )
+        today = datetime.now(UTC).date()
+        if self.end > today:
+            raise ValueError(
+                f"--end {self.end} lies ahead; expected {today} or earlier: a week counts when it "
+                "is over"
+            )
+
+
+@dataclass(frozen=True)
+class FetchResult:
+    """The file of the records and the manifest beside it."""
+
+    records: Path
+    manifest: RecordsManifest
+
+
+def run(options: FetchOptions) -> FetchResult:
+    """Fetch, write the records and print a summary.
+
+    Raises ValueError, PermissionError or ConnectionError with the remedy; what was fetched stays,
+    and so do records that were written before.
+    """
+    options.check()
+    result = FetchResult(options.records, fetch(options))
+    print_summary(result)
+    return result
+
+
+def fetch(options: FetchOptions) -> RecordsManifest:
+    """Write `records/<name>.jsonl`, `<name>.dropped.jsonl` and `<name>.manifest.json`; return
+    the manifest.
+
+    Raises as `run` does.
+    """
+    weeks = forecast_weeks(options.start, options.end)
+    members = membership(options, weeks)
+    symbols = sorted({symbol for of_week in members.values() for symbol in of_week})
+    for symbol in symbols:
+        exchange_of(symbol)  # an unknown suffix is an error before anything is asked for
+    end = weeks[-1] + WEEK
+    print(f"{len(symbols)} symbols, {len(weeks)} weeks, {weeks[0]} to {end}", flush=True)
+    settings = ProviderSettings(options.raw, options.finnhub_per_minute)
+    sources = open_sources(settings, symbols, price_folder=options.prices, news_files=options.news)
+    first = weeks[0] - (options.max_weeks + 1) * WEEK
+    gathered = gather(symbols, first, end - timedelta(days=1), sources, options.filing_lag)
+    context = ContextWeeks(options.min_weeks, options.max_weeks)
+    assembled = make_records(gathered, members, context)
+    check_any_news(assembled.records, gathered.notes)
+    replaced = _other_window(options)
+    # Nothing is written over what was there before all of it is known.
+    files.write_jsonl(options.records, (record.to_json() for record in assembled.records))
+    files.write_jsonl(_beside(options.records, "dropped.jsonl"), assembled.left_out)
+    notes = list(gathered.notes)
+    if replaced:
+        notes.append(f"this replaces the records of {replaced}; --name keeps both")
+    reasons = Counter(row["reason"].split(":", 1)[0] for row in assembled.left_out)
+    manifest = new_manifest(
+        kind="records",
+        index=_index_facts(options),
+        start=str(options.start),
+        end=str(options.end),
+        symbols=len(symbols),
+        weeks=len(weeks),
+        context_weeks=list(context),
+        filing_lag_days=options.filing_lag,
+        records=len(assembled.records),
+        sha256=files.sha256(options.records),
+        dropped=dict(sorted(reasons.items())),
+        no_prices=dict(gathered.no_prices),
+        without_news=sum(not _has_news(record) for record in assembled.records),
+        weeks_without_news=weeks_without_news(assembled.records),
+        notes=notes,
+        calls=dict(gathered.calls),
+    )
+    files.write_json(_beside(options.records, "manifest.json"), manifest)
+    return cast("RecordsManifest", manifest)
+
+
+def membership(options: FetchOptions, weeks: Sequence[date]) -> dict[date, tuple[str, ...]]:
+    """The symbols of each forecast week: the index's members on its first day, or those given by
+    hand.
 
     Raises ValueError for an unknown index, and for days on which its members are not known.
     """
-    if args.symbols:
-        given = tuple(
-            sorted({symbol.strip().upper() for symbol in args.symbols.split(",") if symbol.strip()})
-        )
-        return dict.fromkeys(weeks, given)
-    index = load(args.index)
+    if options.symbols:
+        symbols = {symbol.strip().upper() for symbol in options.symbols.split(",")}
+        return dict.fromkeys(weeks, tuple(sorted(symbols - {""})))
+    index = load(options.index or "")
     return {week: members_on(index, week) for week in weeks}
 
 
 def make_records(
-    gathered: Gathered, wanted: Mapping[date, Sequence[str]], context: tuple[int, int]
-) -> tuple[list[Record], list[Row]]:
-    """(records, dropped) of every symbol in the weeks in which it is wanted, ordered by week and symbol."""
-    made: list[Record] = []
-    left_out: list[Row] = []
-    for symbol in sorted({symbol for symbols in wanted.values() for symbol in symbols}):
-        weeks = [week for week, symbols in wanted.items() if symbol in symbols]
+    gathered: Gathered, members: Mapping[date, Sequence[str]], context: ContextWeeks
+) -> Assembled:
+    """Records of every symbol in the weeks of which it is a member, ordered by week and symbol.
+
+    Weeks that gave none are ordered by id.
+    """
+    records, left_out = [], []
+    for symbol in sorted({symbol for symbols in members.values() for symbol in symbols}):
+        weeks = [week for week, symbols in members.items() if symbol in symbols]
         if symbol in gathered.companies:
-            records, dropped = records_of(gathered.companies[symbol], weeks, context)
+            assembled = records_of(gathered.companies[symbol], weeks, context)
+            records += assembled.records
+            left_out += assembled.left_out
         else:
-            why = f"no prices: {gathered.no_prices[symbol]}"
-            records, dropped = [], [left_out_row(symbol, week, why) for week in weeks]
-        made += records
-        left_out += dropped
-    return sorted(made, key=lambda r: (r.week_start, r.symbol)), sorted(
-        left_out, key=lambda r: r["id"]
-    )
+            reason = f"no prices: {gathered.no_prices[symbol]}"
+            left_out += [left_out_week(symbol, week, reason) for week in weeks]
+    records.sort(key=lambda record: (record.week_start, record.symbol))
+    left_out.sort(key=lambda row: row["id"])
+    return Assembled(records, left_out)
 
 
-def fetch(args: argparse.Namespace) -> Row:
-    """Write `records/<name>.jsonl`, `<name>.dropped.jsonl` and `<name>.manifest.json`; return the manifest.
-
-    Raises ValueError, PermissionError or ConnectionError with the remedy; what was fetched stays, what stood stays.
+def check_any_news(records: Sequence[Record], notes: Sequence[str]) -> None:
+    """Raise ValueError if no record has news, or if there is no record: there is nothing to
+    learn from.
     """
-    weeks = forecast_weeks(args.start, args.end)
-    wanted = membership(args, weeks)
-    symbols = sorted({symbol for found in wanted.values() for symbol in found})
-    for symbol in symbols:
-        exchange_of(symbol)  # an unknown suffix is an error before anything is asked for
-    print(
-        f"{len(symbols)} symbols, {len(weeks)} weeks, {weeks[0]} to {weeks[-1] + WEEK}", flush=True
-    )
-    sources = Sources(
-        args.data / "raw", args.prices, args.news or (), args.filing_lag, args.finnhub_per_minute
-    )
-    first, last = weeks[0] - (args.max_weeks + 1) * WEEK, weeks[-1] + WEEK - timedelta(days=1)
-    gathered = gather(symbols, first, last, sources)
-    records, dropped = make_records(gathered, wanted, (args.min_weeks, args.max_weeks))
-    silent = weeks_without_news(records, gathered.notes)
-    target = records_path(args)
-    if (replaced := _other_window(target, args)) is not None:
-        gathered.notes.append(f"this replaces the records of {replaced}; --name keeps both")
-    # Nothing is written over what stood before all of it is known.
-    files.write_jsonl(target, (record.to_json() for record in records))
-    files.write_jsonl(target.with_name(f"{target.stem}.dropped.jsonl"), dropped)
-    index = None if args.symbols else load(args.index)
-    manifest = new_manifest(
-        kind="records",
-        index=index and {"name": index.name, "as_of": str(index.as_of), "source": index.source},
-        start=str(args.start),
-        end=str(args.end),
-        symbols=len(symbols),
-        weeks=len(weeks),
-        context_weeks=[args.min_weeks, args.max_weeks],
-        filing_lag_days=args.filing_lag,
-        records=len(records),
-        sha256=files.sha256(target),
-        dropped=dict(sorted(Counter(row["reason"].split(":", 1)[0] for row in dropped).items())),
-        no_prices=gathered.no_prices,
-        without_news=sum(not any(week.news for week in record.weeks) for record in records),
-        weeks_without_news=silent,
-        notes=gathered.notes,
-        calls=dict(gathered.calls),
-    )
-    files.write_json(target.with_name(f"{target.stem}.manifest.json"), manifest)
-    return manifest
+    if not any(map(_has_news, records)):
+        reasons = "; ".join(notes[:3]) or "nothing"
+        raise ValueError(
+            f"{len(records)} records, none with any news; choose a window that your news reach, or "
+            f"give news files with --news. What the sources said: {reasons}"
+        )
 
 
-def _other_window(target: Path, args: argparse.Namespace) -> str | None:
-    """The dates of the records that stand at `target`, if they are others."""
-    path = target.with_name(f"{target.stem}.manifest.json")
-    if not path.is_file():
-        return None
-    before = json.loads(path.read_text(encoding="utf-8"))
-    dates = (before.get("start"), before.get("end"))
-    return None if dates == (str(args.start), str(args.end)) else f"{dates[0]} to {dates[1]}"
-
-
-def weeks_without_news(records: Sequence[Record], notes: Sequence[str]) -> list[str]:
-    """The past weeks (their Sundays) in which no record of any symbol shows news.
-
-    Raises ValueError where that is all of them, or where there is no record: there is nothing to learn from.
-    """
-    told: Counter[str] = Counter()
+def weeks_without_news(records: Sequence[Record]) -> list[str]:
+    """The past weeks (their Sundays) in which no record of any symbol shows news."""
+    counts: Counter[str] = Counter()
     for record in records:
         for week in record.weeks:
-            told[week.start] += len(week.news)
-    if not any(told.values()):
-        raise ValueError(
-            f"{len(records)} records, none with any news; choose a window that your news reach, or give news files "
-            f"with --news. What the sources said: {'; '.join(notes[:3]) or 'nothing'}"
-        )
-    return sorted(week for week, items in told.items() if not items)
+            counts[week.start] += len(week.news)
+    return sorted(week for week, count in counts.items() if not count)
 
 
-def records_path(args: argparse.Namespace) -> Path:
-    """Where the records of this fetch lie."""
-    return args.data / "records" / f"{args.name or args.index or 'symbols'}.jsonl"
+def _has_news(record: Record) -> bool:
+    return any(week.news for week in record.weeks)
 
 
-def tell(args: argparse.Namespace, manifest: Row) -> None:
+def _index_facts(options: FetchOptions) -> IndexFacts | None:
+    if options.symbols or options.index is None:
+        return None
+    index = load(options.index)
+    return {"name": index.name, "as_of": str(index.as_of), "source": index.source}
+
+
+def _other_window(options: FetchOptions) -> str | None:
+    """The dates of the records that are there already, if they are not those of `options`."""
+    path = _beside(options.records, "manifest.json")
+    if not path.is_file():
+        return None
+    before = read_records_manifest(path)
+    dates = (before["start"], before["end"])
+    return None if dates == (str(options.start), str(options.end)) else " to ".join(dates)
+
+
+def _beside(records: Path, suffix: str) -> Path:
+    """A file that belongs to a file of records: `dow30.jsonl` has `dow30.manifest.json`."""
+    return records.with_name(f"{records.stem}.{suffix}")
+
+
+def print_summary(result: FetchResult) -> None:
     """Print what came out, and everything that did not."""
+    manifest = result.manifest
     for note in manifest["notes"]:
         print(f"note: {note}")
-    for why in sorted(set(manifest["no_prices"].values())):
-        symbols = sorted(
-            symbol for symbol, reason in manifest["no_prices"].items() if reason == why
-        )
-        print(f"no prices: {', '.join(symbols)} ({len(symbols)}: {why})")
+    symbols_by_reason: dict[str, list[str]] = {}
+    for symbol, reason in sorted(manifest["no_prices"].items()):
+        symbols_by_reason.setdefault(reason, []).append(symbol)
+    for reason, symbols in sorted(symbols_by_reason.items()):
+        print(f"no prices: {', '.join(symbols)} ({len(symbols)}: {reason})")
     if silent := manifest["weeks_without_news"]:
         print(f"warning: {len(silent)} weeks have no news for any symbol, the first is {silent[0]}")
-    calls = (
-        ", ".join(f"{count} {endpoint}" for endpoint, count in sorted(manifest["calls"].items()))
-        or "none"
-    )
-    print(f"calls to Finnhub: {calls}")
-    dropped = (
-        ", ".join(f"{count} {reason}" for reason, count in manifest["dropped"].items()) or "none"
-    )
+    calls = [f"{count} {endpoint}" for endpoint, count in sorted(manifest["calls"].items())]
+    print(f"calls to providers: {', '.join(calls) or 'none'}")
+    dropped = [f"{count} {reason}" for reason, count in manifest["dropped"].items()]
     print(
-        f"records: {records_path(args)} ({manifest['records']}, {manifest['without_news']} of them without news; "
-        f"symbol-weeks left out: {dropped})"
+        f"records: {result.records} ({manifest['records']}, {manifest['without_news']} of them "
+        f"without news; symbol-weeks left out: {', '.join(dropped) or 'none'})"
     )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of this stage."""
+    """The flags of this stage; exactly one of --index and --symbols must be given."""
     group = parser.add_mutually_exclusive_group(required=True)
     group.add_argument(
         "--index", help="dow30, nasdaq100, eurostoxx50 or crypto: the members of each week"
     )
     group.add_argument("--symbols", help="Yahoo's symbols, comma-separated, instead of an index")
-    parser.add_argument(
-        "--start", type=_day, required=True, help="first day of the forecast weeks, YYYY-MM-DD"
-    )
-    parser.add_argument(
-        "--end", type=_day, required=True, help="last day of the forecast weeks, YYYY-MM-DD"
-    )
-    parser.add_argument("--name", help="name of what is made (default: the index)")
-    parser.add_argument(
-        "--prices", type=Path, help="folder of one CSV or parquet file a symbol, instead of Yahoo"
-    )
-    parser.add_argument(
-        "--news",
-        type=Path,
-        nargs="+",
-        help="JSONL in Finnhub's or Alpaca's form, instead of Finnhub",
-    )
-    parser.add_argument(
-        "--min_weeks", type=int, default=MIN_CONTEXT, help="past weeks a prompt shows at least"
-    )
-    parser.add_argument(
-        "--max_weeks", type=int, default=MAX_CONTEXT, help="past weeks a prompt shows at most"
-    )
-    parser.add_argument(
-        "--filing_lag",
-        type=int,
-        default=FILING_LAG_DAYS,
-        help="days from a quarter's end, where no filing is found",
-    )
-    parser.add_argument(
-        "--finnhub_per_minute", type=float, default=55, help="calls; the free plan allows 60"
-    )
-    parser.add_argument(
-        "--data", type=Path, default=Path("data"), help="folder for raw/, records/ and so on"
-    )
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date; expected YYYY-MM-DD") from None
-
-
-def check(args: argparse.Namespace) -> None:
-    """Raise ValueError for arguments that cannot work, before anything is asked for."""
-    if not 1 <= args.min_weeks <= args.max_weeks:
-        raise ValueError(
-            f"--min_weeks {args.min_weeks} --max_weeks {args.max_weeks}; expected 1 <= min <= max"
-        )
-    if args.filing_lag < AUDIT_LAG:
-        raise ValueError(
-            f"--filing_lag is {args.filing_lag}; expected at least {AUDIT_LAG} days, the term of the audit"
-        )
-    if args.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", args.name):
-        raise ValueError(
-            f"--name is {args.name!r}; expected letters, digits, dot, dash and underscore"
-        )
-    if not (args.news or os.environ.get(KEY) or (args.data / "raw" / "finnhub").is_dir()):
-        raise ValueError(
-            f"no news: set {KEY} in the environment or .env, or give news files with --news"
-        )
-    today = datetime.now(UTC).date()
-    if args.end > today:
-        raise ValueError(
-            f"--end {args.end} lies ahead; expected {today} or earlier: a week counts when it is over"
-        )
-
-
-def run(args: argparse.Namespace) -> int:
-    """Fetch and tell. Raises ValueError, PermissionError and ConnectionError."""
-    check(args)
-    tell(args, fetch(args))
-    return 0
+    add_options(parser, FetchOptions)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit 0 fetched, 2 for something the message says how to mend, 130 interrupted."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """The command. Exit 0 fetched, 2 for an error whose message names the remedy, 130
+    interrupted.
+    """
+    parser = new_parser(__doc__)
     add_arguments(parser)
-    args = parser.parse_args(argv)
-    try:
-        files.load_env()
-        return run(args)
-    except (ValueError, OSError) as error:
-        print(f"data_pipeline.fetch: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "data_pipeline.fetch: interrupted; the same command goes on where it stopped",
-            file=sys.stderr,
-        )
-        return 130
+    options = read_options(parser.parse_args(argv), FetchOptions)
+
+    def work() -> int:
+        run(options)
+        return 0
+
+    return run_command("data_pipeline.fetch", work, resumable=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from weekahead.tracking.wandb_server import TrackingError, check_server, find_ac
 
 Fact = tuple[str, str]
 _SECONDS_TO_ANSWER = 3.0
-_KEYS = ("WANDB_API_KEY", "OPENAI_API_KEY", "FINNHUB_API_KEY")
+_EXAMPLE = Path(__file__).parent.parent / ".env.example"
 _GIB = 2**30
 
 
@@ -97,8 +97,15 @@ def keys() -> Iterator[Fact]:
         if get_token()
         else "not set (gated models and push need it: .venv/bin/hf auth login)",
     )
-    for name in _KEYS:
+    for name in key_variables():
         yield name, "set" if os.environ.get(name) else "not set"
+
+
+def key_variables() -> list[str]:
+    """The keys that `.env.example` lists; those of all data providers are among them."""
+    lines = _EXAMPLE.read_text(encoding="utf-8").splitlines()
+    names = (line.partition("=")[0] for line in lines)
+    return [name for name in names if name.endswith("_API_KEY")]
 
 
 def services() -> Iterator[Fact]:

@@ -1,14 +1,30 @@
-"""What every provider of news gives: stories with their time of publication."""
+"""What providers give, whoever they are: stories, prices and company facts, and how they are
+asked.
+"""
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
-from weekahead.files import Row
+if TYPE_CHECKING:
+    import pandas
+
+
+
+def midnight_in_new_york(day: date) -> str:
+    """The first moment of a day in New York in winter, ISO 8601 in UTC."""
+    return f"{day}T05:00:00+00:00"
 
 
 @dataclass(frozen=True)
 class Story:
-    """One item as its provider gave it. `published` is in UTC, and of the text as it stands: the last edit counts."""
+    """One news item as its provider gave it.
+
+    `published` is in UTC, and it is the time of the text as it stands: the last edit counts.
+    """
 
     symbols: tuple[str, ...]
     headline: str
@@ -16,49 +32,142 @@ class Story:
     published: datetime
 
 
-def read_story(row: Row) -> Story:
-    """A row in Finnhub's form (`datetime` in epoch seconds, `related`) or Alpaca's (`created_at`, `symbols`).
+@dataclass(frozen=True)
+class NewsAnswer:
+    """The stories about one symbol, and what a reader should hear about those that are missing."""
 
-    Raises ValueError naming what is missing: without a time of publication no item may be used.
+    stories: Sequence[Story]
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class PriceAnswer:
+    """Daily prices by symbol, in the frames that `price_files.read_prices` describes."""
+
+    frames: "Mapping[str, pandas.DataFrame]"
+    missing: Mapping[str, str]
+    """Symbol -> why it has no prices."""
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Name and industry of a company, as they are on the day of the download."""
+
+    name: str
+    industry: str | None = None
+
+
+@dataclass(frozen=True)
+class Filing:
+    """One periodic report: its period, the day it was filed, and the shares that it counts, if
+    any.
     """
-    if "datetime" in row:
-        seconds = row["datetime"]
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
-            raise ValueError(f"datetime is {seconds!r}; expected seconds since 1970, in UTC")
-        try:
-            published = datetime.fromtimestamp(seconds, UTC)
-        except (OverflowError, OSError, ValueError):
-            raise ValueError(
-                f"datetime is {seconds!r}; expected seconds since 1970, in UTC"
-            ) from None
-        symbols = tuple(
-            word.strip() for word in str(row.get("related") or "").split(",") if word.strip()
-        )
-    elif "created_at" in row:
-        try:
-            published = max(
-                _with_zone(row[key]) for key in ("created_at", "updated_at") if row.get(key)
-            )
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"created_at is {row['created_at']!r} and updated_at {row.get('updated_at')!r}; expected times in "
-                "ISO 8601 with a time zone, such as 2026-01-05T12:00:00Z: a day alone may lie after the decision"
-            ) from None
-        symbols = row.get("symbols") or []
-        if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
-            raise ValueError(f"symbols is {symbols!r}; expected a list such as ['AAPL', 'MSFT']")
-    else:
-        raise ValueError(
-            "neither `datetime` (Finnhub's form) nor `created_at` (Alpaca's form); "
-            f"expected one of the two, found {', '.join(row) or 'nothing'}"
-        )
-    if not isinstance(row.get("headline"), str):
-        raise ValueError(f"headline is {row.get('headline')!r}; expected a text")
-    return Story(tuple(symbols), row["headline"], str(row.get("summary") or ""), published)
+
+    period_end: date
+    filed: date
+    shares: float | None
+
+    @property
+    def known_at(self) -> str:
+        """The end of the day of filing, ISO 8601 in UTC.
+
+        EDGAR states the day alone, and accepts filings until ten in the evening.
+        """
+        return midnight_in_new_york(self.filed + timedelta(days=1))
 
 
-def _with_zone(text: str) -> datetime:
-    when = datetime.fromisoformat(text)
-    if when.tzinfo is None:
-        raise ValueError(text)
-    return when.astimezone(UTC)
+@dataclass(frozen=True)
+class FundamentalsAnswer:
+    """What a provider knows of one company's business. A part that it does not have is empty."""
+
+    profile: Profile | None = None
+    figures: Mapping[date, Mapping[str, float]] = field(default_factory=dict)
+    """Last day of a quarter -> its figures by name; all are finite."""
+    fiscal_year_ends: frozenset[date] = frozenset()
+    """Those quarter ends that are the end of a fiscal year as well."""
+    filings: Sequence[Filing] = ()
+    """The earliest first."""
+    no_filings: str | None = None
+    """Why the provider did not give filings; None if it did."""
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class ProviderSettings:
+    """What providers are opened with: where answers are stored, and the pace of each."""
+
+    raw: Path
+    """Every provider stores its answers in a folder of its own below this one."""
+    finnhub_per_minute: float = 55
+
+
+class Provider(Protocol):
+    """What all providers have in common."""
+
+    @property
+    def name(self) -> str:
+        """What notes call it."""
+        ...
+
+    @property
+    def calls(self) -> Counter[str]:
+        """Calls made over the network by endpoint; a stored answer counts nothing."""
+        ...
+
+
+class NewsProvider(Provider, Protocol):
+    """News of companies, by Yahoo's symbol."""
+
+    def news(self, symbol: str, first: date, last: date) -> NewsAnswer:
+        """The stories of the days `first` to `last`, both included; more is no harm.
+
+        A symbol outside the plan is a note. Raises PermissionError for a missing or refused key,
+        ConnectionError if the provider does not answer, ValueError for an answer that makes no
+        sense.
+        """
+        ...
+
+
+class PriceProvider(Protocol):
+    """Daily prices, by Yahoo's symbol."""
+
+    def prices(self, symbols: Sequence[str], first: date, last: date) -> PriceAnswer:
+        """Prices that cover the days `first` to `last`; every symbol has prices or a reason.
+
+        Raises ConnectionError if the provider does not answer, ValueError for unreadable prices.
+        """
+        ...
+
+
+class FundamentalsProvider(Provider, Protocol):
+    """Company facts, by Yahoo's symbol."""
+
+    def fundamentals(self, symbol: str, last: date) -> FundamentalsAnswer:
+        """Profile, quarters and filings as they stand after the day `last`.
+
+        A symbol outside the plan is a note. Raises as `NewsProvider.news` does.
+        """
+        ...
+
+
+class LiveProvider(Provider, Protocol):
+    """A provider behind a network: it needs a key, and keeps the answers that it got."""
+
+    KEY_VARIABLE: ClassVar[str]
+    """The environment variable of its key; `.env.example` lists it as well."""
+    FOLDER: ClassVar[str]
+    """The folder of its stored answers, below `ProviderSettings.raw`."""
+
+    @classmethod
+    def open(cls, settings: ProviderSettings) -> Self:
+        """The provider, with its stored answers; needs no key until something is not stored."""
+        ...
+
+
+class LiveNewsProvider(NewsProvider, LiveProvider, Protocol):
+    """News from a network."""
+
+
+class LiveFundamentalsProvider(FundamentalsProvider, LiveProvider, Protocol):
+    """Company facts from a network."""

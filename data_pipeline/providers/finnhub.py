@@ -1,27 +1,55 @@
 """Finnhub's company news, profiles, metrics and filings, each asked for once and kept as it came.
 
-Below the folder: `company-news/AAPL/2026-01-04_2026-01-10.json`, and `profile/AAPL/2026-07-01.json` for what
-changes with the day it is fetched on; likewise `metric`, `financials-reported` and `financials-reported-annual`.
+Below the folder: `company-news/AAPL/2026-01-04_2026-01-10.json`, and `profile/AAPL/2026-07-01.json`
+for what changes with the day it is fetched on; likewise `metric`, `financials-reported` and
+`financials-reported-annual`.
 """
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple, Self
 
-from data_pipeline.providers.finnhub_http import PER_MINUTE, PER_SECOND, FinnhubClient
-from data_pipeline.providers.finnhub_http import NoAccess as NoAccess
-from weekahead.files import Row, replacing
+from data_pipeline.providers.base import (
+    FundamentalsAnswer,
+    NewsAnswer,
+    ProviderSettings,
+    Story,
+)
+from data_pipeline.providers.finnhub_http import (
+    KEY_VARIABLE,
+    PER_MINUTE,
+    PER_SECOND,
+    FinnhubClient,
+    NoAccess,
+)
+from data_pipeline.providers.finnhub_rows import (
+    FilingRow,
+    FilingsRow,
+    MetricRow,
+    NewsRow,
+    ProfileRow,
+    finnhub_symbol,
+    read_figures,
+    read_filings,
+    read_fiscal_year_ends,
+    read_profile,
+    read_story,
+)
+from weekahead.files import replacing
 
-# One answer holds about 250 items at most, the newest ones, and does not say that older ones are missing.
 NEWS_CAP = 250
-# Where an answer comes this close to the cap, some may be missing.
+"""One answer holds about so many items, the newest ones; it does not say that older ones are
+missing.
+"""
 NEARLY_CAPPED = 240
-# https://github.com/finnhubio/Finnhub-API/issues/307
+"""If an answer comes this close to the cap, some items may be missing."""
 FREE_NEWS = timedelta(days=365)
+"""How far the news of the free plan reach back: https://github.com/finnhubio/Finnhub-API/issues/307
+"""
 _DAY = timedelta(days=1)
 
 
@@ -29,19 +57,35 @@ _DAY = timedelta(days=1)
 class CompanyNews:
     """News of one company: Finnhub's rows, oldest first, each id once."""
 
-    rows: list[Row]
+    rows: list[NewsRow]
     capped_days: tuple[date, ...] = ()
     """Days with as many items as an answer can hold: some of their items are missing."""
     note: str | None = None
     """What was left out of the window, and why."""
 
 
+class Snapshot(NamedTuple):
+    """An answer that changes with the day of the fetch."""
+
+    content: Any
+    fetched: str
+    """The last moment of the day it was fetched on, ISO 8601 in UTC."""
+
+
 class Finnhub:
-    """Finnhub with a folder of stored answers. Only a call that is not stored needs the key and the network."""
+    """Finnhub with a folder of stored answers.
+
+    Only a call whose answer is not stored needs the key and the network.
+    """
+
+    KEY_VARIABLE: ClassVar[str] = KEY_VARIABLE
+    FOLDER: ClassVar[str] = "finnhub"
+    name = "Finnhub"
 
     def __init__(
         self,
         folder: Path | str,
+        *,
         per_minute: float = PER_MINUTE,
         per_second: float = PER_SECOND,
         backoff: float = 1.0,
@@ -49,31 +93,95 @@ class Finnhub:
         today: Callable[[], date] = lambda: datetime.now(UTC).date(),
     ) -> None:
         self._folder = Path(folder)
-        self._calls = FinnhubClient(per_minute, per_second, backoff, timeout)
+        self._client = FinnhubClient(per_minute, per_second, backoff, timeout)
         self._today = today
+
+    @classmethod
+    def open(cls, settings: ProviderSettings) -> Self:
+        """Finnhub with the answers stored in its folder below `settings.raw`."""
+        return cls(settings.raw / cls.FOLDER, per_minute=settings.finnhub_per_minute)
 
     @property
     def calls(self) -> Counter[str]:
         """Calls made so far by endpoint, retries included; a stored answer counts nothing."""
-        return self._calls.counts
+        return self._client.counts
+
+    def news(self, symbol: str, first: date, last: date) -> NewsAnswer:
+        """The stories of every month from that of `first` to that of `last`.
+
+        A symbol outside the plan, days with too many items, and items without time or headline are
+        notes. Raises what `FinnhubClient.get` raises, but for NoAccess.
+        """
+        stories: list[Story] = []
+        old = older_than_free_plan(first, last, self._today())
+        notes, unusable = [old] if old else [], 0
+        for start, end in _months(first, last):
+            try:
+                answer = self.company_news(finnhub_symbol(symbol), start, end)
+            except NoAccess as error:
+                notes.append(str(error))
+                break
+            for row in answer.rows:
+                try:
+                    stories.append(read_story(row))
+                except ValueError:
+                    unusable += 1
+            if answer.note:
+                notes.append(answer.note)
+            if answer.capped_days:
+                days = ", ".join(map(str, answer.capped_days))
+                notes.append(
+                    f"{symbol}: more news than one answer holds on {days}; some is missing"
+                )
+        if unusable:
+            notes.append(f"{symbol}: {unusable} news items without time or headline were left out")
+        return NewsAnswer(stories, notes)
+
+    def fundamentals(self, symbol: str, last: date) -> FundamentalsAnswer:
+        """Profile, quarters and filings from answers of after the day `last`.
+
+        Such answers know every filing until then. What the plan does not reach is left out and
+        noted. Raises what `FinnhubClient.get` raises, but for NoAccess.
+        """
+        name = finnhub_symbol(symbol)
+        try:
+            profile = self.profile(name, after=last)
+            metric: MetricRow = self.metric(name, after=last).content
+        except NoAccess as error:
+            return FundamentalsAnswer(notes=[str(error)])
+        try:
+            filings, no_filings = read_filings(self.filings(name, after=last).content), None
+        except NoAccess as error:
+            filings, no_filings = [], str(error)
+        unknown = f"{symbol}: unknown to Finnhub, so without introduction"
+        return FundamentalsAnswer(
+            profile=read_profile(profile.content) if profile else None,
+            figures=read_figures(metric),
+            fiscal_year_ends=read_fiscal_year_ends(metric),
+            filings=filings,
+            no_filings=no_filings,
+            notes=[] if profile else [unknown],
+        )
 
     def company_news(self, symbol: str, first: date, last: date) -> CompanyNews:
-        """The news of the days `first` to `last`, both included. Raises what `Calls.get` raises.
+        """The rows of the days `first` to `last`, both included. Raises what `FinnhubClient.get`
+        raises.
 
-        A day that is not over (UTC) is left out and noted. A window whose answer may be capped is asked for
-        again in halves, down to single days.
+        A day that is not over (UTC) is left out and noted. A window whose answer may be capped is
+        asked for again in halves, down to single days.
         """
         if first > last:
             raise ValueError(
-                f"{symbol}: news from {first} to {last}; expected a first day that is not after the last"
+                f"{symbol}: news from {first} to {last}; expected a first day that is not "
+                "after the last"
             )
         yesterday = self._today() - _DAY
         note = f"news up to {yesterday} alone: a day is fetched when it is over (UTC)"
-        rows: dict[int, Row] = {}
+        rows: dict[int, NewsRow] = {}
         capped, windows = [], [(first, min(last, yesterday))]
         while windows:
             start, end = windows.pop()
-            items = self._news(symbol, start, end) if start <= end else []
+            items = self._news_rows(symbol, start, end) if start <= end else []
             rows.update((item["id"], item) for item in items)
             if len(items) >= NEARLY_CAPPED and start == end:
                 capped.append(start)
@@ -83,84 +191,106 @@ class Finnhub:
         ordered = sorted(rows.values(), key=lambda item: (item["datetime"], item["id"]))
         return CompanyNews(ordered, tuple(capped), note if last > yesterday else None)
 
-    def profile(self, symbol: str, after: date | None = None) -> tuple[Row, str] | None:
-        """Name, country, industry and so on, and when fetched; None for a symbol that Finnhub does not know."""
-        profile, fetched = self._snapshot("profile", "stock/profile2", symbol, after)
-        return (profile, fetched) if profile else None
+    def profile(self, symbol: str, after: date | None = None) -> Snapshot | None:
+        """Name, country, industry and so on; None for a symbol that Finnhub does not know."""
+        snapshot = self._snapshot("profile", "stock/profile2", symbol, after)
+        content: ProfileRow = snapshot.content
+        return snapshot if content else None
 
-    def metric(self, symbol: str, after: date | None = None) -> tuple[Row, str]:
-        """Basic financials with their quarterly series, by the quarter's end, and when fetched."""
+    def metric(self, symbol: str, after: date | None = None) -> Snapshot:
+        """Basic financials with their quarterly series, by the quarter's end."""
         return self._snapshot("metric", "stock/metric", symbol, after, metric="all")
 
-    def filings(self, symbol: str, after: date | None = None) -> tuple[Row, str]:
-        """Quarterly and annual reports as `data`, by the moment of filing, and when fetched.
+    def filings(self, symbol: str, after: date | None = None) -> Snapshot:
+        """Quarterly and annual reports as `data`, by the moment of filing.
 
-        The fourth quarter has no report of its own: the annual one tells when it became known.
+        The fourth quarter has no report of its own: the annual one says when it became known.
         """
         kind, endpoint = "financials-reported", "stock/financials-reported"
-        content, fetched = self._snapshot(kind, endpoint, symbol, after, freq="quarterly")
-        filings = {_access(filing): filing for filing in content.get("data") or []}
-        if not any(str(filing.get("form")).startswith("10-K") for filing in filings.values()):
-            annual, fetched = self._snapshot(
-                f"{kind}-annual", endpoint, symbol, after, freq="annual"
-            )
-            filings |= {_access(filing): filing for filing in annual.get("data") or []}
+        quarterly = self._snapshot(kind, endpoint, symbol, after, freq="quarterly")
+        fetched = quarterly.fetched
+        reports = _by_access_number(quarterly.content)
+        if not any(str(report.get("form")).startswith("10-K") for report in reports.values()):
+            annual = self._snapshot(f"{kind}-annual", endpoint, symbol, after, freq="annual")
+            reports |= _by_access_number(annual.content)
+            fetched = annual.fetched
         ordered = sorted(
-            filings.values(), key=lambda filing: (str(filing.get("filedDate")), _access(filing))
+            reports.items(), key=lambda report: (str(report[1].get("filedDate")), report[0])
         )
-        return {"symbol": symbol, "data": ordered}, fetched
+        content: FilingsRow = {"symbol": symbol, "data": [report for _, report in ordered]}
+        return Snapshot(content, fetched)
 
-    def _news(self, symbol: str, first: date, last: date) -> list[Row]:
-        path = self._folder / "company-news" / _name(symbol) / f"{first}_{last}.json"
+    def _news_rows(self, symbol: str, first: date, last: date) -> list[NewsRow]:
+        path = self._folder / "company-news" / _folder_name(symbol) / f"{first}_{last}.json"
         if not path.exists():
             days = {"from": str(first), "to": str(last)}
-            _store(path, self._calls.get("company-news", list, symbol=symbol, **days)[0])
+            _store(path, self._client.get("company-news", list, symbol=symbol, **days))
         items = _read(path)
         if not all(isinstance(item, dict) and {"id", "datetime"} <= item.keys() for item in items):
             raise ValueError(
-                f"{path}: expected a list of news with id and datetime; remove this file and fetch it again"
+                f"{path}: expected a list of news with id and datetime; remove this file and fetch "
+                "it again"
             )
         return items
 
     def _snapshot(
-        self, kind: str, endpoint: str, symbol: str, after: date | None, **params: str
-    ) -> tuple[Row, str]:
-        """The newest stored answer, and the last moment of the day it was fetched on.
+        self, kind: str, endpoint: str, symbol: str, after: date | None, **parameters: str
+    ) -> Snapshot:
+        """The newest stored answer; it is fetched if none is stored, or none after the day `after`.
 
-        It is fetched where none is stored, or none after the day `after`: an answer of before knows nothing of what
-        was filed since. The name of the file keeps the day alone; the last moment never claims too early a knowledge.
+        An answer from before knows nothing of what was filed since. The name of the file keeps the
+        day alone; the last moment of a day never claims that something was known too early.
         """
-        folder = self._folder / kind / _name(symbol)
+        folder = self._folder / kind / _folder_name(symbol)
         path = max(folder.glob("????-??-??.json"), default=None)
-        if path is None or (
-            after and date.fromisoformat(path.stem) <= after and path.stem < str(self._today())
-        ):
-            path = folder / f"{self._today()}.json"
-            _store(path, self._calls.get(endpoint, dict, symbol=symbol, **params)[0])
-        return _read(path), f"{path.stem}T23:59:59+00:00"
-
-
-def _access(filing: Row) -> str:
-    """What tells a filing from the others."""
-    return str(
-        filing.get("accessNumber")
-        or [filing.get(name) for name in ("form", "endDate", "filedDate")]
-    )
+        today = str(self._today())
+        # ISO dates are in the order of time as texts too. What was fetched today is as new as can
+        # be.
+        outdated = path and after and path.stem <= str(after) and path.stem < today
+        if path is None or outdated:
+            path = folder / f"{today}.json"
+            _store(path, self._client.get(endpoint, dict, symbol=symbol, **parameters))
+        return Snapshot(_read(path), f"{path.stem}T23:59:59+00:00")
 
 
 def older_than_free_plan(first: date, last: date, today: date) -> str | None:
-    """A warning where news from `first` to `last` is older than the year of news of the free plan, else None."""
+    """A warning if news from `first` to `last` is older than the year of news of the free plan,
+    else None.
+    """
     limit = today - FREE_NEWS
     if first >= limit:
         return None
     return (
-        f"news from {first} to {min(last, limit - _DAY)} is older than one year, which is all that Finnhub's free "
-        "plan holds: such weeks have no news unless your plan reaches back further. Empty answers are stored too; "
-        "remove company-news/ under the raw answers after a change of plan"
+        f"news from {first} to {min(last, limit - _DAY)} is older than one year, which is all that "
+        "Finnhub's free plan holds: such weeks have no news unless your plan reaches back further. "
+        "Empty answers are stored too; remove company-news/ under the raw answers after a change "
+        "of plan"
     )
 
 
-def _name(symbol: str) -> str:
+def _months(first: date, last: date) -> Iterator[tuple[date, date]]:
+    """The months from that of `first` to that of `last`: a longer window asks again for none that
+    is stored.
+    """
+    start = first.replace(day=1)
+    while start <= last:
+        following = (start + timedelta(days=31)).replace(day=1)
+        yield start, following - _DAY
+        start = following
+
+
+def _by_access_number(content: FilingsRow) -> dict[str, FilingRow]:
+    """Access number of a report, or else what tells it from the others -> the report."""
+    reports: Sequence[FilingRow] = content.get("data") or []
+    return {_access_number(report): report for report in reports}
+
+
+def _access_number(report: FilingRow) -> str:
+    description = [report.get(key) for key in ("form", "endDate", "filedDate")]
+    return str(report.get("accessNumber") or description)
+
+
+def _folder_name(symbol: str) -> str:
     """The symbol as the name of a folder."""
     if not symbol or symbol.startswith(".") or "/" in symbol or "\\" in symbol:
         raise ValueError(

@@ -1,16 +1,19 @@
-"""Paced calls to Finnhub's API, with retries: one address in, the bytes and the value of its JSON out."""
+"""Paced calls to Finnhub's API, with retries: an endpoint and its parameters in, the bytes of a
+good answer out.
+"""
 
 import json
 import os
 from collections import Counter
+from http import HTTPStatus
 from typing import Any
 
-KEY = "FINNHUB_API_KEY"
-ADDRESS = "FINNHUB_BASE_URL"
-# The free plan allows 60 calls a minute and 30 a second. Retries are not paced, so some room is left for them.
+KEY_VARIABLE = "FINNHUB_API_KEY"
+ADDRESS_VARIABLE = "FINNHUB_BASE_URL"
 PER_MINUTE, PER_SECOND = 55, 25
-# Waits of about 0, 2, 4, 8, 16 and 32 seconds: together they outlast a quota of a minute.
+"""The free plan allows 60 and 30 calls. Retries are not paced, so some room is left for them."""
 _RETRIES = 6
+"""Waits of about 0, 2, 4, 8, 16 and 32 seconds: together they outlast a quota of a minute."""
 _LONGEST_WAIT = 120
 
 
@@ -21,9 +24,9 @@ class NoAccess(PermissionError):
 class FinnhubClient:
     """A session with Finnhub; `counts` holds the calls made to each endpoint, retries included.
 
-    The key is read at the first call and goes into a header: in an address, errors and logs would show it.
-    `backoff` is the unit of the waits in seconds, `timeout` those for connecting and for each read.
-    Raises ValueError for a rate that is not above 0.
+    The key is read at the first call and goes into a header: in an address, errors and logs would
+    show it. `backoff` is the unit of the waits in seconds, `timeout` those for connecting and for
+    each read. Raises ValueError for a rate that is not above 0.
     """
 
     def __init__(
@@ -39,9 +42,9 @@ class FinnhubClient:
 
         if min(per_minute, per_second) <= 0:
             raise ValueError(
-                f"{per_minute} calls a minute, {per_second} a second; expected numbers above 0"
+                f"{per_minute} calls per minute, {per_second} per second; expected numbers above 0"
             )
-        # The limiter takes two rates only where each can be the tighter one; 0 is no limit.
+        # The limiter takes two rates only if each can be the tighter one; 0 means no limit.
         if per_minute <= per_second:
             per_second = 0
         elif per_minute > 60 * per_second:
@@ -58,32 +61,36 @@ class FinnhubClient:
             raise_on_status=False,
         )
         self.counts: Counter[str] = Counter()
-        self._address = (os.environ.get(ADDRESS) or "https://finnhub.io/api/v1").rstrip("/")
+        self._address = (os.environ.get(ADDRESS_VARIABLE) or "https://finnhub.io/api/v1").rstrip(
+            "/"
+        )
         self._timeout = timeout
         self._session = Session()
         adapter = LimiterAdapter(per_minute=per_minute, per_second=per_second, max_retries=retry)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
-    def get(self, endpoint: str, kind: type, **params: str) -> tuple[bytes, Any]:
-        """The body of one answer and its JSON value, which must be a `kind` (list or dict).
+    def get(self, endpoint: str, expected: type, **parameters: str) -> bytes:
+        """The body of one answer, whose JSON value is an `expected` (list or dict).
 
-        Raises PermissionError for a missing or refused key, NoAccess (403), ConnectionError for no answer or
-        a quota that stays used up, and ValueError for a body that is cut off or of another kind twice.
+        Raises PermissionError for a missing or refused key, NoAccess (403), ConnectionError for no
+        answer or a quota that stays used up, and ValueError for a body that is cut off or of
+        another type twice.
         """
-        name = f"{endpoint} of {params['symbol']}"
+        call = f"{endpoint} of {parameters['symbol']}"
+        body = b""
         for _ in range(2):
-            body = self._body(endpoint, name, params)
-            value = _parsed(body)
-            if isinstance(value, kind) and "error" not in value:
-                return body, value
+            body = self._body(endpoint, call, parameters)
+            value = _json_value(body)
+            if isinstance(value, expected) and "error" not in value:
+                return body
         raise ValueError(
-            f"Finnhub's {name}: expected a JSON {kind.__name__}, twice got {body[:60]!r}; "
+            f"Finnhub's {call}: expected a JSON {expected.__name__}, twice got {body[:60]!r}; "
             "nothing was stored: run the same command again later"
         )
 
-    def _body(self, endpoint: str, name: str, params: dict[str, str]) -> bytes:
-        """The body of a good answer, empty where the connection broke off in it."""
+    def _body(self, endpoint: str, call: str, parameters: dict[str, str]) -> bytes:
+        """The body of a good answer, empty if the connection broke off in it."""
         from requests.exceptions import ChunkedEncodingError, ContentDecodingError, RequestException
 
         key = _key()
@@ -92,7 +99,7 @@ class FinnhubClient:
             # A redirect would carry the key's header to another host.
             response = self._session.get(
                 f"{self._address}/{endpoint}",
-                params=params,
+                params=parameters,
                 headers={"X-Finnhub-Token": key},
                 timeout=self._timeout,
                 allow_redirects=False,
@@ -101,51 +108,56 @@ class FinnhubClient:
             return b""
         except RequestException as error:
             raise ConnectionError(
-                f"Finnhub's {name}: no answer from {self._address} ({type(error).__name__}); "
+                f"Finnhub's {call}: no answer from {self._address} ({type(error).__name__}); "
                 "check the network, then run the same command again: what was fetched is kept"
             ) from None
         self.counts[endpoint] += len(response.raw.retries.history)
-        _check(response.status_code, name, _sentence(response.content).replace(key, "..."))
+        _check_status(response.status_code, call, _reason(response.content).replace(key, "..."))
         return response.content
 
 
 def _key() -> str:
-    key = os.environ.get(KEY, "").strip()
+    key = os.environ.get(KEY_VARIABLE, "").strip()
     # requests would quote a key with a line break in its error.
     if not key or not key.isascii() or not key.isprintable():
         state = "holds a character that no key has" if key else "is not set"
         raise PermissionError(
-            f"{KEY} {state}; put the key of your account at finnhub.io into the environment or .env"
+            f"{KEY_VARIABLE} {state}; put the key of your account at finnhub.io into the "
+            "environment or .env"
         )
     return key
 
 
-def _check(status: int, name: str, sentence: str) -> None:
-    if status == 200:
+def _check_status(status: int, call: str, reason: str) -> None:
+    if status == HTTPStatus.OK:
         return
-    if status == 401:
+    if status == HTTPStatus.UNAUTHORIZED:
         raise PermissionError(
-            f"Finnhub refused {KEY} (401, {sentence!r}); check it at finnhub.io/dashboard"
+            f"Finnhub refused {KEY_VARIABLE} (401, {reason!r}); check it at finnhub.io/dashboard"
         )
-    if status == 403:
-        raise NoAccess(f"Finnhub's {name}: 403, {sentence!r}; it is outside the plan of this {KEY}")
-    if status == 429:
+    if status == HTTPStatus.FORBIDDEN:
+        raise NoAccess(
+            f"Finnhub's {call}: 403, {reason!r}; it is outside the plan of this {KEY_VARIABLE}"
+        )
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         raise ConnectionError(
-            f"Finnhub's {name}: the quota of calls is used up (429 after {_RETRIES} retries, {sentence!r}); "
-            "wait a minute, end other programs with this key, then run the same command again: what was fetched stays"
+            f"Finnhub's {call}: the quota of calls is used up (429 after {_RETRIES} retries, "
+            f"{reason!r}); wait a minute, end other programs with this key, then run the same "
+            "command again: what was fetched stays"
         )
     raise ConnectionError(
-        f"Finnhub's {name}: status {status}, {sentence!r}; run the same command again later"
+        f"Finnhub's {call}: status {status}, {reason!r}; run the same command again later"
     )
 
 
-def _sentence(body: bytes) -> str:
-    value = _parsed(body)
+def _reason(body: bytes) -> str:
+    """What a body says of an error, shortened."""
+    value = _json_value(body)
     text = value.get("error", "") if isinstance(value, dict) else body.decode("utf-8", "replace")
     return str(text)[:200]
 
 
-def _parsed(body: bytes) -> Any:
+def _json_value(body: bytes) -> Any:
     try:
         return json.loads(body)
     except ValueError:

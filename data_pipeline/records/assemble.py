@@ -1,12 +1,15 @@
-"""One symbol's prices, news and filings into records: pure, with a reason for every week that gives none."""
+"""One symbol's prices, news and filings into records: pure, with a reason for every week that
+gives none.
+"""
 
 import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from data_pipeline.providers.base import Filing, Profile
 from data_pipeline.records.calendar import (
     WEEK,
     Week,
@@ -17,36 +20,55 @@ from data_pipeline.records.calendar import (
     weekly_return,
     weeks_of,
 )
-from data_pipeline.records.fundamentals import Filing, introduce, latest, shares_known
+from data_pipeline.records.fundamentals import introduce, latest, shares_known
 from data_pipeline.records.news import choose, news_of_week
-from weekahead.files import Row
+from weekahead.schema.rows import LeftOutWeek
 from weekahead.task.record import Capitalization, Financials, News, PastWeek, Record
 
 if TYPE_CHECKING:
     import pandas
 
-MIN_CONTEXT, MAX_CONTEXT = 1, 4
-"""Past weeks that a prompt shows."""
+
+class ContextWeeks(NamedTuple):
+    """How many past weeks a prompt shows, at least and at most."""
+
+    least: int
+    most: int
+
+
+CONTEXT = ContextWeeks(1, 4)
 
 
 @dataclass(frozen=True)
 class Company:
-    """All that is known of one symbol, over all time; what a record may use of it is decided by its own moment."""
+    """All that is known of one symbol, over all time.
+
+    What a record may use of it is decided by the record's own moment.
+    """
 
     symbol: str
     prices: "pandas.DataFrame"
-    """As `prices.read_prices` gives them."""
+    """As `price_files.read_prices` gives them."""
     news: Sequence[News] = ()
-    profile: Row | None = None
+    """In the order of time."""
+    profile: Profile | None = None
     quarters: Sequence[Financials] = ()
     filings: Sequence[Filing] = ()
-    extra: Row = field(default_factory=dict)
+    extra: Mapping[str, object] = field(default_factory=dict)
+    """Marks that belong in every record, such as that of a fictional market."""
+
+
+class Assembled(NamedTuple):
+    """Records, and the weeks that gave none."""
+
+    records: list[Record]
+    left_out: list[LeftOutWeek]
 
 
 def forecast_weeks(first: date, last: date) -> list[date]:
     """The Sundays of the weeks that lie whole in `first` to `last` (both included).
 
-    Raises ValueError where there is none.
+    Raises ValueError if there is none.
     """
     start = sunday_on_or_before(first + timedelta(days=6))
     weeks = []
@@ -61,29 +83,32 @@ def forecast_weeks(first: date, last: date) -> list[date]:
 
 
 def records_of(
-    company: Company, weeks: Sequence[date], context: tuple[int, int] = (MIN_CONTEXT, MAX_CONTEXT)
-) -> tuple[list[Record], list[Row]]:
-    """(records, dropped) for the forecast weeks that begin on the Sundays `weeks`; every week is in one of them.
+    company: Company, weeks: Sequence[date], context: ContextWeeks = CONTEXT
+) -> Assembled:
+    """Records for the forecast weeks that begin on the Sundays `weeks`; a week without one has a
+    reason.
 
-    A record shows between `context[0]` and `context[1]` past weeks, drawn by a seed from its id; fewer where an
+    A record shows as many past weeks as a seed from its id draws from `context`; fewer if an
     incomplete week comes first. Raises ValueError for a symbol whose exchange is unknown.
     """
     if not weeks:
-        return [], []
+        return Assembled([], [])
     exchange = exchange_of(company.symbol)
-    calendar = weeks_of(company.prices, exchange, weeks[0] - (context[1] + 1) * WEEK, weeks[-1])
-    told = {week: _news_of(company, exchange, week) for week in calendar}
-    records, dropped = [], []
+    first = weeks[0] - (context.most + 1) * WEEK
+    calendar = weeks_of(company.prices, exchange, first, weeks[-1])
+    news = {week: _news_of(company, exchange, week) for week in calendar}
+    assembled = Assembled([], [])
     for start in weeks:
-        made = _record(company, exchange, calendar, told, start, context)
-        if isinstance(made, Record):
-            records.append(made)
+        past = list(_complete_before(calendar, start))
+        reason = _why_left_out(calendar, start, past, context)
+        if reason:
+            assembled.left_out.append(left_out_week(company.symbol, start, reason))
         else:
-            dropped.append(left_out_row(company.symbol, start, made))
-    return records, dropped
+            assembled.records.append(_record(company, calendar[start], past, news, context))
+    return assembled
 
 
-def left_out_row(symbol: str, week: date, reason: str) -> Row:
+def left_out_week(symbol: str, week: date, reason: str) -> LeftOutWeek:
     """A symbol's week that gives no record, and why."""
     return {
         "id": f"{symbol}-{week}",
@@ -93,33 +118,43 @@ def left_out_row(symbol: str, week: date, reason: str) -> Row:
     }
 
 
-def _record(
-    company: Company,
-    exchange: str,
-    calendar: Mapping[date, Week],
-    told: Mapping[date, Sequence[News]],
-    start: date,
-    context: tuple[int, int],
-) -> Record | str:
-    """The record of one week, or why there is none."""
-    name = f"{company.symbol}-{start}"
-    now, week, before = decision_time(exchange, start), calendar[start], calendar[start - WEEK]
-    if week.missing:
-        return f"forecast week: {week.missing}"
-    past = list(_complete_before(calendar, start))
-    if len(past) <= context[0]:
+def _why_left_out(
+    calendar: Mapping[date, Week], start: date, past: Sequence[Week], context: ContextWeeks
+) -> str | None:
+    """Why the week that begins at `start` gives no record; None if it gives one."""
+    if calendar[start].missing:
+        return f"forecast week: {calendar[start].missing}"
+    # One week more than is shown: a week's move is told from the close before it.
+    if len(past) <= context.least:
         first_bad = calendar[start - (len(past) + 1) * WEEK]
         return f"context: {first_bad.missing} in the week of {first_bad.start}"
-    # One week more than is shown: a week's move is told from the close before it.
-    shown = past[: min(random.Random(name).randint(*context), len(past) - 1) + 1][::-1]
+    return None
+
+
+def _record(
+    company: Company,
+    week: Week,
+    past: Sequence[Week],
+    news: Mapping[date, Sequence[News]],
+    context: ContextWeeks,
+) -> Record:
+    """The record of one complete week; `past` are the complete weeks right before it, the
+    nearest first.
+    """
+    start, before = week.start, past[0]
+    name = f"{company.symbol}-{start}"
+    now = decision_time(exchange_of(company.symbol), start)
+    count = min(random.Random(name).randint(*context), len(past) - 1)
+    shown = past[count::-1]
     factor = shares_factor(company.prices, start - timedelta(days=1))
+    weeks = []
+    for previous, shown_week in itertools.pairwise(shown):
+        chosen = choose(news[shown_week.start], f"{name}/{shown_week.start}")
+        weeks.append(_past_week(previous, shown_week, factor, chosen))
     return Record(
         symbol=company.symbol,
         company=introduce(company.symbol, company.profile),
-        weeks=tuple(
-            _past_week(one, other, factor, choose(told[other.start], f"{name}/{other.start}"))
-            for one, other in itertools.pairwise(shown)
-        ),
+        weeks=tuple(weeks),
         week_start=start.isoformat(),
         week_end=(start + WEEK).isoformat(),
         decision_time=now,
@@ -133,10 +168,10 @@ def _record(
 
 def _complete_before(calendar: Mapping[date, Week], start: date) -> Iterator[Week]:
     """The complete weeks right before `start`, the nearest first, up to the first that is not."""
-    one = calendar.get(start - WEEK)
-    while one and not one.missing:
-        yield one
-        one = calendar.get(one.start - WEEK)
+    week = calendar.get(start - WEEK)
+    while week and not week.missing:
+        yield week
+        week = calendar.get(week.start - WEEK)
 
 
 def _news_of(company: Company, exchange: str, week: date) -> list[News]:
@@ -146,7 +181,9 @@ def _news_of(company: Company, exchange: str, week: date) -> list[News]:
 
 
 def _past_week(before: Week, week: Week, factor: float, news: tuple[News, ...]) -> PastWeek:
-    """A past week as a reader saw it: closes in the shares of the record's own day, and some of its news."""
+    """A past week as a reader saw it: closes in the shares of the record's own day, and some
+    news.
+    """
     assert before.close is not None and week.close is not None
     return PastWeek(
         start=week.start.isoformat(),
@@ -161,7 +198,9 @@ def _past_week(before: Week, week: Week, factor: float, news: tuple[News, ...]) 
 def _capitalization(
     company: Company, before: Week, factor: float, now: str
 ) -> Capitalization | None:
-    """The last close times the shares filed by then, which are counted up by the splits since their filing."""
+    """The last close times the shares filed by then, counted up by the splits since their
+    filing.
+    """
     filing = shares_known(company.filings, now)
     if filing is None or not filing.shares or before.close is None:
         return None

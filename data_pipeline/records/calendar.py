@@ -1,13 +1,14 @@
 """Trading weeks: from one symbol's daily prices to complete weeks with their returns.
 
-A week runs from Sunday to Sunday in the time zone of the symbol's exchange, and is complete when every
-session that the exchange held has a price. A holiday is no session; a halted share's day is one without a
-price, and so is a day that is still to come. An incomplete week is never given a return.
+A week runs from Sunday to Sunday in the time zone of the symbol's exchange, and is complete when
+every session that the exchange held has a price. A holiday is not a session; a halted share's day
+is one without a price, and so is a day that is still to come. An incomplete week is never given a
+return.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -15,14 +16,28 @@ from zoneinfo import ZoneInfo
 if TYPE_CHECKING:
     import pandas
 
-# Yahoo's suffix of a symbol -> the exchange's code (ISO 10383, as exchange_calendars names it).
 _EXCHANGES = {
-    "": "XNYS", "AS": "XAMS", "BR": "XBRU", "DE": "XETR", "HE": "XHEL", "IR": "XDUB", "L": "XLON", "LS": "XLIS",
-    "MC": "XMAD", "MI": "XMIL", "PA": "XPAR", "SW": "XSWX", "VI": "XWBO",
-}  # fmt: skip
+    "": "XNYS",
+    "AS": "XAMS",
+    "BR": "XBRU",
+    "DE": "XETR",
+    "HE": "XHEL",
+    "IR": "XDUB",
+    "L": "XLON",
+    "LS": "XLIS",
+    "MC": "XMAD",
+    "MI": "XMIL",
+    "PA": "XPAR",
+    "SW": "XSWX",
+    "VI": "XWBO",
+}
+"""Yahoo's suffix of a symbol -> the exchange's code (ISO 10383, as exchange_calendars names it)."""
 _ALWAYS_OPEN = "24/7"
 WEEK = timedelta(weeks=1)
 _HALVED = 0.55
+"""A close that falls to this share of the one before, or rises as much, is a split if none is
+known.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,9 +65,10 @@ def exchange_of(symbol: str) -> str:
         return _ALWAYS_OPEN
     _, dot, suffix = symbol.partition(".")
     if suffix.upper() not in _EXCHANGES or (dot and not suffix):
-        known = ", ".join(f".{name}" for name in _EXCHANGES if name)
+        suffixes = ", ".join(f".{name}" for name in _EXCHANGES if name)
         raise ValueError(
-            f"{symbol}: no exchange is known for its suffix; expected none (US), {known} or a pair (-USD)"
+            f"{symbol}: no exchange is known for its suffix; expected none (US), {suffixes} or a "
+            "pair (-USD)"
         )
     return _EXCHANGES[suffix.upper()]
 
@@ -63,36 +79,33 @@ def sunday_on_or_before(day: date) -> date:
 
 
 def decision_time(exchange: str, week_start: date) -> str:
-    """The first moment of `week_start` where the exchange is, ISO 8601 in UTC."""
+    """The first moment of `week_start` in the exchange's own time zone, ISO 8601 in UTC."""
     zone = ZoneInfo(str(_calendar(exchange).tz))
-    return (
-        datetime(week_start.year, week_start.month, week_start.day, tzinfo=zone)
-        .astimezone(UTC)
-        .isoformat()
-    )
+    midnight = datetime.combine(week_start, time(), zone)
+    return midnight.astimezone(UTC).isoformat()
 
 
 def weeks_of(frame: "pandas.DataFrame", exchange: str, first: date, last: date) -> dict[date, Week]:
     """Every week from the one of `first` to the one of `last`, by its Sunday.
 
-    `frame` is one symbol's prices as `prices.read_prices` gives them: a row a day, `close` and `adj_close`. Where
-    its file has no splits, a week in which the price halves or doubles in one session is not complete: that is a
-    split more often than a return.
+    `frame` is one symbol's prices as `price_files.read_prices` gives them: a row per day, `close`
+    and `adj_close`. If its file has no splits, a week in which the price halves or doubles in one
+    session is not complete: that is a split more often than a return.
     """
     days = zip(frame.index, frame["close"], frame["adj_close"], strict=True)
     closes = {day.date(): (float(close), float(adjusted)) for day, close, adjusted in days}
-    found, start = {}, sunday_on_or_before(first)
+    weeks, start = {}, sunday_on_or_before(first)
     while start <= last:
-        found[start] = _week(start, _sessions(exchange, start), closes)
+        weeks[start] = _week(start, _sessions(exchange, start), closes)
         start += WEEK
     if not frame.attrs.get("splits", True):
         move: Any = frame["close"] / frame["close"].shift()
         for day in move[(move <= _HALVED) | (move >= 1 / _HALVED)].index:
-            if (week := found.get(sunday_on_or_before(day.date()))) and not week.missing:
-                found[week.start] = Week(
-                    week.start, week.closed_at, missing=f"a split or an error on {day.date()}"
-                )
-    return found
+            week = weeks.get(sunday_on_or_before(day.date()))
+            if week and not week.missing:
+                reason = f"a split or an error on {day.date()}"
+                weeks[week.start] = Week(week.start, week.closed_at, missing=reason)
+    return weeks
 
 
 def _week(
@@ -101,38 +114,37 @@ def _week(
     if not sessions:
         return Week(start, None, missing="no session in the week")
     day, closed_at = sessions[-1]
-    # NaN compares as false, so a price that is none is missing too.
-    without = [
-        d for d, _ in sessions if not (d in closes and closes[d][0] > 0 and closes[d][1] > 0)
+    # NaN compares as false, so a price that is not a number is missing too.
+    unpriced = [
+        session
+        for session, _ in sessions
+        if not all(price > 0 for price in closes.get(session, (0.0,)))
     ]
-    if without:
-        ended = not closes or without[0] > max(closes)
-        why = "the prices end before" if ended else "no price on"
-        return Week(
-            start,
-            closed_at,
-            missing=f"{len(without)} of {len(sessions)} sessions: {why} {without[0]}",
-        )
+    if unpriced:
+        ended = not closes or unpriced[0] > max(closes)
+        reason = "the prices end before" if ended else "no price on"
+        missing = f"{len(unpriced)} of {len(sessions)} sessions: {reason} {unpriced[0]}"
+        return Week(start, closed_at, missing=missing)
     return Week(start, closed_at, *closes[day])
 
 
 def weekly_return(before: Week, week: Week) -> float:
-    """The return of `week`, with splits and dividends, as a fraction of the close of the week `before`.
+    """The return of `week`, with splits and dividends, as a fraction of the close `before` it.
 
-    Raises ValueError where one of them is not complete.
+    Raises ValueError if one of the two weeks is not complete.
     """
     if before.adjusted is None or week.adjusted is None:
-        raise ValueError(
-            f"week {week.start}: {week.missing or before.missing}; a return needs two complete weeks"
-        )
+        reason = week.missing or before.missing
+        raise ValueError(f"week {week.start}: {reason}; a return needs two complete weeks")
     return week.adjusted / before.adjusted - 1
 
 
 def shares_factor(frame: "pandas.DataFrame", after: date) -> float:
-    """What a price in shares of the download day is multiplied with, to be in shares of the day `after`.
+    """The factor that brings a price from shares of the download day to shares of the day `after`.
 
-    Downloaded closes are divided by every later split, also by those that nobody knew on that day: a price
-    of 900 before a split of ten to one reads 90. The product of the splits after the day undoes that.
+    Downloaded closes are divided by every later split, also by those that nobody knew on that day:
+    a price of 900 before a split of ten to one reads 90. The product of the splits after the day
+    undoes that.
     """
     return float(frame.loc[(after + timedelta(days=1)).isoformat() :, "split"].prod())
 
@@ -141,15 +153,15 @@ def shares_factor(frame: "pandas.DataFrame", after: date) -> float:
 def _sessions(exchange: str, start: date) -> tuple[tuple[date, str], ...]:
     """(day, moment of its close) of every session in the week from the Sunday `start`."""
     calendar = _calendar(exchange)
-    found = calendar.sessions_in_range(
-        start.isoformat(), (start + WEEK - timedelta(days=1)).isoformat()
-    )
-    return tuple((day.date(), calendar.session_close(day).isoformat()) for day in found)
+    saturday = start + WEEK - timedelta(days=1)
+    days = calendar.sessions_in_range(start.isoformat(), saturday.isoformat())
+    return tuple((day.date(), calendar.session_close(day).isoformat()) for day in days)
 
 
 @cache
 def _calendar(exchange: str) -> Any:
     from exchange_calendars import get_calendar
 
-    # Its default reaches back 20 years from today, which would make an old dataset depend on the day it is built.
+    # Its default reaches back 20 years from today, which would make an old dataset depend on the
+    # day it is built.
     return get_calendar(exchange, start="1990-01-01")

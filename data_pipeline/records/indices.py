@@ -1,4 +1,7 @@
-"""Who was in an index on a day: one list per index, walked back through its dated and sourced changes."""
+"""Who was in an index on a day: one list per index, walked back through its changes.
+
+Every change has a date and a source.
+"""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -10,7 +13,10 @@ import yaml
 
 LISTS = Path(__file__).parent / "index_lists"
 SIZES = {"crypto": (10, 10), "dow30": (30, 30), "eurostoxx50": (50, 50), "nasdaq100": (100, 103)}
-"""Index -> least and most members on any day. NASDAQ-100 counts companies: share classes and spin-offs add members."""
+"""Index -> least and most members on any day.
+
+NASDAQ-100 counts companies: share classes and spin-offs add members.
+"""
 _INDEX_KEYS = {"name", "as_of", "known_from", "source", "members", "changes"}
 _CHANGE_KEYS = {"date", "added", "removed", "source"}
 
@@ -27,7 +33,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Index:
-    """An index as its list gives it: `members` hold on `as_of`, and every change since `known_from` is listed."""
+    """An index as its list gives it.
+
+    `members` hold on `as_of`, and every change since `known_from` is listed.
+    """
 
     key: str
     name: str
@@ -41,8 +50,8 @@ class Index:
 def members_on(index: Index, on: date) -> tuple[str, ...]:
     """The members of a loaded index on a calendar day, as Yahoo's tickers, sorted.
 
-    A change dated a Monday does not hold on the Sunday before. Raises ValueError for a day outside the known range:
-    today's members are never given for another day.
+    A change dated a Monday does not hold on the Sunday before. Raises ValueError for a day outside
+    the known range: today's members are never given for another day.
     """
     _check_known(index, on)
     present = set(index.members)
@@ -56,8 +65,9 @@ def members_on(index: Index, on: date) -> tuple[str, ...]:
 def load(index: str, folder: Path | str = LISTS) -> Index:
     """The list `<index>.yaml` in `folder`, checked.
 
-    Raises ValueError naming the file for an unknown index, a missing or unknown field, a duplicate, changes out of
-    order or range, a removal of a symbol that was no member, and a size that the index cannot have (`SIZES`).
+    Raises ValueError naming the file for an unknown index, a missing or unknown field, a duplicate,
+    changes out of order or range, a removal of a symbol that was not a member, and a size that the
+    index cannot have (`SIZES`).
     """
     if index not in SIZES:
         raise ValueError(f"unknown index {index!r}; expected one of: {', '.join(sorted(SIZES))}")
@@ -73,18 +83,23 @@ def load(index: str, folder: Path | str = LISTS) -> Index:
 def _check_known(index: Index, on: date) -> None:
     if not index.known_from <= on <= index.as_of:
         raise ValueError(
-            f"{index.key} on {on}: members are known from {index.known_from} to {index.as_of} only; add the changes "
-            f"with their source to data_pipeline/records/index_lists/{index.key}.yaml, or give symbols by hand with --symbols"
+            f"{index.key} on {on}: members are known from {index.known_from} to {index.as_of} "
+            "only; add the changes with their source to "
+            f"data_pipeline/records/index_lists/{index.key}.yaml, or give symbols by hand with "
+            "--symbols"
         )
 
 
 def _index(key: str, value: Any) -> Index:
     _check_keys(value, _INDEX_KEYS, "the list")
-    days = [_day(value[field], field) for field in ("as_of", "known_from")]
-    changes = tuple(_change(item) for item in _list(value["changes"], "changes"))
-    texts = [_text(value[field], field) for field in ("name", "source")]
     return Index(
-        key, texts[0], days[0], days[1], texts[1], _symbols(value["members"], "members"), changes
+        key=key,
+        name=_text(value["name"], "name"),
+        as_of=_day(value["as_of"], "as_of"),
+        known_from=_day(value["known_from"], "known_from"),
+        source=_text(value["source"], "source"),
+        members=_symbols(value["members"], "members"),
+        changes=tuple(_change(item) for item in _list(value["changes"], "changes")),
     )
 
 
@@ -97,8 +112,8 @@ def _change(value: Any) -> Change:
 
 def _check_keys(value: Any, keys: set[str], what: str) -> None:
     if not isinstance(value, dict) or set(value) != keys:
-        found = ", ".join(map(str, value)) if isinstance(value, dict) else repr(value)
-        raise ValueError(f"{what} has {found}; expected {', '.join(sorted(keys))}")
+        content = ", ".join(map(str, value)) if isinstance(value, dict) else repr(value)
+        raise ValueError(f"{what} has {content}; expected {', '.join(sorted(keys))}")
 
 
 def _day(value: Any, what: str) -> date:
@@ -125,7 +140,8 @@ def _symbols(value: Any, what: str) -> tuple[str, ...]:
         # YAML reads a bare ON, a ticker, as true.
         if not isinstance(symbol, str) or not symbol:
             raise ValueError(
-                f'{what} holds {symbol!r}; expected a ticker, in quotes where YAML reads a value: "ON"'
+                f"{what} holds {symbol!r}; expected a ticker, in quotes if YAML reads a value "
+                'without them: "ON"'
             )
     twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
     if twice:
@@ -137,22 +153,21 @@ def _check(index: Index) -> None:
     """Walk the changes back from `as_of`, checking that each fits the membership it led to."""
     days = [index.known_from, *(change.date for change in index.changes)]
     if any(earlier >= later for earlier, later in pairwise(days)) or days[-1] > index.as_of:
-        given = ", ".join(map(str, days[1:])) or "none"
+        dates = ", ".join(map(str, days[1:])) or "none"
         raise ValueError(
-            f"changes on {given}; expected them in order, one a day, after known_from {index.known_from} "
-            f"and up to as_of {index.as_of}"
+            f"changes on {dates}; expected them in order, one per day, after known_from "
+            f"{index.known_from} and up to as_of {index.as_of}"
         )
     _check_size(index, index.as_of)
     for change in index.changes:
         after = set(members_on(index, change.date))
-        absent, present = (
-            sorted(set(change.added) - after),
-            sorted(after.intersection(change.removed)),
-        )
+        absent = sorted(set(change.added) - after)
+        present = sorted(after.intersection(change.removed))
         if absent or present or not (change.added or change.removed):
             raise ValueError(
-                f"the change on {change.date} adds {list(change.added)} and removes {list(change.removed)}, but "
-                f"afterwards {absent} are no members and {present} are; a later change or the list contradicts it"
+                f"the change on {change.date} adds {list(change.added)} and removes "
+                f"{list(change.removed)}, but afterwards {absent} are not members and {present} "
+                "are; a later change or the list contradicts it"
             )
         _check_size(index, change.date)
     _check_size(index, index.known_from)

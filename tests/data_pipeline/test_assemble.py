@@ -4,8 +4,8 @@ from datetime import date
 
 import pytest
 
-from data_pipeline.records.assemble import Company, forecast_weeks, records_of
-from data_pipeline.records.fundamentals import Filing
+from data_pipeline.providers.base import Filing
+from data_pipeline.records.assemble import Company, ContextWeeks, forecast_weeks, records_of
 from tests.support.market_frames import daily
 from weekahead.task.record import Financials, News, Record, known_at, look_ahead
 
@@ -54,7 +54,7 @@ def test_the_context_is_one_to_four_weeks_drawn_by_the_id():
     assert {len(record.weeks) for record in records} <= {1, 2, 3, 4}
     assert len({len(record.weeks) for record in records}) > 1
     assert records == records_of(company(), WEEKS)[0]
-    assert {len(record.weeks) for record in records_of(company(), WEEKS, (2, 2))[0]} == {2}
+    assert {len(record.weeks) for record in records_of(company(), WEEKS, ContextWeeks(2, 2))[0]} == {2}
     for record in records:
         assert record.weeks[-1].end == record.week_start
         assert all(
@@ -100,8 +100,8 @@ def test_european_weeks_are_decided_at_their_own_midnight_without_a_false_alarm(
 def test_prices_are_in_the_shares_of_the_decision_and_returns_do_not_see_the_split():
     """Ten for one on 2 February; downloaded closes are divided throughout."""
     split = [(date(2026, 2, 2), 10.0)]
-    plain, _ = records_of(company(), WEEKS, (2, 2))
-    divided, _ = records_of(company(prices=daily(FIRST, LAST, splits=split)), WEEKS, (2, 2))
+    plain, _ = records_of(company(), WEEKS, ContextWeeks(2, 2))
+    divided, _ = records_of(company(prices=daily(FIRST, LAST, splits=split)), WEEKS, ContextWeeks(2, 2))
     by_week = {record.week_start: record for record in divided}
     for record in plain:
         other = by_week[record.week_start]

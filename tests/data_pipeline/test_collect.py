@@ -1,21 +1,52 @@
 """Gathering what is known of each company: what is not to be had is named, and never stops the others."""
 
+from collections import Counter
 from datetime import UTC, date, datetime
 
 import pytest
 
-from data_pipeline.records.collect import Sources, finnhub_symbol, gather
+from data_pipeline.providers.base import (
+    FundamentalsAnswer,
+    NewsAnswer,
+    Profile,
+    ProviderSettings,
+    Story,
+)
+from data_pipeline.providers.finnhub_rows import finnhub_symbol
+from data_pipeline.providers.price_files import PriceFiles
+from data_pipeline.providers.table import (
+    FUNDAMENTALS_PROVIDERS,
+    NEWS_PROVIDERS,
+    Sources,
+    open_sources,
+)
+from data_pipeline.records.collect import gather
 from tests.support import market as made_market
 from tests.support.servers.finnhub import FORBIDDEN, FinnhubServer, news_item
+from tests.support.tiny import ROOT
 from weekahead.files import write_jsonl
 
 FIRST, LAST = date(2026, 1, 4), date(2026, 2, 28)
+NOON = datetime(2026, 1, 7, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def sources(tmp_path):
-    made_market.write_prices(tmp_path / "prices", ("ACME", "BRK-B"), FIRST, LAST)
-    return Sources(tmp_path / "raw", prices=tmp_path / "prices", per_minute=1e6)
+def prices(tmp_path):
+    folder = tmp_path / "prices"
+    made_market.write_prices(folder, ("ACME", "BRK-B"), FIRST, LAST)
+    return folder
+
+
+@pytest.fixture
+def gathered(tmp_path, prices):
+    """Gather symbols from the price files and, without `news_files`, from Finnhub."""
+
+    def gather_symbols(symbols, news_files=(), first=FIRST, last=LAST):
+        settings = ProviderSettings(tmp_path / "raw", finnhub_per_minute=1e6)
+        sources = open_sources(settings, symbols, price_folder=prices, news_files=news_files)
+        return gather(symbols, first, last, sources)
+
+    return gather_symbols
 
 
 @pytest.fixture
@@ -43,89 +74,139 @@ def test_a_class_of_shares_has_another_name_at_finnhub(yahoo, finnhub):
     assert finnhub_symbol(yahoo) == finnhub
 
 
-def test_everything_of_a_company_comes_together(sources, served):
-    server = served(
-        {
-            "ACME": made_market.company("ACME", FIRST, LAST),
-            "BRK.B": made_market.company("B", FIRST, LAST),
-        }
-    )
-    gathered = gather(["ACME", "BRK-B"], FIRST, LAST, sources)
-    acme = gathered.companies["ACME"]
+def test_everything_of_a_company_comes_together(gathered, served):
+    companies = {
+        "ACME": made_market.company("ACME", FIRST, LAST),
+        "BRK.B": made_market.company("B", FIRST, LAST),
+    }
+    server = served(companies)
+    result = gathered(["ACME", "BRK-B"])
+    acme = result.companies["ACME"]
     assert len(acme.news) > 50 and len(acme.quarters) == 4 and len(acme.filings) == 4
-    assert (
-        acme.profile["name"] == "Acme Works"
-        and gathered.companies["BRK-B"].profile["name"] == "B Works"
-    )
-    assert gathered.notes == [] and gathered.calls == server.calls
+    assert acme.profile == Profile("Acme Works", "Machinery")
+    assert result.companies["BRK-B"].profile.name == "B Works"
+    assert result.notes == [] and result.calls == server.calls
 
 
-def test_a_symbol_outside_the_plan_is_named_and_the_others_go_on(sources, served):
+def test_a_symbol_outside_the_plan_is_named_and_others_go_on(gathered, served):
     server = served({"ACME": made_market.company("ACME", FIRST, LAST)})
     server.fail("company-news", FORBIDDEN, times=9, symbol="BRK.B")
     server.fail("stock/profile2", FORBIDDEN, times=9, symbol="BRK.B")
-    gathered = gather(["ACME", "BRK-B"], FIRST, LAST, sources)
-    assert gathered.companies["ACME"].news and not gathered.companies["BRK-B"].news
-    assert sum("BRK.B" in note and "403" in note for note in gathered.notes) == 2
+    result = gathered(["ACME", "BRK-B"])
+    assert result.companies["ACME"].news and not result.companies["BRK-B"].news
+    assert sum("BRK.B" in note and "403" in note for note in result.notes) == 2
+    assert result.notes[-1] == "Finnhub: no news about BRK-B"
 
 
-def test_a_day_with_more_news_than_an_answer_holds_is_named(sources, served):
-    noon = datetime(2026, 1, 7, 12, tzinfo=UTC)
-    served({"ACME": {"news": [news_item(number, noon, "ACME") for number in range(300)]}})
-    notes = gather(["ACME"], FIRST, LAST, sources).notes
-    assert "ACME: more news than one answer holds on 2026-01-07; some of it is missing" in notes
+def test_quarters_without_filings_are_dated_by_a_lag(gathered, served):
+    server = served({"ACME": made_market.company("ACME", FIRST, LAST)})
+    server.fail("stock/financials-reported", FORBIDDEN, times=9, symbol="ACME")
+    result = gathered(["ACME"])
+    assert not any(quarter.filed for quarter in result.companies["ACME"].quarters)
+    assert result.notes[0].endswith("its quarters are dated by their end plus 45 days")
 
 
-def test_items_without_a_time_are_counted_and_left_out(sources, served):
-    """Finnhub has such items: their time is 0, and a window that starts in 1970 would serve them."""
-    good = news_item(1, datetime(2026, 1, 7, 12, tzinfo=UTC), "ACME")
-    served(
-        {
-            "ACME": {
-                "news": [
-                    good,
-                    news_item(2, datetime(2026, 1, 8, tzinfo=UTC), "ACME") | {"headline": None},
-                ]
-            }
-        }
-    )
-    gathered = gather(["ACME"], FIRST, LAST, sources)
-    assert [item.headline for item in gathered.companies["ACME"].news] == ["ACME makes its news 1"]
-    assert "ACME: 1 news items without time or headline were left out" in gathered.notes
+def test_a_day_with_too_much_news_is_named(gathered, served):
+    served({"ACME": {"news": [news_item(number, NOON, "ACME") for number in range(300)]}})
+    notes = gathered(["ACME"]).notes
+    assert "ACME: more news than one answer holds on 2026-01-07; some is missing" in notes
 
 
-def test_symbols_without_prices_are_named_with_the_reason(sources, served):
+def test_items_without_a_headline_are_counted_and_left_out(gathered, served):
+    """Finnhub has items without a time as well: it is 0, and a window from 1970 on would serve them."""
+    good = news_item(1, NOON, "ACME")
+    bad = {**news_item(2, datetime(2026, 1, 8, tzinfo=UTC), "ACME"), "headline": None}
+    served({"ACME": {"news": [good, bad]}})
+    result = gathered(["ACME"])
+    assert [item.headline for item in result.companies["ACME"].news] == ["ACME makes its news 1"]
+    assert "ACME: 1 news items without time or headline were left out" in result.notes
+
+
+def test_symbols_without_prices_are_named_with_the_reason(gathered, served):
     served({"ACME": made_market.company("ACME", FIRST, LAST)})
-    gathered = gather(["ACME", "GONE"], FIRST, LAST, sources)
-    assert gathered.no_prices == {"GONE": "no file"} and set(gathered.companies) == {"ACME"}
-    later = gather(["ACME"], FIRST, LAST, sources)
-    assert later.companies["ACME"].news == gathered.companies["ACME"].news
-    with pytest.raises(
-        ValueError, match=r"no prices from 2030-01-06 to 2030-02-02 for any of 1 symbols"
-    ):
-        gather(["ACME"], date(2030, 1, 6), date(2030, 2, 2), sources)
+    result = gathered(["ACME", "GONE"])
+    assert result.no_prices == {"GONE": "no file"} and set(result.companies) == {"ACME"}
+    later = gathered(["ACME"])
+    assert later.companies["ACME"].news == result.companies["ACME"].news
+    message = r"no prices from 2030-01-06 to 2030-02-02 for any of 1 symbols"
+    with pytest.raises(ValueError, match=message):
+        gathered(["ACME"], first=date(2030, 1, 6), last=date(2030, 2, 2))
 
 
-def test_news_files_need_no_key(sources, tmp_path, monkeypatch):
+def test_news_files_need_no_key(gathered, tmp_path, monkeypatch):
     monkeypatch.delenv("FINNHUB_API_KEY", raising=False)
     path = tmp_path / "news.jsonl"
-    write_jsonl(path, [news_item(1, datetime(2026, 1, 7, 12, tzinfo=UTC), "ACME")])
-    gathered = gather(
-        ["ACME", "BRK-B"], FIRST, LAST, Sources(sources.raw, sources.prices, news=[path])
-    )
-    assert len(gathered.companies["ACME"].news) == 1 and gathered.companies["ACME"].profile is None
-    assert "the news files have nothing on BRK-B" in gathered.notes
-    assert "FINNHUB_API_KEY is not set: introductions and financials are left out" in gathered.notes
+    alpaca = {"headline": "Acme hires", "created_at": "2026-01-08T12:00:00Z", "symbols": ["ACME"]}
+    write_jsonl(path, [news_item(1, NOON, "ACME"), alpaca])
+    result = gathered(["ACME", "BRK-B"], news_files=[path])
+    acme = result.companies["ACME"]
+    assert [item.headline for item in acme.news] == ["ACME makes its news 1", "Acme hires"]
+    assert acme.profile is None and not result.calls
+    assert result.notes == [
+        "FINNHUB_API_KEY is not set: introductions and financials are left out",
+        "news files: no news about BRK-B",
+    ]
 
 
-def test_a_bad_row_of_a_news_file_is_named(sources, tmp_path):
+def test_news_files_may_name_a_class_of_shares_as_finnhub_does(gathered, tmp_path, monkeypatch):
+    monkeypatch.delenv("FINNHUB_API_KEY", raising=False)
+    path = tmp_path / "news.jsonl"
+    write_jsonl(path, [news_item(1, NOON, "BRK.B"), news_item(2, NOON, "BRK-B")])
+    assert len(gathered(["BRK-B"], news_files=[path]).companies["BRK-B"].news) == 2
+
+
+def test_with_a_key_news_files_get_company_facts_as_well(gathered, tmp_path, served):
+    server = served({"ACME": made_market.company("ACME", FIRST, LAST)})
+    path = tmp_path / "news.jsonl"
+    write_jsonl(path, [news_item(1, NOON, "ACME")])
+    result = gathered(["ACME"], news_files=[path])
+    assert result.companies["ACME"].profile == Profile("Acme Works", "Machinery")
+    assert "company-news" not in server.calls and result.calls == server.calls
+
+
+def test_a_bad_row_of_a_news_file_is_named(gathered, tmp_path):
     path = tmp_path / "news.jsonl"
     write_jsonl(path, [{"headline": "x", "datetime": 0}])
     with pytest.raises(ValueError, match=r"news.jsonl, row 1: datetime is 0"):
-        gather(["ACME"], FIRST, LAST, Sources(sources.raw, sources.prices, news=[path]))
+        gathered(["ACME"], news_files=[path])
 
 
-def test_news_from_finnhub_without_a_key_is_an_error_that_names_it(sources, monkeypatch):
+def test_finnhub_without_a_key_is_an_error_that_names_it(gathered, monkeypatch):
     monkeypatch.delenv("FINNHUB_API_KEY", raising=False)
     with pytest.raises(PermissionError, match="FINNHUB_API_KEY is not set"):
-        gather(["ACME"], FIRST, LAST, sources)
+        gathered(["ACME"])
+
+
+class AnotherProvider:
+    """News and facts as a provider that nobody knows yet would give them."""
+
+    name = "Another"
+    calls = Counter({"stories": 3})
+
+    def news(self, symbol, first, last):
+        story = Story((symbol,), f"{symbol} opens a plant", "", NOON)
+        return NewsAnswer([story] if symbol == "ACME" else [], ["news since 2025 alone"])
+
+    def fundamentals(self, symbol, last):
+        figures = {date(2025, 9, 30): {"eps": 1.0}}
+        return FundamentalsAnswer(Profile(symbol), figures, notes=["no filings before 2020"])
+
+
+def test_any_provider_of_the_protocol_will_do(prices):
+    other = AnotherProvider()
+    sources = Sources(PriceFiles(prices), other, other)
+    result = gather(["ACME", "BRK-B"], FIRST, LAST, sources)
+    assert [len(company.news) for company in result.companies.values()] == [1, 0]
+    assert result.companies["ACME"].quarters[0].known_at == "2025-11-14T05:00:00+00:00"
+    assert result.notes == [
+        "news since 2025 alone",
+        "no filings before 2020",
+        "Another: no news about BRK-B",
+    ]
+    assert result.calls == other.calls, "one provider of both counts once"
+
+
+def test_every_key_is_in_the_example_of_the_environment():
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    for provider in (*NEWS_PROVIDERS, *FUNDAMENTALS_PROVIDERS):
+        assert f"{provider.KEY_VARIABLE}=" in lines

@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from data_pipeline.providers.finnhub import Finnhub, NoAccess, older_than_free_plan
+from data_pipeline.providers.finnhub import Finnhub, older_than_free_plan
+from data_pipeline.providers.finnhub_http import NoAccess
 from tests.support.servers.finnhub import (
     BROKEN,
     DROPPED,
@@ -367,7 +368,7 @@ def test_any_plan_has_a_pace(server, tmp_path, per_minute, per_second):
 
 
 def test_a_pace_of_nothing_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="0 calls a minute, 25 a second; expected numbers above 0"):
+    with pytest.raises(ValueError, match="0 calls per minute, 25 per second; expected numbers above 0"):
         client(tmp_path, per_minute=0, per_second=25)
 
 

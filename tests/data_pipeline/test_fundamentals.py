@@ -1,14 +1,18 @@
 """Company facts by the day they were known."""
 
+from datetime import date
+
 import pytest
 
-from data_pipeline.records.fundamentals import (
-    introduce,
-    latest,
-    quarters,
+from data_pipeline.providers.base import FundamentalsAnswer, Profile
+from data_pipeline.providers.finnhub_rows import (
+    read_figures,
     read_filings,
-    shares_known,
+    read_fiscal_year_ends,
+    read_profile,
 )
+from data_pipeline.records import fundamentals
+from data_pipeline.records.fundamentals import introduce, latest, shares_known
 
 
 def filing(ends, filed, form="10-Q", **concepts):
@@ -30,6 +34,16 @@ def metric(**series):
             }
         }
     }
+
+
+def quarters(answer, filings, **options):
+    """The quarters of an answer of /stock/metric."""
+    known = FundamentalsAnswer(
+        figures=read_figures(answer),
+        fiscal_year_ends=read_fiscal_year_ends(answer),
+        filings=filings,
+    )
+    return fundamentals.quarters(known, **options)
 
 
 EPS = [("2025-12-31", 3.0), ("2025-09-30", 2.0), ("2025-06-30", 1.0)]
@@ -95,18 +109,10 @@ def test_the_end_of_a_fiscal_year_and_a_company_abroad_have_longer_terms():
 
 
 def test_answers_without_series_or_filings_are_empty():
-    assert (
-        quarters(None, [])
-        == quarters({"metric": {}}, [])
-        == quarters({"series": {"quarterly": None}}, [])
-        == []
-    )
-    assert (
-        read_filings(None)
-        == read_filings({"data": None})
-        == read_filings({"data": [{"endDate": None}]})
-        == []
-    )
+    for answer in ({}, {"metric": {}}, {"series": None}, {"series": {"quarterly": None}}):
+        assert quarters(answer, []) == []
+    for answer in ({}, {"data": None}, {"data": [{"endDate": None}]}):
+        assert read_filings(answer) == []
 
 
 def test_providers_may_date_a_period_some_days_apart_and_an_amendment_is_no_first_filing():
@@ -150,5 +156,11 @@ def test_a_company_with_two_classes_of_shares_has_no_single_number():
 def test_c9_an_introduction_holds_nothing_of_the_day_of_the_download():
     profile = {"name": "Acme Inc", "ticker": "ACME", "finnhubIndustry": "Machinery", "exchange": "NYSE",
                "ipo": "1990-05-01", "marketCapitalization": 12345.6, "shareOutstanding": 789.0}  # fmt: skip
-    assert introduce("ACME", profile) == "Acme Inc (ACME), Machinery."
-    assert introduce("ACME", None) == introduce("ACME", {}) == "ACME."
+    assert introduce("ACME", read_profile(profile)) == "Acme Inc (ACME), Machinery."
+    assert introduce("ACME", Profile("Acme Inc")) == "Acme Inc (ACME)."
+    assert read_profile({}) is None and introduce("ACME", None) == "ACME."
+
+
+def test_a_fiscal_year_ends_on_the_last_day_of_its_annual_figures():
+    annual = {"eps": [{"period": "2025-12-31", "v": 6.0}, {"period": None}], "netMargin": None}
+    assert read_fiscal_year_ends({"series": {"annual": annual}}) == {date(2025, 12, 31)}

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from data_pipeline.providers.base import Story, read_story
+from data_pipeline.providers.base import Story
+from data_pipeline.providers.news_files import read_story
 from data_pipeline.records.news import SUMMARY_LENGTH, choose, clean_stories, news_of_week, sanitize
 from weekahead.task.answer import parse_answer
 from weekahead.task.prompt import render_prompt

@@ -99,7 +99,7 @@ def test_a_day_with_two_prices_is_an_error_with_both(tmp_path):
     with pytest.raises(ValueError) as error:
         read(tmp_path, PLAIN + "2031-01-06,1,1,1,11.5,1,LKMR\n")
     text = str(error.value)
-    assert text.startswith(f"{tmp_path / 'LKMR.csv'}: 2031-01-06 stands there twice")
+    assert text.startswith(f"{tmp_path / 'LKMR.csv'}: 2031-01-06 is there twice")
     assert "'close': 11.0" in text and "'close': 11.5" in text
 
 
@@ -139,7 +139,7 @@ def test_only_the_symbols_asked_for_are_read(tmp_path):
     assert list(read_prices(tmp_path, ["B", "A", "NONE"])) == ["B", "A"]
     for folder, symbols in [(tmp_path, ["NONE"]), (tmp_path / "absent", None)]:
         with pytest.raises(
-            ValueError, match=r"no prices; expected one file a symbol, such as (NONE|AAPL)\.csv"
+            ValueError, match=r"no prices; expected one file per symbol, such as (NONE|AAPL)\.csv"
         ):
             read_prices(folder, symbols)
 

@@ -233,7 +233,7 @@ def test_yfinance_is_left_as_it_was(server, tmp_path):
     server.charts["LKMR"] = chart()
     download(["LKMR", "NIL"], tmp_path)
     assert not any(
-        isinstance(handler, yahoo._Told) for handler in logging.getLogger("yfinance").handlers
+        isinstance(handler, yahoo._ErrorCollector) for handler in logging.getLogger("yfinance").handlers
     )
     assert yfinance.config.debug.hide_exceptions is True
 
