@@ -181,7 +181,9 @@ class AnotherProvider:
     """News and facts as a provider that nobody knows yet would give them."""
 
     name = "Another"
-    calls = Counter({"stories": 3})
+
+    def __init__(self):
+        self.calls = Counter({"stories": 3})
 
     def news(self, symbol, first, last):
         story = Story((symbol,), f"{symbol} opens a plant", "", NOON)
