@@ -1,8 +1,7 @@
-"""What every command shares: flags out of option dataclasses, one frame for errors, lines on the
-terminal.
-"""
+"""What every command shares: flags from option dataclasses, error handling, logging."""
 
 import argparse
+import contextlib
 import dataclasses
 import logging
 import os
@@ -20,11 +19,9 @@ from weekahead.files import load_env
 Options = TypeVar("Options")
 
 EXPECTED_ERRORS = (ValueError, OSError)
-"""Errors that a user can mend: the message names value, expectation and remedy."""
+"""Errors that a user can repair: the message names value, expectation and remedy."""
 MODEL_ERRORS = (*EXPECTED_ERRORS, RuntimeError)
-"""The same for commands that load a model: torch raises RuntimeError for a card that is full or
-broken.
-"""
+"""For commands that load a model: torch raises RuntimeError for a GPU that is full or broken."""
 
 
 def run_command(
@@ -67,41 +64,41 @@ def option(
     choices: Sequence[str] | None = None,
     metavar: str | None = None,
 ) -> Any:
-    """A field of an options dataclass with what its flag needs; without `default` the flag is
-    required.
-    """
+    """A field of an options dataclass and what its flag needs; required without a `default`."""
     metadata = {"help": help, "choices": choices, "metavar": metavar}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def add_options(parser: argparse.ArgumentParser, options: type) -> None:
-    """Add one flag for each field of the dataclass `options`: `--name`, with the field's type
-    and default.
+    """Add a flag `--name` for each field of the dataclass `options`, with its type and default.
 
     A bool that is False by default becomes a switch, and a tuple takes one value or more. A field
     without default is a required flag.
     A flag that the parser has already (two stages may share one) is left as it is.
     """
     hints = typing.get_type_hints(options)
-    taken = set(parser._option_string_actions)
     for field in dataclasses.fields(options):
-        flag = f"--{field.name}"
-        if flag in taken:
-            continue
-        settings: dict[str, Any] = {"help": field.metadata.get("help")}
-        if hints[field.name] is bool:
-            parser.add_argument(flag, action="store_true", **settings)
-            continue
-        required = field.default is dataclasses.MISSING
-        settings |= {"required": True} if required else {"default": field.default}
-        for name in ("choices", "metavar"):
-            if field.metadata.get(name) is not None:
-                settings[name] = field.metadata[name]
-        hint = hints[field.name]
-        if typing.get_origin(hint) is tuple:
-            settings["nargs"] = "+"
-            hint = typing.get_args(hint)[0]
-        parser.add_argument(flag, type=_value_type(hint), **settings)
+        settings = _flag_settings(field, hints[field.name])
+        with contextlib.suppress(argparse.ArgumentError):  # the parser has it already
+            parser.add_argument(f"--{field.name}", **settings)
+
+
+def _flag_settings(field: "dataclasses.Field[Any]", hint: Any) -> dict[str, Any]:
+    """What argparse's `add_argument` needs for one field."""
+    settings: dict[str, Any] = {"help": field.metadata.get("help")}
+    if hint is bool:
+        return settings | {"action": "store_true"}
+    if field.default is dataclasses.MISSING:
+        settings["required"] = True
+    else:
+        settings["default"] = field.default
+    for name in ("choices", "metavar"):
+        if field.metadata.get(name) is not None:
+            settings[name] = field.metadata[name]
+    if typing.get_origin(hint) is tuple:
+        settings["nargs"] = "+"
+        hint = typing.get_args(hint)[0]
+    return settings | {"type": _value_type(hint)}
 
 
 def read_options(arguments: argparse.Namespace, options: type[Options]) -> Options:
@@ -117,7 +114,7 @@ def read_options(arguments: argparse.Namespace, options: type[Options]) -> Optio
 def _value_type(hint: Any) -> Callable[[str], Any]:
     """What turns the text of a flag into a value: `int | None` is read by int, a Literal by str."""
     if isinstance(hint, types.UnionType):
-        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+        hint = next(member for member in typing.get_args(hint) if member is not type(None))
     if hint is date:
         return parse_day
     return str if typing.get_origin(hint) is typing.Literal else hint
@@ -132,15 +129,13 @@ def parse_day(text: str) -> date:
 
 
 def configure_logging() -> None:
-    """Print the lines of INFO and above bare, and leave out what libraries say of themselves in
-    every run.
+    """Print log messages of level INFO and above, without what libraries repeat in every run.
 
-    Of several processes the first alone talks; the others print errors.
+    Of several processes only the first prints them; the others print errors.
     """
     first = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s")
-    # A CPU kernel from the Hub is looked for wherever there are bf16 products; the one built in
-    # does the work.
+    # On a CPU with bf16 products it looks for a kernel on the Hub; the one built in does the work.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     # TRL uses two names that transformers has changed.
     warnings.filterwarnings(
@@ -155,9 +150,7 @@ def new_parser(description: str | None, program: str | None = None) -> argparse.
 
 
 def model_arguments(description: str | None, out: str | None) -> argparse.ArgumentParser:
-    """A parser with the flags that name a model and its rows, and `--out` if `out` says what
-    for.
-    """
+    """A parser with the flags that name a model and its rows, and `--out` if `out` says its use."""
     parser = new_parser(description)
     parser.add_argument("--config", type=Path, required=True, help="recipe that names the base")
     parser.add_argument(

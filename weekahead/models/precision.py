@@ -1,4 +1,4 @@
-"""One decision for training and evaluation: which number format this machine computes in, and why."""
+"""The number format that this machine computes in, decided once for training and evaluation."""
 
 import os
 import platform
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _NATIVE_BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
-"""CPU flags (x86 and Arm) that mean bf16 products in hardware; without one, bf16 is slower than fp32."""
+"""CPU flags (x86 and Arm) of bf16 products in hardware; without one, bf16 is slower than fp32."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Precision:
     def trainer_flags(self) -> dict[str, bool]:
         """The three fields of TrainingArguments that this decision settles.
 
-        They are set before the arguments are parsed: SFTConfig turns bf16 on by default and raises
-        at parse time where the machine has none.
+        They are set before the arguments are parsed: SFTConfig turns bf16 on by default, and raises
+        while parsing if the machine has none.
         """
         return {
             "bf16": self.mode == "bf16",
@@ -36,31 +36,30 @@ class Precision:
 
 
 def choose_precision() -> Precision:
-    """bf16, fp16 or fp32 from what the hardware really supports.
+    """bf16, fp16 or fp32, by what the hardware really supports.
 
-    On CUDA bf16 needs compute capability 8.0: torch.cuda.is_bf16_supported() also says yes to a T4,
-    where bf16 is emulated and slow. With several cards the weakest decides. Under an accelerate config for
-    the CPU it is the CPU, card or not: accelerate computes there whatever else is asked for.
+    On CUDA, bf16 needs compute capability 8.0: torch.cuda.is_bf16_supported() says yes to a T4 too,
+    where bf16 is emulated and slow. Of several GPUs the weakest decides. An accelerate config for
+    the CPU decides for the CPU, with or without a GPU: accelerate computes there in any case.
     """
     import torch
 
-    told = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
-    if told or not torch.cuda.is_available():
-        why = f"{'the accelerate config says CPU' if told else 'no CUDA device'}; {platform.machine()} CPU"
+    config_says_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
+    if config_says_cpu or not torch.cuda.is_available():
+        cause = "the accelerate config says CPU" if config_says_cpu else "no CUDA device"
+        reason = f"{cause}; {platform.machine()} CPU"
         if _native_bf16(_cpu_flags()):
-            return Precision("bf16", "cpu", f"{why} with bf16 products")
-        return Precision("fp32", "cpu", f"{why} without bf16 products")
-    cards = [
-        (torch.cuda.get_device_capability(i), torch.cuda.get_device_name(i))
-        for i in range(torch.cuda.device_count())
+            return Precision("bf16", "cpu", f"{reason} with bf16 products")
+        return Precision("fp32", "cpu", f"{reason} without bf16 products")
+    gpus = [
+        (torch.cuda.get_device_capability(index), torch.cuda.get_device_name(index))
+        for index in range(torch.cuda.device_count())
     ]
-    (major, minor), name = min(cards)
-    capability = f"{name} has compute capability {major}.{minor}"
+    (major, minor), name = min(gpus)
+    reason = f"{name} has compute capability {major}.{minor}; bf16 needs 8.0"
     if (major, minor) >= (8, 0):
-        return Precision("bf16", "cuda", f"{capability}; bf16 needs 8.0")
-    return Precision(
-        "fp16", "cuda", f"{capability}; bf16 needs 8.0, so fp16 with adapter weights in fp32"
-    )
+        return Precision("bf16", "cuda", reason)
+    return Precision("fp16", "cuda", f"{reason}, so fp16 with adapter weights in fp32")
 
 
 def _native_bf16(flags: set[str]) -> bool:
@@ -68,11 +67,13 @@ def _native_bf16(flags: set[str]) -> bool:
 
 
 def _cpu_flags() -> set[str]:
-    """The CPU's feature flags; empty where the system does not list them (macOS, Windows)."""
+    """The CPU's feature flags; empty if the system does not list them (macOS, Windows)."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return set()
-    return {
-        flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split()
-    }
+    flags: set[str] = set()
+    for line in lines:
+        if line.startswith(("flags", "Features")):
+            flags.update(line.split())
+    return flags
