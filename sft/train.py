@@ -1,156 +1,207 @@
 """Train one adapter.
 
     accelerate launch --config_file accelerate_configs/single_gpu.yaml \\
-        -m sft.train --config recipes/llama.yaml --dataset data/datasets/mine --output_dir outputs/llama
+        -m sft.train --config recipes/llama.yaml --dataset data/datasets/mine \\
+        --output_dir outputs/llama
 
-A recipe's fields can be overridden by flags. The same command goes on from the last checkpoint of an
-interrupted run. What is left in the output folder is a complete adapter with its manifest, log and figures.
+Flags override the fields of a recipe. After an interrupt the same command goes on from the last
+checkpoint. The output folder is then a complete adapter with its manifest, log and figures.
 """
 
 import logging
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from data_pipeline.dataset.load import TrainData, train_rows
-from sft.training.arguments import ScriptArguments, parse
+from data_pipeline.dataset.load import Dataset, TrainData, load_dataset
+from sft.training.arguments import Arguments, ScriptArguments, parse
 from sft.training.checks import check_selection, log_detectable_effects, rows_to_answer
 from sft.training.dataset import check_lengths, row_lengths
 from sft.training.resume import MANIFEST, check_folder, last_checkpoint, settings_of
-from weekahead.cli import configure_logging, describe_error
+from weekahead.cli import MODEL_ERRORS, configure_logging, run_command
 from weekahead.distributed import select_gpu
-from weekahead.files import Row, load_env, read_jsonl, write_json
-from weekahead.manifest import new_manifest
-from weekahead.models.decoding import SamplingParams
+from weekahead.files import read_jsonl, write_json
+from weekahead.manifest import provenance
 from weekahead.models.chat_format import stop_token_ids
+from weekahead.models.decoding import SamplingParams
 from weekahead.models.loading import Base, base_from_recipe, load_tokenizer, resolve_revision
 from weekahead.models.precision import Precision, choose_precision
+from weekahead.recipe import Recipe
+from weekahead.schema.manifests import JsonObject, TrainingManifest
+from weekahead.schema.rows import DatasetRow, is_synthetic
 from weekahead.tracking.gpu import check_torch_sees_gpu
 from weekahead.tracking.run import TrackedRun
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
+
+    from sft.training.callbacks import TrainLogCallback
 
 log = logging.getLogger(__name__)
 
 _FEWER_ROWS = "take the model's _t4 recipe, or a smaller --per_device_train_batch_size"
 
 
-def train(script: ScriptArguments, training: Any, model_args: Any, precision: Precision) -> Path:
-    """Train as the three argument objects say and return the adapter's folder.
+@dataclass(frozen=True)
+class Job:
+    """A training whose arguments, rows and folder have been checked."""
 
-    Everything that can be wrong with arguments, rows or folder raises ValueError or OSError before the
-    model is loaded.
+    arguments: Arguments
+    precision: Precision
+    base: Base
+    tokenizer: Any
+    data: TrainData
+    longest: int
+    """Tokens of the longest row."""
+    settings: JsonObject
+    """What the manifest and the tracked run state of the arguments."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the adapter goes."""
+        return Path(self.arguments.training.output_dir)
+
+
+def prepare(arguments: Arguments, precision: Precision) -> Job:
+    """Check arguments, rows and folder before the model is loaded.
+
+    Raises ValueError or OSError naming what is wrong and the remedy; nothing is written.
     """
-    from sft.training.callbacks import guard_wandb
+    script, training, model = arguments
+    base = _base(script, model, precision)
+    log.info("precision: %s on %s (%s)", precision.mode, precision.device, precision.reason)
+    dataset = load_dataset(script.dataset)
+    data = rows_to_train_on(dataset, script.max_rows)
+    check_selection(script, training, len(data.validation))
+    script = replace(script, gen_rows=rows_to_answer(script, training, data))
+    settings = settings_of(script, training, model)
+    base = resolve_revision(base)
+    check_folder(Path(training.output_dir), settings, base.manifest_fields(), data.sha256)
+    tokenizer = load_tokenizer(base)
+    lengths = row_lengths(tokenizer, [*data.train, *data.validation])
+    check_lengths(lengths, training.max_length)
+    log.info(
+        "rows: %d to train, %d to validate, %d left out; longest %d of %d tokens allowed",
+        len(data.train),
+        len(data.validation),
+        len(data.dropped),
+        max(lengths),
+        training.max_length,
+    )
+    if training.process_index == 0:
+        log_detectable_effects(data.validation, rows_of_the_test_split(dataset))
+    checked = Arguments(script, training, model)
+    return Job(checked, precision, base, tokenizer, data, max(lengths), settings)
+
+
+def train(job: Job) -> None:
+    """Train, and leave a complete adapter in the job's folder; an interrupted training goes on."""
+    from sft.training.callbacks import TrainLogCallback, guard_wandb
     from sft.training.trainer import build_trainer, result_of, save_adapter
     from weekahead.tracking.plots import plot_training
     from weekahead.tracking.run import saved_run_id, start_run
 
-    folder = Path(training.output_dir)
-    base = _base(script, model_args, precision)
-    log.info("precision: %s on %s (%s)", precision.mode, precision.device, precision.reason)
-    data = read_data(script)
-    check_selection(script, training, len(data.validation))
-    script.gen_rows = rows_to_answer(script, training, data)
-    settings = settings_of(script, training, model_args)
-    base = resolve_revision(base)
-    check_folder(folder, settings, base.manifest_fields(), data.sha256)
-    tokenizer = load_tokenizer(base)
-    lengths = row_lengths(tokenizer, [*data.train, *data.validation])
-    check_lengths(lengths, training.max_length)
-    log.info("rows: %d to train, %d to validate, %d left out; longest %d of %d tokens allowed",
-             len(data.train), len(data.validation), len(data.dropped), max(lengths), training.max_length)  # fmt: skip
-    if training.process_index == 0:
-        log_detectable_effects(data, script.dataset)
-
+    folder, (_, training, model) = job.folder, job.arguments
     checkpoint = last_checkpoint(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    run = start_run(
-        folder,
-        name=folder.name,
-        kind="train",
-        config=settings,
-        resume_id=saved_run_id(folder) if checkpoint else None,
-    )
-    facts = describe(folder, run.id, base, precision, data, max(lengths), settings)
-    callbacks = callbacks_of(script, data, tokenizer, base, run)
-    train_log = callbacks[-1]
+    run_id = saved_run_id(folder) if checkpoint else None
+    run = start_run(folder, name=folder.name, kind="train", config=job.settings, resume_id=run_id)
+    manifest = new_training_manifest(job, run.id)
+    train_log = TrainLogCallback(folder, run)
+    callbacks = [*callbacks_before_the_log(job, run, train_log), train_log]
     try:
         with run:
             if training.process_index == 0:
-                write_json(folder / MANIFEST, facts)
-            trainer = build_trainer(base, tokenizer, data, training, model_args, callbacks)
-            guard_wandb(trainer, run)
-            log.info(
-                "training: %s",
-                f"going on from {checkpoint.name}" if checkpoint else "from the start",
+                write_json(folder / MANIFEST, manifest)
+            trainer = build_trainer(
+                job.base,
+                job.tokenizer,
+                job.data,
+                training=training,
+                model_args=model,
+                callbacks=callbacks,
             )
+            guard_wandb(trainer, run)
+            start = f"going on from {checkpoint.name}" if checkpoint else "from the start"
+            log.info("training: %s", start)
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-            save_adapter(trainer, tokenizer, base, folder)
+            save_adapter(trainer, job.tokenizer, job.base, folder)
             if trainer.is_world_process_zero():
                 plot_training(read_jsonl(folder / "train_log.jsonl"), folder / "figures")
-                # The result comes last: where it stands, the run is whole.
-                write_json(
-                    folder / MANIFEST, {**facts, "result": result_of(trainer, train_log.end)}
-                )
+                # The result comes last: a manifest with a result means that the run is complete.
+                assert train_log.end is not None  # on_train_end of this process wrote it
+                manifest["result"] = result_of(trainer, train_log.end)
+                write_json(folder / MANIFEST, manifest)
     finally:
         train_log.close()
-    return folder
 
 
-def read_data(script: ScriptArguments) -> TrainData:
-    """The rows to train on, the first `max_rows` of them by date if asked; warnings and drops are logged."""
-    data = train_rows(script.dataset)
+def rows_to_train_on(dataset: Dataset, max_rows: int | None) -> TrainData:
+    """The rows of a training, of which the first `max_rows` by date if asked; logs warnings."""
+    data = dataset.train
     for warning in data.warnings:
         log.warning("%s", warning)
-    if script.max_rows is None:
+    if max_rows is None:
         return data
-    first = sorted(data.train, key=lambda row: (row["week_start"], row["id"]))[: script.max_rows]
-    return replace(data, train=first)
+    by_date = sorted(data.train, key=lambda row: (row["week_start"], row["id"]))
+    return replace(data, train=by_date[:max_rows])
 
 
-def callbacks_of(
-    script: ScriptArguments, data: TrainData, tokenizer: Any, base: Base, run: TrackedRun
-) -> list[Any]:
-    """The callbacks of a training in the order they must be called in; the log of the run is the last."""
-    from sft.training.callbacks import ResumableEarlyStopping, TrainLogCallback
-    from sft.training.sample_answers import AnswersCallback, choose_rows
+def rows_of_the_test_split(dataset: Dataset) -> list[DatasetRow]:
+    """The rows of the test split; empty if the dataset has none."""
+    return dataset.split("test").rows if "test" in dataset.split_names else []
 
-    train_log = TrainLogCallback(run.folder, run)
-    callbacks: list[Any] = []
+
+def callbacks_before_the_log(
+    job: Job, run: TrackedRun, train_log: "TrainLogCallback"
+) -> list["TrainerCallback"]:
+    """The callbacks of a training in their order; the log itself must come after them.
+
+    The log's clock of training proper goes on after an evaluation, so what is done at an evaluation
+    has to be done by then.
+    """
+    from sft.training.callbacks import ResumableEarlyStopping
+    from sft.training.sample_answers import AnswersCallback, Sampling, choose_rows
+
+    script = job.arguments.script
+    callbacks: list[TrainerCallback] = []
     if script.early_stopping_patience is not None:
         callbacks.append(ResumableEarlyStopping(script.early_stopping_patience))
     if script.gen_rows:
-        rows = choose_rows(data.validation, script.gen_rows)
-        how = SamplingParams(max_new_tokens=script.gen_max_new_tokens, batch_size=8)
-        log.info("%d validation rows are answered at each evaluation: enough to see the layout learnt, too few for an "
-                 "interval", len(rows))  # fmt: skip
-        ends = stop_token_ids(tokenizer)
-        callbacks.append(
-            AnswersCallback(rows, tokenizer, ends, how, script.gen_time_share, train_log.log, run)
+        rows = choose_rows(job.data.validation, script.gen_rows)
+        log.info(
+            "%d validation rows are answered at each evaluation: enough to see whether the layout "
+            "is learnt, too few for an interval",
+            len(rows),
         )
-    return [*callbacks, train_log]
+        sampling = Sampling(
+            SamplingParams(max_new_tokens=script.gen_max_new_tokens, batch_size=8),
+            stop_token_ids(job.tokenizer),
+            script.gen_time_share,
+        )
+        callbacks.append(AnswersCallback(rows, job.tokenizer, sampling, train_log.log, run))
+    return callbacks
 
 
-def describe(
-    folder: Path,
-    run_id: str | None,
-    base: Base,
-    precision: Precision,
-    data: TrainData,
-    longest: int,
-    settings: Row,
-) -> Row:
-    """The manifest of a run that has begun: `result` is still null."""
-    return new_manifest(
-        kind="train",
-        run=folder.name,
-        run_id=run_id,
-        base=base.manifest_fields(),
-        turn_format=base.turn_format,
-        precision={"mode": precision.mode, "device": precision.device, "reason": precision.reason},
-        dataset={
+def new_training_manifest(job: Job, run_id: str | None) -> TrainingManifest:
+    """The manifest of a training that has begun: `result` is still null."""
+    data, precision = job.data, job.precision
+    return {
+        **provenance(),
+        "kind": "train",
+        "run": job.folder.name,
+        "run_id": run_id,
+        "base": job.base.manifest_fields(),
+        "turn_format": job.base.turn_format,
+        "precision": {
+            "mode": precision.mode,
+            "device": precision.device,
+            "reason": precision.reason,
+        },
+        "dataset": {
             "source": data.source,
             "revision": data.revision,
             "sha256": data.sha256,
@@ -158,50 +209,49 @@ def describe(
             "last_train_week": max(row["week_start"] for row in data.train),
             "validation_rows": len(data.validation),
             "dropped_rows": len(data.dropped),
-            "max_tokens": longest,
+            "max_tokens": job.longest,
         },
-        synthetic=any(row.get("synthetic", False) for row in data.train),
-        prompt_versions=sorted({str(row.get("prompt_version")) for row in data.train}),
-        settings=settings,
-        train_majority=data.train_majority,
-        result=None,
-    )
+        "synthetic": is_synthetic(data.train),
+        "prompt_versions": sorted({str(row.get("prompt_version")) for row in data.train}),
+        "settings": job.settings,
+        "train_majority": data.train_majority,
+        "result": None,
+    }
 
 
-def _base(script: ScriptArguments, model_args: Any, precision: Precision) -> Base:
-    revision = model_args.model_revision
-    return base_from_recipe(
-        {
-            "model_name_or_path": model_args.model_name_or_path,
-            "model_revision": None if revision == "main" else revision,
-            "turn_format": script.turn_format,
-            "load_in_4bit": model_args.load_in_4bit,
-        },
-        precision,
-    )
+def _base(script: ScriptArguments, model: Any, precision: Precision) -> Base:
+    revision = model.model_revision
+    recipe: Recipe = {
+        "model_name_or_path": model.model_name_or_path,
+        "model_revision": None if revision == "main" else revision,  # main is TRL's default
+        "turn_format": script.turn_format or "",
+        "load_in_4bit": model.load_in_4bit,
+    }
+    return base_from_recipe(recipe, precision)
+
+
+def run(argv: Sequence[str] | None) -> int:
+    """Parse the command line, train, and print where the adapter is."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        select_gpu()  # the Trainer multiplies the batch by the GPUs that one process sees
+    check_torch_sees_gpu()
+    precision = choose_precision()
+    job = prepare(parse(argv, precision), precision)
+    train(job)
+    print(f"adapter: {job.folder}")
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit 0 trained, 2 for something the message says how to mend, 130 interrupted."""
+    """The command: exit 0 trained, 2 for what the message says how to mend, 130 interrupted."""
     configure_logging()
-    try:
-        load_env()
-        if os.environ.get("WORLD_SIZE", "1") == "1":
-            select_gpu()  # the Trainer would multiply the batch by the cards that one process sees
-        check_torch_sees_gpu()
-        precision = choose_precision()
-        folder = train(*parse(argv, precision), precision)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"sft.train: {describe_error(error, _FEWER_ROWS)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "sft.train: interrupted; the same command goes on from the last checkpoint",
-            file=sys.stderr,
-        )
-        return 130
-    print(f"adapter: {folder}")
-    return 0
+    return run_command(
+        "sft.train",
+        lambda: run(argv),
+        errors=MODEL_ERRORS,
+        resumable=True,
+        out_of_memory_hint=_FEWER_ROWS,
+    )
 
 
 if __name__ == "__main__":

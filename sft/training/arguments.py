@@ -1,8 +1,8 @@
-"""Arguments of a training: our few, TRL's SFTConfig and ModelConfig; the recipe first, flags over it."""
+"""Arguments of a training: ours, TRL's SFTConfig and ModelConfig; flags override the recipe."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from weekahead.models.chat_format import chat_format
 from weekahead.models.precision import Precision
@@ -10,16 +10,22 @@ from weekahead.recipe import read_cutoff
 
 PUBLIC_DATASET = "FinGPT/fingpt-forecaster-dow30-202305-202405"
 
-_SAVE_WHERE_EVALUATED = "Save where you evaluate: --eval_strategy steps --eval_steps 0.1 --save_strategy steps --save_steps 0.1"
+_SAVE_WHERE_EVALUATED = (
+    "Save where you evaluate: --eval_strategy steps --eval_steps 0.1 "
+    "--save_strategy steps --save_steps 0.1"
+)
 
 
 @dataclass
 class ScriptArguments:
-    """What TRL does not know."""
+    """The arguments that TRL does not have.
+
+    Raises ValueError naming the flag for a value that cannot work.
+    """
 
     turn_format: str | None = field(
         default=None,
-        metadata={"help": "how messages become tokens; see weekahead/models/chat_format.py"},
+        metadata={"help": "the model's chat format; see weekahead/models/families.py"},
     )
     dataset: str = field(default=PUBLIC_DATASET, metadata={"help": "folder, .jsonl file or Hub id"})
     max_rows: int | None = field(
@@ -28,13 +34,15 @@ class ScriptArguments:
     knowledge_cutoff: str | None = field(
         default=None,
         metadata={
-            "help": "last day of the base's training data as its model card states it, such as 2023-12-31"
+            "help": "last day of the base's training data as its model card states it, "
+            "such as 2023-12-31"
         },
     )
     gen_rows: int | None = field(
         default=None,
         metadata={
-            "help": "validation rows to answer at each evaluation; 0 is none (default: 8 on a GPU, else 0)"
+            "help": "validation rows to answer at each evaluation; 0 is none "
+            "(default: 8 on a GPU, else 0)"
         },
     )
     gen_max_new_tokens: int = field(
@@ -47,18 +55,19 @@ class ScriptArguments:
     early_stopping_patience: int | None = field(
         default=None,
         metadata={
-            "help": "stop after N evaluations without a lower eval_loss; with --load_best_model_at_end true"
+            "help": "stop after N evaluations without a lower eval_loss; needs "
+            "--load_best_model_at_end true"
         },
     )
 
     def __post_init__(self) -> None:
-        least = {
+        minimum = {
             "max_rows": 1,
             "gen_rows": 0,
             "gen_max_new_tokens": 1,
             "early_stopping_patience": 1,
         }
-        for name, smallest in least.items():
+        for name, smallest in minimum.items():
             value = getattr(self, name)
             if value is not None and value < smallest:
                 raise ValueError(f"--{name} is {value}; expected at least {smallest}")
@@ -68,19 +77,29 @@ class ScriptArguments:
             )
         if self.turn_format is not None:
             chat_format(self.turn_format)
-        day = read_cutoff(vars(self))
-        self.knowledge_cutoff = day.isoformat() if day else None
+        cutoff = read_cutoff(vars(self))
+        self.knowledge_cutoff = cutoff.isoformat() if cutoff else None
 
 
-def parse(argv: Sequence[str] | None, precision: Precision) -> tuple[ScriptArguments, Any, Any]:
-    """(ScriptArguments, SFTConfig, ModelConfig) from a recipe and flags; an unknown key is an error.
+class Arguments(NamedTuple):
+    """What a training is asked to do, in three objects."""
+
+    script: ScriptArguments
+    training: Any
+    """TRL's SFTConfig."""
+    model: Any
+    """TRL's ModelConfig."""
+
+
+def parse(argv: Sequence[str] | None, precision: Precision) -> Arguments:
+    """Read a recipe and the flags over it; an unknown key is an error.
 
     The precision goes in as defaults before parsing, since SFTConfig checks it while it is built.
-    Raises ValueError naming the field for what cannot work.
+    Raises ValueError naming the field if a training with these arguments cannot work.
     """
     from trl import ModelConfig, SFTConfig, TrlParser
 
-    # TrlParser's own hint knows no tuple of classes
+    # TrlParser's own type hint does not allow a tuple of classes
     parser = TrlParser((ScriptArguments, SFTConfig, ModelConfig))  # pyright: ignore[reportArgumentType]
     parser.set_defaults(**precision.trainer_flags())
     try:
@@ -89,22 +108,27 @@ def parse(argv: Sequence[str] | None, precision: Precision) -> tuple[ScriptArgum
         if "load_best_model_at_end" not in str(error):
             raise
         raise ValueError(f"{' '.join(str(error).split())}. {_SAVE_WHERE_EVALUATED}") from None
+    _check(script, training, model)
+    # Counted for tokens per second; padding is no work that a reader wants to know about.
+    training.include_num_input_tokens_seen = "non_padding"
+    # Without it a resumed run would forget how many evaluations brought no improvement.
+    training.restore_callback_states_from_checkpoint = script.early_stopping_patience is not None
+    return Arguments(script, training, model)
+
+
+def _check(script: ScriptArguments, training: Any, model: Any) -> None:
     if training.trust_remote_code:
         raise ValueError(
             "trust_remote_code is true; this suite never runs code from a model repository"
         )
-    for name, value in (
-        ("model_name_or_path", model.model_name_or_path),
-        ("turn_format", script.turn_format),
-    ):
+    required = {
+        "model_name_or_path": model.model_name_or_path,
+        "turn_format": script.turn_format,
+    }
+    for name, value in required.items():
         if not value:
             raise ValueError(f"no {name}; give --config recipes/<MODEL>.yaml, or --{name} itself")
     if training.max_length is None:
         raise ValueError(
             "max_length is not set; rows are measured against it before anything is loaded"
         )
-    # Counted for tokens/s; padding is not work that anyone wants to read about.
-    training.include_num_input_tokens_seen = "non_padding"
-    # Without it a resumed run would forget how many evaluations brought nothing.
-    training.restore_callback_states_from_checkpoint = script.early_stopping_patience is not None
-    return script, training, model

@@ -1,10 +1,10 @@
-"""What the Trainer calls while a model trains: the log of the run, and a W&B that cannot end the training."""
+"""What the Trainer calls during a training: the log, early stopping, and a guarded W&B."""
 
 import resource
 import sys
 from collections.abc import Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from transformers import (
     EarlyStoppingCallback,
@@ -17,33 +17,44 @@ from transformers import (
 from transformers.integrations.integration_utils import WandbCallback
 
 from sft.training.train_log import ThroughputMeter, TrainLog
+from weekahead.schema.manifests import JsonObject
+from weekahead.schema.rows import TrainLogRow
 from weekahead.tracking.run import TrackedRun
 from weekahead.tracking.system_monitor import Sample, SystemMonitor
+
+_OF_THE_TRAINER = (
+    "train_runtime",
+    "train_samples_per_second",
+    "train_steps_per_second",
+    "train_loss",
+)
+"""What the row of kind end takes from the Trainer's own last line."""
 
 
 class TrainLogCallback(TrainerCallback):
     """Writes `<folder>/train_log.jsonl` and logs speeds, GPU and CPU figures to the tracked run.
 
-    The Trainer must run with `include_num_input_tokens_seen="non_padding"`: it then counts the attention mask of
-    every micro-batch over all processes, prompt and completion without padding. Otherwise tokens/s is null.
-    After training, `end` is the row that closed the log. Only the first process writes.
+    Tokens per second need `include_num_input_tokens_seen="non_padding"`: the Trainer then counts
+    the attention mask of every micro-batch over all processes, prompt and completion without
+    padding. Otherwise they are null. Only the first process writes.
     """
 
     def __init__(
         self, folder: Path | str, tracker: TrackedRun | None = None, interval_seconds: float = 5.0
     ) -> None:
         self.log = TrainLog(Path(folder) / "train_log.jsonl")
-        self.end: dict[str, Any] = {}
+        self.end: TrainLogRow | None = None
+        """The row that closed the log; None before the end, and on every process but the first."""
         self._tracker, self._interval = tracker, interval_seconds
-        self._sampler: SystemMonitor | None = None
-        self._speed: ThroughputMeter | None = None
-        self._final: dict[str, Any] = {}
+        self._monitor: SystemMonitor | None = None
+        self._meter: ThroughputMeter | None = None
+        self._final: JsonObject = {}
         self._start_step = 0
 
     def close(self) -> None:
-        """Stop the sampling; for the `finally` of a training that may fail. Harmless twice."""
-        if self._sampler:
-            self._sampler.stop()
+        """Stop the sampling; call it even if the training fails. Calling it twice is harmless."""
+        if self._monitor:
+            self._monitor.stop()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -52,89 +63,86 @@ class TrainLogCallback(TrainerCallback):
             return
         self._start_step = state.global_step
         self.log.begin(state.global_step)
-        self._speed = ThroughputMeter(state)
+        self._meter = ThroughputMeter(state)
 
         def add(sample: Sample) -> None:
             self.log.add("system", state.global_step, state.epoch or 0.0, sample)
 
-        self._sampler = SystemMonitor(add, self._interval)
-        self._sampler.start()
+        self._monitor = SystemMonitor(add, self._interval)
+        self._monitor.start()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if self._speed:
-            self._speed.mark()
+        if self._meter:
+            self._meter.mark()
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if self._speed:
-            self._speed.resume()
+        if self._meter:
+            self._meter.resume()
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if self._speed:
-            self._speed.resume()
+        if self._meter:
+            self._meter.resume()
 
     def on_log(
         self,
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        logs: dict[str, Any] | None = None,
+        logs: JsonObject | None = None,
         **kwargs: Any,
     ) -> None:
         logs = logs or {}
-        if not state.is_world_process_zero or self._speed is None:
+        if not state.is_world_process_zero or self._meter is None:
             return
         if "loss" in logs:
             self._log_train(args, state, logs, kwargs.get("train_dataloader"))
-        elif "train_loss" in logs:  # the Trainer's last word, on_train_end follows
+        elif "train_loss" in logs:  # the last call of a training, on_train_end follows
             self._final = logs
-            self._speed.read(state, None, False)
-        elif values := {name: value for name, value in logs.items() if name.startswith("eval_")}:
-            self.log.add("eval", state.global_step, state.epoch or 0.0, values)
+            self._meter.read(state, rows=None, counts_tokens=False)
+        else:
+            values = {name: value for name, value in logs.items() if name.startswith("eval_")}
+            if values:
+                self.log.add("eval", state.global_step, state.epoch or 0.0, values)
 
     def _log_train(
-        self, args: TrainingArguments, state: TrainerState, logs: dict[str, Any], dataloader: Any
+        self, args: TrainingArguments, state: TrainerState, logs: JsonObject, dataloader: Any
     ) -> None:
-        assert self._speed is not None
+        assert self._meter is not None
         dataset = getattr(dataloader, "dataset", None)
         rows = len(dataset) if isinstance(dataset, Sized) else None
-        speeds = self._speed.read(state, rows, args.include_num_input_tokens_seen != "no")
+        counts_tokens = args.include_num_input_tokens_seen != "no"
+        speeds = self._meter.read(state, rows=rows, counts_tokens=counts_tokens)
         values = {name: logs.get(name) for name in ("loss", "learning_rate", "grad_norm")}
         self.log.add("train", state.global_step, state.epoch or 0.0, values | speeds)
         self._track(state, {f"speed/{name}": value for name, value in speeds.items()})
 
     def _track(self, state: TrainerState, metrics: dict[str, float | None]) -> None:
         """Log `metrics` and the latest sample to the tracked run, on the axis its charts share."""
-        if self._tracker:
-            sample = (self._sampler.latest if self._sampler else None) or {}
-            self._tracker.log(
-                {**metrics, **flat_sample(sample), "train/global_step": state.global_step}
-            )
+        if self._tracker is None:
+            return
+        sample = self._monitor.latest if self._monitor else None
+        figures = {**metrics, **(flat_sample(sample) if sample else {})}
+        self._tracker.log({**figures, "train/global_step": state.global_step})
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if not state.is_world_process_zero or self._speed is None:
+        if not state.is_world_process_zero or self._meter is None:
             return
         self.close()
         self._track(state, {})  # a training shorter than the first sample has logged none yet
-        tokens = state.num_input_tokens_seen - self._speed.first[0]
-        seconds = self._speed.total_seconds
-        counted = args.include_num_input_tokens_seen != "no" and seconds > 0
-        names = (
-            "train_runtime",
-            "train_samples_per_second",
-            "train_steps_per_second",
-            "train_loss",
-        )
-        values = {name: self._final.get(name) for name in names}
+        tokens = state.num_input_tokens_seen - self._meter.first.tokens
+        seconds = self._meter.total_seconds
+        counts_tokens = args.include_num_input_tokens_seen != "no" and seconds > 0
+        values = {name: self._final.get(name) for name in _OF_THE_TRAINER}
         values |= {
-            "tokens_per_second": tokens / seconds if counted else None,
+            "tokens_per_second": tokens / seconds if counts_tokens else None,
             "resumed_from_step": self._start_step or None,
             "peak_rss_bytes": peak_rss_bytes(),
             **peak_gpu_memory(),
@@ -143,34 +151,39 @@ class TrainLogCallback(TrainerCallback):
 
 
 def flat_sample(sample: Sample) -> dict[str, float | None]:
-    """A sample's numbers under the names of the tracked run, such as `gpu/0/utilization_percent`."""
+    """A sample's numbers by their names in the tracked run, such as `gpu/0/utilization_percent`."""
     flat: dict[str, float | None] = {
-        f"host/{name}": sample.get(name) for name in ("cpu_percent", "rss_bytes")
+        "host/cpu_percent": sample.get("cpu_percent"),
+        "host/rss_bytes": sample.get("rss_bytes"),
     }
-    for position, card in enumerate(sample.get("gpu") or []):
-        index = position if card["index"] is None else card["index"]
-        flat |= {
-            f"gpu/{index}/{name}": value
-            for name, value in card.items()
-            if name not in ("index", "name")
-        }
+    for position, gpu in enumerate(sample.get("gpu") or []):
+        index = position if gpu["index"] is None else gpu["index"]
+        for name, value in gpu.items():
+            if name not in ("index", "name"):
+                flat[f"gpu/{index}/{name}"] = value
     return flat
 
 
 def peak_rss_bytes() -> int:
-    """The most memory this process has held at once since it began, by the kernel's own record."""
+    """The most memory that this process has held at once, by the kernel's own record."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes everywhere but on macOS
 
 
-def peak_gpu_memory() -> dict[str, Any]:
-    """`peak_gpu_memory_bytes`, allocated by torch in this process on its fullest card, or null and the reason."""
+class PeakGpuMemory(TypedDict):
+    """Peak GPU memory, or null and the reason."""
+
+    peak_gpu_memory_bytes: int | None
+    peak_gpu_memory_reason: str | None
+
+
+def peak_gpu_memory() -> PeakGpuMemory:
+    """The most memory that torch has allocated in this process on its fullest GPU."""
     import torch
 
-    peak = max(
-        (torch.cuda.max_memory_allocated(i) for i in range(torch.cuda.device_count())), default=0
-    )
-    if not peak:  # no card, or none that was used
+    gpus = range(torch.cuda.device_count())
+    peak = max((torch.cuda.max_memory_allocated(gpu) for gpu in gpus), default=0)
+    if not peak:  # no GPU, or none that was used
         return {"peak_gpu_memory_bytes": None, "peak_gpu_memory_reason": "trained on the CPU"}
     return {"peak_gpu_memory_bytes": peak, "peak_gpu_memory_reason": None}
 
@@ -178,21 +191,21 @@ def peak_gpu_memory() -> dict[str, Any]:
 class ResumableEarlyStopping(EarlyStoppingCallback):
     """Early stopping that a resume does not undo.
 
-    A run killed after it had stopped and before it ended makes one step more, which is neither evaluated nor
-    saved: the step it keeps is the one that it would have kept.
+    If a run is killed after it stopped and before it ended, its resume makes one step more, which
+    is neither evaluated nor saved. It keeps the step that it would have kept otherwise.
     """
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self._go_no_further(control)
+        self._stop_if_exhausted(control)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self._go_no_further(control)
+        self._stop_if_exhausted(control)
 
-    def _go_no_further(self, control: TrainerControl) -> None:
+    def _stop_if_exhausted(self, control: TrainerControl) -> None:
         if self.early_stopping_patience_counter >= self.early_stopping_patience:
             control.should_training_stop = True
             control.should_evaluate = control.should_save = False
@@ -201,7 +214,8 @@ class ResumableEarlyStopping(EarlyStoppingCallback):
 class GuardedWandbCallback(WandbCallback):
     """The Trainer's W&B callback, except that a W&B that fails does not end the training.
 
-    The original raises ConnectionResetError into the training loop when the client's background process is gone.
+    The original raises ConnectionResetError into the training loop if the client's background
+    process is gone.
     """
 
     def __init__(self, tracker: TrackedRun) -> None:
@@ -230,6 +244,6 @@ class GuardedWandbCallback(WandbCallback):
 
 
 def guard_wandb(trainer: Trainer, tracker: TrackedRun) -> None:
-    """Put the guarded callback where `report_to=["wandb"]` put the Trainer's own; without one, do nothing."""
+    """Replace the Trainer's W&B callback, if `report_to=["wandb"]` added it, by the guarded one."""
     if trainer.pop_callback(WandbCallback) is not None:
         trainer.add_callback(GuardedWandbCallback(tracker))

@@ -6,51 +6,98 @@ from pathlib import Path
 from typing import Any
 
 from sft.training.arguments import ScriptArguments
-from weekahead.files import Row
+from weekahead.schema.manifests import BaseFacts, JsonObject, read_training_manifest
 
 MANIFEST = "manifest.json"
-_FREE_TO_CHANGE = {
-    "logging_steps", "save_total_limit", "gen_rows", "gen_max_new_tokens", "gen_time_share", "knowledge_cutoff",
-    "per_device_eval_batch_size",
-}  # fmt: skip
-"""Settings that do not touch the weights a resumed run ends with."""
-_FREE_WITHOUT_SELECTION = {"save_steps", "eval_steps", "save_strategy", "eval_strategy"}
-"""Neither do these, unless the best of the evaluated steps is kept."""
-_ALWAYS = (
-    "learning_rate", "num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps",
-    "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm", "optim", "max_length", "packing",
-    "activation_checkpointing", "seed", "logging_steps", "eval_steps", "save_steps", "save_total_limit",
-    "load_best_model_at_end", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora", "use_dora",
+
+WEIGHTS_DEPEND_ON = (
+    # the rows and their order
+    "max_rows", "max_length", "truncation_mode", "packing", "packing_strategy",
+    "padding_free", "pad_to_multiple_of", "shuffle_dataset", "dataset_kwargs",
+    "dataset_text_field", "chat_template_path", "eos_token", "pad_token",
+    "remove_unused_columns", "train_sampling_strategy", "length_column_name",
+    "dataloader_drop_last", "dataloader_in_order", "accelerator_config", "ignore_data_skip",
+    "seed", "data_seed",
+    # the loss
+    "loss_type", "completion_only_loss", "assistant_only_loss", "label_smoothing_factor",
+    "label_names", "router_aux_loss_coef", "neftune_noise_alpha",
+    "average_tokens_across_devices",
+    # the steps
+    "num_train_epochs", "max_steps", "per_device_train_batch_size",
+    "gradient_accumulation_steps", "auto_find_batch_size", "learning_rate",
+    "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "optim", "optim_args",
+    "optim_target_modules", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon",
+    "max_grad_norm",
+    # the model and its adapter
+    "model_init_kwargs", "attn_implementation", "lora_r", "lora_alpha", "lora_dropout",
+    "lora_target_modules", "lora_target_parameters", "lora_modules_to_save", "lora_task_type",
+    "use_rslora", "use_dora",
+    # how it is computed: rounding follows from it
+    "tf32", "torch_compile", "torch_compile_backend", "torch_compile_mode",
+    "use_liger_kernel", "liger_kernel_config", "activation_checkpointing",
+    "activation_checkpointing_kwargs", "gradient_checkpointing",
+    "gradient_checkpointing_kwargs", "activation_offloading", "full_determinism",
+    "parallelism_config", "fsdp", "fsdp_config", "deepspeed",
+    # which step is kept
+    "load_best_model_at_end", "early_stopping_patience", "save_only_model",
+    "metric_for_best_model", "greater_is_better", "eval_strategy", "eval_steps", "eval_delay",
+    "eval_on_start", "eval_packing", "bf16_full_eval", "fp16_full_eval", "save_strategy",
+    "save_steps",
+)  # fmt: skip
+"""The fields of the three argument classes that decide the weights: a resume compares these alone.
+
+Precision, base and training rows are compared too; they stand elsewhere in a manifest.
+"""
+_ONLY_IF_THE_BEST_IS_KEPT = frozenset((
+    "metric_for_best_model", "greater_is_better", "eval_strategy", "eval_steps", "eval_delay",
+    "eval_on_start", "eval_packing", "bf16_full_eval", "fp16_full_eval", "save_strategy",
+    "save_steps",
+))  # fmt: skip
+"""Without `load_best_model_at_end` the last step is kept, whatever was evaluated or saved."""
+
+ALWAYS_STATED = (
+    "learning_rate", "num_train_epochs", "max_steps", "per_device_train_batch_size",
+    "gradient_accumulation_steps", "lr_scheduler_type", "warmup_steps", "weight_decay",
+    "max_grad_norm", "optim", "max_length", "packing", "activation_checkpointing", "seed",
+    "logging_steps", "eval_steps", "save_steps", "save_total_limit", "load_best_model_at_end",
+    "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora", "use_dora",
     "max_rows", "early_stopping_patience", "gen_rows", "gen_max_new_tokens", "gen_time_share",
 )  # fmt: skip
-"""Settings that every manifest states; any other stands there where it is not the library's default."""
-_NEVER = {
-    "output_dir", "run_name", "project", "report_to", "disable_tqdm", "dataset", "resume_from_checkpoint",
-    "push_to_hub", "log_level", "log_level_replica", "logging_strategy", "logging_first_step", "ddp_timeout",
-    "dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers", "dataloader_prefetch_factor",
-    "dataset_num_proc", "local_rank", "trust_remote_code", "skip_memory_metrics", "do_train", "do_eval", "do_predict",
-    # stated elsewhere in the manifest, under precision and base
-    "bf16", "fp16", "use_cpu", "model_name_or_path", "model_revision", "turn_format", "dtype", "use_peft",
-    "load_in_4bit", "load_in_8bit", "bnb_4bit_quant_type", "use_bnb_nested_quant", "bnb_4bit_quant_storage",
-    # ours, always the same
+"""What a reader of a manifest looks for, stated even if it is the library's default.
+
+Any other field stands in a manifest only if its value is not the default: a model card with all
+150 fields would hide the few that were chosen.
+"""
+PLACES = frozenset((
+    # folders, names, logs, tokens and this machine; also hub_* and trackio_*
+    "output_dir", "run_name", "project", "report_to", "disable_tqdm", "dataset",
+    "resume_from_checkpoint", "push_to_hub", "log_level", "log_level_replica",
+    "logging_strategy", "logging_first_step", "ddp_timeout", "dataloader_num_workers",
+    "dataloader_pin_memory", "dataloader_persistent_workers", "dataloader_prefetch_factor",
+    "dataset_num_proc", "local_rank", "trust_remote_code", "skip_memory_metrics", "do_train",
+    "do_eval", "do_predict",
+    # stated under `precision` and `base`
+    "bf16", "fp16", "use_cpu", "model_name_or_path", "model_revision", "turn_format", "dtype",
+    "use_peft", "load_in_4bit", "load_in_8bit", "bnb_4bit_quant_type", "use_bnb_nested_quant",
+    "bnb_4bit_quant_storage",
+    # set by this suite, always to the same
     "include_num_input_tokens_seen", "restore_callback_states_from_checkpoint",
-}  # fmt: skip
-"""These never do: they name places and machines, or stand elsewhere. Nor does hub_* or trackio_*: one is a token."""
+))  # fmt: skip
+"""Fields that the settings of a manifest leave out."""
 _OF_THE_BASE = ("name", "revision", "turn_format", "dtype", "quantization")
 
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that was written whole, or None.
 
-    The Trainer writes `trainer_state.json` last, so a folder in which it does not read was cut off.
+    The Trainer writes `trainer_state.json` last: a checkpoint without a readable one was cut off.
     """
-    found = sorted(
-        folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True
-    )
-    return next((path for path in found if _reads(path / "trainer_state.json")), None)
+    checkpoints = list(folder.glob("checkpoint-*"))
+    checkpoints.sort(key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True)
+    return next((path for path in checkpoints if _is_json(path / "trainer_state.json")), None)
 
 
-def _reads(path: Path) -> bool:
+def _is_json(path: Path) -> bool:
     try:
         json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -58,35 +105,33 @@ def _reads(path: Path) -> bool:
     return True
 
 
-def check_folder(folder: Path, settings: Row, base: Row, dataset_sha256: str) -> None:
-    """Stop where `folder` holds a finished run, or one begun with other settings, on another base or other rows.
+def check_folder(
+    folder: Path, settings: JsonObject, base: BaseFacts, dataset_sha256: str | None
+) -> None:
+    """Check that a training with these settings may begin or go on in `folder`.
 
-    `base` is what a manifest says of it.
-    Raises FileExistsError or ValueError naming what differs and the remedy; nothing in the folder is touched.
+    `settings` are those of `settings_of`, `base` is what a manifest states of the base model.
+    Raises FileExistsError if the folder holds a finished run, and ValueError naming what differs if
+    the run there was begun with other settings, on another base or on other rows. Nothing in the
+    folder is touched.
     """
     path = folder / MANIFEST
     if not path.exists():
         return
-    begun = json.loads(path.read_text(encoding="utf-8"))
-    if begun.get("result"):
+    begun = read_training_manifest(path)
+    if begun["result"]:
         raise FileExistsError(
             f"{folder} holds a finished training; choose another RUN, or remove the folder first"
         )
-    free = _FREE_TO_CHANGE | (
-        set() if settings["load_best_model_at_end"] else _FREE_WITHOUT_SELECTION
-    )
-    pairs = [
-        (name, begun["settings"].get(name), settings.get(name))
-        for name in begun["settings"] | settings
-    ]
-    pairs = [pair for pair in pairs if pair[0] not in free]
-    pairs += [
-        (f"the base's {name}", begun["base"].get(name), base.get(name)) for name in _OF_THE_BASE
-    ]
+    # A manifest states what is not the default, so a field that it lacks was the default.
+    compared = _compared_fields(keeps_the_best=bool(settings["load_best_model_at_end"]))
+    values = [(name, begun["settings"].get(name), settings.get(name)) for name in compared]
+    for name in _OF_THE_BASE:
+        values.append((f"the base's {name}", begun["base"].get(name), base.get(name)))
     differences = [
-        f"{name} {old!r} is now {new!r}" for name, old, new in pairs if _plain(new) != old
+        f"{name} {before!r} is now {now!r}" for name, before, now in values if _plain(now) != before
     ]
-    if begun["dataset"]["sha256"] != dataset_sha256:
+    if begun["dataset"].get("sha256") != dataset_sha256:
         differences.append("the training rows are others")
     if differences:
         raise ValueError(
@@ -95,23 +140,35 @@ def check_folder(folder: Path, settings: Row, base: Row, dataset_sha256: str) ->
         )
 
 
-def settings_of(script: ScriptArguments, training: Any, model: Any) -> Row:
-    """The settings that make a run what it is, flat and ready for JSON, from all three argument objects."""
-    # Built the same way, since building one changes its own fields; the precision is the machine's.
-    same = {name: getattr(training, name) for name in ("output_dir", "bf16", "fp16", "use_cpu")}
-    values: Row = {"world_size": training.world_size}
-    for given, default in (
-        (training, type(training)(**same)),
+def _compared_fields(*, keeps_the_best: bool) -> list[str]:
+    ignored = frozenset() if keeps_the_best else _ONLY_IF_THE_BEST_IS_KEPT
+    return ["world_size", *(name for name in WEIGHTS_DEPEND_ON if name not in ignored)]
+
+
+def settings_of(script: ScriptArguments, training: Any, model: Any) -> JsonObject:
+    """The settings of a run, flat and ready for JSON, from all three argument objects."""
+    # The default is built with the same machine: building an SFTConfig changes its own fields.
+    machine = {name: getattr(training, name) for name in ("output_dir", "bf16", "fp16", "use_cpu")}
+    pairs = (
+        (training, type(training)(**machine)),
         (model, type(model)()),
-        (script, type(script)()),
-    ):
-        for name in (field.name for field in fields(given)):
-            value = getattr(given, name)
-            told = name not in _NEVER and not name.startswith(("hub_", "trackio_"))
-            if name in _ALWAYS or (told and value != getattr(default, name)):
-                values[name] = _plain(getattr(value, "value", value))  # enums to their text
-    return values
+        (script, ScriptArguments()),
+    )
+    settings: JsonObject = {"world_size": training.world_size}
+    for arguments, defaults in pairs:
+        for field in fields(arguments):
+            value = getattr(arguments, field.name)
+            is_default = value == getattr(defaults, field.name)
+            if field.name in ALWAYS_STATED or not (is_default or _is_place(field.name)):
+                text = getattr(value, "value", value)  # of an enum
+                settings[field.name] = _plain(text)
+    return settings
+
+
+def _is_place(name: str) -> bool:
+    return name in PLACES or name.startswith(("hub_", "trackio_"))
 
 
 def _plain(value: Any) -> Any:
+    """`value` as it comes back from JSON."""
     return json.loads(json.dumps(value, default=str))

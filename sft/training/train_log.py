@@ -3,122 +3,119 @@
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from transformers import TrainerState
 
-from weekahead.files import Row, append_jsonl, read_log, write_jsonl
+from weekahead.files import append_jsonl, read_log, write_jsonl
+from weekahead.schema.manifests import JsonObject
+from weekahead.schema.rows import TrainLogRow
 
 
 class TrainLog:
-    """`train_log.jsonl`: one series of rows, also over interrupts. Safe to add to from several threads."""
+    """`train_log.jsonl`: one series of rows, also over interrupts. Safe to use from threads."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._zero = time.monotonic()
+        self._start = time.monotonic()
 
     def begin(self, step: int) -> None:
-        """Start the clock at `step` (0 is a new training).
+        """Start the clock at `step`; 0 is a new training.
 
-        What an interrupted attempt wrote beyond `step` is cut off, since it is about to be done again, and so is
-        the row that ended an earlier training. The clock goes on from the last row kept.
+        Rows that an interrupted attempt wrote after `step` are removed, since those steps are done
+        again, and so is the row that ended an earlier training. The clock goes on from the last
+        row that stays.
         """
         rows = read_log(self.path) if step else []
-        kept = [row for row in rows if row["step"] <= step and row["kind"] != "end"]
-        write_jsonl(self.path, kept)
-        self._zero = time.monotonic() - (kept[-1]["time"] if kept else 0.0)
+        valid = [row for row in rows if row["step"] <= step and row["kind"] != "end"]
+        write_jsonl(self.path, valid)
+        self._start = time.monotonic() - (valid[-1]["time"] if valid else 0.0)
 
-    def add(self, kind: str, step: int, epoch: float, values: dict[str, Any]) -> dict[str, Any]:
+    def add(self, kind: str, step: int, epoch: float, values: Mapping[str, Any]) -> TrainLogRow:
         """Write one row and return it; a number that is not finite is unknown, so null."""
-        row = {
+        row: JsonObject = {
             "step": step,
             "epoch": round(epoch, 6),
-            "time": round(time.monotonic() - self._zero, 3),
+            "time": round(time.monotonic() - self._start, 3),
             "kind": kind,
         }
         row |= {name: _finite(value) for name, value in values.items()}
         with self._lock:
             append_jsonl(self.path, [row])
-        return row
+        return cast("TrainLogRow", row)
 
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def mean_loss(history: Sequence[Row]) -> float | None:
-    """The mean over steps of the logged losses, each the mean since the one before; steps after the last are left out.
+def mean_loss(history: Sequence[Mapping[str, Any]]) -> float | None:
+    """The mean training loss over all steps, from the Trainer's log history; None without a row.
 
-    The Trainer's own `train_loss` is of the steps since the resume. Steps between a checkpoint and the log row before
-    it count with the row after it: the Trainer forgets their losses.
+    A logged loss is the mean since the row before it. Steps after the last row are left out. The
+    Trainer's own `train_loss` covers only the steps since the resume. Steps between a checkpoint
+    and the row before it count with the row after it: the Trainer forgets their losses.
     """
-    logged = [(row["step"], row["loss"]) for row in history if "loss" in row]
-    steps = [
-        step - before for (step, _), (before, _) in zip(logged, [(0, 0.0), *logged], strict=False)
-    ]
-    return (
-        sum(n * loss for n, (_, loss) in zip(steps, logged, strict=True)) / sum(steps)
-        if logged
-        else None
-    )
+    total, previous_step = 0.0, 0
+    for row in history:
+        if "loss" in row:
+            total += (row["step"] - previous_step) * row["loss"]
+            previous_step = row["step"]
+    return total / previous_step if previous_step else None
+
+
+class Counts(NamedTuple):
+    """How far a training has come."""
+
+    tokens: int
+    epochs: float
+    steps: int
 
 
 class ThroughputMeter:
-    """Tokens, samples and steps a second of training proper: evaluation and saving are left out of the time."""
+    """Tokens, samples and steps per second of training proper, without evaluation and saving."""
 
     def __init__(self, state: TrainerState) -> None:
         self.total_seconds = 0.0
         self.first = self._counts(state)
-        self._last, self._since, self._mark, self._paused = (
-            self.first,
-            time.monotonic(),
-            time.monotonic(),
-            0.0,
-        )
+        now = time.monotonic()
+        self._last, self._since, self._step_end, self._paused = self.first, now, now, 0.0
 
     @staticmethod
-    def _counts(state: TrainerState) -> tuple[int, float, int]:
-        return state.num_input_tokens_seen, state.epoch or 0.0, state.global_step
+    def _counts(state: TrainerState) -> Counts:
+        return Counts(state.num_input_tokens_seen, state.epoch or 0.0, state.global_step)
 
     def mark(self) -> None:
-        """The end of a step: what comes until `resume` is no training."""
-        self._mark = time.monotonic()
+        """Note the end of a step: the time from here until `resume` is not training."""
+        self._step_end = time.monotonic()
 
     def resume(self) -> None:
-        """The end of an evaluation or a save."""
+        """Note the end of an evaluation or a save."""
         now = time.monotonic()
-        self._paused, self._mark = self._paused + now - self._mark, now
+        self._paused, self._step_end = self._paused + now - self._step_end, now
 
     def read(
-        self, state: TrainerState, rows: int | None, counts_tokens: bool
+        self, state: TrainerState, *, rows: int | None, counts_tokens: bool
     ) -> dict[str, float | None]:
-        """Rates since the last reading; `rows` is the length of the training set (None: no rate of samples)."""
+        """The rates since the last reading; a rate is None if its count or the time is unknown.
+
+        `rows` is the length of the training set. Samples are counted from epochs: steps times batch
+        would count the short last batch of an epoch as full.
+        """
         now = time.monotonic()
         seconds = now - self._since - self._paused
-        speeds = _rates(self._last, self._counts(state), seconds, rows, counts_tokens)
+        counts, before = self._counts(state), self._last
         self.total_seconds += seconds
-        self._last, self._since, self._mark, self._paused = self._counts(state), now, now, 0.0
-        return speeds
-
-
-def _rates(
-    before: tuple[int, float, int],
-    after: tuple[int, float, int],
-    seconds: float,
-    rows: int | None,
-    counts_tokens: bool,
-) -> dict[str, float | None]:
-    """Rates between two counts of (tokens, epochs, steps); None where the count or the time is unknown.
-
-    Samples come from the epochs and not from steps times batch, which counts an epoch's short last batch as full.
-    """
-    tokens, epochs, steps = (b - a for a, b in zip(before, after, strict=True))
-    known = seconds > 0
-    return {
-        "tokens_per_second": tokens / seconds if known and counts_tokens else None,
-        "samples_per_second": epochs * rows / seconds if known and rows is not None else None,
-        "steps_per_second": steps / seconds if known else None,
-    }
+        self._last, self._since, self._step_end, self._paused = counts, now, now, 0.0
+        if seconds <= 0:
+            return dict.fromkeys(("tokens_per_second", "samples_per_second", "steps_per_second"))
+        tokens = counts.tokens - before.tokens if counts_tokens else None
+        samples = None if rows is None else (counts.epochs - before.epochs) * rows
+        return {
+            "tokens_per_second": None if tokens is None else tokens / seconds,
+            "samples_per_second": None if samples is None else samples / seconds,
+            "steps_per_second": (counts.steps - before.steps) / seconds,
+        }

@@ -1,23 +1,23 @@
-"""TRL's SFTTrainer put together for this job, and the complete adapter folder it leaves."""
+"""TRL's SFTTrainer for this task, and the complete adapter folder that it leaves."""
 
-import logging
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 from torch.nn.functional import cross_entropy
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 from trl import SFTTrainer, get_peft_config
 
 from data_pipeline.dataset.load import TrainData
 from sft.training.checks import kept_step
 from sft.training.dataset import to_dataset
 from sft.training.train_log import mean_loss
-from weekahead.files import Row
 from weekahead.models.chat_format import stop_token_ids
 from weekahead.models.loading import Base, load_base
-
-log = logging.getLogger(__name__)
+from weekahead.schema.manifests import TrainingResult
+from weekahead.schema.rows import TrainLogRow
 
 IGNORED_LABEL = -100
 """A label that carries no loss (torch, transformers and TRL agree on it)."""
@@ -42,7 +42,7 @@ _BEFORE_THE_LOSS = frozenset(
         "trust_remote_code",
     )
 )
-"""Fields of TRL's SFTConfig that act on rows, tokenizer or model before a batch reaches the loss."""
+"""Fields of TRL's SFTConfig that act on rows, tokenizer or model before the loss."""
 _PLAIN_BATCH = frozenset(("input_ids", "attention_mask", "labels"))
 """The keys of a batch that is neither packed, nor free of padding, nor split between processes."""
 
@@ -68,7 +68,7 @@ def asks_for_plain_nll(args: Any) -> bool:
 
 
 class ForecastTrainer(SFTTrainer):
-    """SFTTrainer, except that on a CPU plain NLL scores only positions whose next token has a label.
+    """SFTTrainer, except that plain NLL on a CPU scores only positions with a label.
 
     Without Triton TRL's fused head projects prompts too, four fifths of a row here, and computes
     the backward pass of the projection in fp32. The value is TRL's: the same sum over the same
@@ -114,15 +114,21 @@ class ForecastTrainer(SFTTrainer):
 
 
 def build_trainer(
-    base: Base, tokenizer: Any, data: TrainData, training: Any, model_args: Any, callbacks: list
+    base: Base,
+    tokenizer: Any,
+    data: TrainData,
+    training: Any,
+    model_args: Any,
+    callbacks: Sequence[TrainerCallback],
 ) -> Any:
-    """An SFTTrainer over `data`, QLoRA on `base`, adapter weights in fp32.
+    """An SFTTrainer over `data`: QLoRA on `base`, adapter weights in fp32.
 
-    TRL makes the adapters of a 4-bit model bf16 whatever the precision. In fp32 a checkpoint holds what
-    the optimizer holds, so a resumed run equals an uninterrupted one; and fp16 on a T4 cannot train
-    otherwise, since its gradient scaler knows no bf16.
+    TRL makes the adapter of a 4-bit model bf16 whatever the precision. In fp32 a checkpoint holds
+    what the optimizer holds, so a resumed run equals an uninterrupted one. It is also the only way
+    to train in fp16 on a T4: the gradient scaler does not know bf16.
     """
     if not data.validation:
+        training = copy(training)
         training.eval_strategy = "no"
     trainer: Any = ForecastTrainer(
         model=load_base(base, device_map=own_gpu(training)),
@@ -131,61 +137,68 @@ def build_trainer(
         eval_dataset=to_dataset(data.validation) if data.validation else None,
         processing_class=tokenizer,
         peft_config=get_peft_config(model_args),
-        callbacks=callbacks,
+        callbacks=list(callbacks),
     )
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     for module in trainer.model.modules():
-        # On a CPU with bf16 products bitsandbytes repacks 4-bit weights at an evaluation, rounds their scales to bf16
-        # and takes neither back exactly: the base would be another one from then on, but not after a resume.
+        # On a CPU with bf16 products bitsandbytes repacks 4-bit weights at an evaluation, rounds
+        # their scales to bf16 and undoes neither exactly: from then on the base would be another
+        # one, but not after a resume.
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     return trainer
 
 
 def save_adapter(trainer: Any, tokenizer: Any, base: Base, folder: Path) -> None:
-    """Make `folder` a complete adapter folder: weights, tokenizer with its template, generation config.
+    """Make `folder` a complete adapter folder: weights, tokenizer with template, generation config.
 
-    `generation_config.json` says where an answer ends, so that no reader has to know the turn format.
+    `generation_config.json` says where an answer ends, so a reader need not know the chat format.
     """
     from transformers import GenerationConfig
 
     trainer.save_model(str(folder))
     if not trainer.is_world_process_zero():
         return
-    ends = GenerationConfig(
-        eos_token_id=stop_token_ids(tokenizer), pad_token_id=tokenizer.pad_token_id, do_sample=False
+    config = GenerationConfig(
+        eos_token_id=stop_token_ids(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        do_sample=False,
     )
-    ends.save_pretrained(folder)
-    (folder / "training_args.bin").unlink(
-        missing_ok=True
-    )  # a pickle, with paths of this machine in it
-    (folder / "README.md").unlink(missing_ok=True)  # TRL's card of no base; the push writes ours
+    config.save_pretrained(folder)
+    # The first is a pickle with paths of this machine, the second TRL's card, which names no base.
+    (folder / "training_args.bin").unlink(missing_ok=True)
+    (folder / "README.md").unlink(missing_ok=True)
 
 
-def result_of(trainer: Any, end: Row) -> Row:
-    """What came out, for the manifest: losses, speeds, seconds, peak memory and the step kept; null where not
-    measured. `eval_loss` is the last one. Loss and seconds are of the whole training, the speeds of the part after
-    the last interrupt."""
-    losses = [row["eval_loss"] for row in trainer.state.log_history if "eval_loss" in row]
-    on_gpu = end.get("peak_gpu_memory_bytes")
+def result_of(trainer: Any, end: TrainLogRow) -> TrainingResult:
+    """The result of a training for its manifest; a value that was not measured is null.
+
+    `end` is the last row of the log. `eval_loss` is the last one. Loss and seconds are of the whole
+    training, the speeds of the part after the last interrupt. Memory is in bytes.
+    """
+    history = trainer.state.log_history
+    losses = [row["eval_loss"] for row in history if "eval_loss" in row]
+    resumed_from = end.get("resumed_from_step")
+    gpu_memory = end.get("peak_gpu_memory_bytes")
     return {
         "steps": trainer.state.global_step,
-        "train_loss": mean_loss(trainer.state.log_history)
-        if end.get("resumed_from_step")
-        else end.get("train_loss"),
+        "train_loss": mean_loss(history) if resumed_from else end.get("train_loss"),
         "eval_loss": losses[-1] if losses else None,
         "tokens_per_second": end.get("tokens_per_second"),
         "samples_per_second": end.get("train_samples_per_second"),
         "steps_per_second": end.get("train_steps_per_second"),
         "runtime_seconds": end.get("time"),
-        "peak_memory_bytes": on_gpu if on_gpu is not None else end.get("peak_rss_bytes"),
-        "resumed_from_step": end.get("resumed_from_step"),
+        "peak_memory_bytes": end.get("peak_rss_bytes") if gpu_memory is None else gpu_memory,
+        "resumed_from_step": resumed_from,
         **kept_step(trainer),
     }
 
 
 def own_gpu(training: Any) -> dict[str, int] | None:
-    """The whole model on this process's card; spreading it over cards ("auto") breaks data-parallel training."""
+    """Where this process loads the model: whole, onto its own GPU; None on a CPU.
+
+    A model spread over all GPUs ("auto") breaks data-parallel training.
+    """
     return None if training.use_cpu else {"": training.local_process_index}

@@ -10,7 +10,7 @@ import pytest
 
 from data_pipeline import fingpt
 from data_pipeline.dataset import public_rows
-from data_pipeline.dataset.load import eval_rows, train_rows
+from data_pipeline.dataset.load import eval_rows, load_dataset, train_rows
 from tests.support.servers.hub import Hub
 from weekahead.files import read_jsonl, sha256, write_jsonl
 from weekahead.task.answer import render_answer
@@ -256,8 +256,7 @@ def test_a_hub_id_is_read_at_one_commit_and_a_refusal_names_the_remedy(tmp_path)
 
 
 def test_the_majority_of_a_training_on_the_first_rows_is_that_of_those_rows(tmp_path):
-    from sft.train import read_data
-    from sft.training.arguments import ScriptArguments
+    from sft.train import rows_to_train_on
 
     def made(week, label):
         start = date(2024, 1, 7) + timedelta(weeks=week)
@@ -270,8 +269,6 @@ def test_the_majority_of_a_training_on_the_first_rows_is_that_of_those_rows(tmp_
 
     rows = [made(week, "up by 1-2%" if week < 4 else "down by 1-2%") for week in range(40)]
     write_jsonl(tmp_path / "rows.jsonl", rows)
-    whole, first = (
-        read_data(ScriptArguments(dataset=str(tmp_path / "rows.jsonl"), max_rows=n))
-        for n in (None, 5)
-    )
+    dataset = load_dataset(tmp_path / "rows.jsonl")
+    whole, first = (rows_to_train_on(dataset, max_rows) for max_rows in (None, 5))
     assert (whole.train_majority, first.train_majority, len(first.train)) == (-1, 1, 5)
