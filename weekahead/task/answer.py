@@ -1,4 +1,4 @@
-"""The three-section answer: written in one way, read in a strict and a lenient way."""
+"""The three-section answer: one way to write it, a strict and a lenient way to read it."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -13,10 +13,11 @@ HEADERS = ("[Positive Developments]:", "[Potential Concerns]:", "[Prediction & A
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer as read: its texts ("" where absent), what it predicts, and whether it is valid.
+    """One answer as read: its texts ("" if absent), what it predicts, and whether it is valid.
 
-    `direction` is +1, -1, 0 (no move) or None (not read); `magnitude` is signed and in percent, None
-    without a figure. `reason` says in fixed words why an answer is not valid, fit for counting.
+    `direction` is +1, -1, 0 (no move) or None (not read). `magnitude` is signed and in percent, and
+    None if no figure is stated. `reason` says why an answer is not valid, in fixed words that can
+    be counted.
     """
 
     positives: str = ""
@@ -29,12 +30,13 @@ class Answer:
     reason: str | None = None
 
 
-def parse_answer(text: str, strict: bool = False) -> Answer:
-    """Read an answer; never raises, whatever the text is, and is linear in its length.
+def parse_answer(text: str | None, *, strict: bool = False) -> Answer:
+    """Read an answer, in time linear in its length. Does not raise, whatever `text` is.
 
-    Strict: exactly the layout of `render_answer`, after optional white space; a line may end in spaces and
-    a blank line may follow a header. Lenient: see `docs/evaluation.md`; every strict-valid answer is
-    lenient-valid and reads the same. Of several copies the first complete one counts.
+    Strict: exactly the layout of `render_answer`, between optional white space; a line may end in
+    spaces and a blank line may follow a header. Lenient: see `docs/evaluation.md`. An answer that
+    is valid strictly is valid leniently and reads the same. Of several copies the first complete
+    one counts.
     """
     if not isinstance(text, str):
         return Answer(reason=f"not a text but {type(text).__name__}")
@@ -49,17 +51,14 @@ def render_answer(
 ) -> str:
     """The answer for one of the twelve labels, in the layout that `parse_answer` reads strictly.
 
-    Items and analysis are set on one line each. Raises ValueError for an unknown label, and for a part
-    that is empty or holds a header, since such a text could not be read back.
+    Each item and the analysis become one line. Raises ValueError for an unknown label, and for a
+    part that is empty or contains a header, since such a text could not be read back.
     """
-    listed = [
-        "\n".join(f"{i}. {_one_line(item)}" for i, item in enumerate(p, 1))
-        for p in (positives, concerns)
-    ]
-    call = check_label(label).capitalize()
+    prediction = check_label(label).capitalize()
     text = (
-        f"{HEADERS[0]}\n{listed[0]}\n\n{HEADERS[1]}\n{listed[1]}\n\n"
-        f"{HEADERS[2]}\nPrediction: {call}\nAnalysis: {_one_line(analysis)}"
+        f"{HEADERS[0]}\n{_numbered_lines(positives)}\n\n"
+        f"{HEADERS[1]}\n{_numbered_lines(concerns)}\n\n"
+        f"{HEADERS[2]}\nPrediction: {prediction}\nAnalysis: {_one_line(analysis)}"
     )
     reason = parse_answer(text, strict=True).reason
     if reason:
@@ -69,53 +68,73 @@ def render_answer(
     return text
 
 
+def _numbered_lines(items: Sequence[str]) -> str:
+    lines = (f"{number}. {_one_line(item)}" for number, item in enumerate(items, start=1))
+    return "\n".join(lines)
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-# --- strict -----------------------------------------------------------------------------------------
+# --- strict ---------------------------------------------------------------------------------------
 
-_CALL = re.compile(
+_PREDICTION = re.compile(
     r"Prediction: ((?:Up|Down) by (?:\d-\d%|more than 5%))[ \t\r]*\n(?:[ \t\r]*\n)?Analysis:"
 )
 
 
 def _strict(text: str) -> Answer:
     body = text.strip()
-    lines = [line.rstrip() for line in body.split("\n")]
-    for header in HEADERS:
-        if body.count(header) != 1 or header not in lines:
-            stands = "missing" if header not in body else "not once on a line of its own"
-            return Answer(reason=f"strict: {header} {stands}")
-    places = [body.index(header) for header in HEADERS]
-    if places != sorted(places):
-        return Answer(reason="strict: sections out of order")
-    if places[0]:
-        return Answer(reason="strict: text before the first section")
-    ends = [*places[1:], len(body)]
+    fault = _header_fault(body)
+    if fault:
+        return Answer(reason=f"strict: {fault}")
+    starts = [body.index(header) for header in HEADERS]
+    ends = [*starts[1:], len(body)]
     positives, concerns, last = (
-        body[at + len(header) : end].strip()
-        for at, header, end in zip(places, HEADERS, ends, strict=True)
+        body[start + len(header) : end].strip()
+        for header, start, end in zip(HEADERS, starts, ends, strict=True)
     )
-    if not (_numbered(positives) and _numbered(concerns)):
+    if not (_is_numbered(positives) and _is_numbered(concerns)):
         return Answer(reason="strict: items not numbered 1, 2, ...")
-    call = _CALL.match(last)
-    if not call or call[1].lower() not in BINS:
+    prediction = _PREDICTION.match(last)
+    if not prediction or prediction[1].lower() not in BINS:
         return Answer(reason="strict: prediction not one of the twelve, or no analysis below it")
-    analysis = last[call.end() :].strip()
+    analysis = last[prediction.end() :].strip()
     if not _has_words(analysis):
         return Answer(reason="strict: empty analysis")
-    label = call[1].lower()
+    label = prediction[1].lower()
     return Answer(
-        positives, concerns, call[1], analysis, direction_of(label), magnitude_of(label), valid=True
+        positives=positives,
+        concerns=concerns,
+        prediction=prediction[1],
+        analysis=analysis,
+        direction=direction_of(label),
+        magnitude=magnitude_of(label),
+        valid=True,
     )
 
 
-def _numbered(section: str) -> bool:
-    """True for items numbered from 1, one a line, each with words."""
+def _header_fault(body: str) -> str | None:
+    """Why the headers of `body` are not those of the layout; None if they are."""
+    lines = [line.rstrip() for line in body.split("\n")]
+    for header in HEADERS:
+        if header not in body:
+            return f"{header} missing"
+        if body.count(header) != 1 or header not in lines:
+            return f"{header} not once on a line of its own"
+    starts = [body.index(header) for header in HEADERS]
+    if starts != sorted(starts):
+        return "sections out of order"
+    return "text before the first section" if starts[0] else None
+
+
+def _is_numbered(section: str) -> bool:
+    """Whether each line is an item with words, numbered from 1."""
     lines = [line.strip() for line in section.split("\n") if line.strip()]
     return bool(lines) and all(
-        line.startswith(f"{i}. ") and _has_words(line) for i, line in enumerate(lines, start=1)
+        line.startswith(f"{number}. ") and _has_words(line)
+        for number, line in enumerate(lines, start=1)
     )
 
 
@@ -124,58 +143,63 @@ def _has_words(text: str) -> bool:
     return any(character.isalpha() for character in text)
 
 
-# --- lenient ----------------------------------------------------------------------------------------
+# --- lenient --------------------------------------------------------------------------------------
 
 
 def _lenient(text: str) -> Answer:
     outside, thought = without_thought(text)
     if thought is None:
-        return (
-            _best_block(outside)
-            if outside.strip()
-            else Answer(reason="nothing but a <think> block")
-        )
-    for part in (outside, thought):
-        answer = _best_block(part)
-        if _is_complete(answer):
-            return answer
+        if not outside.strip():
+            return Answer(reason="nothing but a <think> block")
+        return _best_block(outside)
+    # A model that never closes its thought may still have answered, before it or in it.
+    answer = _best_block(outside)
+    if not _is_complete(answer):
+        answer = _best_block(thought)
+    if _is_complete(answer):
+        return answer
     return replace(answer, reason="unclosed <think> without an answer")
 
 
 def _best_block(text: str) -> Answer:
     sections = find_sections(text)
     answers = [_answer(*block) for block in _blocks(sections)]
-    # A copy of placeholders or without an analysis is a false start where a complete one follows.
     complete = [answer for answer in answers if _is_complete(answer)]
-    best = next((answer for answer in complete if _has_words(answer.analysis)), None)
-    return best or (complete or answers or [_without_block(sections)])[0]
+    # A copy of placeholders, or without an analysis, is a false start if a complete one follows.
+    explained = [answer for answer in complete if _has_words(answer.analysis)]
+    candidates = explained or complete or answers
+    return candidates[0] if candidates else _without_block(sections)
 
 
 def _is_complete(answer: Answer) -> bool:
-    """True where every part stands, whether or not the prediction's wording could be read."""
+    """Whether no part is missing, whether or not the words of the prediction could be read."""
     return answer.valid or answer.reason in READING_FAILURES
 
 
 def _blocks(sections: list[Section]) -> Iterator[tuple[str, str, str]]:
-    """Each run of the three sections in order; of a header that is repeated at once the last one counts."""
+    """Each run of the three sections in order; of a section repeated at once the last counts."""
     positives = concerns = None
-    last = None
+    previous = None
     for kind, text in sections:
         if kind == 0:
             positives, concerns = text, None
         elif kind == 1:
-            positives = None if last == 2 else positives
+            positives = None if previous == 2 else positives
             concerns = text if positives is not None else None
         elif positives is not None and concerns is not None:
             yield positives, concerns, text
-        last = kind
+        previous = kind
 
 
 def _without_block(sections: list[Section]) -> Answer:
-    found = dict(reversed(sections))
-    missing = [HEADERS[kind] for kind in range(3) if kind not in found]
-    reason = f"no {missing[0][:-1]} section" if missing else "sections out of order"
-    return Answer(found.get(0, ""), found.get(1, ""), analysis=found.get(2, ""), reason=reason)
+    first_texts = dict(reversed(sections))
+    missing = [HEADERS[kind] for kind in range(3) if kind not in first_texts]
+    return Answer(
+        positives=first_texts.get(0, ""),
+        concerns=first_texts.get(1, ""),
+        analysis=first_texts.get(2, ""),
+        reason=f"no {missing[0][:-1]} section" if missing else "sections out of order",
+    )
 
 
 def _answer(positives: str, concerns: str, last: str) -> Answer:

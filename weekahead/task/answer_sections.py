@@ -1,11 +1,11 @@
-"""Where the sections and the labelled lines of an answer stand, however a model has decorated them."""
+"""Finds the sections and the labelled lines of an answer, whatever decoration a model gave them."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 Section = tuple[int, str]
-"""Which of the three sections (0, 1, 2, in the order of the layout), and its text."""
+"""The number of a section in the layout (0, 1 or 2), and its text."""
 
 _THINK = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 _HEADER = re.compile(
@@ -16,7 +16,8 @@ _HEADER = re.compile(
 _LABEL = re.compile(
     r"(?<![^\W_])(?:(prediction)(?![ \t]{0,3}(?:&|and\b))|(analysis))(?![^\W_])", re.IGNORECASE
 )
-# Around a name: "## 3. **[" before it, "]**:" behind it; further than _REACH before it, all is text.
+# Decoration of a name: "## 3. **[" before it, "]**:" after it. Only _REACH characters before it
+# are looked at.
 _REACH = 24
 _LEAD = re.compile(r"[ \t\r>*_#\[(•\-\d.)]*")
 _MARK = re.compile(r"(?:[\[#]|\*\*|__)[\[*_# \t]*$")
@@ -26,15 +27,20 @@ _TAIL = re.compile(r"[\]*_ \t]{0,8}[:：]?[*_ \t]{0,8}")
 
 @dataclass(frozen=True)
 class _Name:
-    """Where a name stands with its decoration, and what speaks for its being more than a word of a text."""
+    """The name of a section or line in a text, and what tells it from an ordinary word."""
 
     kind: int
     begin: int
+    """Where its decoration begins."""
     end: int
-    leads: bool  # nothing but decoration stands before it on its line
-    marked: bool  # a bracket, bold or # stands right before it
+    """Where its decoration ends."""
+    leads: bool
+    """Whether only decoration precedes it on its line."""
+    marked: bool
+    """Whether a bracket, bold or # is right before it."""
     colon: bool
-    alone: bool  # its line ends behind it, or the mark before it closes
+    alone: bool
+    """Whether its line ends after it, or the mark before it closes."""
 
     @property
     def is_header(self) -> bool:
@@ -59,10 +65,11 @@ def _names(pattern: re.Pattern[str], text: str) -> Iterator[_Name]:
 
 
 def find_sections(text: str) -> list[Section]:
-    """Every section of `text` in the order they stand, each up to the next header; a kind may come often.
+    """The sections of `text` in their order, each up to the next header; a kind may occur often.
 
-    A header stands on its own line, plain, numbered, in bold, brackets or after #, or in a line where it is
-    marked and has a colon: "next week.[Positive Developments]:". The names in a sentence are no header.
+    A header is a line of its own: plain, numbered, in bold, in brackets or after #. Within a line
+    it counts if it is marked and has a colon: "next week.[Positive Developments]:". Its name in a
+    sentence is not a header.
     """
     headers = [name for name in _names(_HEADER, text) if name.is_header]
     ends = [name.begin for name in headers[1:]] + [len(text)]
@@ -72,39 +79,41 @@ def find_sections(text: str) -> list[Section]:
 
 
 def without_thought(text: str) -> tuple[str, str | None]:
-    """The text without its <think> blocks; and what follows a last one that never closes, None if all do.
+    """(the text outside <think> blocks, the text of a last block that never closes, else None).
 
-    A first tag that closes ends a thought which the prompt had opened, as R1's template does.
+    If the first tag is a closing one, it ends a thought that the prompt opened, as the template of
+    R1 does.
     """
-    kept: list[str] = []
+    outside: list[str] = []
     start, thinking, first = 0, False, True
     for tag in _THINK.finditer(text):
         closes = bool(tag[1])
         if thinking and not closes:
             continue
         if not thinking and not (closes and first):
-            kept.append(text[start : tag.start()])
+            outside.append(text[start : tag.start()])
         start, thinking, first = tag.end(), not closes, False
     rest = text[start:]
-    return ("\n".join(kept), rest) if thinking else ("\n".join([*kept, rest]), None)
+    return ("\n".join(outside), rest) if thinking else ("\n".join([*outside, rest]), None)
 
 
 def split_forecast(section: str) -> tuple[str | None, str]:
-    """The Prediction line (None if there is none) and the analysis of the last section."""
+    """(the prediction, the analysis) of the last section; (None, section) without a prediction."""
     labels = list(_names(_LABEL, section))
-    leading = [name for name in labels if name.kind == 0 and name.leads]
-    call = next((name for name in leading if name.colon), leading[0] if leading else None)
+    predictions = [name for name in labels if name.kind == 0 and name.leads]
+    if not predictions:
+        return None, section
+    prediction = next((name for name in predictions if name.colon), predictions[0])
     analyses = [
         name for name in labels if name.kind == 1 and (name.colon or (name.leads and name.alone))
     ]
-    if call is None:
-        return None, section
-    behind = next((name for name in analyses if name.begin >= call.end), None)
-    if behind:
-        return _trim(section[call.end : behind.begin]), section[behind.end :].strip()
-    # Without a label below it, the Prediction is one line; the analysis is labelled above or is the rest.
-    line, rest = [*_LINE_END.split(section[call.end :].strip(), maxsplit=1), ""][:2]
-    above = section[analyses[0].end : call.begin] if analyses else ""
+    below = next((name for name in analyses if name.begin >= prediction.end), None)
+    if below:
+        return _trim(section[prediction.end : below.begin]), section[below.end :].strip()
+    # Without a label below it the prediction is one line, and the analysis is labelled above it or
+    # is the rest.
+    line, rest = [*_LINE_END.split(section[prediction.end :].strip(), maxsplit=1), ""][:2]
+    above = section[analyses[0].end : prediction.begin] if analyses else ""
     return _trim(line), (above.strip() or rest.strip())
 
 

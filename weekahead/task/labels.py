@@ -1,22 +1,23 @@
-"""The twelve weekly bins: what a return is called, and what a call is worth in percent."""
+"""The twelve weekly bins: the label of a return, and the size in percent that it stands for."""
 
 import math
 
 _STEPS = ("0-1%", "1-2%", "2-3%", "3-4%", "4-5%", "more than 5%")
-# Ordered from the worst week to the best, so that the distance of two bins is a difference of places.
-BINS: tuple[str, ...] = tuple(f"down by {s}" for s in reversed(_STEPS)) + tuple(
-    f"up by {s}" for s in _STEPS
-)
+_DOWN = tuple(f"down by {step}" for step in reversed(_STEPS))
+_UP = tuple(f"up by {step}" for step in _STEPS)
+BINS = _DOWN + _UP
+"""From the worst week to the best: the distance of two bins is the difference of their indices."""
 
-_PERCENT_NOISE = 9  # decimals kept of a percentage: 100 * 0.07 is 7.000000000000001, and is 7
+_PERCENT_DECIMALS = 9
+"""Percentages are rounded to these: 100 * 0.07 gives 7.000000000000001, which counts as 7."""
 
 
 def label_of_return(weekly_return: float) -> str:
     """The bin of a weekly return given as a fraction (0.012 is 1.2 percent).
 
-    The bin is the return's size in percent, rounded up to a whole number; above 5 it is
-    "more than 5%". A return of exactly zero is "up by 0-1%": twelve bins leave no room for a
-    thirteenth, and the public dataset counts r >= 0 as up.
+    The size in percent, rounded up to a whole number, is the upper end of the bin; above 5 the
+    bin is "more than 5%". A return of exactly zero is "up by 0-1%": there is no thirteenth bin,
+    and the public dataset counts r >= 0 as up.
 
     Raises ValueError for NaN and infinities: a week without a price has no label.
     """
@@ -25,15 +26,15 @@ def label_of_return(weekly_return: float) -> str:
             f"weekly_return is {weekly_return}; a label needs a finite fraction such as 0.012. "
             "Drop the week or repair its prices."
         )
-    percent = round(abs(100 * weekly_return), _PERCENT_NOISE)
+    percent = round(abs(100 * weekly_return), _PERCENT_DECIMALS)
     step = _STEPS[min(max(math.ceil(percent), 1), 6) - 1]
     return f"{'up' if weekly_return >= 0 else 'down'} by {step}"
 
 
 def check_label(text: str) -> str:
-    """The bin that `text` names, with case and outer white space set right.
+    """The bin that `text` names; case and white space are ignored.
 
-    Raises ValueError when it names none of the twelve.
+    Raises ValueError if it is none of the twelve.
     """
     label = " ".join(str(text).split()).lower()
     if label not in BINS:
@@ -47,17 +48,17 @@ def direction_of(label: str) -> int:
 
 
 def magnitude_of(label: str) -> float:
-    """What a bin counts as, signed and in percent: the middle of its step, 5.5 for "more than 5%".
+    """The size that a bin stands for, signed and in percent.
 
-    The values are those of the public benchmark (FinGPT Forecaster), so mean squared errors compare.
-    Raises ValueError for an unknown label.
+    This is the middle of the bin, and 5.5 for "more than 5%", as in the public benchmark (FinGPT
+    Forecaster), so that mean squared errors are comparable. Raises ValueError for an unknown label.
     """
-    place = _STEPS.index(check_label(label).split(" by ", 1)[1])
-    return direction_of(label) * (place + 0.5)
+    step = check_label(label).split(" by ", 1)[1]
+    return direction_of(label) * (_STEPS.index(step) + 0.5)
 
 
 def label_of_magnitude(magnitude: float) -> str:
-    """The bin of a signed size in percent as a text states it; the inverse of `magnitude_of`.
+    """The bin of a signed size in percent; the inverse of `magnitude_of`.
 
     Raises ValueError for NaN and infinities.
     """

@@ -1,12 +1,13 @@
-"""The one place where a record becomes a prompt; training, evaluation and serving all read it from here."""
+"""Writes the prompt of a record, for training, evaluation and serving alike."""
 
+from weekahead.schema.rows import Message
 from weekahead.task.answer import HEADERS
-from weekahead.task.record import Financials, PastWeek, Record
+from weekahead.task.record import Financials, News, PastWeek, Record
 
 PROMPT_VERSION = "w1"
-"""Changes with every change of wording below: answers to two wordings are not the same experiment."""
+"""Change it with every change of the wording below: results of two wordings do not compare."""
 
-Messages = list[dict[str, str]]
+Messages = list[Message]
 
 SYSTEM = f"""You are an equity analyst. Write a forecast for the coming week in exactly this layout:
 
@@ -22,26 +23,28 @@ Analysis: ..."""
 
 
 def render_prompt(record: Record) -> Messages:
-    """System and user message for one record. Neither its label nor its return is in them."""
-    parts = [f"[Company]: {record.company}", *map(_week, record.weeks)]
+    """The system and the user message for a record, without its label and its return."""
+    blocks = [f"[Company]: {record.company}", *map(_week, record.weeks)]
     if record.capitalization:
-        parts.append(
-            f"Market capitalization at the last close: {record.capitalization.value / 1e9:.2f} billion"
-        )
+        billions = record.capitalization.value / 1e9
+        blocks.append(f"Market capitalization at the last close: {billions:.2f} billion")
     if record.financials:
-        parts.append(_financials(record.financials))
-    parts.append(f"Forecast {record.symbol} for the week from {record.week_start}.")
-    return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "\n\n".join(parts)}]
+        blocks.append(_financials(record.financials))
+    blocks.append(f"Forecast {record.symbol} for the week from {record.week_start}.")
+    return [
+        {"role": "system", "content": SYSTEM},
+        {"role": "user", "content": "\n\n".join(blocks)},
+    ]
 
 
 def _week(week: PastWeek) -> str:
     change = 100 * (week.close_price / week.open_price - 1)
-    lines = [
-        f"[Week to {week.end}]: {week.open_price:.2f} to {week.close_price:.2f} ({change:+.1f}%)"
-    ]
-    for item in week.news:
-        lines.append(f"- {item.headline}" + (f" {item.summary}" if item.summary else ""))
-    return "\n".join(lines)
+    prices = f"{week.open_price:.2f} to {week.close_price:.2f} ({change:+.1f}%)"
+    return "\n".join([f"[Week to {week.end}]: {prices}", *map(_news_line, week.news)])
+
+
+def _news_line(item: News) -> str:
+    return f"- {item.headline} {item.summary}" if item.summary else f"- {item.headline}"
 
 
 def _financials(quarter: Financials) -> str:
@@ -51,5 +54,5 @@ def _financials(quarter: Financials) -> str:
 
 
 def completion(answer: str) -> Messages:
-    """An answer as the completion of a training row."""
+    """The completion of a row: one assistant message that holds `answer`."""
     return [{"role": "assistant", "content": answer}]

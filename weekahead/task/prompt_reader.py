@@ -16,7 +16,7 @@ _PRICE_LINE = re.compile(
     rf" (?P<before>{_PRICE}) to (?P<after>{_PRICE})",
     re.MULTILINE,
 )
-# The first pattern that matches counts: a name in parentheses, a bare name, the public introduction.
+# The first pattern that matches counts: a name before a ticker, a bare name, the public layout.
 _COMPANY = (
     re.compile(r"^\[Company\]: (?P<name>[^\n]+?) \([^()\n]+\)[,.]", re.MULTILINE),
     re.compile(r"^\[Company\]: (?P<name>[^\n]+?)\.?$", re.MULTILINE),

@@ -1,12 +1,12 @@
-"""One record: what was known about one company before one forecast week, and what then happened."""
+"""One record: what was known about a company before one forecast week, and what then happened."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 from weekahead.files import iter_jsonl
+from weekahead.schema.manifests import JsonObject
 from weekahead.task.labels import label_of_return
 
 
@@ -21,7 +21,10 @@ class News:
 
 @dataclass(frozen=True)
 class PastWeek:
-    """One complete past week: its days (ISO dates), its raw closing prices, and the news chosen for it."""
+    """One complete past week: its days (ISO dates), its raw closing prices and the news of it.
+
+    `open_price` is the close before the week began.
+    """
 
     start: str
     end: str
@@ -29,30 +32,34 @@ class PastWeek:
     close_price: float
     news: tuple[News, ...] = ()
     closed_at: str | None = None
-    """When its last session closed, ISO 8601 in UTC, where the source tells; else the first moment of `end`."""
+    """When its last session closed, ISO 8601 in UTC; None if the source does not say it."""
 
     @property
     def known_at(self) -> str:
-        """When its closing price was known."""
+        """When its closing price was known: at `closed_at`, else at the first moment of `end`."""
         return self.closed_at or self.end
 
 
 @dataclass(frozen=True)
 class Financials:
-    """Basic financials of one quarter. `known_at` is when they were filed, not when the quarter ended."""
+    """Basic financials of one quarter.
+
+    `known_at` is when they were filed, not when the quarter ended.
+    """
 
     period_end: str
     known_at: str
     values: dict[str, float]
     filed: bool = False
-    """Whether `known_at` comes from a filing, rather than from a term after the quarter's end."""
+    """Whether `known_at` comes from a filing; otherwise it is a fixed time after the quarter."""
 
 
 @dataclass(frozen=True)
 class Capitalization:
-    """What a company was worth at the last close: shares outstanding as known then, times the price.
+    """The market capitalization at the last close: the shares known then, times the price.
 
-    `known_at` is when the number of shares was filed or looked up. `value` is in the currency of the prices.
+    `value` is in the currency of the prices. `known_at` is when the number of shares was filed or
+    looked up.
     """
 
     value: float
@@ -61,55 +68,47 @@ class Capitalization:
 
 @dataclass(frozen=True)
 class Record:
-    """What a forecast may use, and the return of the week it is about (a fraction, or None if unknown)."""
+    """What a forecast may use, and the return of the week to forecast."""
 
     symbol: str
     company: str
     """An introduction in words; nothing in it may depend on the day of the download."""
     weeks: tuple[PastWeek, ...]
-    """Oldest first; the last one ends where the forecast week starts."""
+    """Oldest first; the last one ends on the day on which the forecast week starts."""
     week_start: str
     week_end: str
     decision_time: str
     """ISO 8601 in UTC: nothing published after this moment may be used."""
     weekly_return: float | None
+    """A fraction: 0.012 is 1.2 percent. None if it is not known."""
     last_week_return: float | None
     financials: Financials | None = None
     capitalization: Capitalization | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
-    """Source-specific facts that belong in every row made from this record, such as a provenance mark."""
+    extra: JsonObject = field(default_factory=JsonObject)
+    """Facts of the source that every row made from this record carries, such as `synthetic`."""
 
     @property
     def id(self) -> str:
-        """Symbol and the day the forecast week starts: `AAPL-2024-03-17`."""
+        """Symbol and first day of the forecast week: `AAPL-2024-03-17`."""
         return f"{self.symbol}-{self.week_start}"
 
     @property
     def label(self) -> str | None:
-        """The true bin, or None where the return is unknown."""
+        """The true bin, or None if the return is not known."""
         return None if self.weekly_return is None else label_of_return(self.weekly_return)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """This record as plain JSON values; `from_json` reads it back."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Record":
-        """The record that `to_json` wrote. Raises ValueError naming the field that is missing or unknown."""
+    def from_json(cls, value: JsonObject) -> "Record":
+        """The record that `to_json` wrote.
+
+        Raises ValueError naming the field that is missing or unknown.
+        """
         try:
-            weeks = tuple(
-                PastWeek(**{**week, "news": tuple(News(**item) for item in week["news"])})
-                for week in value["weeks"]
-            )
-            quarter, worth = value.get("financials"), value.get("capitalization")
-            return cls(
-                **{
-                    **value,
-                    "weeks": weeks,
-                    "financials": Financials(**quarter) if quarter else None,
-                    "capitalization": Capitalization(**worth) if worth else None,
-                }
-            )
+            return cls(**_nested(value))
         except (KeyError, TypeError) as error:
             name = f"{value.get('symbol', '?')}-{value.get('week_start', '?')}"
             raise ValueError(
@@ -117,8 +116,27 @@ class Record:
             ) from None
 
 
+def _nested(value: JsonObject) -> JsonObject:
+    """The fields of a record, with its weeks, financials and capitalization as dataclasses."""
+    weeks: list[PastWeek] = []
+    for week in value["weeks"]:
+        news = tuple(News(**item) for item in week["news"])
+        fields: JsonObject = {**week, "news": news}
+        weeks.append(PastWeek(**fields))
+    financials, capitalization = value.get("financials"), value.get("capitalization")
+    return {
+        **value,
+        "weeks": tuple(weeks),
+        "financials": Financials(**financials) if financials else None,
+        "capitalization": Capitalization(**capitalization) if capitalization else None,
+    }
+
+
 def read_records(path: Path) -> Iterator[Record]:
-    """The records of a file one after another. Raises ValueError naming file and row, OSError without the file."""
+    """The records of a file, one after another.
+
+    Raises ValueError naming file and row, and OSError if there is no such file.
+    """
     for number, row in enumerate(iter_jsonl(path), start=1):
         try:
             yield Record.from_json(row)
@@ -127,34 +145,36 @@ def read_records(path: Path) -> Iterator[Record]:
 
 
 def known_facts(record: Record) -> list[tuple[str, str]]:
-    """(name, known_at) of everything that `record` shows."""
-    found = [
-        (f"news {item.headline!r}", item.known_at) for week in record.weeks for item in week.news
-    ]
-    found += [(f"week ending {week.end}", week.known_at) for week in record.weeks]
+    """(name, known_at) of everything that the prompt of `record` shows."""
+    news = [item for week in record.weeks for item in week.news]
+    facts = [(f"news {item.headline!r}", item.known_at) for item in news]
+    facts += [(f"week ending {week.end}", week.known_at) for week in record.weeks]
     if record.financials:
-        found.append((f"financials of {record.financials.period_end}", record.financials.known_at))
+        facts.append((f"financials of {record.financials.period_end}", record.financials.known_at))
     if record.capitalization:
-        found.append(("market capitalization", record.capitalization.known_at))
-    return found
+        facts.append(("market capitalization", record.capitalization.known_at))
+    return facts
 
 
 def look_ahead(record: Record) -> list[str]:
-    """The facts of `record` that were not yet known at its decision_time, each named; empty when clean."""
+    """The facts of `record` that were not yet known at its decision time, in words."""
     limit = moment(record.decision_time)
-    return [f"{name} known at {at}" for name, at in known_facts(record) if moment(at) > limit]
+    return [f"{name} known at {time}" for name, time in known_facts(record) if moment(time) > limit]
 
 
 def known_at(record: Record) -> str | None:
     """When the last of its facts became known, ISO 8601 in UTC; None for a record without facts."""
-    moments = [moment(at) for _, at in known_facts(record)]
+    moments = [moment(time) for _, time in known_facts(record)]
     return max(moments).isoformat() if moments else None
 
 
 def moment(text: str) -> datetime:
-    """A time in UTC; a bare date is its first moment, a time without a zone is taken as UTC."""
+    """A time in UTC. A date means its first moment; a time without a zone is taken as UTC.
+
+    Raises ValueError if `text` is not in ISO 8601.
+    """
     if len(text) == 10:
         day = date.fromisoformat(text)
         return datetime(day.year, day.month, day.day, tzinfo=UTC)
-    when = datetime.fromisoformat(text)
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    time = datetime.fromisoformat(text)
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
