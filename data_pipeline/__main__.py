@@ -1,103 +1,110 @@
 """A dataset from live providers: fetch, teacher, build and audit in turn.
 
-python -m data_pipeline --index nasdaq100 --start 2026-01-01 --end 2026-06-30 --model gpt-4.1 --max_cost 20
+python -m data_pipeline --index nasdaq100 --start 2026-01-01 --end 2026-06-30 \\
+    --model gpt-4.1 --max_cost 20
 
-Each stage is a command of its own too (`python -m data_pipeline.fetch` and so on) and keeps what it has done:
-the same command goes on after an interrupt, and asks no provider for anything twice.
+Each stage is a command of its own too (`python -m data_pipeline.fetch` and so on) and keeps what it
+has done: the same command goes on after an interrupt, and asks no provider for anything twice.
 """
 
-import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from data_pipeline import build, fetch, forecasts
 from data_pipeline.audit import run as audit
+from data_pipeline.audit.run import AuditOptions
+from data_pipeline.build import BuildOptions
+from data_pipeline.fetch import FetchOptions
 from data_pipeline.teacher import run as teacher
-from weekahead.files import load_env
+from data_pipeline.teacher.run import TeacherJob, TeacherOptions
+from weekahead.cli import add_options, new_parser, read_options, run_command
 
-Stage = Callable[[argparse.Namespace], int]
+
+@dataclass(frozen=True)
+class PipelineOptions:
+    """The options of every stage."""
+
+    fetch: FetchOptions
+    teacher: TeacherOptions
+    build: BuildOptions
+    forecast: bool
+    """Also ask about the test weeks without telling the bin."""
 
 
-def stages(args: argparse.Namespace) -> Iterator[tuple[str, Stage, argparse.Namespace]]:
-    """(name, stage, its arguments) in the order in which they run; each is asked for when the one before is done."""
-    records = fetch.records_path(args)
-    folder = args.data / "datasets" / records.stem
-    shares = (args.test_share, args.validation_share)
+def run(options: PipelineOptions) -> int:
+    """All stages; the exit status. 1: a stage ended short or the audit found a leak.
 
-    def given(**more: object) -> argparse.Namespace:
-        return argparse.Namespace(**{**vars(args), **more})
+    Raises ValueError and OSError for errors whose message names the remedy; what was made stays.
+    """
+    for stage in (options.fetch, options.build, options.teacher):
+        stage.check()
+    _print_stage("fetch")
+    fetched = fetch.run(options.fetch)
 
-    fetch.check(args)
-    build.check(args)
-    teacher.check(given(kind="hindsight"))
-    yield "fetch", fetch.run, args
+    _print_stage("teacher")
     # Nobody pays for answers to the weeks that the cut leaves out between two splits.
-    gap = build.gap_of(args, records)
-    kept = {week for week, split in build.cut(records, shares, gap)[0].items() if split != "gap"}
-    asked = given(
-        records=records, out=args.data / "teacher", kind="hindsight", only=None, weeks=kept
+    job = TeacherJob(
+        records=fetched.records,
+        kind="hindsight",
+        out=options.fetch.data / "teacher",
+        weeks=build.kept_weeks(options.build, fetched.records),
     )
-    yield "teacher", teacher.run, asked
-    if args.dry_run:
-        return
-    answers = teacher.answers_path(asked)
-    # The push comes last, after the audit.
-    built = given(
-        records=records, answers=answers, name=folder.name, datasets=folder.parent, push=None
-    )
-    yield "build", build.run, built
-    if args.forecast:
-        left = (
-            None
-            if args.max_cost is None
-            else max(0.0, args.max_cost - getattr(asked, "spent", 0.0))
+    taught = teacher.run(options.teacher, job)
+    if taught.status or options.teacher.dry_run:
+        return taught.status
+
+    _print_stage("build")
+    dataset = options.fetch.data / "datasets" / fetched.records.stem
+    build.run(options.build, records=fetched.records, answers=taught.answers, out=dataset)
+
+    if options.forecast:
+        _print_stage("teacher, not told")
+        test_ids = teacher.read_ids(dataset / "test.jsonl")
+        untold = teacher.run(
+            options.teacher.after_spending(taught.spent),
+            replace(job, kind="forecast", only=test_ids),
         )
-        untold = given(
-            **{**vars(asked), "kind": "forecast", "only": folder / "test.jsonl", "max_cost": left}
-        )
-        yield "teacher, not told", teacher.run, untold
-        yield (
-            "forecasts",
-            forecasts.run,
-            given(records=records, answers=teacher.answers_path(untold), dataset=folder),
-        )
-    yield "audit", audit.run, given(source=str(folder), out=folder, filing_lag=audit.FILING_LAG)
-    if args.push:
-        yield "push", build.run_push, given(dataset=folder)
+        if untold.status:
+            return untold.status
+        _print_stage("forecasts")
+        forecasts.run(dataset=dataset, records=fetched.records, answers=untold.answers)
+
+    _print_stage("audit")
+    audited = audit.run(AuditOptions(str(dataset), dataset))
+    # A dataset with a leak is not published.
+    if options.build.push and not audited.status:
+        _print_stage("push")
+        build.push(dataset, options.build.push)
+    return audited.status
+
+
+def _print_stage(name: str) -> None:
+    print(f"== {name}", flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit 0 done, 1 a stage ended short or the audit found a leak, 2 an error, 130 interrupted."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_pipeline",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    for stage in (fetch, teacher, build):
-        stage.add_arguments(parser)
+    """The command.
+
+    Exit 0 done, 1 a stage ended short or the audit found a leak, 2 an error, 130 interrupted.
+    """
+    parser = new_parser(__doc__, "python -m data_pipeline")
+    fetch.add_arguments(parser)
+    add_options(parser, TeacherOptions)
+    add_options(parser, BuildOptions)
     parser.add_argument(
         "--forecast",
         action="store_true",
         help="also ask about the test weeks without telling the bin",
     )
-    args = parser.parse_args(argv)
-    name = "data_pipeline"
-    try:
-        load_env()
-        for name, run, of_stage in stages(args):
-            print(f"== {name}", flush=True)
-            if status := run(of_stage):
-                return status
-    except (ValueError, OSError) as error:
-        print(f"data_pipeline, {name}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            f"data_pipeline, {name}: interrupted; the same command goes on where it stopped",
-            file=sys.stderr,
-        )
-        return 130
-    return 0
+    arguments = parser.parse_args(argv)
+    options = PipelineOptions(
+        fetch=read_options(arguments, FetchOptions),
+        teacher=read_options(arguments, TeacherOptions),
+        build=read_options(arguments, BuildOptions),
+        forecast=arguments.forecast,
+    )
+    return run_command("data_pipeline", lambda: run(options), resumable=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""The log of paid answers: append-only JSONL, one line an answer, accepted or not, found by the request's key.
+"""The log of paid answers: append-only JSONL, one line per answer, accepted or not, found by the
+request's key.
 
-Of every line only its key and its place are kept in memory; the text is read from the file when it is wanted.
+Of every line only its key and its offset in the file are kept in memory; the text is read from the
+file when it is wanted.
 """
 
 import json
@@ -8,39 +10,48 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple, cast
 
-from data_pipeline.teacher.prompts import AnswerKind, clean, fingerprint
-from weekahead.files import Row
+from data_pipeline.teacher.prompts import AnswerKind, fingerprint, without_thought_and_space
+from weekahead.schema.rows import TeacherAnswerRow
 from weekahead.task.record import Record
 
-_NEEDED = ("key", "id", "kind", "prompt_sha256", "model", "answer", "accepted", "reason")
+_REQUIRED = tuple(sorted(TeacherAnswerRow.__required_keys__))
+
+
+class _Line(NamedTuple):
+    """A whole line of a log: the offset of its first byte, its row, and the offset behind it."""
+
+    start: int
+    row: TeacherAnswerRow
+    end: int
 
 
 class TeacherLog:
     """The answers in a log by the key of their request; to append to it, open it with `writing`.
 
-    The file need not exist, and a last line that is still being written is passed over. Raises ValueError naming
-    file and line for a line that is no answer.
+    The file need not exist, and a last line that is still being written is passed over. Raises
+    ValueError naming file and line for a line that is not an answer.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._places: dict[str, int] = {}
+        self._offsets: dict[str, int] = {}
         self.end = 0
         """Bytes up to the end of the last whole line."""
-        for place, row, self.end in _lines(path):
-            self._places[row["key"]] = place
+        for line in _lines(path):
+            self._offsets[line.row["key"]] = line.start
+            self.end = line.end
 
     @property
     def empty(self) -> bool:
         """Whether no request was ever answered here."""
-        return not self._places
+        return not self._offsets
 
-    def row(self, key: str) -> Row | None:
+    def row(self, key: str) -> TeacherAnswerRow | None:
         """The logged answer to the request with this key, or None."""
-        place = self._places.get(key)
-        return None if place is None else _row_at(self.path, place)
+        offset = self._offsets.get(key)
+        return None if offset is None else _row_at(self.path, offset)
 
 
 class OpenLog(TeacherLog):
@@ -52,11 +63,13 @@ class OpenLog(TeacherLog):
         file.truncate(self.end)
         self._synced = self.end
 
-    def append(self, row: Row) -> None:
-        """Write an answer to the end of the file: from here on the end of this process cannot lose it.
+    def append(self, row: TeacherAnswerRow) -> None:
+        """Write an answer to the end of the file: from here on the end of this process cannot
+        lose it.
 
-        `files.append_jsonl` would also wait for the disk, some milliseconds in which no other answer is taken;
-        `sync` does that for many answers at once. Raises OSError, such as for a full disk.
+        `files.append_jsonl` would also wait for the disk, some milliseconds in which no other
+        answer is taken; `sync` does that for many answers at once. Raises OSError, such as for a
+        full disk.
         """
         line = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode()
         if self._file.write(line) != len(line):
@@ -64,11 +77,13 @@ class OpenLog(TeacherLog):
             raise OSError(
                 f"{self.path}: only a part of an answer could be written; is the disk full?"
             )
-        self._places[row["key"]] = self.end
+        self._offsets[row["key"]] = self.end
         self.end += len(line)
 
     def sync(self) -> None:
-        """Force what was appended to the disk, so that the end of the machine cannot lose it either."""
+        """Force what was appended to the disk, so that the end of the machine cannot lose it
+        either.
+        """
         end = self.end
         if end > self._synced:
             os.fsync(self._file.fileno())
@@ -77,9 +92,11 @@ class OpenLog(TeacherLog):
 
 @contextmanager
 def writing(path: Path) -> Iterator[OpenLog]:
-    """The log at `path` for the one process that may append to it; a last line that was cut off is removed.
+    """The log at `path` for the one process that may append to it; a last line that was cut off
+    is removed.
 
-    Raises BlockingIOError where another process has it open for writing, ValueError as `TeacherLog` does.
+    Raises BlockingIOError if another process has it open for writing, ValueError as `TeacherLog`
+    does.
     """
     import fcntl
 
@@ -89,7 +106,8 @@ def writing(path: Path) -> Iterator[OpenLog]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BlockingIOError(
-                f"{path} is being written by another process; one teacher a log: wait for it, or stop it"
+                f"{path} is being written by another process; one teacher per log: wait for it, or "
+                "stop it"
             ) from None
         log = OpenLog(path, file)
         try:
@@ -101,8 +119,8 @@ def writing(path: Path) -> Iterator[OpenLog]:
 class AnswerIndex:
     """The answers of one log by the record they belong to, for the stage that builds datasets.
 
-    Raises ValueError where there is no answer, and, naming file and line, for a line that is none or is of another
-    kind than the first.
+    Raises ValueError if there is no answer, and, naming file and line, for a line that is not an
+    answer or is of another kind than the first.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -111,64 +129,79 @@ class AnswerIndex:
         models: dict[str, None] = {}  # a set that keeps its order
         self._accepted: dict[tuple[str, str], int] = {}
         self._reasons: dict[tuple[str, str], str] = {}
-        for number, (place, row, _) in enumerate(_lines(self.path), start=1):
+        for number, line in enumerate(_lines(self.path), start=1):
+            row = line.row
             if number > 1 and row["kind"] != self.kind:
                 raise ValueError(
-                    f"{path}, line {number}: kind {row['kind']!r} among answers of kind {self.kind!r}; "
-                    "hindsight and forecast never share a log: sort them apart"
+                    f"{path}, line {number}: kind {row['kind']!r} among answers of kind "
+                    f"{self.kind!r}; hindsight and forecast never share a log: sort them apart"
                 )
             self.kind = row["kind"]
             models[row["model"]] = None
-            about = (row["id"], row["prompt_sha256"])
+            subject = (row["id"], row["prompt_sha256"])
             if row["accepted"]:
-                self._accepted[about] = place
+                self._accepted[subject] = line.start
             else:
-                self._reasons[about] = row["reason"]
+                self._reasons[subject] = row["reason"] or "not accepted"
         if not models:
             raise ValueError(
                 f"{path}: no answers; ask a teacher first (python -m data_pipeline.teacher)"
             )
-        self.teacher = " and ".join(models) + (
-            ", told the label" if self.kind == "hindsight" else ""
-        )
+        names = " and ".join(models)
+        self.teacher = f"{names}, told the label" if self.kind == "hindsight" else names
         """Who answered, as a dataset names it."""
 
     def find(self, record: Record) -> str | None:
-        """The accepted answer to exactly this record as it is now, without <think> blocks; the latest of several."""
-        place = self._accepted.get(self._about(record))
-        return None if place is None else clean(_row_at(self.path, place)["answer"])
+        """The accepted answer to exactly this record as it is now, without <think> blocks.
+
+        None if there is none; the latest of several.
+        """
+        offset = self._accepted.get(self._subject(record))
+        if offset is None:
+            return None
+        return without_thought_and_space(_row_at(self.path, offset)["answer"])
 
     def reason(self, record: Record) -> str | None:
-        """Why `find` has none: "not asked", or why the last answer was rejected; None where it has one."""
-        about = self._about(record)
-        return None if about in self._accepted else self._reasons.get(about, "not asked")
+        """Why `find` has none: "not asked", or why the last answer was rejected; None if it has
+        one.
+        """
+        subject = self._subject(record)
+        return None if subject in self._accepted else self._reasons.get(subject, "not asked")
 
-    def _about(self, record: Record) -> tuple[str, str]:
+    def _subject(self, record: Record) -> tuple[str, str]:
         return record.id, fingerprint(record, self.kind)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, Row, int]]:
-    """(first byte, row, byte behind it) of every whole line of a log; nothing where there is none."""
+def _lines(path: Path) -> Iterator[_Line]:
+    """Every whole line of a log; nothing if there is no log."""
     if not path.exists():
         return
-    place = 0
+    start = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return
-            try:
-                row = json.loads(line)
-                [row[name] for name in _NEEDED]
-            except (ValueError, KeyError, TypeError):
+            row = _parse(line)
+            if row is None:
                 raise ValueError(
-                    f"{path}, line {number}: not an answer of the teacher; every line but a last one that was cut "
-                    "off must be one: move the damaged line to another file"
-                ) from None
-            yield place, row, place + len(line)
-            place += len(line)
+                    f"{path}, line {number}: not an answer of the teacher; every line must be one, "
+                    "but for a last one that was cut off: move the damaged line to another file"
+                )
+            yield _Line(start, row, start + len(line))
+            start += len(line)
 
 
-def _row_at(path: Path, place: int) -> Row:
+def _parse(line: bytes) -> TeacherAnswerRow | None:
+    """The row of a line; None if it is not an answer."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    whole = isinstance(row, dict) and all(key in row for key in _REQUIRED)
+    return cast("TeacherAnswerRow", row) if whole else None
+
+
+def _row_at(path: Path, offset: int) -> TeacherAnswerRow:
     with path.open("rb") as file:
-        file.seek(place)
+        file.seek(offset)
         return json.loads(file.readline())

@@ -1,4 +1,6 @@
-"""What the teacher's answers cost: the price table, the estimate before a run, and the budget during it."""
+"""What the teacher's answers cost: the price table, the estimate before a run, and the budget
+during it.
+"""
 
 import asyncio
 import math
@@ -11,10 +13,10 @@ PRICES = Path(__file__).with_name("prices.yaml")
 
 MEAN_OUTPUT_TOKENS = 500
 """For the estimate: the 546 public answers of GPT-4 have 1,968 characters on average."""
-_CHARACTERS_A_TOKEN = 4  # of English text, about; used for the estimate alone
-_BYTES_A_TOKEN = (
-    2  # a bound that English prose and tables of figures stay above; used for the budget
-)
+_CHARACTERS_PER_TOKEN = 4
+"""Of English text, about; used for the estimate alone."""
+_BYTES_PER_TOKEN = 2
+"""A bound that English prose and tables of figures stay above; used for the budget."""
 
 
 @dataclass(frozen=True)
@@ -31,70 +33,77 @@ class Price:
 
 
 def read_price(model: str, path: Path = PRICES) -> Price | None:
-    """The price of a model in the table at `path`; None where the table does not have it.
+    """The price of a model in the table at `path`; None if the table does not have it.
 
-    Raises ValueError naming file and model for an entry that is no price.
+    Raises ValueError naming file and model for an entry that is not a price.
     """
     import yaml
 
     try:
         table = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         entry = table.get(model)
-        price = (
-            None
-            if entry is None
-            else Price(float(entry["input"]), float(entry["output"]), str(entry["as_of"]))
-        )
+        if entry is None:
+            return None
+        price = Price(float(entry["input"]), float(entry["output"]), str(entry["as_of"]))
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path}: the entry of {model!r} cannot be read ({error!r}); expected lines such as "
             'gpt-4.1: {input: 2.00, output: 8.00, as_of: "2026-06-21"}'
         ) from None
-    if price and not (0 <= price.input < math.inf and 0 <= price.output < math.inf):
+    if not (0 <= price.input < math.inf and 0 <= price.output < math.inf):
         raise ValueError(
-            f"{path}: {model!r} costs {price.input} and {price.output}; expected US dollars, 0 or more"
+            f"{path}: {model!r} costs {price.input} and {price.output}; expected US dollars, 0 or "
+            "more"
         )
     return price
 
 
-def about_tokens(messages: Messages) -> int:
+def estimate_tokens(messages: Messages) -> int:
     """About how many tokens a conversation has, from its characters."""
-    return math.ceil(sum(len(turn["content"]) for turn in messages) / _CHARACTERS_A_TOKEN)
+    characters = sum(len(message["content"]) for message in messages)
+    return math.ceil(characters / _CHARACTERS_PER_TOKEN)
 
 
-def most_cost(price: Price, messages: Messages, max_tokens: int) -> float:
-    """The most that a request may cost, in US dollars: a token for every two bytes, and all of its limit."""
-    size = sum(len(turn["content"].encode()) for turn in messages)
-    return price.cost(size / _BYTES_A_TOKEN, max_tokens)
+def cost_bound(price: Price, messages: Messages, max_tokens: int) -> float:
+    """The most that a request may cost, in US dollars: one token per two bytes, and all of its
+    limit.
+    """
+    size = sum(len(message["content"].encode()) for message in messages)
+    return price.cost(size / _BYTES_PER_TOKEN, max_tokens)
 
 
 class Budget:
-    """US dollars that a run may spend (None: no limit), what it spent, and what is reserved for answers to come."""
+    """US dollars that a run may spend, what it spent, and what is reserved for answers to come."""
 
     def __init__(self, limit: float | None = None) -> None:
         self.limit = limit
+        """None: no limit."""
         self.spent = 0.0
         self._reserved: list[float] = []
         self._settled = asyncio.Condition()
 
-    async def reserve(self, most: float) -> bool:
-        """Set `most` aside for a request; False where it could pass the limit even after all answers to come.
+    async def reserve(self, amount: float) -> bool:
+        """Set `amount` aside for a request.
 
-        Waits while answers that are on their way may yet leave enough.
+        False if it could pass the limit even after all answers to come. Waits while answers that
+        are on their way may yet leave enough.
         """
         async with self._settled:
-            await self._settled.wait_for(lambda: self._fits(most) or not self._reserved)
-            if not self._fits(most):
+            await self._settled.wait_for(lambda: self._fits(amount) or not self._reserved)
+            if not self._fits(amount):
                 return False
-            self._reserved.append(most)
+            self._reserved.append(amount)
             return True
 
-    async def settle(self, most: float, cost: float) -> None:
-        """Release what `reserve` set aside, and count what the request did cost (0 for a failed one)."""
-        self._reserved.remove(most)
+    async def settle(self, amount: float, cost: float) -> None:
+        """Release what `reserve` set aside, and count what the request did cost (0 for a failed
+        one).
+        """
+        self._reserved.remove(amount)
         self.spent += cost
         async with self._settled:
             self._settled.notify_all()
 
-    def _fits(self, most: float) -> bool:
-        return self.limit is None or self.spent + math.fsum(self._reserved) + most <= self.limit
+    def _fits(self, amount: float) -> bool:
+        # fsum: many small reservations must not add up to a rounding error.
+        return self.limit is None or self.spent + math.fsum(self._reserved) + amount <= self.limit

@@ -1,23 +1,28 @@
-"""What is left to ask: the question that is open for a record, and how far a file of records is answered."""
+"""What is left to ask: the question that is open for a record, and how far a file of records is
+answered.
+"""
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from data_pipeline.teacher.answer_log import TeacherLog
-from data_pipeline.teacher.costs import about_tokens
+from data_pipeline.teacher.costs import estimate_tokens
 from data_pipeline.teacher.prompts import AnswerKind, digest, first_messages, next_messages
-from weekahead.files import Row
+from weekahead.schema.rows import ChatRequest, TeacherAnswerRow
 from weekahead.task.prompt import Messages
 from weekahead.task.record import Record
 
 ATTEMPTS = 2
-"""A record is asked, and once more where its first answer is not accepted."""
+"""A record is asked, and once more if its first answer is not accepted."""
 
 
 @dataclass(frozen=True)
 class RequestSettings:
-    """How every record is asked; all of it but the kind is part of each request and so of its key."""
+    """How every record is asked; all of it but the kind is part of each request and so of its
+    key.
+    """
 
     model: str
     kind: AnswerKind
@@ -25,11 +30,17 @@ class RequestSettings:
     max_tokens: int = 1024
     seed: int | None = None
 
-    def body(self, messages: Messages) -> Row:
+    def request(self, messages: Messages) -> ChatRequest:
         """A chat completion request."""
-        settings = {"temperature": self.temperature, "max_tokens": self.max_tokens}
-        seed = {} if self.seed is None else {"seed": self.seed}
-        return {"model": self.model, "messages": messages, **settings, **seed}
+        request: ChatRequest = {
+            "model": self.model,
+            "messages": messages,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+        }
+        if self.seed is not None:
+            request["seed"] = self.seed
+        return request
 
 
 @dataclass(frozen=True)
@@ -38,8 +49,16 @@ class Question:
 
     record: Record
     attempt: int
-    body: Row
+    request: ChatRequest
     key: str
+
+
+class RecordState(NamedTuple):
+    """Where one record stands."""
+
+    last_answer: TeacherAnswerRow | None
+    question: Question | None
+    """What is to be asked next; None for a finished record."""
 
 
 @dataclass
@@ -50,60 +69,72 @@ class Progress:
     accepted: int = 0
     asked_again: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    """Reason -> records."""
     skipped: int = 0
     """Hindsight about weeks whose return is not known."""
     left: int = 0
     input_tokens: int = 0
     """About, of one request for each record that is left."""
 
+    @property
+    def answered(self) -> int:
+        """Records that are not asked about any more."""
+        return self.accepted + self.rejected.total()
 
-def next_question(
-    record: Record, asking: RequestSettings, log: TeacherLog
-) -> tuple[Row | None, Question | None]:
-    """(the last answer to a record, the question that is open now); no question for a finished record."""
-    messages, row = first_messages(record, asking.kind), None
+    def add(self, state: RecordState) -> None:
+        """Count a record that can be asked about."""
+        answer, question = state
+        if answer and answer.get("attempt") == ATTEMPTS:
+            self.asked_again += 1
+        if question:
+            self.left += 1
+            self.input_tokens += estimate_tokens(question.request["messages"])
+        elif answer and answer["accepted"]:
+            self.accepted += 1
+        elif answer:
+            self.rejected[answer["reason"] or "not accepted"] += 1
+
+
+def next_question(record: Record, settings: RequestSettings, log: TeacherLog) -> RecordState:
+    """The last answer to a record, and the question that is open now."""
+    messages, answer = first_messages(record, settings.kind), None
     for attempt in range(1, ATTEMPTS + 1):
-        body = asking.body(messages)
-        key = digest(body)
-        if (found := log.row(key)) is None:
-            return row, Question(record, attempt, body, key)
-        row = found
-        if row["accepted"]:
+        request = settings.request(messages)
+        key = digest(request)
+        logged = log.row(key)
+        if logged is None:
+            return RecordState(answer, Question(record, attempt, request, key))
+        answer = logged
+        if answer["accepted"]:
             break
-        messages = next_messages(messages, row["answer"], row["reason"])
-    return row, None
+        reason = answer["reason"] or "not accepted"
+        messages = next_messages(messages, answer=answer["answer"], reason=reason)
+    return RecordState(answer, None)
 
 
-def count_progress(records: Iterable[Record], asking: RequestSettings, log: TeacherLog) -> Progress:
-    """Where records stand. Raises ValueError naming one that stands twice or whose values make no prompt."""
-    found, ids = Progress(), set[str]()
+def count_progress(
+    records: Iterable[Record], settings: RequestSettings, log: TeacherLog
+) -> Progress:
+    """How far `records` are answered.
+
+    Raises ValueError naming a record that is there twice, or whose values make no prompt.
+    """
+    progress, ids = Progress(), set[str]()
     for record in records:
         if record.id in ids:
             raise ValueError(
-                f"the record {record.id} stands twice; expected one for a symbol and week"
+                f"the record {record.id} is there twice; expected one per symbol and week"
             )
         ids.add(record.id)
+        progress.records += 1
         try:
-            _count(record, asking, log, found)
+            if can_be_asked(record, settings.kind):
+                progress.add(next_question(record, settings, log))
+            else:
+                progress.skipped += 1
         except (ValueError, TypeError, AttributeError, ZeroDivisionError) as error:
             raise ValueError(f"record {record.id}: {error}") from None
-    return found
-
-
-def _count(record: Record, asking: RequestSettings, log: TeacherLog, found: Progress) -> None:
-    found.records += 1
-    if not can_be_asked(record, asking.kind):
-        found.skipped += 1
-        return
-    row, question = next_question(record, asking, log)
-    found.asked_again += bool(row and row["attempt"] == ATTEMPTS)
-    if question:
-        found.left += 1
-        found.input_tokens += about_tokens(question.body["messages"])
-    elif row and row["accepted"]:
-        found.accepted += 1
-    elif row:
-        found.rejected[row["reason"]] += 1
+    return progress
 
 
 def can_be_asked(record: Record, kind: AnswerKind) -> bool:

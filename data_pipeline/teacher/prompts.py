@@ -1,12 +1,14 @@
-"""What the teacher is asked, and how its answers are judged; pure, and the only home of these words.
+"""What the teacher is asked, and how its answers are judged; pure, and the only home of these
+words.
 
-Two kinds of question, never mixed. `hindsight` tells the teacher the true bin and asks it to argue for it: a
-training answer. `forecast` is the student's prompt to the letter: the teacher's own row in a comparison.
+Two kinds of question, never mixed. `hindsight` names the true bin and asks the teacher to argue for
+it: a training answer. `forecast` is the student's prompt to the letter: the teacher's own row in a
+comparison.
 """
 
 import hashlib
 import json
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from weekahead.task.answer import parse_answer
 from weekahead.task.answer_sections import without_thought
@@ -32,23 +34,34 @@ BETRAYALS = (
     "as instructed",
     "forecast to argue for",
 )
-"""Phrases, in lower case, of an author who knows how the week ended or who speaks of the request."""
+"""Phrases, in lower case, of an author who knows how the week ended or who speaks of the
+request.
+"""
 
-_INSTRUCTION = """[To the author of a model answer]: the forecast to argue for is "{call}". From the facts above \
-alone, write what a careful analyst could have written on that day who came to exactly this forecast. Weigh both \
-sides honestly. Name no event after that day, do not say what the price then did, and do not let it be seen that \
-the forecast was given to you. Keep exactly the layout above: in each of the first two sections items numbered \
-1., 2. and so on, one a line, and in the last one the line "Prediction: {call}" in these very words, then \
-"Analysis: " and one paragraph. Write nothing before the first section and nothing after the analysis."""
+_CUT_OFF = {
+    "length": "cut off by the token limit",
+    "content_filter": "cut off by a content filter",
+}
+"""A finish reason that makes an answer unusable -> why."""
 
-_AGAIN = """This answer cannot be used ({reason}). Write the whole answer once more, without apology or comment, \
-in exactly the layout asked for."""
+_INSTRUCTION = """[To the author of a model answer]: the forecast to argue for is "{prediction}". \
+From the facts above alone, write what a careful analyst could have written on that day who came \
+to exactly this forecast. Weigh both sides honestly. Name no event after that day, do not say \
+what the price then did, and do not let it be seen that the forecast was given to you. Keep \
+exactly the layout above: in each of the first two sections items numbered 1., 2. and so on, one \
+a line, and in the last one the line "Prediction: {prediction}" in these very words, then \
+"Analysis: " and one paragraph. Write nothing before the first section and nothing after the \
+analysis."""
+
+_AGAIN = """This answer cannot be used ({reason}). Write the whole answer once more, without \
+apology or comment, in exactly the layout asked for."""
 
 
 def first_messages(record: Record, kind: AnswerKind) -> Messages:
-    """The conversation that opens the question: the student's prompt and, for hindsight, one more paragraph.
+    """The conversation that opens the question: the student's prompt.
 
-    Raises ValueError for hindsight about a record whose return is unknown.
+    For hindsight its user message has one more paragraph, which names the bin. Raises ValueError
+    for hindsight about a record whose return is unknown.
     """
     system, user = render_prompt(record)
     if kind == "forecast":
@@ -57,17 +70,19 @@ def first_messages(record: Record, kind: AnswerKind) -> Messages:
         raise ValueError(
             f"record {record.id} has no weekly_return, so there is no bin to argue for"
         )
-    instruction = _INSTRUCTION.format(call=record.label.capitalize())
+    instruction = _INSTRUCTION.format(prediction=record.label.capitalize())
     return [system, {**user, "content": f"{user['content']}\n\n{instruction}"}]
 
 
-def next_messages(messages: Messages, answer: str, reason: str) -> Messages:
-    """The conversation after an answer that was not accepted: that answer, and why it is asked for again.
+def next_messages(messages: Messages, *, answer: str, reason: str) -> Messages:
+    """The conversation after an answer that was not accepted: that answer, and why it is asked
+    again.
 
-    An answer without text adds to the last message, since many chat templates want the roles to alternate.
+    An answer without text adds to the last message, since many chat templates want the roles to
+    alternate.
     """
     again = _AGAIN.format(reason=reason)
-    if text := clean(answer):
+    if text := without_thought_and_space(answer):
         return [
             *messages,
             {"role": "assistant", "content": text},
@@ -76,48 +91,46 @@ def next_messages(messages: Messages, answer: str, reason: str) -> Messages:
     return [*messages[:-1], {**messages[-1], "content": f"{messages[-1]['content']}\n\n{again}"}]
 
 
-def judge(answer: str, finish_reason: str | None, told: str | None) -> str | None:
-    """Why an answer is not accepted, in few fixed words fit for counting; None where it is.
+def judge(answer: str, *, finish_reason: str | None, label: str | None) -> str | None:
+    """Why an answer is not accepted, in few fixed words fit for counting; None if it is accepted.
 
-    `told` is the bin of a hindsight question: the answer must then hold the strict layout, name that bin and
-    not betray that it was told. For a forecast (None) it is enough that the lenient reader finds a direction.
+    `label` is the bin that a hindsight question named: the answer must then have the strict layout,
+    name that bin and not betray that it was told. For a forecast (None) it is enough that the
+    lenient reader finds a direction.
     """
     if finish_reason and finish_reason.startswith("refused"):
         return finish_reason
-    if finish_reason in ("length", "content_filter"):
-        return (
-            "cut off by the token limit"
-            if finish_reason == "length"
-            else "cut off by a content filter"
-        )
-    text = clean(answer)
-    read = parse_answer(text, strict=told is not None)
-    if not read.valid:
-        return read.reason or "not valid"
-    if told is None:
+    if cut_off := _CUT_OFF.get(finish_reason or ""):
+        return cut_off
+    text = without_thought_and_space(answer)
+    parsed = parse_answer(text, strict=label is not None)
+    if not parsed.valid:
+        return parsed.reason or "not valid"
+    if label is None:
         return None
-    if read.prediction.lower() != told:
+    if parsed.prediction.lower() != label:
         return "another bin than the one told"
-    said = " ".join(text.lower().split())
-    phrase = next((phrase for phrase in BETRAYALS if phrase in said), None)
+    one_line = " ".join(text.lower().split())
+    phrase = next((phrase for phrase in BETRAYALS if phrase in one_line), None)
     return f"betrays hindsight: {phrase!r}" if phrase else None
 
 
-def clean(answer: str) -> str:
+def without_thought_and_space(answer: str) -> str:
     """An answer as a student may learn it: without <think> blocks and without outer white space."""
     return without_thought(answer)[0].strip()
 
 
 def fingerprint(record: Record, kind: AnswerKind) -> str:
-    """The SHA-256 of all that an answer was given to: the student's prompt, and for hindsight the bin.
+    """The SHA-256 of all that an answer was given to: the student's prompt, and for hindsight
+    the bin.
 
     An answer belongs to a record while this stays the same, whatever model or wording asked for it.
     """
-    told = record.label if kind == "hindsight" else None
-    return digest({"prompt": render_prompt(record), "label": told})
+    label = record.label if kind == "hindsight" else None
+    return digest({"prompt": render_prompt(record), "label": label})
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """The SHA-256 in hex of a JSON value in canonical form: sorted names, no spaces, UTF-8."""
     text = json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False

@@ -2,202 +2,252 @@
 
 python -m data_pipeline.teacher data/records/nasdaq100.jsonl --model gpt-4.1 --kind hindsight
 
-Any OpenAI-compatible endpoint: OPENAI_API_KEY and OPENAI_BASE_URL from the environment or `.env`. Answers go to
-data/teacher/<model>/<kind>.jsonl as they come, and a request whose answer stands there is never sent again: after
-an interrupt, a failure or a spent budget the same command goes on. Ctrl-C or SIGTERM waits for the answers on
-their way, a second one does not; what is on its way then, or at a SIGKILL, may be paid again, and nothing else.
+Any OpenAI-compatible endpoint: OPENAI_API_KEY and OPENAI_BASE_URL from the environment or `.env`.
+Answers go to data/teacher/<model>/<kind>.jsonl as they come, and a request whose answer is there is
+never sent again: after an interrupt, a failure or a spent budget the same command goes on. Ctrl-C
+or SIGTERM waits for the answers on their way, a second one does not; what is on its way then, or at
+a SIGKILL, may be paid again, and nothing else.
 """
 
-import argparse
 import asyncio
+import dataclasses
 import math
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from data_pipeline.teacher.answer_log import TeacherLog, writing
 from data_pipeline.teacher.costs import MEAN_OUTPUT_TOKENS, PRICES, Budget, Price, read_price
 from data_pipeline.teacher.progress import Progress, RequestSettings, can_be_asked, count_progress
-from data_pipeline.teacher.prompts import KINDS
-from data_pipeline.teacher.workers import TeacherRun, work_through
-from weekahead.files import iter_jsonl, load_env
+from data_pipeline.teacher.prompts import KINDS, AnswerKind
+from data_pipeline.teacher.workers import End, TeacherRun
+from weekahead.cli import add_options, new_parser, option, read_options, run_command
+from weekahead.files import iter_jsonl
 from weekahead.openai_client import OpenAIClient
 from weekahead.task.record import Record, read_records
 
-
-def answers_path(args: argparse.Namespace) -> Path:
-    """Where the answers go: `<out>/<model, fit for a file name>/<kind>.jsonl`. Raises ValueError without a model."""
-    return (
-        args.out / re.sub(r"[^A-Za-z0-9._-]+", "-", _model(args)).strip(".-") / f"{args.kind}.jsonl"
-    )
+_LEAST = {"concurrency": 1, "per_minute": 1, "max_tokens": 1, "temperature": 0, "max_cost": 0}
+"""Option -> its smallest value."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of this stage."""
-    parser.add_argument(
-        "--model", help="the teacher's name at its provider (default: OPENAI_MODEL)"
-    )
-    parser.add_argument("--concurrency", type=int, default=32, help="requests on their way at once")
-    parser.add_argument(
-        "--per_minute", type=int, help="at most so many requests a minute (default: no limit)"
-    )
-    parser.add_argument("--temperature", type=float, default=RequestSettings.temperature)
-    parser.add_argument(
-        "--max_tokens", type=int, default=RequestSettings.max_tokens, help="limit of one answer"
-    )
-    parser.add_argument("--seed", type=int, help="sent along where given")
-    parser.add_argument(
-        "--max_cost",
-        type=float,
-        metavar="USD",
-        help="what this run may spend; earlier runs do not count",
-    )
-    parser.add_argument(
-        "--dry_run", action="store_true", help="only say what would be asked and what it would cost"
-    )
+@dataclass(frozen=True)
+class TeacherOptions:
+    """The flags of this stage: which teacher is asked, how, and for how much money."""
 
+    model: str | None = option(
+        None, help="the teacher's name at its provider (default: OPENAI_MODEL)"
+    )
+    concurrency: int = option(32, help="requests on their way at once")
+    per_minute: int | None = option(
+        None, help="at most so many requests per minute (default: no limit)"
+    )
+    temperature: float = RequestSettings.temperature
+    max_tokens: int = option(RequestSettings.max_tokens, help="limit of one answer")
+    seed: int | None = option(None, help="sent along if it is set")
+    max_cost: float | None = option(
+        None, metavar="USD", help="what this run may spend; earlier runs do not count"
+    )
+    dry_run: bool = option(False, help="only say what would be asked and what it would cost")
 
-def run(args: argparse.Namespace) -> int:
-    """Ask for the answers to `args.records` that are not in the log yet, and print where they stand.
+    def check(self) -> None:
+        """Raise ValueError for options or an environment that cannot work, before anything is
+        asked for.
+        """
+        self.request_settings("hindsight")
+        self.price()
+        if not self.dry_run:
+            OpenAIClient.key()
 
-    0 where all are answered, 1 where requests failed or the budget ended it, 130 after an interrupt. Raises
-    ValueError and OSError for what the message says how to mend, answers that came before being in the log.
-    `args.only` and `args.weeks` (week_start) leave records out, where they are not None.
-    """
-    asking = _asking(args)
-    path, price = answers_path(args), _price(asking.model, args.max_cost)
-    if args.dry_run:
-        print(
-            estimate(count_progress(_records(args), asking, TeacherLog(path)), asking.model, price)
+    def model_name(self) -> str:
+        """The teacher's name. Raises ValueError without one."""
+        model = self.model or os.environ.get("OPENAI_MODEL")
+        if not model:
+            raise ValueError(
+                "no model: give --model, or set OPENAI_MODEL in the environment or .env"
+            )
+        return model
+
+    def request_settings(self, kind: AnswerKind) -> RequestSettings:
+        """How records are asked. Raises ValueError for a number that is too small."""
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value < math.inf:
+                raise ValueError(f"--{name} is {value}; expected {least} or more")
+        return RequestSettings(
+            self.model_name(), kind, self.temperature, self.max_tokens, self.seed
         )
-        return 0
+
+    def price(self) -> Price | None:
+        """The teacher's price; None if the table does not have it. Raises ValueError if a budget
+        needs it.
+        """
+        model = self.model_name()
+        price = read_price(model)
+        if price is None and self.max_cost is not None:
+            raise ValueError(f"--max_cost needs a price for {model!r}: add a line to {PRICES}")
+        return price
+
+    def after_spending(self, dollars: float) -> "TeacherOptions":
+        """The same options with what is left of the budget."""
+        if self.max_cost is None:
+            return self
+        return dataclasses.replace(self, max_cost=max(0.0, self.max_cost - dollars))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherJob:
+    """Which records are asked about, what kind of question, and where the answers go."""
+
+    records: Path
+    kind: AnswerKind
+    out: Path
+    only: Collection[str] | None = None
+    """Ids of the records that are asked about; None: all of them."""
+    weeks: Collection[str] | None = None
+    """First days (ISO dates) of the forecast weeks that are asked about; None: all of them."""
+
+    def selected(self) -> Iterator[Record]:
+        """The records that are asked about, read one after another."""
+        for record in read_records(self.records):
+            wanted = self.only is None or record.id in self.only
+            if wanted and (self.weeks is None or record.week_start in self.weeks):
+                yield record
+
+    def answers(self, model: str) -> Path:
+        """Where the answers go: `<out>/<model, fit for a file name>/<kind>.jsonl`."""
+        folder = re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip(".-")
+        return self.out / folder / f"{self.kind}.jsonl"
+
+
+@dataclass(frozen=True)
+class TeacherResult:
+    """How a run ended."""
+
+    status: int
+    """0: all are answered; 1: requests failed or the budget ended it; 130: interrupted."""
+    spent: float
+    """US dollars; 0 if the price is not known."""
+    answers: Path
+    """The log of the answers."""
+
+
+def run(options: TeacherOptions, job: TeacherJob) -> TeacherResult:
+    """Ask for the answers that are not in the log yet, and print where the records stand.
+
+    Raises ValueError and OSError for errors whose message names the remedy; answers that came
+    before are in the log.
+    """
+    settings, price = options.request_settings(job.kind), options.price()
+    path = job.answers(settings.model)
+    if options.dry_run:
+        progress = count_progress(job.selected(), settings, TeacherLog(path))
+        print(estimate(progress, settings.model, price))
+        return TeacherResult(0, 0.0, path)
     with writing(path) as log:
-        before = count_progress(_records(args), asking, log)
-        print(estimate(before, asking.model, price), flush=True)
+        before = count_progress(job.selected(), settings, log)
+        print(estimate(before, settings.model, price), flush=True)
         if not before.left:
             print(f"nothing to ask: {path}")
-            return 0
-        calls = OpenAIClient(args.per_minute)
-        work = asyncio.run(
-            _work(args, TeacherRun(asking, log, price, Budget(args.max_cost), calls), before)
+            return TeacherResult(0, 0.0, path)
+        client, budget = OpenAIClient(options.per_minute), Budget(options.max_cost)
+        teacher_run = TeacherRun(settings, log, price=price, budget=budget, client=client)
+        workers = min(options.concurrency, before.left)
+        asyncio.run(
+            _answer_all(teacher_run, job, total=before.records - before.skipped, workers=workers)
         )
-        after = count_progress(_records(args), asking, log)
-    args.spent = work.budget.spent
-    print(summary(after, work, price))
-    if work.refusal:
-        raise work.refusal
-    return _tell_end(work, after, args, path)
+        after = count_progress(job.selected(), settings, log)
+    print(summary(after, teacher_run))
+    if teacher_run.refusal:
+        raise teacher_run.refusal
+    status = _print_end(teacher_run, after, path)
+    return TeacherResult(status, budget.spent, path)
 
 
-def check(args: argparse.Namespace) -> None:
-    """Raise ValueError for arguments or an environment that cannot work, before anything is asked for."""
-    _price(_asking(args).model, args.max_cost)
-    if not args.dry_run:
-        OpenAIClient.key()
-
-
-def estimate(found: Progress, model: str, price: Price | None) -> str:
-    """One line: what there is, what is to be asked, about how many tokens and dollars that is."""
-    output = found.left * MEAN_OUTPUT_TOKENS
-    dollars = f"cost unknown: {model} is not in {PRICES.name}"
-    if price:
-        dollars = f"about ${price.cost(found.input_tokens, output):.2f} (prices of {price.as_of})"
-    return (
-        f"{found.records} records: {found.accepted + found.rejected.total()} answered already, "
-        f"{found.skipped} skipped (no return), {found.left} to ask; about {found.input_tokens} tokens in and "
-        f"{output} out at {MEAN_OUTPUT_TOKENS} an answer; {dollars}"
-    )
-
-
-def summary(found: Progress, work: TeacherRun, price: Price | None) -> str:
-    """One line: where the records stand now, and what this run did and cost."""
-    reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(found.rejected.items()))
-    return (
-        f"{found.accepted} accepted, {found.asked_again} asked again, {found.rejected.total()} rejected"
-        f"{f' ({reasons})' if reasons else ''}, {work.failed} failed, {found.left} left; this run: "
-        f"{work.calls.answered} answers, {f'${work.budget.spent:.2f}' if price else 'cost unknown'}"
-    )
-
-
-async def _work(args: argparse.Namespace, work: TeacherRun, before: Progress) -> TeacherRun:
+async def _answer_all(
+    teacher_run: TeacherRun, job: TeacherJob, *, total: int, workers: int
+) -> None:
+    """Ask about all records of a job, with a progress bar."""
     from tqdm import tqdm
 
-    records = (record for record in _records(args) if can_be_asked(record, args.kind))
-    total = before.records - before.skipped
-    with tqdm(total=total, unit="record", desc=f"{work.asking.model} {args.kind}") as bar:
+    settings = teacher_run.settings
+    records = (record for record in job.selected() if can_be_asked(record, job.kind))
+    with tqdm(total=total, unit="record", desc=f"{settings.model} {settings.kind}") as bar:
 
-        def tick(finished: int) -> None:
-            if work.price:
-                bar.set_postfix_str(f"${work.budget.spent:.2f}", refresh=False)
-            bar.update(finished)
+        def advance() -> None:
+            if teacher_run.price:
+                bar.set_postfix_str(f"${teacher_run.budget.spent:.2f}", refresh=False)
+            bar.update(1)
 
-        await work_through(work, records, min(args.concurrency, before.left), tick)
-    return work
-
-
-def _records(args: argparse.Namespace) -> Iterator[Record]:
-    only = {row["id"] for row in iter_jsonl(args.only)} if args.only else None
-    records = (record for record in read_records(args.records) if only is None or record.id in only)
-    return (record for record in records if args.weeks is None or record.week_start in args.weeks)
+        await teacher_run.answer_all(records, workers=workers, on_finished=advance)
 
 
-def _model(args: argparse.Namespace) -> str:
-    model = args.model or os.environ.get("OPENAI_MODEL")
-    if not model:
-        raise ValueError("no model: give --model, or set OPENAI_MODEL in the environment or .env")
-    return model
+def estimate(progress: Progress, model: str, price: Price | None) -> str:
+    """One line: what there is, what is to be asked, about how many tokens and dollars that is."""
+    output = progress.left * MEAN_OUTPUT_TOKENS
+    dollars = f"cost unknown: {model} is not in {PRICES.name}"
+    if price:
+        dollars = (
+            f"about ${price.cost(progress.input_tokens, output):.2f} (prices of {price.as_of})"
+        )
+    return (
+        f"{progress.records} records: {progress.answered} answered already, "
+        f"{progress.skipped} skipped (no return), {progress.left} to ask; "
+        f"about {progress.input_tokens} tokens in and {output} out at {MEAN_OUTPUT_TOKENS} per "
+        f"answer; {dollars}"
+    )
 
 
-def _asking(args: argparse.Namespace) -> RequestSettings:
-    for name, least in (
-        ("concurrency", 1),
-        ("per_minute", 1),
-        ("max_tokens", 1),
-        ("temperature", 0),
-        ("max_cost", 0),
-    ):
-        value = getattr(args, name)
-        if value is not None and not least <= value < math.inf:
-            raise ValueError(f"--{name} is {value}; expected {least} or more")
-    return RequestSettings(_model(args), args.kind, args.temperature, args.max_tokens, args.seed)
+def summary(progress: Progress, teacher_run: TeacherRun) -> str:
+    """One line: where the records stand now, and what this run did and cost."""
+    counts = [f"{reason}: {count}" for reason, count in sorted(progress.rejected.items())]
+    reasons = f" ({', '.join(counts)})" if counts else ""
+    cost = f"${teacher_run.budget.spent:.2f}" if teacher_run.price else "cost unknown"
+    return (
+        f"{progress.accepted} accepted, {progress.asked_again} asked again, "
+        f"{progress.rejected.total()} rejected{reasons}, {teacher_run.failed} failed, "
+        f"{progress.left} left; this run: {teacher_run.client.answered} answers, {cost}"
+    )
 
 
-def _price(model: str, max_cost: float | None) -> Price | None:
-    price = read_price(model)
-    if price is None and max_cost is not None:
-        raise ValueError(f"--max_cost needs a price for {model!r}: add a line to {PRICES}")
-    return price
-
-
-def _tell_end(work: TeacherRun, after: Progress, args: argparse.Namespace, path: Path) -> int:
-    if work.ended == "interrupt":
+def _print_end(teacher_run: TeacherRun, progress: Progress, path: Path) -> int:
+    """Print how the run ended; its exit status."""
+    if teacher_run.ended is End.INTERRUPT:
         print(
-            f"interrupted: {after.accepted} answers are in {path}; the same command goes on",
+            f"interrupted: {progress.accepted} answers are in {path}; the same command goes on",
             file=sys.stderr,
         )
         return 130
-    if work.ended == "budget":
+    if teacher_run.ended is End.BUDGET:
         print(
-            f"stopped before --max_cost {args.max_cost:g} could be passed: {after.left} records are left"
+            f"stopped before --max_cost {teacher_run.budget.limit:g} could be passed: "
+            f"{progress.left} records are left"
         )
         return 1
-    if work.failed:
-        told = (
-            f"{work.failed} records failed and stay unanswered, the last with {work.last_failure}"
+    if teacher_run.failed:
+        print(
+            f"{teacher_run.failed} records failed and stay unanswered, the last with "
+            f"{teacher_run.last_failure}; run the same command again",
+            file=sys.stderr,
         )
-        print(f"{told}; run the same command again", file=sys.stderr)
         return 1
     print(path)
     return 0
 
 
+def read_ids(path: Path) -> frozenset[str]:
+    """The ids of the rows in a JSONL file, such as a dataset's test.jsonl."""
+    return frozenset(row["id"] for row in iter_jsonl(path))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit 0 asked, 1 some left, 2 for something the message says how to mend, 130 interrupted."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """The command.
+
+    Exit 0 asked, 1 some left, 2 for an error whose message names the remedy, 130 interrupted.
+    """
+    parser = new_parser(__doc__)
     parser.add_argument("records", type=Path, help="data/records/<name>.jsonl")
     parser.add_argument(
         "--kind", choices=KINDS, required=True, help="told the bin (for training), or not"
@@ -210,17 +260,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=Path,
         help="ask about the ids in this file alone, such as a dataset's test.jsonl",
     )
-    add_arguments(parser)
-    args = parser.parse_args(argv, argparse.Namespace(weeks=None))
-    try:
-        load_env()
-        return run(args)
-    except (ValueError, OSError) as error:
-        print(f"data_pipeline.teacher: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("data_pipeline.teacher: interrupted; the same command goes on", file=sys.stderr)
-        return 130
+    add_options(parser, TeacherOptions)
+    arguments = parser.parse_args(argv)
+    options = read_options(arguments, TeacherOptions)
+
+    def work() -> int:
+        only = read_ids(arguments.only) if arguments.only else None
+        job = TeacherJob(
+            records=arguments.records, kind=arguments.kind, out=arguments.out, only=only
+        )
+        return run(options, job).status
+
+    return run_command("data_pipeline.teacher", work, resumable=True)
 
 
 if __name__ == "__main__":

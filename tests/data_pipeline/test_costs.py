@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from data_pipeline.teacher import costs
-from data_pipeline.teacher.costs import Budget, Price, about_tokens, most_cost, read_price
+from data_pipeline.teacher.costs import Budget, Price, cost_bound, estimate_tokens, read_price
 
 PRICE = Price(2.0, 8.0, "2031-01-01")
 
@@ -45,8 +45,8 @@ def test_a_line_that_is_no_price_is_named(tmp_path, line):
 
 def test_an_estimate_takes_four_characters_and_a_bound_two_bytes_for_a_token():
     messages = [{"role": "system", "content": "é" * 6}, {"role": "user", "content": "abcd"}]
-    assert about_tokens(messages) == 3
-    assert most_cost(PRICE, messages, 100) == pytest.approx(PRICE.cost(8, 100))
+    assert estimate_tokens(messages) == 3
+    assert cost_bound(PRICE, messages, 100) == pytest.approx(PRICE.cost(8, 100))
 
 
 def test_a_budget_keeps_room_for_what_is_on_its_way():

@@ -410,7 +410,7 @@ def test_what_is_missing_is_named_before_anything_is_asked(capsys, flags, words)
     [
         (['{"symbol": "A"}'], "records.jsonl, row 1: record A-?"),
         (["nonsense"], "records.jsonl, line 1: not JSON"),
-        (["GOOD", "GOOD"], "the record FIRM00-2031-01-05 stands twice"),
+        (["GOOD", "GOOD"], "the record FIRM00-2031-01-05 is there twice"),
         (["NAN"], "record FIRM00-2031-01-05: weekly_return is nan"),
     ],
 )
@@ -436,7 +436,7 @@ def test_a_dry_run_asks_nothing_writes_nothing_and_needs_no_key(capsys):
         sum(len(turn["content"]) for r in records for turn in first_messages(r, "hindsight")) / 4
     )
     found = re.search(
-        r"10 to ask; about (\d+) tokens in and 5000 out at 500 an answer; about \$(\d+\.\d+)", line
+        r"10 to ask; about (\d+) tokens in and 5000 out at 500 per answer; about \$(\d+\.\d+)", line
     )
     assert found and int(found[1]) == pytest.approx(tokens, abs=10)
     assert float(found[2]) == pytest.approx((tokens * 2 + 5000 * 8) / 1e6, abs=0.006)

@@ -8,14 +8,15 @@ from benchmarks.teacher import made_up_records
 from data_pipeline.dataset.public_rows import convert
 from data_pipeline.teacher.prompts import (
     BETRAYALS,
-    clean,
     digest,
     fingerprint,
     first_messages,
     judge,
     next_messages,
+    without_thought_and_space,
 )
 from weekahead.files import read_jsonl
+from weekahead.schema.rows import reference_text
 from weekahead.task.answer import render_answer
 from weekahead.task.labels import BINS
 from weekahead.task.prompt import render_prompt
@@ -51,7 +52,9 @@ def test_hindsight_about_an_unknown_week_cannot_be_asked(record):
 
 def test_the_second_question_shows_the_answer_and_the_reason(record):
     messages = first_messages(record, "hindsight")
-    again = next_messages(messages, "<think>hm</think>\nI cannot say.", "no Prediction line")
+    again = next_messages(
+        messages, answer="<think>hm</think>\nI cannot say.", reason="no Prediction line"
+    )
     assert again[:2] == messages
     assert again[2] == {"role": "assistant", "content": "I cannot say."}
     assert "no Prediction line" in again[3]["content"] and again[3]["role"] == "user"
@@ -59,7 +62,7 @@ def test_the_second_question_shows_the_answer_and_the_reason(record):
 
 def test_an_answer_without_text_keeps_the_roles_alternating(record):
     messages = first_messages(record, "hindsight")
-    again = next_messages(messages, " ", "empty answer")
+    again = next_messages(messages, answer=" ", reason="empty answer")
     assert [turn["role"] for turn in again] == ["system", "user"]
     assert (
         again[1]["content"].startswith(messages[1]["content"])
@@ -90,12 +93,12 @@ def test_an_answer_without_text_keeps_the_roles_alternating(record):
     ],
 )
 def test_a_hindsight_answer_is_accepted_or_has_a_reason(text, finish, reason):
-    assert judge(text, finish, "down by 1-2%") == reason
+    assert judge(text, finish_reason=finish, label="down by 1-2%") == reason
 
 
 @pytest.mark.parametrize("phrase", BETRAYALS)
 def test_every_phrase_that_betrays_hindsight_is_found_in_any_case(phrase):
-    reason = judge(f"{GOOD} {phrase.upper()}.", "stop", "down by 1-2%")
+    reason = judge(f"{GOOD} {phrase.upper()}.", finish_reason="stop", label="down by 1-2%")
     assert reason == f"betrays hindsight: {phrase!r}"
 
 
@@ -110,11 +113,11 @@ def test_every_phrase_that_betrays_hindsight_is_found_in_any_case(phrase):
     ],
 )
 def test_a_forecast_need_only_be_readable(text, finish, reason):
-    assert judge(text, finish, None) == reason
+    assert judge(text, finish_reason=finish, label=None) == reason
 
 
 def test_what_a_student_learns_has_no_thought_and_no_outer_space():
-    assert clean(f" <think>a\n</think>\n\n{GOOD} \n") == GOOD
+    assert without_thought_and_space(f" <think>a\n</think>\n\n{GOOD} \n") == GOOD
 
 
 def test_an_answer_belongs_to_a_prompt_and_the_bin_it_was_told(record):
@@ -139,12 +142,12 @@ def test_a_digest_does_not_depend_on_the_order_of_names():
 
 def test_real_answers_of_a_teacher_that_was_told_are_accepted(shared_data):
     """542 of the 546 public GPT-4 answers, all but those without a prediction; none is taken for a betrayal."""
-    rows = [
-        row
-        for name in ("train", "test")
-        for row in convert(read_jsonl(shared_data / "dow30" / f"{name}.jsonl"), name)[0]
+    rows = []
+    for name in ("train", "test"):
+        rows += convert(read_jsonl(shared_data / "dow30" / f"{name}.jsonl"), name)[0]
+    reasons = [
+        judge(reference_text(row), finish_reason="stop", label=row["label"]) for row in rows
     ]
-    reasons = [judge(row["completion"][0]["content"], "stop", row["label"]) for row in rows]
     assert len(reasons) == 546
     assert {reason for reason in reasons if reason} == {
         "strict: prediction not one of the twelve, or no analysis below it"

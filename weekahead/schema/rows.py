@@ -64,6 +64,16 @@ class LeftOutWeek(TypedDict):
     reason: str
 
 
+class ChatRequest(TypedDict):
+    """A chat completion request as it is sent; its SHA-256 is the key of its answer."""
+
+    model: str
+    messages: list[Message]
+    temperature: float
+    max_tokens: int
+    seed: NotRequired[int]
+
+
 class TeacherAnswerRow(TypedDict):
     """A line of a teacher's answer log: one answer that was paid for, accepted or not."""
 
