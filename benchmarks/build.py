@@ -98,7 +98,9 @@ def measure(rows: int, folder: Path) -> Row:
     write_jsonl(records, (made_record(number).to_json() for number in range(rows)))
     write_jsonl(log, answers(rows))
     start = time.perf_counter()
-    manifest = build.build(records, AnswerIndex(log), folder / "out", (build.TEST_SHARE, 0.1), 4)
+    options = build.BuildOptions(gap_weeks=4)
+    result = build.build(options, records=records, answers=AnswerIndex(log), out=folder / "out")
+    manifest = result.manifest
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     kept = sum(part["rows"] for part in manifest["splits"].values())

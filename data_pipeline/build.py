@@ -1,222 +1,267 @@
 """Records and the teacher's accepted answers into a dataset, cut by date:
 
-python -m data_pipeline.build data/records/dow30.jsonl --answers data/teacher/gpt-4.1/hindsight.jsonl --name dow30
+python -m data_pipeline.build data/records/dow30.jsonl \\
+    --answers data/teacher/gpt-4.1/hindsight.jsonl --name dow30
 
 Rows pass through one at a time, so a dataset of any size takes the same memory.
 """
 
-import argparse
 import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple, cast
 
 from data_pipeline.dataset.card import write_card
 from data_pipeline.dataset.row import dataset_row
-from data_pipeline.dataset.split import CONTEXT_WEEKS, VALIDATION_SHARE, cut_calendar
+from data_pipeline.dataset.split import CONTEXT_WEEKS, GAP, VALIDATION_SHARE, cut_calendar
 from data_pipeline.dataset.statistics import DatasetStatistics
 from data_pipeline.dataset.token_lengths import LengthSample
-from data_pipeline.dataset.writer import MANIFEST, replacing_folder
+from data_pipeline.dataset.writer import MANIFEST, replacing_folder, summary_lines
 from data_pipeline.teacher.answer_log import AnswerIndex
 from weekahead import files
-from weekahead.files import Row
+from weekahead.cli import add_options, new_parser, option, read_options, run_command
 from weekahead.manifest import new_manifest
+from weekahead.schema.manifests import (
+    BuiltManifest,
+    RecordsManifest,
+    SplitFacts,
+    read_records_manifest,
+)
+from weekahead.schema.rows import DatasetRow, DroppedRow
 from weekahead.task.prompt import PROMPT_VERSION
 from weekahead.task.record import Record, look_ahead, read_records
 
 SPLITS = ("train", "validation", "test")
-TEST_SHARE = 0.2
 
 
-def build(
-    records: Path, answers: AnswerIndex, out: Path, shares: tuple[float, float], gap_weeks: int
-) -> Row:
-    """Write the dataset folder `out` from a file of records, whole or not at all, and return its manifest.
+@dataclass(frozen=True)
+class BuildOptions:
+    """How the records are cut, and where the dataset is published."""
 
-    `shares` are those of test and validation. Every record is in one split or in `dropped.jsonl` with a reason:
-    the gap, no return yet, or no accepted answer. A test row without an answer stays: its truth is the label.
-    Raises ValueError for no records, a record that cannot be read, and a fact known after its decision_time.
-    """
-    split_of, warnings, read = cut(records, shares, gap_weeks)
-    facts, sample = DatasetStatistics(), LengthSample()
-    with replacing_folder(out) as new:
-        with ExitStack() as stack:
-            parts = {name: stack.enter_context((new / f"{name}.jsonl").open("w", encoding="utf-8", newline="\n"))
-                     for name in (*SPLITS, "dropped")}  # fmt: skip
-            for record in _records(records):
-                row, reason = _placed(record, answers, split_of[record.week_start])
-                name = "dropped" if reason else split_of[record.week_start]
-                _write(parts[name], {**row, "reason": reason} if reason else row)
-                facts.add(row, name, reason)
-                if not reason:
-                    sample.add(row)
-        manifest = _manifest(
-            new,
-            records,
-            answers,
-            facts,
-            sample,
-            shares,
-            gap_weeks,
-            warnings,
-            read,
-            set(split_of.values()),
+    test_share: float = option(0.2, help="share of the rows, the last weeks")
+    validation_share: float = option(VALIDATION_SHARE, help="share of the rows before them")
+    gap_weeks: int | None = option(
+        None, help="weeks left out between two splits (default: the longest context)"
+    )
+    push: str | None = option(
+        None, metavar="USER/NAME", help="publish dataset and card to the Hub, privately"
+    )
+
+    def check(self) -> None:
+        """Raise ValueError for options that cannot work, before anything is asked for."""
+        for name in ("test_share", "validation_share"):
+            share = getattr(self, name)
+            if not 0 < share < 1:
+                raise ValueError(f"--{name} is {share}; expected a fraction such as 0.2")
+        if self.gap_weeks is not None and self.gap_weeks < 0:
+            raise ValueError(f"--gap_weeks is {self.gap_weeks}; expected 0 or more")
+
+    def gap_for(self, records: Path) -> int:
+        """The gap in weeks: as asked, else the longest context that the records' manifest names."""
+        if self.gap_weeks is not None:
+            return self.gap_weeks
+        fetched = fetch_manifest(records)
+        return fetched["context_weeks"][1] if fetched else CONTEXT_WEEKS
+
+
+class Calendar(NamedTuple):
+    """Which split each week belongs to."""
+
+    split_of: dict[str, str]
+    """week_start -> train, validation, test, or "gap" for a week between two splits."""
+    warnings: list[str]
+    records: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildResult:
+    """What a build wrote, and from what."""
+
+    folder: Path
+    records: Path
+    answers: AnswerIndex
+    options: BuildOptions
+    calendar: Calendar
+    statistics: DatasetStatistics
+    sample: LengthSample
+    sha256: dict[str, str]
+    """Of the file of each split that has rows."""
+
+    @cached_property
+    def manifest(self) -> BuiltManifest:
+        """The manifest of the dataset folder."""
+        counts = self.statistics.splits()
+        splits: dict[str, SplitFacts] = {}
+        for name in counts:
+            splits[name] = {**counts[name], "sha256": self.sha256[name]}
+        manifest = new_manifest(
+            kind="dataset",
+            splits=splits,
+            dropped=self.statistics.dropped(),
+            read=self.calendar.records,
+            without_reference=self.statistics.without_reference,
+            labels=self.statistics.labels(),
+            weeks=self.statistics.weeks(),
+            train_majority=self.statistics.train_majority(),
+            records={
+                "file": self.records.name,
+                "sha256": files.sha256(self.records),
+                "fetch": fetch_manifest(self.records),
+            },
+            answers={"model": self.answers.teacher, "sha256": files.sha256(self.answers.path)},
+            prompt_version=PROMPT_VERSION,
+            context_weeks=self.options.gap_for(self.records),
+            shares={
+                "test": self.options.test_share,
+                "validation": self.options.validation_share,
+            },
+            synthetic=self.statistics.synthetic,
+            tokens=self.sample.lengths(),
+            warnings=[*self.calendar.warnings, *self._empty_split_warnings()],
         )
-        write_card(new / "README.md", out.name, manifest)
-        # Last: where it stands, the dataset is whole.
-        files.write_json(new / MANIFEST, manifest)
-    return manifest
+        return cast("BuiltManifest", manifest)
+
+    def _empty_split_warnings(self) -> list[str]:
+        wanted = set(self.calendar.split_of.values())
+        return [
+            f"no row of {name} is left: none of its records has an answer"
+            for name in SPLITS
+            if name in wanted and name not in self.sha256
+        ]
 
 
-def cut(
-    records: Path, shares: tuple[float, float], gap_weeks: int
-) -> tuple[dict[str, str], list[str], int]:
-    """(week -> its split or "gap", warnings, records) of a file of records; no answer has a say in it."""
+def build(options: BuildOptions, *, records: Path, answers: AnswerIndex, out: Path) -> BuildResult:
+    """Write the dataset folder `out` from a file of records, whole or not at all.
+
+    Every record is in one split or in `dropped.jsonl` with a reason: the gap, no return yet, or no
+    accepted answer. A test row without an answer stays: its truth is the label.
+    Raises ValueError for no records, a record that cannot be read, and a fact that became known
+    after its decision_time.
+    """
+    calendar = cut(options, records)
+    statistics, sample = DatasetStatistics(), LengthSample()
+    with replacing_folder(out) as folder:
+        with ExitStack() as stack:
+            parts: dict[str, IO[str]] = {}
+            for name in (*SPLITS, "dropped"):
+                path = folder / f"{name}.jsonl"
+                parts[name] = stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
+            for record in _records(records):
+                split = calendar.split_of[record.week_start]
+                answer = answers.find(record) if record.label else None
+                row = dataset_row(record, answer or "", answers.teacher)
+                reason = _drop_reason(record, answer, split, answers)
+                if reason:
+                    statistics.add_dropped(row, reason)
+                    _write(parts["dropped"], {**row, "reason": reason})
+                else:
+                    statistics.add(row, split)
+                    sample.add(row)
+                    _write(parts[split], row)
+        with_rows = statistics.splits()
+        for name in SPLITS:
+            if name not in with_rows:
+                (folder / f"{name}.jsonl").unlink()
+        result = BuildResult(
+            folder=out,
+            records=records,
+            answers=answers,
+            options=options,
+            calendar=calendar,
+            statistics=statistics,
+            sample=sample,
+            sha256={name: files.sha256(folder / f"{name}.jsonl") for name in with_rows},
+        )
+        write_card(folder / "README.md", out.name, result.manifest)
+        # The manifest comes last: if it is there, the dataset is whole.
+        files.write_json(folder / MANIFEST, result.manifest)
+    return result
+
+
+def cut(options: BuildOptions, records: Path) -> Calendar:
+    """The split of each week of a file of records, whatever their answers.
+
+    Raises ValueError for a file without records.
+    """
     counts = Counter(row["week_start"] for row in files.iter_jsonl(records))
     if not counts:
         raise ValueError(f"{records}: no records; fetch some first (python -m data_pipeline.fetch)")
     split_of, warnings = cut_calendar(
-        counts, test_share=shares[0], validation_share=shares[1], gap_weeks=gap_weeks
+        counts,
+        test_share=options.test_share,
+        validation_share=options.validation_share,
+        gap_weeks=options.gap_for(records),
     )
-    return split_of, warnings, sum(counts.values())
+    return Calendar(split_of, warnings, counts.total())
+
+
+def kept_weeks(options: BuildOptions, records: Path) -> set[str]:
+    """The weeks (`week_start`) of a file of records that a build puts into a split."""
+    return {week for week, split in cut(options, records).split_of.items() if split != GAP}
+
+
+def fetch_manifest(records: Path) -> RecordsManifest | None:
+    """The manifest beside a file of records; None if there is none."""
+    path = records.with_name(f"{records.stem}.manifest.json")
+    return read_records_manifest(path) if path.is_file() else None
+
+
+def run(options: BuildOptions, *, records: Path, answers: Path, out: Path) -> BuildResult:
+    """Build the dataset folder `out` and print what is in it. Raises ValueError and OSError."""
+    options.check()
+    result = build(options, records=records, answers=AnswerIndex(answers), out=out)
+    manifest = result.manifest
+    for line in summary_lines(manifest["splits"], manifest["dropped"]):
+        print(line)
+    for warning in manifest["warnings"]:
+        print(f"warning: {warning}")
+    print(out)
+    return result
+
+
+def push(folder: Path, repo: str) -> None:
+    """Publish a dataset folder to `repo` (user/name) on the Hub and print the commit's address."""
+    from data_pipeline.dataset.push import push_dataset
+
+    print(push_dataset(folder, repo))
 
 
 def _records(path: Path) -> Iterator[Record]:
-    """The records of a file, each held against its decision_time. A dataset that looks ahead is never written."""
+    """The records of a file. Raises ValueError for one that looks ahead: none is ever written."""
     for record in read_records(path):
-        if ahead := look_ahead(record):
+        late_facts = look_ahead(record)
+        if late_facts:
             raise ValueError(
-                f"{path}: {record.id} (decided {record.decision_time}) looks ahead: {ahead[0]}"
+                f"{path}: {record.id} (decided {record.decision_time}) looks ahead: {late_facts[0]}"
             )
         yield record
 
 
-def _placed(record: Record, answers: AnswerIndex, split: str) -> tuple[Row, str | None]:
-    """(row, why it is dropped or None)."""
-    answer = answers.find(record) if record.label else None
-    row = dataset_row(record, answer or "", answers.teacher)
+def _drop_reason(
+    record: Record, answer: str | None, split: str, answers: AnswerIndex
+) -> str | None:
+    """Why a record is in no split; None if it is in one."""
     if record.label is None:
-        return row, "no return yet"
-    if split == "gap":
-        return row, "gap"
+        return "no return yet"
+    if split == GAP:
+        return GAP
     if answer is None and split != "test":
-        return row, f"no answer: {answers.reason(record)}"
-    return row, None
+        return f"no answer: {answers.reason(record)}"
+    return None
 
 
-def _write(file: IO[str], row: Row) -> None:
+def _write(file: IO[str], row: DatasetRow | DroppedRow) -> None:
     file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _manifest(new: Path, records: Path, answers: AnswerIndex, facts: DatasetStatistics, sample: LengthSample,
-              shares: tuple[float, float], gap_weeks: int, warnings: list[str], read: int,
-              wanted: set[str]) -> Row:  # fmt: skip
-    kept = facts.splits()
-    for name in SPLITS:
-        if name not in kept:
-            (new / f"{name}.jsonl").unlink()
-    missing = [name for name in SPLITS if name in wanted and name not in kept]
-    return new_manifest(
-        kind="dataset",
-        splits={name: {**kept[name], "sha256": files.sha256(new / f"{name}.jsonl")} for name in kept},
-        dropped=facts.dropped(),
-        read=read,
-        without_reference=facts.without_reference,
-        labels=facts.labels(),
-        weeks=facts.weeks(),
-        train_majority=facts.train_majority(),
-        records={"file": records.name, "sha256": files.sha256(records),
-                 "fetch": fetch_manifest(records)},
-        answers={"model": answers.teacher, "sha256": files.sha256(answers.path)},
-        prompt_version=PROMPT_VERSION,
-        context_weeks=gap_weeks,
-        shares={"test": shares[0], "validation": shares[1]},
-        synthetic=facts.synthetic,
-        tokens=sample.lengths(),
-        warnings=[*warnings, *(f"no row of {name} is left: none of its records has an answer" for name in missing)],
-    )  # fmt: skip
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of this stage."""
-    parser.add_argument(
-        "--test_share", type=float, default=TEST_SHARE, help="share of the rows, the last weeks"
-    )
-    parser.add_argument("--validation_share", type=float, default=VALIDATION_SHARE)
-    parser.add_argument(
-        "--gap_weeks",
-        type=int,
-        help="weeks left out between two splits (default: the longest context)",
-    )
-    parser.add_argument(
-        "--push", metavar="USER/NAME", help="publish dataset and card to the Hub, privately"
-    )
-
-
-def check(args: argparse.Namespace) -> None:
-    """Raise ValueError for arguments that cannot work, before anything is asked for."""
-    for name in ("test_share", "validation_share"):
-        if not 0 < getattr(args, name) < 1:
-            raise ValueError(f"--{name} is {getattr(args, name)}; expected a fraction such as 0.2")
-    if args.gap_weeks is not None and args.gap_weeks < 0:
-        raise ValueError(f"--gap_weeks is {args.gap_weeks}; expected 0 or more")
-
-
-def gap_of(args: argparse.Namespace, records: Path) -> int:
-    """The gap asked for, else the longest context that these records show, as their manifest says."""
-    if args.gap_weeks is not None:
-        return args.gap_weeks
-    fetched = fetch_manifest(records)
-    return fetched["context_weeks"][1] if fetched else CONTEXT_WEEKS
-
-
-def fetch_manifest(records: Path) -> Row | None:
-    """The manifest beside a file of records; None where there is none."""
-    path = records.with_name(f"{records.stem}.manifest.json")
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def run(args: argparse.Namespace) -> int:
-    """Build `args.datasets/<args.name>` and print what is in it. Raises ValueError and OSError."""
-    check(args)
-    out = args.datasets / args.name
-    shares = (args.test_share, args.validation_share)
-    manifest = build(
-        args.records, AnswerIndex(args.answers), out, shares, gap_of(args, args.records)
-    )
-    tell(out, manifest)
-    return run_push(argparse.Namespace(dataset=out, push=args.push)) if args.push else 0
-
-
-def run_push(args: argparse.Namespace) -> int:
-    """Publish the dataset folder `args.dataset` to `args.push` on the Hub and print the commit's address."""
-    from data_pipeline.dataset.push import push_dataset
-
-    print(push_dataset(args.dataset, args.push))
-    return 0
-
-
-def tell(out: Path, manifest: Row) -> None:
-    """Print a dataset's splits, what was dropped, and warnings; the folder last."""
-    for name, part in manifest["splits"].items():
-        print(
-            f"{name:12} {part['rows']:6} rows, {part['weeks']} weeks, {part['first_week']} to {part['last_week']}"
-        )
-    for reason, count in manifest["dropped"].items():
-        print(f"dropped      {count:6} rows: {reason}")
-    for warning in manifest["warnings"]:
-        print(f"warning: {warning}")
-    print(out)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit 0 built, 2 for something the message says how to mend."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """The command. Exit 0 built, 2 for an error that the message says how to mend."""
+    parser = new_parser(__doc__)
     parser.add_argument("records", type=Path, help="data/records/<name>.jsonl")
     parser.add_argument(
         "--answers", type=Path, required=True, help="data/teacher/<model>/hindsight.jsonl"
@@ -228,14 +273,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=Path("data/datasets"),
         help="folder of the dataset's folder",
     )
-    add_arguments(parser)
-    args = parser.parse_args(argv)
-    try:
-        files.load_env()
-        return run(args)
-    except (ValueError, OSError) as error:
-        print(f"data_pipeline.build: {error}", file=sys.stderr)
-        return 2
+    add_options(parser, BuildOptions)
+    arguments = parser.parse_args(argv)
+    options = read_options(arguments, BuildOptions)
+    out = arguments.datasets / arguments.name
+
+    def work() -> int:
+        run(options, records=arguments.records, answers=arguments.answers, out=out)
+        if options.push:
+            push(out, options.push)
+        return 0
+
+    return run_command("data_pipeline.build", work)
 
 
 if __name__ == "__main__":

@@ -170,7 +170,9 @@ def fictional_market(out):
 
 def dataset_card(out):
     path, log = made_records.write(out, made_records.records(), None)
-    facts = build.build(path, AnswerIndex(log), out / "data", (0.2, 0.1), 4)
+    options = build.BuildOptions(gap_weeks=4)
+    result = build.build(options, records=path, answers=AnswerIndex(log), out=out / "data")
+    facts = dict(result.manifest)
     facts["tokens"] = {
         "recipes": [],
         "absent": [],

@@ -1,41 +1,47 @@
-"""The audit's checks for defects that are no leak, and what it tells besides."""
+"""The audit's checks for defects that are not leaks, and what it reports besides."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from itertools import pairwise
 
-from data_pipeline.audit.leaks import Finding, finding, split_kind
-from data_pipeline.audit.rows import AuditRow
-from data_pipeline.audit.text import bins_of
-from data_pipeline.dataset.public_rows import answer_fault
+from data_pipeline.audit.leaks import EXAMPLES, Finding, finding, split_kind
+from data_pipeline.audit.rows import HALF_A_CENT, AuditRow
+from data_pipeline.dataset.public_rows import UNREADABLE, answer_fault
 from data_pipeline.dataset.public_text import repair_text
-from weekahead.task.labels import label_of_return
-from weekahead.task.prompt import completion
+from weekahead.task.labels import BINS, label_of_return
 from weekahead.task.prompt_reader import PriceMove
 
+DIVIDEND = 0.02
+"""Our prompts show raw closes and our labels count dividends: they may differ by such a yield."""
 _WEEK = timedelta(weeks=1)
-_UNREAD = "answer: "
 
 
-def answers(rows: Sequence[AuditRow]) -> dict[str, Finding]:
-    """`missing_prediction`: references from which no bin can be read; `answer_against_label`: another bin is."""
-    given = [(row.id, answer_fault(_as_row(row))) for row in rows if row.answer is not None]
-    unread = [
-        f"{name}: {fault.removeprefix(_UNREAD)}"
-        for name, fault in given
-        if fault and fault.startswith(_UNREAD)
-    ]
-    other = [name for name, fault in given if fault and not fault.startswith(_UNREAD)]
-    note = None if given else "records have no answers"
+def reference_answers(rows: Sequence[AuditRow]) -> dict[str, Finding]:
+    """`missing_prediction`: references from which no bin can be read.
+
+    `answer_against_label`: references that name another bin than the label.
+    """
+    unreadable: list[str] = []
+    contradicting: list[str] = []
+    answered = 0
+    for row in rows:
+        if row.answer is None or row.label is None:
+            continue
+        answered += 1
+        fault = answer_fault(row.answer, label=row.label)
+        if fault is None:
+            continue
+        if fault.startswith(UNREADABLE):
+            unreadable.append(f"{row.id}: {fault.removeprefix(UNREADABLE)}")
+        else:
+            contradicting.append(row.id)
+    note = None if answered else "records have no answers"
+    readable = answered - len(unreadable)
     return {
-        "missing_prediction": finding(unread, len(given), "defect", note),
-        "answer_against_label": finding(other, len(given) - len(unread), "defect", note),
+        "missing_prediction": finding(unreadable, answered, "defect", note),
+        "answer_against_label": finding(contradicting, readable, "defect", note),
     }
-
-
-def _as_row(row: AuditRow) -> dict[str, object]:
-    return {"completion": completion(row.answer or ""), "label": row.label}
 
 
 def wrong_asset_wording(rows: Sequence[AuditRow]) -> Finding:
@@ -50,108 +56,122 @@ def wrong_asset_wording(rows: Sequence[AuditRow]) -> Finding:
 
 def label_against_return(rows: Sequence[AuditRow]) -> Finding:
     """Rows whose label is not the bin of their own weekly_return."""
-    known = [row for row in rows if row.weekly_return is not None]
-    hits = [
-        f"{row.id}: {row.label}, but {row.weekly_return:+.4f}"
-        for row in known
-        if row.weekly_return is not None and row.label != label_of_return(row.weekly_return)
-    ]
-    return finding(hits, len(known), "defect", None if known else "no row carries a weekly_return")
+    hits: list[str] = []
+    with_return = 0
+    for row in rows:
+        if row.weekly_return is None:
+            continue
+        with_return += 1
+        if row.label != label_of_return(row.weekly_return):
+            hits.append(f"{row.id}: {row.label}, but {row.weekly_return:+.4f}")
+    note = None if with_return else "no row carries a weekly_return"
+    return finding(hits, with_return, "defect", note)
 
 
 def label_against_prices(rows: Sequence[AuditRow]) -> Finding:
-    """Rows whose label is not the bin of the move that another prompt of the symbol shows for their week.
+    """Rows whose label is not the bin of the move that another prompt shows for their week.
 
-    This is the label rule seen from outside: later prompts, of any split, show the week as a price line.
+    This is the label rule seen from outside: later prompts of the symbol, of any split, show the
+    week as a price line.
     """
-    seen: dict[tuple[str, str], PriceMove] = {}
+    moves: dict[tuple[str, str], PriceMove] = {}
     for row in rows:
         for move in row.moves:
-            seen.setdefault((row.symbol, move.end), move)
-    labelled = [row for row in rows if row.label]
-    checked = [
-        (row, move)
-        for row in labelled
-        if (move := seen.get((row.symbol, row.week_end.isoformat())))
-    ]
-    hits = [
-        f"{row.id}: {row.label}, but {move.before:g} to {move.after:g}"
-        for row, move in checked
-        if row.label not in bins_of(move)
-    ]
+            moves.setdefault((row.symbol, move.end), move)
+    hits: list[str] = []
+    checked = 0
+    for row in rows:
+        move = moves.get((row.symbol, row.week_end.isoformat()))
+        if not row.label or move is None:
+            continue
+        checked += 1
+        if row.label not in bins_of(move):
+            hits.append(f"{row.id}: {row.label}, but {move.before:g} to {move.after:g}")
     note = None if checked else "no forecast week is a price line of another prompt"
-    return finding(hits, len(checked), "defect", note)
+    return finding(hits, checked, "defect", note)
+
+
+def bins_of(move: PriceMove) -> tuple[str, ...]:
+    """The bins in which a week's return can lie: prices are rounded, raw ones lack a dividend."""
+    lowest = (move.after - HALF_A_CENT) / (move.before + HALF_A_CENT) - 1
+    highest = (move.after + HALF_A_CENT) / (move.before - HALF_A_CENT) - 1
+    if move.raw:
+        highest += DIVIDEND
+    first, last = BINS.index(label_of_return(lowest)), BINS.index(label_of_return(highest))
+    return BINS[first : last + 1]
 
 
 def symbol_week_holes(rows: Sequence[AuditRow]) -> Finding:
-    """Weeks missing between a symbol's first and last week of one split; `of` counts the weeks spanned.
+    """Weeks missing between a symbol's first and last week of one split.
 
-    The gap between two splits is no hole.
+    `of` counts the weeks from first to last. The gap between two splits is not a hole.
     """
-    weeks: dict[tuple[str, str], set[date]] = defaultdict(set)
+    weeks_of: dict[tuple[str, str], set[date]] = defaultdict(set)
     for row in rows:
-        weeks[split_kind(row), row.symbol].add(row.week_start)
-    holes, spanned = [], 0
-    for (_, symbol), known in weeks.items():
-        day, last = min(known), max(known)
+        weeks_of[split_kind(row), row.symbol].add(row.week_start)
+    holes: list[str] = []
+    spanned = 0
+    for (_, symbol), weeks in weeks_of.items():
+        day, last = min(weeks), max(weeks)
         while day <= last:
             spanned += 1
-            if day not in known:
+            if day not in weeks:
                 holes.append(f"{symbol}-{day}")
             day += _WEEK
     return finding(holes, spanned, "defect", "weeks, not rows")
 
 
 def broken_text(rows: Sequence[AuditRow]) -> dict[str, Finding]:
-    """`mojibake` and `html_entity`: rows whose user part or answer holds text that `fingpt_text` would repair."""
-    kinds = ("mojibake", "html_entity")
-    hits: dict[str, list[str]] = {kind: [] for kind in kinds}
-    total = dict.fromkeys(kinds, 0)
+    """`mojibake` and `html_entity`: rows with text that the conversion of public rows repairs."""
+    hits: dict[str, list[str]] = {"mojibake": [], "html_entity": []}
+    totals = dict.fromkeys(hits, 0)
     for row in rows:
-        found = repair_text(row.user)[1] + repair_text(row.answer or "")[1]
-        for kind in kinds:
-            total[kind] += found[kind]
-            hits[kind] += [row.id] * bool(found[kind])
-    notes = {kind: f"{total[kind]} places" if total[kind] else None for kind in kinds}
-    return {kind: finding(hits[kind], len(rows), "defect", notes[kind]) for kind in kinds}
+        repairs = repair_text(row.user)[1] + repair_text(row.answer or "")[1]
+        for kind in hits:
+            totals[kind] += repairs[kind]
+            if repairs[kind]:
+                hits[kind].append(row.id)
+    findings = {}
+    for kind, ids in hits.items():
+        note = f"{totals[kind]} places" if totals[kind] else None
+        findings[kind] = finding(ids, len(rows), "defect", note)
+    return findings
 
 
 def split_gap(rows: Sequence[AuditRow]) -> Finding:
-    """Pairs of neighbouring splits with fewer weeks between them than the later prompts show as context.
+    """Pairs of neighbouring splits with fewer weeks between them than the later prompts show.
 
-    Such prompts show the outcome of a week that the earlier split asks for. Below zero, the splits interleave.
+    Such prompts show the outcome of a week that the earlier split asks for. A gap below zero means
+    that the splits interleave.
     """
     parts: dict[str, list[AuditRow]] = defaultdict(list)
     for row in rows:
         parts[split_kind(row)].append(row)
     order = [kind for kind in ("train", "validation", "test") if kind in parts]
-    told, short = [], 0
+    gaps: list[str] = []
+    short = 0
     for earlier, later in pairwise(order):
         last = max(row.week_start for row in parts[earlier])
         gap = (min(row.week_start for row in parts[later]) - last).days // 7 - 1
         context = max(len(row.moves) for row in parts[later])
-        told.append(f"{earlier} to {later}: {gap} weeks, context {context}")
+        gaps.append(f"{earlier} to {later}: {gap} weeks, context {context}")
         short += gap < context
-    return Finding(
-        short,
-        len(told),
-        told,
-        "defect",
-        "pairs of splits" if told else "one split: no gap to measure",
-    )
+    note = "pairs of splits" if gaps else "one split: no gap to measure"
+    return Finding(short, len(gaps), gaps, "defect", note)
 
 
 def weeks_before_cutoff(rows: Sequence[AuditRow], cutoffs: Mapping[str, date]) -> Finding:
-    """Rows whose week begins before some base's training data ends: that base may have read about the outcome.
+    """Rows whose week begins before some base's training data ends.
 
-    `cutoffs` maps a base's name to that day; the count is for the latest of them, which is told first.
+    That base may have read about the outcome. `cutoffs` maps a base's name to that day; the count
+    is for the latest of them, which is the first example.
     """
-    told = []
-    for name, day in sorted(cutoffs.items(), key=lambda item: (item[1], item[0]), reverse=True):
-        before = [row.week_start for row in rows if row.week_start <= day]
-        told.append(f"{name}, {day}: {len(before)} rows, {len(set(before))} weeks")
-    latest = max(cutoffs.values(), default=None)
-    count = sum(row.week_start <= latest for row in rows) if latest else 0
-    return Finding(
-        count, len(rows), told[:5], "information", None if cutoffs else "no recipe states a cut-off"
-    )
+    examples = []
+    latest_first = sorted(cutoffs.items(), key=lambda item: (item[1], item[0]), reverse=True)
+    for name, day in latest_first:
+        weeks = [row.week_start for row in rows if row.week_start <= day]
+        examples.append(f"{name}, {day}: {len(weeks)} rows, {len(set(weeks))} weeks")
+    latest = max(cutoffs.values(), default=date.min)
+    count = sum(row.week_start <= latest for row in rows)
+    note = None if cutoffs else "no recipe states a cut-off"
+    return Finding(count, len(rows), examples[:EXAMPLES], "information", note)

@@ -2,45 +2,90 @@
 
 python -m data_pipeline.audit SOURCE --out DIR [--filing-lag 30]
 
-SOURCE is a dataset of ours, the public one as it came (Hub id, folder, file), or a file of records. The table is
-printed and written to DIR/audit.json. Exit 0: no leak; 1: a leak; 2: the source could not be audited. A leak is
-something that nobody could have known at the decision, or that a test shares with training. Other defects are
-reported and do not change the exit status.
+SOURCE is a dataset of ours, the public one as it came (Hub id, folder, file), or a file of records.
+The table is printed and written to DIR/audit.json. Exit 0: no leak; 1: a leak; 2: the source could
+not be audited. A leak is something that nobody could have known at the decision, or that a test
+shares with training. Other defects are reported and do not change the exit status.
 """
 
-import argparse
-import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-from data_pipeline.audit import defects
-from data_pipeline.audit import leaks as checks
+from data_pipeline.audit import defects, leaks
 from data_pipeline.audit.leaks import Finding
 from data_pipeline.audit.rows import AuditRow, audit_rows
 from data_pipeline.dataset.reader import read_source
+from weekahead.cli import new_parser, read_options, run_command
 from weekahead.files import write_json
 from weekahead.manifest import new_manifest
 from weekahead.recipe import RECIPES, knowledge_cutoffs
 
 FILING_LAG = 30
-"""Days a quarter is taken to need until it is published, where a row does not say when it was."""
+"""Days from a quarter's end to its publication, if a row does not say when it was published."""
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """What is audited, and where the findings go."""
+
+    source: str
+    out: Path
+    filing_lag: int = FILING_LAG
+
+    def check(self) -> None:
+        """Raise ValueError or OSError for options that cannot work."""
+        if self.filing_lag < 0:
+            raise ValueError(
+                f"--filing-lag is {self.filing_lag}; expected days, 0 or more, such as {FILING_LAG}"
+            )
+        if self.out.exists() and not self.out.is_dir():
+            raise NotADirectoryError(
+                f"--out is {self.out}, which is a file; give a folder for audit.json"
+            )
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """The finding of every check by its name, and how many rows there are."""
+
+    findings: dict[str, Finding]
+    rows: int
+
+    @property
+    def leaks(self) -> list[str]:
+        """The checks that found a leak."""
+        return [name for name, check in self.findings.items() if check.leak]
+
+    @property
+    def unchecked(self) -> list[str]:
+        """The checks for leaks that had no row to look at."""
+        leak_checks = {name: check for name, check in self.findings.items() if check.kind == "leak"}
+        return [name for name, check in leak_checks.items() if not check.of]
+
+    @property
+    def status(self) -> int:
+        """The exit status: 1 for a leak, else 0."""
+        return 1 if self.leaks else 0
 
 
 def audit(
     rows: Sequence[AuditRow], filing_lag: int, cutoffs: Mapping[str, date]
 ) -> dict[str, Finding]:
-    """Every check by name, leaks first. `filing_lag` is in days; `cutoffs` as in `knowledge_cutoffs`."""
+    """Every check by name, leaks first.
+
+    `filing_lag` is in days; `cutoffs` as in `weekahead.recipe.knowledge_cutoffs`.
+    """
     return {
-        "known_at": checks.known_at(rows),
-        "constant_market_cap": checks.constant_market_cap(rows),
-        "young_quarter": checks.young_quarter(rows, filing_lag),
-        "label_in_prompt": checks.label_in_prompt(rows),
-        "split_overlap": checks.split_overlap(rows),
-        "duplicate": checks.duplicate(rows),
-        **defects.answers(rows),
+        "known_at": leaks.known_at(rows),
+        "constant_market_cap": leaks.constant_market_cap(rows),
+        "young_quarter": leaks.young_quarter(rows, filing_lag),
+        "label_in_prompt": leaks.label_in_prompt(rows),
+        "split_overlap": leaks.split_overlap(rows),
+        "duplicate": leaks.duplicate(rows),
+        **defects.reference_answers(rows),
         "wrong_asset_wording": defects.wrong_asset_wording(rows),
         "label_against_return": defects.label_against_return(rows),
         "label_against_prices": defects.label_against_prices(rows),
@@ -51,74 +96,68 @@ def audit(
     }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
-    parser.add_argument("source", help="dataset folder, file or Hub id, or a file of records")
-    parser.add_argument("--out", required=True, help="folder for audit.json")
-    parser.add_argument(
-        "--filing-lag", type=int, default=FILING_LAG, help="days from a quarter's end to its filing"
-    )
-
-
-def run(args: argparse.Namespace) -> int:
-    """Audit, print and write; the exit status. Raises ValueError or OSError for what cannot be audited."""
-    out = Path(args.out)
-    if args.filing_lag < 0:
-        raise ValueError(
-            f"--filing-lag is {args.filing_lag}; expected days, 0 or more, such as {FILING_LAG}"
-        )
-    if out.exists() and not out.is_dir():
-        raise NotADirectoryError(f"--out is {out}, which is a file; give a folder for audit.json")
-    source = read_source(args.source)
+def run(options: AuditOptions) -> AuditResult:
+    """Audit, write and print. Raises ValueError or OSError for what cannot be audited."""
+    options.check()
+    source = read_source(options.source)
     rows = audit_rows(source)
-    found = audit(rows, args.filing_lag, knowledge_cutoffs(RECIPES))
-    # Not manifest.json: DIR may be the dataset's own folder.
-    facts = {"source": source.name, "revision": source.revision, "sha256": source.sha256}
-    write_json(
-        out / "audit.manifest.json",
-        new_manifest(kind="audit", rows=len(rows), filing_lag=args.filing_lag, **facts),
+    result = AuditResult(audit(rows, options.filing_lag, knowledge_cutoffs(RECIPES)), len(rows))
+    manifest = new_manifest(
+        kind="audit",
+        rows=result.rows,
+        filing_lag=options.filing_lag,
+        source=source.name,
+        revision=source.revision,
+        sha256=source.sha256,
     )
-    write_json(
-        out / "audit.json",
-        {name: {**asdict(check), "leak": check.leak} for name, check in found.items()},
-    )
-    print(table(found))
-    leaks = [name for name, check in found.items() if check.leak]
-    idle = [name for name, check in found.items() if check.kind == "leak" and not check.of]
-    verdict = f"leaks: {', '.join(leaks)}" if leaks else "no leak found"
-    print(
-        f"{len(rows)} rows: {verdict}"
-        + (f"; nothing to check for {', '.join(idle)}" if idle else "")
-    )
-    return 1 if leaks else 0
+    # Not manifest.json: --out may be the dataset's own folder.
+    write_json(options.out / "audit.manifest.json", manifest)
+    report = {
+        name: {**asdict(check), "leak": check.leak} for name, check in result.findings.items()
+    }
+    write_json(options.out / "audit.json", report)
+    print(findings_table(result.findings))
+    print(_verdict(result))
+    return result
 
 
-def table(found: Mapping[str, Finding]) -> str:
-    """One line a check: how many, of how many, whether it is a leak, and the first example or a note."""
+def findings_table(findings: Mapping[str, Finding]) -> str:
+    """One line per check: the rows it counts, the rows it looked at, whether it is a leak.
+
+    The first example and the note, if there are any, follow.
+    """
     lines = [f"{'check':20} {'count':>7} {'of':>7} leak first example or note"]
-    for name, check in found.items():
-        told = "; ".join([*check.examples[:1], *([check.note] if check.note else [])])
-        leak = "-" if not check.of else "yes" if check.leak else "no"
-        lines.append(f"{name:20} {check.count:7} {check.of:7} {leak:4} {told}".rstrip())
+    for name, check in findings.items():
+        notes = [*check.examples[:1], check.note or ""]
+        text = "; ".join(note for note in notes if note)
+        lines.append(f"{name:20} {check.count:7} {check.of:7} {_leak(check):4} {text}".rstrip())
     return "\n".join(lines)
 
 
+def _leak(check: Finding) -> str:
+    if not check.of:
+        return "-"
+    return "yes" if check.leak else "no"
+
+
+def _verdict(result: AuditResult) -> str:
+    verdict = f"leaks: {', '.join(result.leaks)}" if result.leaks else "no leak found"
+    if result.unchecked:
+        verdict += f"; nothing to check for {', '.join(result.unchecked)}"
+    return f"{result.rows} rows: {verdict}"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_pipeline.audit",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    """The command. Exit 0 no leak, 1 a leak, 2 a source that could not be audited."""
+    parser = new_parser(__doc__, program="python -m data_pipeline.audit")
+    parser.add_argument("source", help="dataset folder, file or Hub id, or a file of records")
+    parser.add_argument("--out", type=Path, required=True, help="folder for audit.json")
+    parser.add_argument(
+        "--filing-lag", type=int, default=FILING_LAG, help="days from a quarter's end to its filing"
     )
-    add_arguments(parser)
+    options = read_options(parser.parse_args(argv), AuditOptions)
     try:
-        return run(parser.parse_args(argv))
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-    except Exception:  # left alone it would exit 1, which means a leak
+        return run_command("data_pipeline.audit", lambda: run(options).status)
+    except Exception:  # if it ended the process, the status would be 1, which means a leak
         traceback.print_exc()
-    return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        return 2

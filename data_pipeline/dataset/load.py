@@ -214,7 +214,7 @@ def eval_rows(source: str | Path, split: str | None = None) -> EvalData:
 
 
 def is_public(rows: Sequence[JsonObject]) -> bool:
-    """Whether rows have the public dataset's shape (a text `answer`) and not ours (`completion`)."""
+    """Whether rows have the public dataset's shape (`answer`) and not ours (`completion`)."""
     return bool(rows) and "answer" in rows[0] and "completion" not in rows[0]
 
 
@@ -304,7 +304,7 @@ def _without_faults(rows: list[DatasetRow]) -> tuple[list[DatasetRow], list[Drop
     train: list[DatasetRow] = []
     faulty: list[DroppedRow] = []
     for row in rows:
-        fault = public_rows.answer_fault(row)
+        fault = public_rows.row_fault(row)
         if fault is None:
             train.append(row)
         else:

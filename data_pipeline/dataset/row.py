@@ -1,25 +1,27 @@
 """A record and its reference answer as one row of a dataset."""
 
-from weekahead.files import Row
+from typing import cast
+
+from weekahead.schema.rows import DatasetRow
 from weekahead.task.prompt import PROMPT_VERSION, completion, render_prompt
 from weekahead.task.record import Record, known_at
 
 
-def dataset_row(record: Record, answer: str, teacher: str) -> Row:
+def dataset_row(record: Record, answer: str, teacher: str) -> DatasetRow:
     """A record and its reference answer as a row of a dataset.
 
-    `known_at` is when its last fact became known; `financials_known_at` is there only where a filing proves it.
+    `known_at` is when its last fact became known; `financials_known_at` is null unless a filing
+    proves it. The label is null if the record has no return yet; such a row belongs in no split.
     """
-    return {
+    financials = record.financials
+    row = {
         "id": record.id,
         "symbol": record.symbol,
         "week_start": record.week_start,
         "week_end": record.week_end,
         "decision_time": record.decision_time,
         "known_at": known_at(record),
-        "financials_known_at": record.financials.known_at
-        if record.financials and record.financials.filed
-        else None,
+        "financials_known_at": financials.known_at if financials and financials.filed else None,
         "prompt": render_prompt(record),
         "completion": completion(answer),
         "label": record.label,
@@ -29,3 +31,4 @@ def dataset_row(record: Record, answer: str, teacher: str) -> Row:
         "prompt_version": PROMPT_VERSION,
         **record.extra,
     }
+    return cast("DatasetRow", row)

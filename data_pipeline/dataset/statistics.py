@@ -2,9 +2,19 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from typing import TypedDict
 
-from weekahead.files import Row
+from weekahead.schema.rows import DatasetRow, reference_text
 from weekahead.task.labels import BINS, direction_of
+
+
+class SplitCounts(TypedDict):
+    """How many rows and weeks a split has, and its first and last week."""
+
+    rows: int
+    weeks: int
+    first_week: str
+    last_week: str
 
 
 def up_share(labels: Mapping[str, int]) -> float | None:
@@ -29,42 +39,34 @@ def train_majority(labels: Mapping[str, int]) -> int | None:
 
 
 class DatasetStatistics:
-    """Counts over the rows of a dataset: one pass, memory for weeks and labels alone."""
+    """Counts over the rows of a dataset: one pass, memory only for weeks and labels."""
 
     def __init__(self) -> None:
         self.synthetic = False
         self.without_reference = 0
         """Test rows whose reference answer is empty; their truth is the label."""
         self._labels: dict[str, Counter[str]] = defaultdict(Counter)
-        self._weeks: dict[str, dict[str, list[int]]] = defaultdict(
-            lambda: defaultdict(lambda: [0, 0])
-        )
+        self._weeks: dict[str, dict[str, list[int]]] = defaultdict(dict)
         self._dropped: Counter[str] = Counter()
 
-    def add(self, row: Row, split: str, reason: str | None) -> None:
-        """Count one row of `split`, or one dropped for `reason`."""
-        self.synthetic |= bool(row.get("synthetic"))
-        if reason:
-            self._dropped[reason] += 1
-            return
-        self.without_reference += not row["completion"][0]["content"]
+    def add(self, row: DatasetRow, split: str) -> None:
+        """Count one row of `split`."""
+        self.synthetic |= row.get("synthetic", False)
+        self.without_reference += not reference_text(row)
         self._labels[split][row["label"]] += 1
-        week = self._weeks[split][row["week_start"]]
+        week = self._weeks[split].setdefault(row["week_start"], [0, 0])
         week[0] += 1
         week[1] += direction_of(row["label"]) > 0
 
-    def splits(self) -> dict[str, Row]:
-        """Rows, weeks, first and last week of each split that has rows, in the order of time."""
-        ordered = sorted(self._weeks.items(), key=lambda item: min(item[1]))
-        return {
-            name: {
-                "rows": sum(rows for rows, _ in weeks.values()),
-                "weeks": len(weeks),
-                "first_week": min(weeks),
-                "last_week": max(weeks),
-            }
-            for name, weeks in ordered
-        }
+    def add_dropped(self, row: DatasetRow, reason: str) -> None:
+        """Count one row that is in no split."""
+        self.synthetic |= row.get("synthetic", False)
+        self._dropped[reason] += 1
+
+    def splits(self) -> dict[str, SplitCounts]:
+        """The counts of each split that has rows, in the order of time."""
+        ordered = sorted(self._weeks, key=lambda name: min(self._weeks[name]))
+        return {name: self._split_counts(name) for name in ordered}
 
     def dropped(self) -> dict[str, int]:
         """Dropped rows by reason."""
@@ -72,17 +74,24 @@ class DatasetStatistics:
 
     def labels(self) -> dict[str, dict[str, int]]:
         """Rows of each bin by split, from the worst week to the best."""
-        return {
-            name: {label: self._labels[name][label] for label in BINS} for name in self.splits()
-        }
+        labels = {}
+        for name in self.splits():
+            labels[name] = {label: self._labels[name][label] for label in BINS}
+        return labels
 
     def weeks(self) -> dict[str, dict[str, list[int]]]:
-        """Rows and up rows of each week by split."""
-        return {
-            name: {week: self._weeks[name][week] for week in sorted(self._weeks[name])}
-            for name in self.splits()
-        }
+        """Rows and rows with an up bin of each week by split."""
+        return {name: dict(sorted(self._weeks[name].items())) for name in self.splits()}
 
     def train_majority(self) -> int | None:
         """The direction that most training rows have, as in the function of this name."""
         return train_majority(self._labels["train"])
+
+    def _split_counts(self, name: str) -> SplitCounts:
+        weeks = self._weeks[name]
+        return {
+            "rows": sum(rows for rows, _ in weeks.values()),
+            "weeks": len(weeks),
+            "first_week": min(weeks),
+            "last_week": max(weeks),
+        }

@@ -1,97 +1,104 @@
-"""How many tokens a row has with each recipe's tokenizer that is on this machine: counted on a sample."""
+"""How many tokens a row has with each recipe's tokenizer on this machine, counted on a sample."""
 
 import hashlib
 import heapq
-from typing import Any
+from typing import Any, NamedTuple
 
-import yaml
-
-from weekahead.files import Row
-from weekahead.recipe import RECIPES
+from weekahead.models.chat_format import apply_chat_format, chat_format, message_length
+from weekahead.recipe import RECIPES, read_recipe
+from weekahead.schema.manifests import RecipeLengths, TokenLengths
+from weekahead.schema.rows import DatasetRow, Message
 
 SAMPLE_ROWS = 500
 """Rows drawn for median and 95th percentile."""
 LONGEST_ROWS = 50
-"""Rows with the most characters, counted besides: the longest in tokens is among them, or close to it."""
+"""Rows with the most characters, counted besides: the longest in tokens is (almost) among them."""
+
+
+class _SampledRow(NamedTuple):
+    """A row in a heap; the id decides between rows of one rank."""
+
+    rank: int
+    id: str
+    messages: list[Message]
 
 
 class LengthSample:
-    """Rows to count: those whose id hashes lowest, so that the same rows are drawn in any order, and the longest."""
+    """The rows to count: those whose id has the lowest hash, and the longest.
+
+    So the same rows are drawn whatever their order.
+    """
 
     def __init__(self) -> None:
-        self._drawn: list[tuple[int, str, list[Row]]] = []
-        self._longest: list[tuple[int, str, list[Row]]] = []
+        self._drawn: list[_SampledRow] = []
+        self._longest: list[_SampledRow] = []
 
-    def add(self, row: Row) -> None:
-        """Take `row` in, if it belongs to the sample of the rows so far."""
-        turns = [*row["prompt"], *row["completion"]]
-        mark = int.from_bytes(hashlib.sha256(row["id"].encode()).digest()[:8])
-        _keep(self._drawn, (-mark, row["id"], turns), SAMPLE_ROWS)
-        _keep(
-            self._longest,
-            (sum(len(turn["content"]) for turn in turns), row["id"], turns),
-            LONGEST_ROWS,
-        )
+    def add(self, row: DatasetRow) -> None:
+        """Take `row` in if it belongs to the sample of the rows so far."""
+        messages = [*row["prompt"], *row["completion"]]
+        number = int.from_bytes(hashlib.sha256(row["id"].encode()).digest()[:8])
+        characters = sum(len(message["content"]) for message in messages)
+        _push(self._drawn, _SampledRow(-number, row["id"], messages), SAMPLE_ROWS)
+        _push(self._longest, _SampledRow(characters, row["id"], messages), LONGEST_ROWS)
 
-    def lengths(self) -> Row:
-        """`recipes` (median, p95 and longest of the rows, in tokens), `absent` tokenizers, and the rows counted."""
-        found, absent = [], []
-        for names, recipe in _by_tokenizer().items():
-            tokenizer = _tokenizer(recipe["model_name_or_path"])
+    def lengths(self) -> TokenLengths:
+        """The lengths with each model's tokenizer, and the models whose tokenizer is not here."""
+        recipes: list[RecipeLengths] = []
+        absent: list[str] = []
+        for model, names in _recipes_by_model().items():
+            recipe = read_recipe(RECIPES / f"{names[0]}.yaml")
+            tokenizer = _tokenizer(model, recipe.get("turn_format", ""))
             if tokenizer is None:
-                absent.append(recipe["model_name_or_path"])
+                absent.append(model)
                 continue
-            template = (
-                (RECIPES / "templates" / f"{recipe['turn_format']}.jinja")
-                .read_text(encoding="utf-8")
-                .strip()
-            )
-            drawn = sorted(_count(tokenizer, template, turns) for _, _, turns in self._drawn)
-            longest = max(
-                (_count(tokenizer, template, turns) for _, _, turns in self._longest), default=0
-            )
-            found.append(
+            drawn = sorted(message_length(tokenizer, row.messages) for row in self._drawn)
+            longest = [message_length(tokenizer, row.messages) for row in self._longest]
+            recipes.append(
                 {
-                    "recipes": list(names),
+                    "recipes": names,
                     "p50": drawn[len(drawn) // 2] if drawn else 0,
                     "p95": drawn[(95 * len(drawn)) // 100] if drawn else 0,
-                    "max": max([longest, *drawn]),
-                    "max_length": recipe["max_length"],
+                    "max": max([*longest, *drawn], default=0),
+                    "max_length": recipe.get("max_length", 0),
                 }
             )
-        rows = len({name for _, name, _ in [*self._drawn, *self._longest]})
-        return {"recipes": found, "absent": absent, "rows": rows, "longest": len(self._longest)}
+        ids = {row.id for row in [*self._drawn, *self._longest]}
+        return {
+            "recipes": recipes,
+            "absent": absent,
+            "rows": len(ids),
+            "longest": len(self._longest),
+        }
 
 
-def _keep(
-    heap: list[tuple[int, str, list[Row]]], item: tuple[int, str, list[Row]], most: int
-) -> None:
-    """Hold the `most` items with the greatest first value; the id decides between equal ones."""
-    (heapq.heappush if len(heap) < most else heapq.heappushpop)(heap, item)
+def _push(heap: list[_SampledRow], row: _SampledRow, most: int) -> None:
+    """Keep the `most` rows of the highest rank in `heap`."""
+    if len(heap) < most:
+        heapq.heappush(heap, row)
+    else:
+        heapq.heappushpop(heap, row)
 
 
-def _by_tokenizer() -> dict[tuple[str, ...], Row]:
-    """(names of the recipes) -> one of them, for every model that recipes name."""
-    found: dict[str, tuple[list[str], Row]] = {}
+def _recipes_by_model() -> dict[str, list[str]]:
+    """Model -> the names of its recipes."""
+    names: dict[str, list[str]] = {}
     for path in sorted(RECIPES.glob("*.yaml")):
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-        found.setdefault(recipe["model_name_or_path"], ([], recipe))[0].append(path.stem)
-    return {tuple(names): recipe for names, recipe in found.values()}
+        model = read_recipe(path).get("model_name_or_path", path.stem)
+        names.setdefault(model, []).append(path.stem)
+    return names
 
 
-def _tokenizer(name: str) -> Any:
-    """The tokenizer of a local folder or of the Hub's cache; None where it is not on this machine."""
+def _tokenizer(model: str, turn_format: str) -> Any:
+    """The tokenizer in its chat format, from a local folder or the Hub's cache.
+
+    None if it is not on this machine.
+    """
     from transformers import AutoTokenizer
 
-    folder = RECIPES.parent / name
+    folder = RECIPES.parent / model
+    name = str(folder) if folder.is_dir() else model
     try:
-        return AutoTokenizer.from_pretrained(
-            str(folder) if folder.is_dir() else name, local_files_only=True
-        )
+        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=True)
+        return apply_chat_format(tokenizer, chat_format(turn_format))
     except (OSError, ValueError):
         return None
-
-
-def _count(tokenizer: Any, template: str, turns: list[Row]) -> int:
-    text = tokenizer.apply_chat_template(turns, chat_template=template, tokenize=False)
-    return len(tokenizer(text, add_special_tokens=False)["input_ids"])

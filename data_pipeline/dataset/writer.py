@@ -1,6 +1,5 @@
-"""A dataset folder: one JSONL file a split, what was dropped, and a manifest; whole or absent."""
+"""A dataset folder: one JSONL file per split, the dropped rows and a manifest; whole or absent."""
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,49 +7,52 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from data_pipeline.dataset.reader import Source
 from data_pipeline.dataset.statistics import train_majority
 from weekahead import files
-from weekahead.files import Row
 from weekahead.manifest import new_manifest
+from weekahead.schema.manifests import JsonObject, SourceFacts, SplitFacts, read_json_object
+from weekahead.schema.rows import DatasetRow, DroppedRow
 
 MANIFEST = "manifest.json"
 
 
 def write_dataset(
-    out: Path | str, splits: Mapping[str, Sequence[Row]], dropped: Sequence[Row], **facts: Any
-) -> Row:
-    """Write `<split>.jsonl` for each split with rows, `dropped.jsonl` and `manifest.json`; return the manifest.
+    out: Path,
+    splits: Mapping[str, Sequence[DatasetRow]],
+    dropped: Sequence[DroppedRow],
+    **fields: Any,
+) -> JsonObject:
+    """Write `<split>.jsonl` for each split with rows, `dropped.jsonl` and `manifest.json`.
 
-    The folder is built beside `out` and put in its place at the end, so an interrupt leaves the old one.
-    Raises FileExistsError where `out` holds anything but an earlier dataset of this kind.
+    Returns the manifest: splits, drops and majority, then `fields`. The folder is built beside
+    `out` and put in its place at the end, so that an interrupt leaves the old one.
+    Raises FileExistsError if `out` holds anything but an earlier dataset.
     """
-    with replacing_folder(out) as new:
+    splits = {name: rows for name, rows in splits.items() if rows}
+    with replacing_folder(out) as folder:
         for name, rows in splits.items():
-            if rows:
-                files.write_jsonl(new / f"{name}.jsonl", rows)
-        files.write_jsonl(new / "dropped.jsonl", dropped)
-        facts = {
-            "splits": {
-                name: _split_facts(new, name, rows) for name, rows in splits.items() if rows
-            },
-            "dropped": dict(sorted(Counter(row["reason"] for row in dropped).items())),
-            "train_majority": train_majority(
-                Counter(row["label"] for row in splits.get("train", []))
-            ),
-            **facts,
-        }
-        manifest = new_manifest(kind="dataset", **facts)
-        files.write_json(new / MANIFEST, manifest)
+            files.write_jsonl(folder / f"{name}.jsonl", rows)
+        files.write_jsonl(folder / "dropped.jsonl", dropped)
+        labels = Counter(row["label"] for row in splits.get("train", []))
+        manifest = new_manifest(
+            kind="dataset",
+            splits={name: _split_facts(folder, name, rows) for name, rows in splits.items()},
+            dropped=dict(sorted(Counter(row["reason"] for row in dropped).items())),
+            train_majority=train_majority(labels),
+            **fields,
+        )
+        files.write_json(folder / MANIFEST, manifest)
     return manifest
 
 
 @contextmanager
-def replacing_folder(out: Path | str) -> Iterator[Path]:
-    """A new folder beside `out` that takes its place when the block ends well; after an error the old one stands.
+def replacing_folder(out: Path) -> Iterator[Path]:
+    """A new folder beside `out` that takes its place when the block ends without an error.
 
-    Raises FileExistsError where `out` holds anything but an earlier dataset.
+    After an error the old folder stands. Raises FileExistsError if `out` holds anything but an
+    earlier dataset.
     """
-    out = Path(out)
     check_target(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
@@ -67,24 +69,40 @@ def replacing_folder(out: Path | str) -> Iterator[Path]:
             raise
 
 
-def check_target(out: Path | str) -> None:
-    """Raise FileExistsError unless `out` is absent, empty, or a dataset folder that may be replaced."""
-    out = Path(out)
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+def check_target(out: Path) -> None:
+    """Raise FileExistsError unless `out` is absent, empty, or a dataset that may be replaced."""
+    if not out.exists():
         return
-    if out.is_dir() and (out / MANIFEST).is_file():
-        try:
-            kind = json.loads((out / MANIFEST).read_text(encoding="utf-8")).get("kind")
-        except (ValueError, AttributeError):
-            kind = None
-        if kind == "dataset":
-            return
+    if out.is_dir() and (not any(out.iterdir()) or _is_dataset(out)):
+        return
     raise FileExistsError(
-        f"{out}: holds something else than a dataset; choose a new or an empty folder"
+        f"{out}: holds something other than a dataset; choose a new or an empty folder"
     )
 
 
-def _split_facts(folder: Path, name: str, rows: Sequence[Row]) -> Row:
+def source_facts(source: Source) -> SourceFacts:
+    """What the manifest of a converted dataset says about its source."""
+    return {"name": source.name, "revision": source.revision, "sha256": source.sha256}
+
+
+def summary_lines(splits: Mapping[str, SplitFacts], dropped: Mapping[str, int]) -> list[str]:
+    """One line per split and one per reason for which rows were dropped."""
+    lines = []
+    for name, facts in splits.items():
+        weeks = f"{facts['weeks']} weeks, {facts['first_week']} to {facts['last_week']}"
+        lines.append(f"{name:12} {facts['rows']:6} rows, {weeks}")
+    lines += [f"dropped      {count:6} rows: {reason}" for reason, count in dropped.items()]
+    return lines
+
+
+def _is_dataset(folder: Path) -> bool:
+    try:
+        return read_json_object(folder / MANIFEST).get("kind") == "dataset"
+    except (OSError, ValueError):
+        return False
+
+
+def _split_facts(folder: Path, name: str, rows: Sequence[DatasetRow]) -> SplitFacts:
     weeks = sorted(row["week_start"] for row in rows)
     return {
         "rows": len(rows),

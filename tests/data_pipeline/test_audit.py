@@ -7,8 +7,9 @@ from datetime import date, timedelta
 import pytest
 
 from data_pipeline.audit import run as audit
+from data_pipeline.audit.defects import bins_of
+from data_pipeline.audit.leaks import outcome_in_prompt
 from data_pipeline.audit.rows import audit_rows
-from data_pipeline.audit.text import bins_of, told_label
 from data_pipeline.dataset.reader import Source, read_source
 from sft.training.arguments import ScriptArguments
 from weekahead.files import read_jsonl, sha256, write_jsonl
@@ -270,18 +271,25 @@ INNOCENT = [
 ]
 
 
+def outcome(*, system, user, label=LABEL):
+    """What `outcome_in_prompt` says of a row of the week that begins on 2031-01-12."""
+    prompt = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+    rows = [ours(1, prompt=prompt, label=label)]
+    return outcome_in_prompt(audit_rows(Source("rows", {"train": rows}, {}, {}, single=True))[0])
+
+
 @pytest.mark.parametrize("line", LEAKS)
 def test_a_prompt_that_tells_its_outcome_is_a_leak(line):
-    assert told_label("", f"[Company]: Larkmoor.\n\n{line}", LABEL, "2031-01-12")
+    assert outcome(system="", user=f"[Company]: Larkmoor.\n\n{line}")
 
 
 @pytest.mark.parametrize("line", INNOCENT)
 def test_a_prompt_with_moves_in_its_news_or_with_choices_tells_nothing(line):
-    assert told_label(line, f"[Company]: Larkmoor.\n\n{line}", LABEL, "2031-01-12") is None
+    assert outcome(system=line, user=f"[Company]: Larkmoor.\n\n{line}") is None
 
 
 def test_the_layout_in_our_own_system_prompt_tells_nothing():
-    assert [label for label in BINS if told_label(SYSTEM, "", label, "2031-01-12")] == []
+    assert [label for label in BINS if outcome(system=SYSTEM, user="", label=label)] == []
 
 
 def test_the_label_in_any_part_of_the_prompt_is_counted_by_row():

@@ -20,9 +20,14 @@ from weekahead.task.record import PastWeek
 SPLITS = ("train", "validation", "test")
 
 
+def build_manifest(records, log, out, gap_weeks=4):
+    options = stage.BuildOptions(gap_weeks=gap_weeks)
+    return stage.build(options, records=records, answers=AnswerIndex(log), out=out).manifest
+
+
 def built(tmp_path, made, answered=None, gap=4):
     path, log = made_records.write(tmp_path, made, answered)
-    manifest = stage.build(path, AnswerIndex(log), tmp_path / "out", (0.2, 0.1), gap)
+    manifest = build_manifest(path, log, tmp_path / "out", gap_weeks=gap)
     rows = {
         name: read_jsonl(tmp_path / "out" / f"{name}.jsonl")
         for name in (*manifest["splits"], "dropped")
@@ -84,7 +89,7 @@ def test_c18_a_record_without_an_accepted_answer_is_no_training_row_and_stays_a_
     made = made_records.records()
     path, log = made_records.write(tmp_path, made, made[3:-1])
     write_jsonl(log, [*read_jsonl(log), made_records.answer_row(made[0], accepted=False)])
-    manifest = stage.build(path, AnswerIndex(log), tmp_path / "out", (0.2, 0.1), 4)
+    manifest = build_manifest(path, log, tmp_path / "out")
     assert manifest["dropped"] == {
         "gap": 24,
         "no answer: no Prediction line": 1,
@@ -100,7 +105,7 @@ def test_an_answer_to_another_prompt_of_the_same_id_is_none(tmp_path):
     made = made_records.records()
     changed = replace(made[0], company="AA Corp.")
     path, log = made_records.write(tmp_path, [changed, *made[1:]], made)
-    manifest = stage.build(path, AnswerIndex(log), tmp_path / "out", (0.2, 0.1), 4)
+    manifest = build_manifest(path, log, tmp_path / "out")
     assert manifest["dropped"]["no answer: not asked"] == 1
 
 
@@ -145,13 +150,11 @@ def test_a_split_without_any_answer_is_told(tmp_path):
 
 
 def test_the_gap_is_the_longest_context_that_the_records_show(tmp_path):
-    from argparse import Namespace
-
     records = tmp_path / "records.jsonl"
-    assert stage.gap_of(Namespace(gap_weeks=None), records) == 4
+    assert stage.BuildOptions().gap_for(records) == 4
     (tmp_path / "records.manifest.json").write_text('{"context_weeks": [1, 8]}')
-    assert stage.gap_of(Namespace(gap_weeks=None), records) == 8
-    assert stage.gap_of(Namespace(gap_weeks=2), records) == 2
+    assert stage.BuildOptions().gap_for(records) == 8
+    assert stage.BuildOptions(gap_weeks=2).gap_for(records) == 2
 
 
 def test_the_majority_is_that_of_the_training_rows(tmp_path):

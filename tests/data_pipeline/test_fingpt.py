@@ -253,7 +253,7 @@ def test_c23_dates_do_not_depend_on_the_clock_of_the_machine(tmp_path, monkeypat
 def test_a_folder_with_other_things_is_never_replaced(tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("three years of work")
     assert fingpt.main([str(FIXTURE), "--out", str(tmp_path)]) == 2
-    assert "holds something else than a dataset" in capsys.readouterr().err
+    assert "holds something other than a dataset" in capsys.readouterr().err
     assert (tmp_path / "thesis.txt").exists()
 
 

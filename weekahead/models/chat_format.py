@@ -1,17 +1,16 @@
 """How messages become token ids, by one explicit policy per model family.
 
-Training and evaluation both render through here, so the prompt that a model is trained on and the one
-that it is asked with cannot differ. The policies are in `weekahead.models.families`.
+Training and evaluation both render through here, so the prompt that a model is trained on and the
+one that it is asked with cannot differ. The policies are in `weekahead.models.families`.
+
+A tokenizer is one of transformers; its own annotations are incomplete, so it is `Any` here.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 from weekahead.models.families import FAMILIES, ChatFormat
 from weekahead.schema.rows import Message
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 Messages = Sequence[Message]
 
@@ -23,9 +22,7 @@ def chat_format(name: str) -> ChatFormat:
     return FAMILIES[name].chat_format
 
 
-def apply_chat_format(
-    tokenizer: "PreTrainedTokenizerBase", chat: ChatFormat
-) -> "PreTrainedTokenizerBase":
+def apply_chat_format(tokenizer: Any, chat: ChatFormat) -> Any:
     """Set template, padding token and end token of `tokenizer` in place, and return it.
 
     Nothing is ever added to the vocabulary, so the base's embedding matrix fits as it is.
@@ -44,10 +41,11 @@ def apply_chat_format(
     return tokenizer
 
 
-def chat_format_of(tokenizer: "PreTrainedTokenizerBase") -> ChatFormat:
-    """The policy that `apply_chat_format` gave `tokenizer`. Raises ValueError if it has none of ours.
+def chat_format_of(tokenizer: Any) -> ChatFormat:
+    """The policy that `apply_chat_format` gave `tokenizer`.
 
     Two families with the same template (the ChatML ones) have the same policy; the first is named.
+    Raises ValueError if the tokenizer has another template.
     """
     template = tokenizer.chat_template
     for family in FAMILIES.values():
@@ -59,7 +57,7 @@ def chat_format_of(tokenizer: "PreTrainedTokenizerBase") -> ChatFormat:
     )
 
 
-def stop_token_ids(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+def stop_token_ids(tokenizer: Any) -> list[int]:
     """Ids of the tokens that end an answer, for `generate(eos_token_id=...)`.
 
     Raises ValueError if `tokenizer` carries no chat format of this project.
@@ -67,7 +65,7 @@ def stop_token_ids(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     return [_token_id(tokenizer, token) for token in chat_format_of(tokenizer).stop_tokens]
 
 
-def render_prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: Messages) -> list[int]:
+def render_prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
     """Ids of a prompt up to where the answer begins, with one BOS in front if the family has one.
 
     Raises ValueError for messages that are not a prompt and for control tokens in their text.
@@ -80,7 +78,7 @@ def render_prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: Messages) 
 
 
 def render_row_ids(
-    tokenizer: "PreTrainedTokenizerBase", prompt: Messages, completion: Messages
+    tokenizer: Any, prompt: Messages, completion: Messages
 ) -> tuple[list[int], list[int]]:
     """Ids of a training row, cut where the answer begins; the second part ends with the stop token.
 
@@ -102,16 +100,24 @@ def render_row_ids(
     if ids[-1] not in stop_token_ids(tokenizer):
         raise ValueError(
             f"the row ends with {tokenizer.decode(ids[-1:])!r}, expected {chat.stop_tokens[0]!r}: "
-            f"a model would never learn to stop; make {chat.template_path.name} end the last answer "
-            "with it"
+            f"a model would never learn to stop; make {chat.template_path.name} end the last "
+            "answer with it"
         )
     return prompt_ids, ids[len(prompt_ids) :]
 
 
-def row_length(tokenizer: "PreTrainedTokenizerBase", prompt: Messages, completion: Messages) -> int:
+def row_length(tokenizer: Any, prompt: Messages, completion: Messages) -> int:
     """Tokens of a whole training row. Raises the errors of `render_row_ids`."""
     prompt_ids, completion_ids = render_row_ids(tokenizer, prompt, completion)
     return len(prompt_ids) + len(completion_ids)
+
+
+def message_length(tokenizer: Any, messages: Messages) -> int:
+    """Tokens of `messages` in their chat format, without any check of their roles and texts.
+
+    For statistics over rows of which some cannot be trained on, such as one without an answer.
+    """
+    return len(_render(tokenizer, messages, add_generation_prompt=False))
 
 
 def check_prompt(chat: ChatFormat, prompt: Messages) -> None:
@@ -141,7 +147,7 @@ def check_row(chat: ChatFormat, prompt: Messages, completion: Messages) -> None:
 
 
 def _check_text(chat: ChatFormat, message: Message) -> None:
-    text: object = message.get("content")
+    text = cast("object", message.get("content"))
     if not isinstance(text, str) or not text.strip():
         raise ValueError(
             f"the {message['role']} message is {text!r}; expected text that is not empty"
@@ -149,16 +155,16 @@ def _check_text(chat: ChatFormat, message: Message) -> None:
     forged = [token for token in chat.control_tokens if token in text]
     if forged:
         raise ValueError(
-            f"the {message['role']} message holds {', '.join(forged)}, which {chat.name} models read "
-            "as a turn of its own; take it out of the text"
+            f"the {message['role']} message holds {', '.join(forged)}, which {chat.name} models "
+            "read as a turn of its own; take it out of the text"
         )
 
 
-def _name(tokenizer: "PreTrainedTokenizerBase") -> str:
+def _name(tokenizer: Any) -> str:
     return tokenizer.name_or_path or "this model"
 
 
-def _token_id(tokenizer: "PreTrainedTokenizerBase", token: str) -> int:
+def _token_id(tokenizer: Any, token: str) -> int:
     # Not get_vocab(): it copies the whole vocabulary, 20 to 50 ms, and this is asked for every row.
     token_id = tokenizer.convert_tokens_to_ids(token)
     if not isinstance(token_id, int) or tokenizer.convert_ids_to_tokens(token_id) != token:
@@ -168,16 +174,14 @@ def _token_id(tokenizer: "PreTrainedTokenizerBase", token: str) -> int:
     return token_id
 
 
-def _render(
-    tokenizer: "PreTrainedTokenizerBase", messages: Messages, *, add_generation_prompt: bool
-) -> list[int]:
+def _render(tokenizer: Any, messages: Messages, *, add_generation_prompt: bool) -> list[int]:
     encoding = tokenizer.apply_chat_template(
         [dict(message) for message in messages],
         add_generation_prompt=add_generation_prompt,
         tokenize=True,
         return_dict=True,
     )
-    return list(cast("Mapping[str, list[int]]", encoding)["input_ids"])
+    return list(encoding["input_ids"])
 
 
 def _first_difference(left: Sequence[int], right: Sequence[int]) -> int:
@@ -185,13 +189,13 @@ def _first_difference(left: Sequence[int], right: Sequence[int]) -> int:
     return next((index for index, pair in pairs if pair[0] != pair[1]), min(len(left), len(right)))
 
 
-def _check_bos(tokenizer: "PreTrainedTokenizerBase", chat: ChatFormat, ids: list[int]) -> None:
+def _check_bos(tokenizer: Any, chat: ChatFormat, ids: list[int]) -> None:
     if chat.bos_token is None:
         return
     bos = _token_id(tokenizer, chat.bos_token)
     if ids[0] != bos or ids.count(bos) != 1:
         raise ValueError(
             f"{chat.bos_token} stands {ids.count(bos)} times, expected once and first; only "
-            f"{chat.template_path.name} may write it: take it out of the text, and do not tokenize a "
-            "rendered prompt again with add_special_tokens"
+            f"{chat.template_path.name} may write it: take it out of the text, and do not tokenize "
+            "a rendered prompt again with add_special_tokens"
         )
