@@ -14,7 +14,7 @@ from weekahead.tracking.plots import plot_comparison, plot_training
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Four optimizer steps of two rows each; every second row is half padding, so 8 + 4 real tokens a step.
+# Four optimizer steps of two rows each; every second row is half padding: 8 + 4 real tokens.
 TRAIN = """
 import sys, logging
 from pathlib import Path
@@ -28,20 +28,23 @@ folder = Path(sys.argv[1])
 
 def row(number):
     mask = [1] * 8 if number % 2 else [1] * 4 + [0] * 4
-    ids = [(number + place) % 30 + 1 for place in range(8)]
-    return {"input_ids": ids, "attention_mask": mask, "labels": [i if m else -100 for i, m in zip(ids, mask)]}
+    ids = [(number + position) % 30 + 1 for position in range(8)]
+    labels = [token if seen else -100 for token, seen in zip(ids, mask)]
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 def make_trainer(callbacks, report_to="none", **settings):
     torch.manual_seed(0)
-    config = LlamaConfig(vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=1,
-                         num_attention_heads=2, num_key_value_heads=2)
+    config = LlamaConfig(
+        vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=2)
     arguments = TrainingArguments(
-        output_dir=str(folder), per_device_train_batch_size=2, max_steps=4, logging_steps=1, save_steps=2,
-        eval_strategy="steps", eval_steps=2, use_cpu=True, report_to=report_to, disable_tqdm=True,
-        include_num_input_tokens_seen="non_padding", **settings)
+        output_dir=str(folder), per_device_train_batch_size=2, max_steps=4, logging_steps=1,
+        save_steps=2, eval_strategy="steps", eval_steps=2, use_cpu=True, report_to=report_to,
+        disable_tqdm=True, include_num_input_tokens_seen="non_padding", **settings)
     rows = [row(number) for number in range(8)]
-    return Trainer(model=LlamaForCausalLM(config), args=arguments, train_dataset=rows, eval_dataset=rows[:2],
-                   callbacks=callbacks)
+    return Trainer(
+        model=LlamaForCausalLM(config), args=arguments, train_dataset=rows,
+        eval_dataset=rows[:2], callbacks=callbacks)
 """
 
 
@@ -49,16 +52,15 @@ def run_python(code, folder, **variables):
     """A training in a fresh process with an empty home."""
     home = folder.parent / "home"
     home.mkdir(exist_ok=True)
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
-    environment = (
-        kept | {"HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | variables
-    )
+    own = {"HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    inherited = {name: v for name, v in os.environ.items() if not name.startswith("WANDB_")}
     command = [sys.executable, "-c", TRAIN + code, str(folder)]
-    done = subprocess.run(
+    environment = inherited | own | variables
+    process = subprocess.run(
         command, cwd=home, env=environment, capture_output=True, text=True, timeout=240
     )
-    assert done.returncode == 0, done.stderr
-    return done
+    assert process.returncode == 0, process.stderr
+    return process
 
 
 def read_rows(folder):
@@ -79,8 +81,8 @@ trainer = make_trainer([callback])
 trainer.train()
 print(callback.end["step"], trainer.state.num_input_tokens_seen)
 """
-    done = run_python(code, folder)
-    assert done.stdout.split()[-2:] == ["4", str(4 * 12)]
+    process = run_python(code, folder)
+    assert process.stdout.split()[-2:] == ["4", str(4 * 12)]
     return folder
 
 
@@ -97,9 +99,8 @@ def test_every_kind_of_row_is_there_with_its_figures(trained):
         # 12 real tokens and 2 rows in every step, and padding is not counted
         assert row["tokens_per_second"] / row["steps_per_second"] == pytest.approx(12)
         assert row["samples_per_second"] / row["steps_per_second"] == pytest.approx(2)
-    assert {"eval_loss", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second"} <= set(
-        evaluation[0]
-    )
+    names = {"eval_loss", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second"}
+    assert names <= set(evaluation[0])
     for name in (
         "train_runtime",
         "train_samples_per_second",
@@ -109,9 +110,8 @@ def test_every_kind_of_row_is_there_with_its_figures(trained):
         assert end[0][name] > 0
     assert end[0]["tokens_per_second"] > 0
     assert end[0]["peak_rss_bytes"] > 50 * 2**20
-    assert (end[0]["peak_gpu_memory_bytes"] is None) == (
-        end[0]["peak_gpu_memory_reason"] is not None
-    )
+    memory, reason = end[0]["peak_gpu_memory_bytes"], end[0]["peak_gpu_memory_reason"]
+    assert (memory is None) == (reason is not None)
     times = [row["time"] for row in rows if row["kind"] != "system"]
     assert times == sorted(times)
 
@@ -136,9 +136,8 @@ def test_a_resumed_training_leaves_one_clean_series(trained, tmp_path):
     after = read_rows(folder)
     assert [row["step"] for row in of_kind(after, "train")] == [1, 2, 3, 4]
     assert [row["step"] for row in of_kind(after, "eval")] == [2, 4]
-    assert [row["loss"] for row in of_kind(after, "train")] == [
-        row["loss"] for row in of_kind(before, "train")
-    ]
+    losses = [row["loss"] for row in of_kind(before, "train")]
+    assert [row["loss"] for row in of_kind(after, "train")] == losses
     assert [row["resumed_from_step"] for row in of_kind(after, "end")] == [2]
     resumed = of_kind(after, "train")[2]
     assert resumed["time"] >= of_kind(before, "train")[1]["time"]
@@ -150,12 +149,11 @@ def test_a_new_training_in_the_same_folder_starts_a_new_log(tmp_path):
 
     log = TrainLog(tmp_path / "train_log.jsonl")
     log.begin(0)
-    log.add(
-        "train", 1, 0.5, {"loss": float("nan"), "grad_norm": float("inf"), "learning_rate": 1e-3}
-    )
-    assert read_rows(tmp_path)[0] | {"time": 0} == {
-        "step": 1, "epoch": 0.5, "time": 0, "kind": "train", "loss": None, "grad_norm": None, "learning_rate": 1e-3,
-    }  # fmt: skip
+    values = {"loss": float("nan"), "grad_norm": float("inf"), "learning_rate": 1e-3}
+    log.add("train", 1, 0.5, values)
+    expected = {"loss": None, "grad_norm": None, "learning_rate": 1e-3}
+    expected |= {"step": 1, "epoch": 0.5, "time": 0, "kind": "train"}
+    assert read_rows(tmp_path)[0] | {"time": 0} == expected
     log.begin(0)
     assert read_rows(tmp_path) == []
 
@@ -166,18 +164,18 @@ def test_the_speed_leaves_out_evaluation_and_saving():
     from sft.training.train_log import ThroughputMeter
 
     state = TrainerState()
-    speed = ThroughputMeter(state)
+    meter = ThroughputMeter(state)
     time.sleep(0.05)
-    speed.mark()
+    meter.mark()
     time.sleep(0.5)  # an evaluation
-    speed.resume()
+    meter.resume()
     state.global_step, state.epoch, state.num_input_tokens_seen = 1, 0.5, 100
-    rates = speed.read(state, rows=4, counts_tokens=True)
+    rates = meter.read(state, rows=4, counts_tokens=True)
     assert rates["steps_per_second"] > 1 / 0.3
     assert rates["tokens_per_second"] == pytest.approx(100 * rates["steps_per_second"])
     assert rates["samples_per_second"] == pytest.approx(2 * rates["steps_per_second"])
-    assert speed.total_seconds < 0.3
-    unknown = speed.read(state, rows=None, counts_tokens=False)
+    assert meter.total_seconds < 0.3
+    unknown = meter.read(state, rows=None, counts_tokens=False)
     assert (unknown["samples_per_second"], unknown["tokens_per_second"]) == (None, None)
 
 
@@ -186,7 +184,8 @@ import psutil
 class KillTheClient(TrainerCallback):
     def on_step_begin(self, args, state, control, **kwargs):
         if state.global_step == 1 and "kill" in sys.argv:
-            core = next(c for c in psutil.Process().children(recursive=True) if c.name() == "wandb-core")
+            children = psutil.Process().children(recursive=True)
+            core = next(child for child in children if child.name() == "wandb-core")
             core.kill(); core.wait()
 
 sys.argv.append(MODE)
@@ -202,13 +201,13 @@ def test_losses_and_speeds_reach_the_run_on_one_axis(tmp_path):
     run_python("MODE = 'offline'" + TRACKED, folder)
     (record,) = (folder / "wandb").glob("offline-run-*")
     wandb = shutil.which("wandb", path=str(Path(sys.executable).parent)) or "wandb"
-    done = subprocess.run(
+    process = subprocess.run(
         [wandb, "leet", "inspect", "--json", str(record)],
         capture_output=True,
         text=True,
         timeout=60,
     )
-    history = [line for line in done.stdout.splitlines() if '"history"' in line]
+    history = [line for line in process.stdout.splitlines() if '"history"' in line]
     for name in ("train/loss", "eval/loss", "speed/tokens_per_second", "host/rss_bytes"):
         lines = [line for line in history if name in line]
         assert lines, f"{name} was not logged"
@@ -220,47 +219,42 @@ def test_losses_and_speeds_reach_the_run_on_one_axis(tmp_path):
 def test_training_goes_on_without_wandb(tmp_path, mode, warnings):
     folder = tmp_path / "run"
     variables = {"WANDB_MODE": "disabled"} if mode == "disabled" else {}
-    done = run_python(f"MODE = {mode!r}" + TRACKED, folder, **variables)
-    assert done.stderr.count("W&B failed") == warnings
+    process = run_python(f"MODE = {mode!r}" + TRACKED, folder, **variables)
+    assert process.stderr.count("W&B failed") == warnings
     assert [row["step"] for row in of_kind(read_rows(folder), "train")] == [1, 2, 3, 4]
     assert len(of_kind(read_rows(folder), "end")) == 1
 
 
 def gpu_rows():
-    """Two samples of two cards, one of which does not tell its power."""
-    card = {
+    """Two samples of two GPUs, one of which does not tell its power."""
+    gpu = {
         "name": "Stub T4",
         "utilization_percent": 73,
         "memory_used_bytes": 2**32,
         "temperature_celsius": 61,
     }
-    cards = [card | {"index": 0, "power_watts": 65.5}, card | {"index": 1, "power_watts": None}]
+    gpus = [gpu | {"index": 0, "power_watts": 65.5}, gpu | {"index": 1, "power_watts": None}]
     base = {"kind": "system", "step": 1, "epoch": 0.1, "cpu_percent": 99.0, "rss_bytes": 2**30}
-    return [base | {"time": t, "gpu": cards, "gpu_reason": None} for t in (1.0, 300.0)]
+    return [base | {"time": t, "gpu": gpus, "gpu_reason": None} for t in (1.0, 300.0)]
 
 
-@pytest.mark.parametrize("made", ["from a training", "of two cards", "of nothing"])
-def test_four_pictures_come_from_the_rows_alone(tmp_path, request, made):
-    rows = {"of two cards": gpu_rows(), "of nothing": []}.get(made)
+@pytest.mark.parametrize("source", ["a training", "two GPUs", "nothing"])
+def test_four_pictures_come_from_the_rows_alone(tmp_path, request, source):
+    rows = {"two GPUs": gpu_rows(), "nothing": []}.get(source)
     rows = read_rows(request.getfixturevalue("trained")) if rows is None else rows
     paths = plot_training(rows, tmp_path / "figures")
-    assert [path.name for path in paths] == [
-        "loss.png",
-        "learning_rate.png",
-        "speed.png",
-        "gpu.png",
-    ]
+    names = ["loss.png", "learning_rate.png", "speed.png", "gpu.png"]
+    assert [path.name for path in paths] == names
     for path in paths:
         assert path.read_bytes().startswith(b"\x89PNG")
         assert path.stat().st_size > 5_000
     assert sorted(paths) == sorted((tmp_path / "figures").iterdir()), "nothing half-written is left"
 
 
-def test_runs_are_compared_in_one_picture_whether_or_not_they_ended(tmp_path, trained):
+def test_ended_and_interrupted_runs_share_one_picture(tmp_path, trained):
     rows = read_rows(trained)
-    path = plot_comparison(
-        {"ended": rows, "interrupted": rows[:-1], "nothing": []}, tmp_path / "figures" / "c.png"
-    )
+    runs = {"ended": rows, "interrupted": rows[:-1], "nothing": []}
+    path = plot_comparison(runs, tmp_path / "figures" / "c.png")
     assert path.read_bytes().startswith(b"\x89PNG")
 
 

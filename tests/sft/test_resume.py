@@ -142,7 +142,7 @@ def test_other_rows_and_a_finished_training_are_refused(tmp_path):
         check_folder(tmp_path, settings(tmp_path), BASE, "a")
 
 
-def test_a_manifest_states_what_was_chosen_and_the_rest_only_if_changed(tmp_path):
+def test_a_manifest_states_a_default_only_if_it_matters(tmp_path):
     stated, changed = settings(tmp_path), settings(tmp_path, "--adam_beta2 0.98 --loss_type dft")
     assert set(ALWAYS_STATED) <= set(stated) and "adam_beta2" not in stated
     added = {name: value for name, value in changed.items() if name not in stated}

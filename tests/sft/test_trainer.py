@@ -18,7 +18,7 @@ ITEMS = 977
 
 @pytest.fixture(scope="module")
 def make_trainer(tiny, tmp_path_factory):
-    """Makes a trainer on six rows of the fictional market: no dropout, an adapter that does something."""
+    """Makes a trainer on six rows: no dropout, and an adapter that changes the output."""
     import torch
 
     from sft.training.trainer import build_trainer
