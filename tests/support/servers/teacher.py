@@ -4,7 +4,7 @@
         subprocess.run([sys.executable, "-m", "data_pipeline.teacher", ...], env=teacher.environment())
         teacher.asked, teacher.delivered
 
-`python -m tests.servers.teacher --latency 0.3 --log FILE` runs it in a process of its own; it prints its address,
+`python -m tests.support.servers.teacher --latency 0.3 --log FILE` runs it in a process of its own; it prints its address,
 and appends a line to FILE for every request that came and for every answer that was sent whole, with the time.
 
 A fault is for requests that hold its text ("" is in all of them). Each fault of a list serves one request; the last
