@@ -30,10 +30,8 @@ from weekahead.task.answer import render_answer
 from weekahead.task.record import Financials, News, PastWeek, Record
 
 _FIRST_WEEK = date(2016, 1, 3)
-_WORDS = (
-    *("shares", "orders", "plant", "quarter", "margin", "rival"),
-    *("court", "demand", "price", "market", "chief", "loan"),
-)
+_TEXT = "shares orders plant quarter margin rival court demand price market chief loan"
+_VOCABULARY = _TEXT.split()
 _SYMBOLS = 100
 
 
@@ -82,7 +80,7 @@ def _past_week(draw: random.Random, first: date) -> PastWeek:
 
 
 def _text(draw: random.Random, words: int) -> str:
-    return " ".join(draw.choices(_WORDS, k=words)).capitalize() + "."
+    return " ".join(draw.choices(_VOCABULARY, k=words)).capitalize() + "."
 
 
 def answers(count: int) -> Iterator[TeacherAnswerRow]:
@@ -105,7 +103,7 @@ def answers(count: int) -> Iterator[TeacherAnswerRow]:
 
 
 def _item(number: int) -> str:
-    return " ".join(random.Random(number).choices(_WORDS, k=22))
+    return " ".join(random.Random(number).choices(_VOCABULARY, k=22))
 
 
 def measure(rows: int, folder: Path) -> BuildTiming:
