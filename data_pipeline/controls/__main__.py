@@ -1,159 +1,90 @@
-"""A dataset with one thing taken out of it, to see what a model lives on:
+"""A dataset with one thing taken out of it, to see what a model depends on:
 
-python -m data_pipeline.controls SOURCE --control shuffled_labels|no_news|masked_names --out DIR [--seed 0]
+python -m data_pipeline.controls SOURCE --out DIR [--seed 0] \\
+    --control shuffled_labels|no_news|masked_names
 
-shuffled_labels  what a training row is told came true is another row's. Train on it: an accuracy on the true
-                 test labels above that of the commoner direction then comes from a leak or from luck.
+shuffled_labels  a training row gets the outcome of another row. Train on it: an accuracy on the
+                 true test labels above that of the more frequent direction then comes from a leak
+                 or from luck.
 no_news          prompts without their news. Evaluate on it what was trained with news.
-masked_names     prompts and answers that do not say whose they are. Evaluate, or train and evaluate.
+masked_names     prompts and answers that do not name the company. Evaluate, or train and evaluate.
 
-SOURCE is whatever training and evaluation read; public rows are converted first. Ids stay: no model sees them.
+SOURCE is whatever training and evaluation read; public rows are converted first. Ids stay: no model
+sees them.
 """
 
-import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from data_pipeline.controls.masked_names import mask_row
-from data_pipeline.controls.no_news import without_news
-from data_pipeline.controls.shuffled_labels import shuffle_labels
-from data_pipeline.dataset import public_rows
-from data_pipeline.dataset.load import check_rows, is_public
-from data_pipeline.dataset.reader import Source, read_source
-from data_pipeline.dataset.writer import check_target, write_dataset
-from weekahead.files import Row
-from weekahead.schema.rows import user_text
-from weekahead.task.prompt_reader import read_prompt
-
-Splits = Mapping[str, Sequence[Row]]
-CONTROLS: dict[str, Callable[[Splits, int], tuple[dict[str, list[Row]], list[Row]]]] = {
-    "shuffled_labels": shuffle_labels,
-    "no_news": lambda splits, seed: (_each(splits, without_news), []),
-    "masked_names": lambda splits, seed: (_each(splits, mask_row), []),
-}
-"""Name -> (splits, seed) to (changed splits, rows left out with `split` and `reason`)."""
+from data_pipeline.controls.apply import CONTROLS, apply_control, check_not_source, our_splits
+from data_pipeline.dataset.reader import read_source
+from data_pipeline.dataset.writer import check_target, source_facts, write_dataset
+from weekahead.cli import add_options, new_parser, option, read_options, run_command
+from weekahead.schema.manifests import ControlCounts
+from weekahead.schema.rows import is_synthetic
 
 
-def apply(
-    control: str, splits: Splits, seed: int = 0
-) -> tuple[dict[str, list[Row]], list[Row], dict[str, Row]]:
-    """(splits, dropped, counts) under a control; every row carries its name as `control`.
+@dataclass(frozen=True)
+class ControlOptions:
+    """Which control is written, and where."""
 
-    `counts` has for each split the rows that are `changed` and those that are `unchanged`: a row without news, a
-    label that was drawn again. Under masked_names, `name_unknown` are those whose introduction states no name, so
-    that only their ticker is masked. Raises ValueError for an unknown control.
+    control: str = option(choices=tuple(CONTROLS))
+    out: Path = option(help="dataset folder to write")
+    seed: int = option(0, help="of shuffled_labels; the others draw nothing")
+
+
+def run(source_name: str, options: ControlOptions) -> None:
+    """Write a control of the source and print what changed.
+
+    Raises ValueError or OSError for a source or a folder that cannot be used.
     """
-    if control not in CONTROLS:
-        raise ValueError(f"unknown control {control!r}; expected one of: {', '.join(CONTROLS)}")
-    made, dropped = CONTROLS[control](splits, seed)
-    counts = {
-        name: _count(control, {row["id"]: row for row in splits[name]}, rows)
-        for name, rows in made.items()
-    }
-    return (
-        {name: [{**row, "control": control} for row in rows] for name, rows in made.items()},
-        dropped,
-        counts,
+    check_not_source(source_name, options.out)
+    check_target(options.out)
+    source = read_source(source_name)
+    splits, dropped, warnings = our_splits(source)
+    controlled = apply_control(options.control, splits, options.seed)
+    write_dataset(
+        options.out,
+        controlled.splits,
+        [*dropped, *controlled.dropped],
+        control=options.control,
+        seed=options.seed if CONTROLS[options.control].uses_seed else None,
+        counts=controlled.counts,
+        source=source_facts(source),
+        synthetic=any(map(is_synthetic, controlled.splits.values())),
+        warnings=warnings,
     )
+    for name, count in controlled.counts.items():
+        print(_summary_line(name, count))
+    for reason, rows in Counter(row["reason"] for row in controlled.dropped).items():
+        print(f"dropped      {rows:6} rows: {reason}")
+    for warning in warnings:
+        print(f"warning: {warning}")
+    print(options.out)
 
 
-def _count(control: str, before: Mapping[str, Row], rows: Sequence[Row]) -> Row:
-    changed = sum(row != before[row["id"]] for row in rows)
-    companies = [read_prompt(user_text(row["prompt"])).company for row in before.values()]
-    unknown = {"name_unknown": companies.count(None)}
-    return {
-        "changed": changed,
-        "unchanged": len(rows) - changed,
-        **(unknown if control == "masked_names" else {}),
-    }
-
-
-def _each(splits: Splits, change: Callable[[Row], Row]) -> dict[str, list[Row]]:
-    return {name: [change(row) for row in rows] for name, rows in splits.items()}
-
-
-def our_splits(source: Source) -> tuple[dict[str, list[Row]], list[Row], list[str]]:
-    """(splits, dropped, warnings) of any source in our rows; public rows are converted and cut by date.
-
-    Raises ValueError naming the row that cannot be used, and for rows of a control: two at once say nothing.
-    """
-    if any(is_public(rows) for rows in source.splits.values()):
-        built = public_rows.build(source.splits, source.origins)
-        return built.splits, built.dropped, built.warnings
-    splits = {name: check_rows(rows, source.origins[name]) for name, rows in source.splits.items()}
-    if earlier := {
-        row["control"] for rows in splits.values() for row in rows if row.get("control")
-    }:
-        raise ValueError(
-            f"{source.name} is the control {', '.join(sorted(earlier))} already; name its own source"
-        )
-    return splits, [], []
-
-
-def check_not_source(source: str, out: Path) -> None:
-    """Raise ValueError where writing `out` would replace the source or a folder that holds it."""
-    here, there = Path(source).resolve(), out.resolve()
-    if here.exists() and (here == there or there in here.parents):
-        raise ValueError(
-            f"{out} holds the source {source}, which writing it would replace; choose another --out"
-        )
+def _summary_line(split: str, count: ControlCounts) -> str:
+    line = f"{split:12} {count['changed']:6} rows changed, {count['unchanged']} unchanged"
+    unknown = count.get("name_unknown", 0)
+    return f"{line}, {unknown} state no name" if unknown else line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the control of SOURCE; 0, or 2 for a source or folder that cannot be used."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """The command. Exit 0 written, 2 for a source or folder that cannot be used."""
+    parser = new_parser(__doc__)
     parser.add_argument("source", help="dataset folder, file or Hub id")
-    parser.add_argument("--control", required=True, choices=CONTROLS)
-    parser.add_argument("--out", required=True, type=Path, help="dataset folder to write")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of shuffled_labels; the others draw nothing"
-    )
-    args = parser.parse_args(argv)
-    try:
-        check_not_source(args.source, args.out)
-        check_target(args.out)
-        source = read_source(args.source)
-        splits, dropped, warnings = our_splits(source)
-        made, lost, counts = apply(args.control, splits, args.seed)
-        write_dataset(
-            args.out,
-            made,
-            [*dropped, *lost],
-            control=args.control,
-            seed=args.seed if args.control == "shuffled_labels" else None,
-            counts=counts,
-            source={"name": source.name, "revision": source.revision, "sha256": source.sha256},
-            synthetic=any(row.get("synthetic") for rows in made.values() for row in rows),
-            warnings=warnings,
-        )
-    except (ValueError, OSError) as error:
-        print(f"data_pipeline.controls: {error}", file=sys.stderr)
-        return 2
-    _tell(args.out, counts, Counter(row["reason"] for row in lost), warnings)
-    return 0
+    add_options(parser, ControlOptions)
+    arguments = parser.parse_args(argv)
+    options = read_options(arguments, ControlOptions)
 
+    def work() -> int:
+        run(arguments.source, options)
+        return 0
 
-def _tell(
-    out: Path, counts: Mapping[str, Row], lost: Mapping[str, int], warnings: Sequence[str]
-) -> None:
-    for name, count in counts.items():
-        print(
-            f"{name:12} {count['changed']:6} rows changed, {count['unchanged']} unchanged"
-            + _unknown(count)
-        )
-    for reason, count in lost.items():
-        print(f"dropped      {count:6} rows: {reason}")
-    for warning in warnings:
-        print(f"warning: {warning}")
-    print(out)
-
-
-def _unknown(count: Row) -> str:
-    return f", {count['name_unknown']} state no name" if count.get("name_unknown") else ""
+    return run_command("data_pipeline.controls", work)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,20 @@
-"""Prompts without their news; prices, figures and the question stand as they were.
+"""Prompts without their news; prices, figures and the question stay as they were.
 
-Nothing is repaired that no longer follows: a public prompt still announces "News during this period are listed
-below", and a reference answer still speaks of what was taken out. So it is a control for evaluation: an adapter
-trained with news is asked without, and only its call is of interest.
+What no longer follows is not repaired: a public prompt still announces "News during this period are
+listed below", and a reference answer still speaks of what was taken out. So this is a control for
+evaluation: an adapter that was trained with news is asked without, and only its prediction counts.
 """
 
-from weekahead.files import Row
+from weekahead.schema.rows import DatasetRow, Message
 from weekahead.task.prompt_reader import remove_news
 
 
-def without_news(row: Row) -> Row:
-    """`row` with all news taken out of its user message, in our form and in the public one."""
-    return {
-        **row,
-        "prompt": [
-            {**turn, "content": remove_news(turn["content"])} if turn["role"] == "user" else turn
-            for turn in row["prompt"]
-        ],
-    }
+def without_news(row: DatasetRow) -> DatasetRow:
+    """`row` with all news taken out of its user message, in our layout and in the public one."""
+    return {**row, "prompt": [_without_news(message) for message in row["prompt"]]}
+
+
+def _without_news(message: Message) -> Message:
+    if message["role"] != "user":
+        return message
+    return {**message, "content": remove_news(message["content"])}

@@ -1,54 +1,79 @@
-"""Labels dealt out again among the training rows, with the call of each answer rewritten to match.
+"""Labels dealt out again among the rows, with the prediction of each answer rewritten to match.
 
-Labels are drawn across a whole split and not within each week. Within a week they would keep the market's own
-direction, which the rows of a week share: a model could still learn it from their prompts, and be right about
-the test weeks for that. Drawn across, nothing ties a prompt to a label; what is left to learn is which direction
-is commoner, so "chance" on the test rows is the accuracy of `train_majority`, not one half.
+Labels are drawn across a whole split and not within each week. Within a week they would keep the
+market's own direction, which the rows of a week share: a model could still learn it from their
+prompts, and be right about the test weeks for that. Drawn across, nothing ties a prompt to a label;
+what is left to learn is which direction is more frequent, so "chance" on the test rows is the
+accuracy of `train_majority`, not one half.
 
-Train and validation are dealt out each within itself, so that nothing chosen on validation sees a true call
-either. Test splits keep their true labels. Of an answer only its call is rewritten; its items and analysis stand
-as the teacher wrote them for the true label, and no longer argue for the call.
+Train and validation are dealt out each within itself, so that nothing chosen on validation sees a
+true prediction either. Test splits keep their true labels. Of an answer only its prediction is
+rewritten; its items and analysis stay as the teacher wrote them for the true label, and no longer
+argue for the prediction.
 """
 
 import random
 from collections.abc import Mapping, Sequence
 
-from weekahead.files import Row
+from weekahead.schema.rows import DatasetRow, DroppedRow, reference_text
 from weekahead.task.answer import Answer, parse_answer
 from weekahead.task.labels import direction_of, magnitude_of
 from weekahead.task.prompt import completion
 
 UNREADABLE = "its call cannot be rewritten"
+"""The reason of a dropped row."""
 
 
 def shuffle_labels(
-    splits: Mapping[str, Sequence[Row]], seed: int
-) -> tuple[dict[str, list[Row]], list[Row]]:
-    """(splits, dropped): every split but `test*` with its labels and returns permuted, the same for a seed.
+    splits: Mapping[str, Sequence[DatasetRow]], seed: int
+) -> tuple[dict[str, list[DatasetRow]], list[DroppedRow]]:
+    """The splits with labels and returns permuted in all but `test*`, and the dropped rows.
 
-    Rows whose answer has no readable call are dropped with `split` and `reason`: they would keep a true one.
+    The same seed gives the same labels. Rows whose answer has no readable prediction are dropped
+    with `split` and `reason`: they would keep a true one.
     """
-    made, dropped = dict[str, list[Row]](), list[Row]()
+    shuffled: dict[str, list[DatasetRow]] = {}
+    dropped: list[DroppedRow] = []
     for name, rows in splits.items():
         if name.startswith("test"):
-            made[name] = list(rows)
+            shuffled[name] = list(rows)
             continue
-        kept = [row for row in rows if rewrite_prediction(_text(row), row["label"]) is not None]
-        names = {row["id"] for row in kept}
-        dropped += [
-            {**row, "split": name, "reason": UNREADABLE} for row in rows if row["id"] not in names
-        ]
-        # One generator a split: the order of splits in a source decides nothing.
-        donors = random.Random(f"{seed}/{name}").sample(kept, len(kept))
-        made[name] = [_with_label(row, donor) for row, donor in zip(kept, donors, strict=True)]
-    return made, dropped
+        takers: list[DatasetRow] = []
+        for row in rows:
+            if rewrite_prediction(reference_text(row), row["label"]) is None:
+                dropped.append({**row, "split": name, "reason": UNREADABLE})
+            else:
+                takers.append(row)
+        # One generator per split: the order of splits in a source decides nothing.
+        donors = random.Random(f"{seed}/{name}").sample(takers, len(takers))
+        shuffled[name] = [_with_label_of(*pair) for pair in zip(takers, donors, strict=True)]
+    return shuffled, dropped
 
 
-def _with_label(row: Row, donor: Row) -> Row:
-    """`row` with the donor's label and return; a row that drew its own label again stays as it is."""
+def rewrite_prediction(text: str, label: str) -> str | None:
+    """An answer with `label` as its prediction and no other letter changed.
+
+    The prediction is found by reading the answer, and the new answer is read again to see that it
+    names `label`. None if that cannot be done.
+    """
+    answer = parse_answer(text)
+    prediction = answer.prediction
+    if not answer.valid or not prediction:
+        return None
+    start = text.rfind(prediction)
+    while start >= 0:
+        rewritten = text[:start] + label.capitalize() + text[start + len(prediction) :]
+        if _names(parse_answer(rewritten), label):
+            return rewritten
+        start = text.rfind(prediction, 0, start)
+    return None
+
+
+def _with_label_of(row: DatasetRow, donor: DatasetRow) -> DatasetRow:
+    """`row` with the donor's label and return; a row that drew its own label stays as it is."""
     if row["label"] == donor["label"]:
         return row
-    text = rewrite_prediction(_text(row), donor["label"])
+    text = rewrite_prediction(reference_text(row), donor["label"])
     if text is None:
         raise ValueError(f"row {row['id']}: {UNREADABLE} to {donor['label']!r}; take the row out")
     return {
@@ -59,25 +84,6 @@ def _with_label(row: Row, donor: Row) -> Row:
     }
 
 
-def _text(row: Row) -> str:
-    return row["completion"][0]["content"]
-
-
-def rewrite_prediction(text: str, label: str) -> str | None:
-    """An answer with `label` as its call and not another letter changed; None where that cannot be done.
-
-    The prediction is found by reading the answer, and the new answer is read again to see that it says `label`.
-    """
-    answer = parse_answer(text)
-    at = text.rfind(answer.prediction) if answer.valid and answer.prediction else -1
-    while at >= 0:
-        new = text[:at] + label.capitalize() + text[at + len(answer.prediction) :]
-        if _says(parse_answer(new), label):
-            return new
-        at = text.rfind(answer.prediction, 0, at)
-    return None
-
-
-def _says(answer: Answer, label: str) -> bool:
-    said = (answer.direction, answer.magnitude)
-    return answer.valid and said == (direction_of(label), magnitude_of(label))
+def _names(answer: Answer, label: str) -> bool:
+    named = (answer.direction, answer.magnitude)
+    return answer.valid and named == (direction_of(label), magnitude_of(label))

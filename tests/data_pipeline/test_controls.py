@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from data_pipeline.controls import __main__ as controls
+from data_pipeline.controls import __main__ as command
+from data_pipeline.controls.apply import CONTROLS, apply_control
 from data_pipeline.controls.masked_names import mask_row, name_variants
 from data_pipeline.controls.shuffled_labels import rewrite_prediction, shuffle_labels
 from data_pipeline.dataset import public_rows
@@ -129,11 +130,15 @@ def test_a_public_answer_is_rewritten_too_and_one_without_a_call_is_dropped(publ
 
 
 def test_no_news_is_left_in_public_rows_and_answers_are_not_touched(public):
-    made, dropped, counts = controls.apply("no_news", {"test": public})
+    made, dropped, counts = apply_control("no_news", {"test": public})
     assert dropped == [] and counts == {"test": {"changed": len(public), "unchanged": 0}}
     for row, source in zip(made["test"], public, strict=True):
-        assert "[Headline]" not in user_text(row["prompt"]) and "[Summary]" not in user_text(row["prompt"])
-        assert "stock price" in user_text(row["prompt"]) and "[Basic Financials]" in user_text(row["prompt"])
+        assert "[Headline]" not in user_text(row["prompt"]) and "[Summary]" not in user_text(
+            row["prompt"]
+        )
+        assert "stock price" in user_text(row["prompt"]) and "[Basic Financials]" in user_text(
+            row["prompt"]
+        )
         assert row["completion"] == source["completion"]
 
 
@@ -184,11 +189,12 @@ def test_variants_never_hold_a_shared_word_or_a_legal_form_alone():
 
 
 def test_the_fictional_markets_rows_do_not_say_whose_they_are(market):
-    made, _, counts = controls.apply("masked_names", splits_of(market))
+    made, _, counts = apply_control("masked_names", splits_of(market))
     assert counts["train"] == {"changed": 400, "unchanged": 0, "name_unknown": 0}
     for row, source in zip(made["train"], read_jsonl(market / "train.jsonl"), strict=True):
         assert not any(
-            read_prompt(user_text(source["prompt"])).company in text or row["symbol"] in text for text in texts(row)
+            read_prompt(user_text(source["prompt"])).company in text or row["symbol"] in text
+            for text in texts(row)
         )
         assert "the company (TICKER)" in user_text(row["prompt"])
         assert parse_answer(texts(row)[-1]).magnitude == magnitude_of(row["label"])
@@ -217,7 +223,7 @@ def test_a_row_without_a_name_is_counted_and_one_with_nothing_to_mask_too():
         "prompt": [{"role": "user", "content": "[Company]: ZZ.\n\nZZ"}],
         "completion": [],
     }
-    made, _, counts = controls.apply("masked_names", {"test": [blank, ticker]})
+    made, _, counts = apply_control("masked_names", {"test": [blank, ticker]})
     assert counts == {"test": {"changed": 1, "unchanged": 1, "name_unknown": 1}}
     assert user_text(made["test"][1]["prompt"]) == "[Company]: TICKER.\n\nTICKER"
 
@@ -225,7 +231,7 @@ def test_a_row_without_a_name_is_counted_and_one_with_nothing_to_mask_too():
 # --- the command ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("control", controls.CONTROLS)
+@pytest.mark.parametrize("control", CONTROLS)
 @pytest.mark.parametrize("form", ["ours", "public"])
 def test_the_command_writes_a_dataset_that_training_and_evaluation_read(
     control, form, market, tmp_path, capsys
@@ -235,7 +241,7 @@ def test_the_command_writes_a_dataset_that_training_and_evaluation_read(
         source = tmp_path / "public"
         write_jsonl(source / "train.jsonl", read_jsonl(FIXTURE)[:12])
         write_jsonl(source / "test.jsonl", read_jsonl(FIXTURE)[12:])
-    assert controls.main([str(source), "--control", control, "--out", str(out)]) == 0
+    assert command.main([str(source), "--control", control, "--out", str(out)]) == 0
     manifest = json.loads((out / "manifest.json").read_text())
     assert (manifest["kind"], manifest["control"], manifest["synthetic"]) == (
         "dataset",
@@ -257,17 +263,17 @@ def test_an_unknown_control_a_control_of_a_control_and_the_source_itself_are_ref
     with pytest.raises(
         ValueError, match="unknown control 'no_prices'; expected one of: shuffled_labels"
     ):
-        controls.apply("no_prices", {})
-    assert controls.main([str(market), "--control", "no_news", "--out", str(tmp_path / "a")]) == 0
+        apply_control("no_prices", {})
+    assert command.main([str(market), "--control", "no_news", "--out", str(tmp_path / "a")]) == 0
     assert (
-        controls.main(
+        command.main(
             [str(tmp_path / "a"), "--control", "masked_names", "--out", str(tmp_path / "b")]
         )
         == 2
     )
     assert "is the control no_news already" in capsys.readouterr().err
     before = {path.name: path.read_bytes() for path in market.iterdir()}
-    assert controls.main([str(market), "--control", "no_news", "--out", str(market)]) == 2
+    assert command.main([str(market), "--control", "no_news", "--out", str(market)]) == 2
     assert "holds the source" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in market.iterdir()} == before
 
@@ -275,7 +281,7 @@ def test_an_unknown_control_a_control_of_a_control_and_the_source_itself_are_ref
 def test_real_rows_keep_neither_news_nor_ticker(shared_data):
     rows = eval_rows(shared_data / "dow30" / "test.jsonl").rows
     for name in ("no_news", "masked_names"):
-        made, _, counts = controls.apply(name, {"test": rows})
+        made, _, counts = apply_control(name, {"test": rows})
         assert (counts["test"]["changed"], counts["test"].get("name_unknown", 0)) == (300, 0)
         for row in made["test"]:
             text = user_text(row["prompt"])
