@@ -1,37 +1,38 @@
-"""Score every row by the probability of the twelve bins after "Prediction:", beside or instead of answers.
+"""Score every row by the probability of the twelve bins after "Prediction:".
 
-    python -m eval.likelihood --config recipes/llama.yaml --adapter outputs/llama --dataset data/datasets/mine \\
-        --out results/llama
+    python -m eval.likelihood --config recipes/llama.yaml --adapter outputs/llama \\
+        --dataset data/datasets/mine --out results/llama
 
-Needs no parser, is deterministic, and ranks a base model that keeps no layout by the same measure as a
-tuned one. Writes likelihoods.jsonl and its manifest; `eval.score` reads them where they lie beside
-generations.jsonl. A run that was interrupted goes on where it stopped.
+Needs no parser, is deterministic, and ranks a base model that keeps no layout by the same measure
+as a tuned one. Writes likelihoods.jsonl and its manifest; `eval.score` reads them if they lie
+beside generations.jsonl. A run that was interrupted goes on where it stopped.
 
-What stands before "Prediction:" is `--prefix`:
+`--prefix` says what stands before "Prediction:":
 
-    own     the model's own answer from generations.jsonl, up to its prediction: the probabilities of the very
-            choice that generation made. A row whose answer cannot be read gets the direct prefix. Each row is
-            scored with the direct prefix beside it (`direct` in the row), so that all runs have that in common.
-    direct  nothing but "[Prediction & Analysis]:": no answer is needed first, so it is cheap, and the same
-            text for every model. A tuned model writes two sections before, so this is a question it was not
-            trained on.
+    own     the model's own answer from generations.jsonl, up to its prediction: the probabilities
+            of the very choice that generation made. A row whose answer cannot be read gets the
+            direct prefix. Each row is scored with the direct prefix as well (`direct` in the row),
+            so that all runs have that in common.
+    direct  nothing but "[Prediction & Analysis]:": no answer is needed first, so it is cheap, and
+            the same text for every model. A tuned model writes two sections before, so this is a
+            question it was not trained on.
 
-The default is own where generations.jsonl is there, else direct. Each row says which it got.
+The default is own if generations.jsonl is there, else direct. Each row says which it got.
 """
 
 import argparse
-import json
 import logging
 import math
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.dataset.load import EvalData, eval_rows, train_rows
-from eval.generation.results_folder import GENERATIONS, MANIFEST
+from data_pipeline.dataset.load import EvalData, load_dataset
+from eval.generation.prompts import naming_row
+from eval.generation.results_folder import GENERATIONS, ResultsFolder, row_identity
 from eval.likelihoods.continuations import (
     DIRECT_PREFIX,
     Choices,
@@ -40,246 +41,297 @@ from eval.likelihoods.continuations import (
     own_prefix,
 )
 from eval.likelihoods.run import (
+    LIKELIHOOD_RESULTS,
     LIKELIHOODS,
-    LIKELIHOODS_MANIFEST,
     PREFIXES,
     Scoring,
-    answered_by_a_server,
-    begun,
     check_same_run,
-    describe,
-    scoring,
+    choose_scoring,
+    describe_likelihoods,
+    likelihood_totals,
+    manifest_of_answers,
 )
-from weekahead.cli import configure_logging, describe_error, model_arguments
-from weekahead.files import (
-    Row,
-    append_jsonl,
-    load_env,
-    read_jsonl,
-    read_log,
-    write_json,
-    write_jsonl,
+from weekahead.cli import (
+    MODEL_ERRORS,
+    add_options,
+    configure_logging,
+    model_arguments,
+    option,
+    read_options,
+    run_command,
 )
+from weekahead.files import read_jsonl
 from weekahead.models.chat_format import render_prompt_ids
 from weekahead.models.decoding import plan_batches
 from weekahead.models.loading import load_for_generation, load_tokenizer, resolve_base_and_adapter
 from weekahead.models.precision import Precision, choose_precision
-from weekahead.recipe import read_recipe
+from weekahead.recipe import Recipe, read_recipe
+from weekahead.schema.manifests import LikelihoodManifest
+from weekahead.schema.rows import BinProbabilities, DatasetRow, LikelihoodRow
 from weekahead.task.labels import BINS, direction_of
 from weekahead.tracking.gpu import check_torch_sees_gpu
 
 log = logging.getLogger(__name__)
 
+_OUT_OF_MEMORY = "run eval.likelihood by itself with a smaller --batch_size"
+
+
+@dataclass(frozen=True)
+class LikelihoodOptions:
+    """The flags of eval.likelihood."""
+
+    config: Path
+    adapter: str
+    dataset: str
+    out: Path
+    split: str | None = option(None, help="split to score (default: what was answered, else test)")
+    limit: int | None = option(
+        None, help="only the first N rows (default: as many as were answered)"
+    )
+    batch_size: int | None = option(
+        None, help="rows at once (default: 8, or as few as were answered at once)"
+    )
+    prefix: str | None = option(
+        None, choices=PREFIXES, help="what stands before the prediction (see above)"
+    )
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the model is asked about one row."""
+
+    row: DatasetRow
+    own: Choices | None
+    """After the model's own answer; None if there is none that can be read."""
+    direct: Choices
+    """At once."""
+
+    @property
+    def asked(self) -> Choices:
+        """What the row's own probabilities come from."""
+        return self.own or self.direct
+
+    @property
+    def prefix(self) -> str:
+        """The name of what is asked: own or direct."""
+        return "own" if self.own else "direct"
+
 
 def score_rows(
-    recipe: Row, adapter_name: str, data: EvalData, how: Scoring, out: Path, precision: Precision
-) -> Row:
+    recipe: Recipe,
+    adapter_name: str,
+    data: EvalData,
+    *,
+    scoring: Scoring,
+    out: Path,
+    precision: Precision,
+) -> LikelihoodManifest:
     """Score every row of `data` into `out`; return the manifest.
 
-    Raises ValueError or OSError, before the model is loaded, for an adapter that does not fit, rows that
-    do not render, or a folder that holds another run's answers or likelihoods.
+    Raises ValueError or OSError, before the model is loaded, for an adapter that does not fit, rows
+    that do not render, or a folder that holds another run's answers or likelihoods.
     """
     base, adapter = resolve_base_and_adapter(recipe, adapter_name, precision)
-    facts = describe(adapter, base, precision, data, how)
-    check_same_run(out, facts)
-    done = begun(out, facts)
-    if {row["id"] for row in data.rows} <= set(done):
+    manifest = describe_likelihoods(data, base, adapter, precision=precision, scoring=scoring)
+    check_same_run(out, manifest)
+    folder: ResultsFolder[LikelihoodManifest] = ResultsFolder(out, LIKELIHOOD_RESULTS)
+    scored = folder.resume(manifest)
+    missing = {row["id"] for row in data.rows} - scored
+    if not missing:
         log.info("%s is finished: nothing to score", out / LIKELIHOODS)
+        if folder.stored and folder.stored.get("complete"):
+            return folder.stored
     else:
         tokenizer = load_tokenizer(base)
-        texts = prefixes(data.rows, how, out)
-        asked = [
-            [_choices(tokenizer, row, text) for row, text in zip(data.rows, texts, strict=True)]
+        questions = new_questions(tokenizer, data.rows, own_prefixes(data.rows, scoring, out))
+        model, weights_form = load_for_generation(base, adapter, precision)
+        log.info("model: %s (%s)", base.name, weights_form)
+        folder.begin(weights_form)
+        scorer = Scorer(model, tokenizer.pad_token_id, scoring, data.train_up_share)
+        _score_missing(scorer, questions, missing, folder)
+    return folder.finish([row["id"] for row in data.rows], likelihood_totals)
+
+
+def own_prefixes(rows: Sequence[DatasetRow], scoring: Scoring, out: Path) -> list[str | None]:
+    """The own prefix of each row, None if the row is asked directly."""
+    if scoring.prefix == "direct":
+        return [None] * len(rows)
+    answers = {row.get("id"): row.get("generation") for row in read_jsonl(out / GENERATIONS)}
+    return [own_prefix(answers.get(row["id"])) for row in rows]
+
+
+def new_questions(
+    tokenizer: Any, rows: Sequence[DatasetRow], prefixes: Sequence[str | None]
+) -> list[Question]:
+    """The questions about `rows`, after each row's own prefix and directly.
+
+    Raises ValueError that names a row that does not render.
+    """
+    questions: list[Question] = []
+    for row, prefix in zip(rows, prefixes, strict=True):
+        with naming_row(row):
+            prompt = render_prompt_ids(tokenizer, row["prompt"])
+            own = choices(tokenizer, prompt, prefix) if prefix else None
+            questions.append(Question(row, own, choices(tokenizer, prompt, DIRECT_PREFIX)))
+    return questions
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A loaded model, and what every row of a run is scored with."""
+
+    model: Any
+    pad: int
+    """The token id of padding."""
+    scoring: Scoring
+    train_up_share: float | None
+
+    def score(self, batch: Sequence[Question]) -> list[LikelihoodRow]:
+        """The lines of likelihoods.jsonl for one batch; its seconds are shared out evenly."""
+        start = time.perf_counter()
+        asked_logs = log_probabilities(self.model, [one.asked for one in batch], self.pad)
+        direct_logs: Sequence[list[float] | None] = [None] * len(batch)
+        if self.scoring.prefix == "own":
+            direct_logs = log_probabilities(self.model, [one.direct for one in batch], self.pad)
+        seconds = round((time.perf_counter() - start) / len(batch), 4)
+        return [
+            self._line(question, asked, direct, seconds)
+            for question, asked, direct in zip(batch, asked_logs, direct_logs, strict=True)
         ]
-        if how.prefix == "own":
-            asked.append([_choices(tokenizer, row, None) for row in data.rows])
-        share = train_up_share(data)
-        model, form = load_for_generation(base, adapter, precision)
-        log.info("model: %s (%s)", base.name, form)
-        write_json(out / LIKELIHOODS_MANIFEST, {**facts, "form": form, "complete": False})
-        modes = ["direct" if text is None else "own" for text in texts]
-        common = [{"prefix": mode, "train_up_share": share} for mode in modes]
-        _score_missing(
-            model, tokenizer.pad_token_id, data.rows, asked, common, how, out / LIKELIHOODS
-        )
-    return _finish(out, data)
 
-
-def _finish(out: Path, data: EvalData) -> Row:
-    """Put the rows in the order of the dataset and complete the manifest; a finished folder stays as it is."""
-    facts = json.loads((out / LIKELIHOODS_MANIFEST).read_text(encoding="utf-8"))
-    if facts["complete"]:
-        return facts
-    done = {row["id"]: row for row in read_log(out / LIKELIHOODS)}
-    rows = [done[row["id"]] for row in data.rows]
-    write_jsonl(out / LIKELIHOODS, rows)
-    facts |= {
-        "n": len(rows),
-        "prefixes": dict(Counter(row["prefix"] for row in rows)),
-        "seconds_total": math.fsum(row["seconds"] for row in rows),
-        "complete": True,
-    }
-    write_json(out / LIKELIHOODS_MANIFEST, facts)
-    return facts
+    def _line(
+        self,
+        question: Question,
+        asked: Sequence[float],
+        direct: Sequence[float] | None,
+        seconds: float,
+    ) -> LikelihoodRow:
+        line: LikelihoodRow = {
+            **row_identity(question.row),
+            **bin_probabilities(question.row["id"], asked),
+        }
+        if direct is not None:
+            line["direct"] = bin_probabilities(question.row["id"], direct)
+        line["prefix"] = question.prefix
+        line["train_up_share"] = self.train_up_share
+        line["seconds"] = seconds
+        return line
 
 
 def _score_missing(
-    model: Any,
-    pad: int,
-    rows: Sequence[Row],
-    asked: Sequence[Sequence[Choices]],
-    common: Sequence[Row],
-    how: Scoring,
-    path: Path,
+    scorer: Scorer,
+    questions: Sequence[Question],
+    missing: Collection[str],
+    folder: ResultsFolder[LikelihoodManifest],
 ) -> None:
-    """Score batch by batch, appending each to the log; batches that stand there whole are passed over.
+    """Score batch by batch, appending each; batches of which no row is missing are passed over.
 
-    `asked` holds what each row is asked, and where there is a second list, what it is asked directly.
+    A batch of which one row is missing is scored whole, as in an uninterrupted run: its numbers are
+    then the same to the last digit.
     """
     from tqdm import tqdm
 
-    done = {row["id"] for row in read_log(path)}
-    with tqdm(total=len(rows), initial=len(done), unit="row", desc=path.parent.name) as bar:
-        for batch in plan_batches([len(one.shared) for one in asked[0]], how.batch_size):
-            missing = {i for i in batch if rows[i]["id"] not in done}
-            if not missing:
+    plan = plan_batches(
+        [len(question.asked.shared) for question in questions], scorer.scoring.batch_size
+    )
+    initial = len(questions) - len(missing)
+    with tqdm(total=len(questions), initial=initial, unit="row", desc=folder.path.name) as progress:
+        for indices in plan:
+            batch = [questions[index] for index in indices]
+            if not any(question.row["id"] in missing for question in batch):
                 continue
-            start = time.perf_counter()
-            # The whole batch, as in an uninterrupted run: its numbers are the same to the last digit.
-            logs = [log_probabilities(model, [one[i] for i in batch], pad) for one in asked]
-            seconds = round((time.perf_counter() - start) / len(batch), 4)
-            fresh = [
-                {**_row(rows[i], *both), **common[i], "seconds": seconds}
-                for i, both in zip(batch, zip(*logs, strict=True), strict=True)
-                if i in missing
-            ]
-            append_jsonl(path, fresh)
-            bar.update(len(fresh))
+            rows = [row for row in scorer.score(batch) if row["id"] in missing]
+            folder.append(rows)
+            progress.update(len(rows))
 
 
-def _row(row: Row, logs: Sequence[float], direct: Sequence[float] | None = None) -> Row:
-    """One row of likelihoods.jsonl, from what was asked and, beside it, what was asked directly."""
-    return {
-        "id": row["id"],
-        "symbol": row["symbol"],
-        "period": f"{row['week_start']} to {row['week_end']}",
-        "week_end": row["week_end"],
-        "label": row["label"],
-        **_probabilities(row, logs),
-        **({"direct": _probabilities(row, direct)} if direct is not None else {}),
-    }
+def bin_probabilities(row_id: str, logs: Sequence[float]) -> BinProbabilities:
+    """What the model gives to the twelve bins, from the natural logarithms in the order of BINS.
 
-
-def _probabilities(row: Row, logs: Sequence[float]) -> Row:
-    """What a row is given to the twelve bins. `mass` is the probability of all their texts before it is made 1."""
+    `mass` is the probability of all twelve texts before it is made 1. Raises ValueError that names
+    the row if a logarithm is not finite.
+    """
     if not all(map(math.isfinite, logs)):
         raise ValueError(
-            f"row {row['id']}: the model gives no finite probability ({logs[0]} for {BINS[0]!r}); "
-            "an overflow of fp16, or a damaged adapter: score on a machine with bf16 or fp32"
+            f"row {row_id}: the model gives no finite probability ({logs[0]} for {BINS[0]!r}); an "
+            "overflow of fp16, or a damaged adapter: score on a machine with bf16 or fp32"
         )
     largest = max(logs)
     weights = [math.exp(value - largest) for value in logs]
-    probs = {
-        label: weight / math.fsum(weights) for label, weight in zip(BINS, weights, strict=True)
-    }
+    total = math.fsum(weights)
+    probs = {label: weight / total for label, weight in zip(BINS, weights, strict=True)}
+    up = math.fsum(p for label, p in probs.items() if direction_of(label) > 0)
     return {
         "logprobs": dict(zip(BINS, logs, strict=True)),
         "probs": probs,
-        "up": min(1.0, math.fsum(p for label, p in probs.items() if direction_of(label) > 0)),
+        "up": min(1.0, up),
         "mass": math.fsum(map(math.exp, logs)),
     }
 
 
-def prefixes(rows: Sequence[Row], how: Scoring, out: Path) -> list[str | None]:
-    """The own prefix of each row, None where it gets the direct one."""
-    if how.prefix == "direct":
-        return [None] * len(rows)
-    texts = {row.get("id"): row.get("generation") for row in read_jsonl(out / GENERATIONS)}
-    return [own_prefix(texts.get(row["id"])) for row in rows]
-
-
-def _choices(tokenizer: Any, row: Row, prefix: str | None) -> Choices:
-    try:
-        return choices(
-            tokenizer, render_prompt_ids(tokenizer, row["prompt"]), prefix or DIRECT_PREFIX
-        )
-    except ValueError as error:
-        raise ValueError(f"row {row['id']}: {error}") from None
-
-
-def train_up_share(data: EvalData) -> float | None:
-    """The share of up labels among the dataset's training rows, None where it has none."""
-    if data.train_majority is None:
-        return None
-    source = f"{data.source}@{data.revision}" if data.revision else data.source
-    labels = [row["label"] for row in train_rows(source).train]
-    return sum(direction_of(label) > 0 for label in labels) / len(labels)
-
-
-def rows_to_score(args: argparse.Namespace) -> EvalData:
-    """The rows asked for; without `--split` and `--limit` those that were answered in `args.out`, if any were."""
-    if args.limit is not None and args.limit < 1:
-        raise ValueError(f"--limit is {args.limit}; expected at least 1")
-    path = args.out / MANIFEST
-    answered = json.loads(path.read_text(encoding="utf-8"))["dataset"] if path.is_file() else {}
-    data = eval_rows(args.dataset, args.split or answered.get("split"))
-    most = args.limit or (None if args.split else answered.get("rows"))
-    del data.rows[len(data.rows) if most is None else most :]
+def rows_to_score(options: LikelihoodOptions) -> EvalData:
+    """The rows asked for; without `split` and `limit` those that were answered, if any were."""
+    if options.limit is not None and options.limit < 1:
+        raise ValueError(f"--limit is {options.limit}; expected at least 1")
+    answers = manifest_of_answers(options.out)
+    answered = answers["dataset"] if answers else {}
+    data = load_dataset(options.dataset).split(options.split or answered.get("split"))
+    answered_rows = None if options.split else answered.get("rows")
+    limit = options.limit or answered_rows
+    if limit is not None:
+        del data.rows[limit:]
     return data
 
 
-def arguments() -> argparse.ArgumentParser:
-    """The command's flags."""
+def run(options: LikelihoodOptions) -> int:
+    """Read what the flags name, score the rows and print where the likelihoods are."""
+    answers = manifest_of_answers(options.out)
+    if answers and not answers["backend"]["runs_locally"]:
+        print(
+            f"eval.likelihood: the answers in {options.out} came from a server; "
+            "their model cannot be asked here"
+        )
+        return 0
+    check_torch_sees_gpu()
+    scoring = choose_scoring(options.out, options.prefix, options.batch_size)
+    recipe = read_recipe(options.config)
+    data = rows_to_score(options)
+    manifest = score_rows(
+        recipe,
+        options.adapter,
+        data,
+        scoring=scoring,
+        out=options.out,
+        precision=choose_precision(),
+    )
+    rows = manifest.get("n", 0)
+    speed = manifest.get("seconds_total", 0.0) / rows
+    counts = [f"{count} {prefix}" for prefix, count in manifest.get("prefixes", {}).items()]
+    print(
+        f"likelihoods: {options.out / LIKELIHOODS} "
+        f"({rows} rows, {speed:.2f} s per row; prefix: {', '.join(counts)})"
+    )
+    return 0
+
+
+def new_arguments() -> argparse.ArgumentParser:
+    """The parser of the command."""
     parser = model_arguments(__doc__, out="folder for the likelihoods, results/<run>")
-    parser.add_argument("--split", help="split to score (default: what was answered, else test)")
-    parser.add_argument(
-        "--limit", type=int, help="only the first N rows (default: as many as were answered)"
-    )
-    parser.add_argument(
-        "--batch_size",
-        type=int,
-        help="rows at once (default: 8, or as few as were answered at once)",
-    )
-    parser.add_argument(
-        "--prefix", choices=PREFIXES, help="what stands before the prediction (see above)"
-    )
+    add_options(parser, LikelihoodOptions)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit 0 scored, 2 for something the message says how to mend, 130 interrupted."""
+    """The command. Exit 0 scored, 2 for an error whose message has the remedy, 130 interrupted."""
+    options = read_options(new_arguments().parse_args(argv), LikelihoodOptions)
     configure_logging()
-    args = arguments().parse_args(argv)
-    try:
-        load_env()
-        if answered_by_a_server(args.out):
-            print(
-                f"eval.likelihood: the answers in {args.out} came from a server; their model cannot be asked here"
-            )
-            return 0
-        check_torch_sees_gpu()
-        how = scoring(args.out, args.prefix, args.batch_size)
-        recipe = read_recipe(args.config)
-        data = rows_to_score(args)
-        facts = score_rows(recipe, args.adapter, data, how, args.out, choose_precision())
-    except (ValueError, OSError, RuntimeError) as error:
-        print(
-            f"eval.likelihood: {describe_error(error, 'run eval.likelihood by itself with a smaller --batch_size')}",
-            file=sys.stderr,
-        )
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "eval.likelihood: interrupted; the same command goes on where it stopped",
-            file=sys.stderr,
-        )
-        return 130
-    speed = facts["seconds_total"] / facts["n"]
-    counts = ", ".join(f"{count} {name}" for name, count in facts["prefixes"].items())
-    print(
-        f"likelihoods: {args.out / LIKELIHOODS} ({facts['n']} rows, {speed:.2f} s a row; prefix: {counts})"
+    return run_command(
+        "eval.likelihood",
+        lambda: run(options),
+        errors=MODEL_ERRORS,
+        resumable=True,
+        out_of_memory_hint=_OUT_OF_MEMORY,
     )
-    return 0
 
 
 if __name__ == "__main__":

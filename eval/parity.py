@@ -1,27 +1,37 @@
-"""Check on a few prompts that another backend answers as this process does, and that the adapter matters at all.
+"""Check on a few prompts that a server answers as this process does, and that the adapter matters.
 
-    python -m eval.parity --config recipes/llama.yaml --adapter outputs/llama --dataset data/datasets/mine \\
-        --prompts 8 --against endpoint --model llama
+    python -m eval.parity --config recipes/llama.yaml --adapter outputs/llama \\
+        --dataset data/datasets/mine --prompts 8 --against endpoint --model llama
 
-The reference is greedy, one prompt at a time, in this process. Another backend agrees where its text is the same,
-or parts from it at a token where the two best candidates lie within the tolerance: a tie, which rounding decides.
-Where it gives log-probabilities, that of the first token must lie within the tolerance too.
+The reference is greedy, one prompt at a time, in this process. The server agrees if its text is the
+same, or parts from it at a token where the two best candidates lie within the tolerance: a tie,
+which rounding decides. If it states log-probabilities, that of the first token must lie within the
+tolerance too.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from data_pipeline.dataset.load import eval_rows
-from eval.generation.backends import PROMPTS
+from data_pipeline.dataset.load import load_dataset
 from eval.generation.endpoint import ask_endpoint, request_bodies
-from weekahead.cli import model_arguments
-from weekahead.files import Row, load_env
-from weekahead.models.chat_format import render_prompt_ids, stop_token_ids
+from eval.generation.prompts import PROMPT_FORMS, prompt_ids
+from weekahead.cli import (
+    MODEL_ERRORS,
+    add_options,
+    configure_logging,
+    model_arguments,
+    option,
+    read_options,
+    run_command,
+)
+from weekahead.models.chat_format import stop_token_ids
 from weekahead.models.decoding import Completion, SamplingParams, decode_ids
 from weekahead.models.loading import (
+    Adapter,
     Base,
     load_for_generation,
     load_tokenizer,
@@ -29,6 +39,7 @@ from weekahead.models.loading import (
 )
 from weekahead.models.precision import Precision, choose_precision
 from weekahead.recipe import read_recipe
+from weekahead.schema.rows import DatasetRow
 from weekahead.tracking.gpu import check_torch_sees_gpu
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05}
@@ -36,48 +47,152 @@ TOLERANCE = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05}
 
 
 @dataclass(frozen=True)
-class Local:
-    """The reference: an answer's ids, text and why it ended, and the log-probability of its first token (nats)."""
+class ParityOptions:
+    """The flags of eval.parity."""
+
+    config: Path
+    adapter: str
+    dataset: str
+    against: str = option(choices=("endpoint",), help="what is compared with this process")
+    split: str | None = option(None, help="split to take the prompts from (default: test)")
+    prompts: int = option(8, help="how many")
+    model: str | None = option(
+        None, help="the name that the endpoint knows the model (or its adapter) by"
+    )
+    endpoint_prompt: str = option("chat", choices=PROMPT_FORMS)
+    max_new_tokens: int = 64
+    tolerance: float | None = option(
+        None, help="nats (default: 0.001 in fp32, 0.25 in bf16, 0.05 in fp16)"
+    )
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """How the server is asked."""
+
+    name: str
+    """What it knows the model by."""
+    prompt_form: str = "chat"
+    max_new_tokens: int = 64
+
+
+@dataclass(frozen=True)
+class LocalAnswer:
+    """The reference answer to one prompt."""
 
     ids: list[int]
     text: str
-    reason: str
-    logprob: float
+    finish_reason: str
+    first_logprob: float
+    """Log-probability (nats) of the first token."""
+
+
+@dataclass(frozen=True)
+class Parting:
+    """Where the server's text parts from the reference."""
+
+    index: int | None
+    """Of the reference's token there; None if the texts part past its end."""
+    margin: float | None
+    """How much likelier (nats) the best token there is than the second; None past the end."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One prompt: whether the other backend answers it alike, and whether the adapter changes its answer."""
+    """One prompt: whether the server answers it alike, whether the adapter changes its answer."""
 
     id: str
-    same: bool
-    parts_at: int | None
-    """The token at which the two texts part."""
-    margin: float | None
-    """There, how much likelier (nats) the reference's token is than the runner-up; None if past its end."""
+    parting: Parting | None
+    """None if the texts are the same."""
     gap: float | None
-    """Distance (nats) between the first token's log-probabilities; None where the other tells none."""
+    """Distance (nats) between the first token's log-probabilities; None if none is stated."""
     adapter_matters: bool | None
-    """Whether the base's tokens or its first log-probability are others; None where there is no adapter."""
+    """Whether the base's tokens or its first log-probability differ; None without an adapter."""
     like_base: bool
-    """Whether the other backend's answer differs from the reference and is the base's."""
+    """Whether the server's answer differs from the reference and is the base's."""
+
+    @property
+    def same(self) -> bool:
+        """Whether the two texts are equal."""
+        return self.parting is None
+
+    def is_tie(self, tolerance: float) -> bool:
+        """Whether the texts part where the two best tokens lie within the tolerance (nats)."""
+        if self.parting is None or self.parting.margin is None:
+            return False
+        return self.parting.margin <= tolerance
 
     def agrees(self, tolerance: float) -> bool:
-        """Whether the other backend agrees, ties allowed."""
-        tie = self.margin is not None and self.margin <= tolerance
-        return (self.same or tie) and (self.gap is None or self.gap <= tolerance)
+        """Whether the server agrees, ties allowed."""
+        if self.gap is not None and self.gap > tolerance:
+            return False
+        return self.same or self.is_tie(tolerance)
+
+
+def compare(
+    rows: Sequence[DatasetRow],
+    base: Base,
+    adapter: Adapter | None,
+    precision: Precision,
+    served: ServedModel,
+) -> list[Compared]:
+    """Answer `rows` here and there, and on the base alone if there is an adapter.
+
+    Raises ValueError, OSError or RuntimeError if one of them cannot answer.
+    """
+    tokenizer = load_tokenizer(base)
+    prompts = [prompt_ids(tokenizer, row) for row in rows]
+    model, _ = load_for_generation(base, adapter, precision)
+    references = local_answers(model, tokenizer, prompts, served.max_new_tokens)
+    answers = served_answers(served, rows, tokenizer)
+    partings = [
+        find_parting(model, tokenizer, prompt, reference, answer.text)
+        for prompt, reference, answer in zip(prompts, references, answers, strict=True)
+    ]
+    base_answers: Sequence[LocalAnswer | None] = [None] * len(rows)
+    if adapter:
+        del model  # a GPU need not hold both
+        model, _ = load_for_generation(base, None, precision)
+        base_answers = local_answers(model, tokenizer, prompts, served.max_new_tokens)
+    ids = [row["id"] for row in rows]
+    return list(map(compare_one, ids, references, answers, partings, base_answers))
+
+
+def compare_one(
+    row_id: str,
+    reference: LocalAnswer,
+    answer: Completion,
+    parting: Parting | None,
+    base_answer: LocalAnswer | None,
+) -> Compared:
+    """The comparison of one prompt's answers; `base_answer` is None if there is no adapter."""
+    gap = adapter_matters = None
+    if answer.first_logprob is not None:
+        gap = abs(answer.first_logprob - reference.first_logprob)
+    if base_answer:
+        same_ids = base_answer.ids == reference.ids
+        adapter_matters = not same_ids or base_answer.first_logprob != reference.first_logprob
+    return Compared(
+        id=row_id,
+        parting=parting,
+        gap=gap,
+        adapter_matters=adapter_matters,
+        like_base=bool(base_answer and parting and answer.text == base_answer.text),
+    )
 
 
 def local_answers(
-    model: Any, tokenizer: Any, prompts: Sequence[list[int]], ends: list[int], size: int
-) -> list[Local]:
-    """The reference answers, `size` new tokens at most, one prompt at a time."""
-    how, found = SamplingParams(size, batch_size=1), []
+    model: Any, tokenizer: Any, prompts: Sequence[list[int]], max_new_tokens: int
+) -> list[LocalAnswer]:
+    """The reference answers, one prompt (token ids) at a time."""
+    sampling = SamplingParams(max_new_tokens, batch_size=1)
+    stop = stop_token_ids(tokenizer)
+    answers: list[LocalAnswer] = []
     for prompt in prompts:
-        ((ids, reason),) = decode_ids(model, tokenizer, [prompt], ends, how)
-        first = float(next_logprobs(model, prompt)[ids[0]])
-        found.append(Local(ids, tokenizer.decode(ids, skip_special_tokens=True), reason, first))
-    return found
+        ((ids, reason),) = decode_ids(model, tokenizer, [prompt], stop, sampling)
+        text = tokenizer.decode(ids, skip_special_tokens=True)
+        answers.append(LocalAnswer(ids, text, reason, float(next_logprobs(model, prompt)[ids[0]])))
+    return answers
 
 
 def next_logprobs(model: Any, ids: list[int]) -> Any:
@@ -85,165 +200,150 @@ def next_logprobs(model: Any, ids: list[int]) -> Any:
     import torch
 
     with torch.inference_mode():
-        return (
-            model(input_ids=torch.tensor([ids], device=model.device))
-            .logits[0, -1]
-            .float()
-            .log_softmax(-1)
-        )
+        logits = model(input_ids=torch.tensor([ids], device=model.device)).logits
+    return logits[0, -1].float().log_softmax(-1)
 
 
-def parting(tokenizer: Any, ours: Local, theirs: str) -> int | None:
-    """The position in the reference's tokens at which another text parts from it; None past its end."""
-    for place in range(len(ours.ids)):
-        text = tokenizer.decode(ours.ids[: place + 1], skip_special_tokens=True).rstrip("�")
-        if not theirs.startswith(text):
-            return place
-    return len(ours.ids) - 1 if ours.reason == "stop" else None
+def served_answers(
+    served: ServedModel, rows: Sequence[DatasetRow], tokenizer: Any
+) -> list[Completion]:
+    """The server's answers, with log-probabilities if it takes requests for them.
 
-
-def margin_at(model: Any, ids: list[int]) -> float:
-    """How much likelier (nats) the best token after `ids` is than the second."""
-    best, second = next_logprobs(model, ids).topk(2).values.tolist()
-    return best - second
-
-
-def compare(
-    args: argparse.Namespace, rows: Sequence[Row], base: Base, adapter: Any, precision: Precision
-) -> list[Compared]:
-    """Answer `rows` here and there, and on the base alone where there is an adapter.
-
-    Raises ValueError, OSError or RuntimeError where one of them cannot answer.
+    Raises ValueError if it refuses a row.
     """
-    tokenizer = load_tokenizer(base)
-    ends = stop_token_ids(tokenizer)
-    prompts = [render_prompt_ids(tokenizer, row["prompt"]) for row in rows]
-    model, _ = load_for_generation(base, adapter, precision)
-    ours = local_answers(model, tokenizer, prompts, ends, args.max_new_tokens)
-    theirs = _asked(args, rows, tokenizer)
-    places = [
-        None if a.text == b.text else parting(tokenizer, a, b.text)
-        for a, b in zip(ours, theirs, strict=True)
-    ]
-    margins = [
-        None if at is None else margin_at(model, prompt + one.ids[:at])
-        for at, prompt, one in zip(places, prompts, ours, strict=True)
-    ]
-    plain: list[Local] | None = None
-    if adapter:
-        del model  # a card need not hold both
-        model, _ = load_for_generation(base, None, precision)
-        plain = local_answers(model, tokenizer, prompts, ends, args.max_new_tokens)
-    return [
-        Compared(
-            id=rows[i]["id"],
-            same=ours[i].text == theirs[i].text,
-            parts_at=places[i],
-            margin=margins[i],
-            gap=None if (told := theirs[i].first_logprob) is None else abs(told - ours[i].logprob),
-            adapter_matters=(plain[i].ids, plain[i].logprob) != (ours[i].ids, ours[i].logprob)
-            if plain
-            else None,
-            like_base=plain is not None and theirs[i].text == plain[i].text != ours[i].text,
-        )
-        for i in range(len(rows))
-    ]
-
-
-def _asked(args: argparse.Namespace, rows: Sequence[Row], tokenizer: Any) -> list[Completion]:
-    """The endpoint's answers, with log-probabilities where it takes requests for them."""
-
-    def ask(logprobs: bool) -> list[Completion]:
-        found: dict[int, Completion] = {}
-        how = SamplingParams(args.max_new_tokens, batch_size=len(rows))
-        bodies = request_bodies(args.model, args.endpoint_prompt, rows, how, tokenizer, logprobs)
-        ask_endpoint(dict(enumerate(bodies)), how.batch_size, found.update)
-        if refused := [rows[i]["id"] for i, one in found.items() if one.finish_reason == "refused"]:
-            raise ValueError(
-                f"the endpoint refuses {', '.join(refused)}; take other --prompts, or shorter rows"
-            )
-        return [found[i] for i in range(len(rows))]
-
     try:
-        return ask(logprobs=True)
+        return _ask(served, rows, tokenizer, logprobs=True)
     except ValueError:
-        return ask(logprobs=False)  # refused again if it was not for the log-probabilities
+        # Refused again if the log-probabilities were not the reason.
+        return _ask(served, rows, tokenizer, logprobs=False)
 
 
-def verdict(found: Sequence[Compared], tolerance: float) -> tuple[int, str]:
+def _ask(
+    served: ServedModel, rows: Sequence[DatasetRow], tokenizer: Any, *, logprobs: bool
+) -> list[Completion]:
+    sampling = SamplingParams(served.max_new_tokens, batch_size=len(rows))
+    bodies = request_bodies(
+        rows,
+        model=served.name,
+        prompt_form=served.prompt_form,
+        sampling=sampling,
+        tokenizer=tokenizer,
+        logprobs=logprobs,
+    )
+    answers: dict[int, Completion] = {}
+    ask_endpoint(dict(enumerate(bodies)), at_once=len(rows), on_answers=answers.update)
+    refused = [rows[i]["id"] for i in answers if answers[i].finish_reason == "refused"]
+    if refused:
+        raise ValueError(
+            f"the endpoint refuses {', '.join(refused)}; take other --prompts, or shorter rows"
+        )
+    return [answers[i] for i in range(len(rows))]
+
+
+def find_parting(
+    model: Any, tokenizer: Any, prompt: list[int], reference: LocalAnswer, text: str
+) -> Parting | None:
+    """Where `text` parts from the reference; None if it is the same."""
+    if text == reference.text:
+        return None
+    index = parting_index(tokenizer, reference, text)
+    if index is None:
+        return Parting(None, None)
+    logprobs = next_logprobs(model, prompt + reference.ids[:index])
+    best, second = logprobs.topk(2).values.tolist()
+    return Parting(index, best - second)
+
+
+def parting_index(tokenizer: Any, reference: LocalAnswer, text: str) -> int | None:
+    """The index of the reference's token at which `text` parts from it; None past its end."""
+    for index in range(len(reference.ids)):
+        begin = tokenizer.decode(reference.ids[: index + 1], skip_special_tokens=True)
+        if not text.startswith(begin.rstrip("�")):
+            return index
+    return len(reference.ids) - 1 if reference.finish_reason == "stop" else None
+
+
+def verdict(compared: Sequence[Compared], tolerance: float) -> tuple[int, str]:
     """Exit code and sentence: 0 all agree, 1 some differ or the adapter changes nothing."""
-    apart = [one for one in found if not one.agrees(tolerance)]
-    if apart and all(one.like_base for one in apart):
+    count = len(compared)
+    apart = [prompt for prompt in compared if not prompt.agrees(tolerance)]
+    if apart and all(prompt.like_base for prompt in apart):
         return (
             1,
-            f"differ: {len(apart)} of {len(found)} answers are the base's; is the adapter loaded there?",
+            f"differ: {len(apart)} of {count} answers are the base's; is the adapter loaded there?",
         )
     if apart:
-        return 1, f"differ: {len(apart)} of {len(found)} answers, beyond ties of {tolerance:g} nats"
-    matters = [one.adapter_matters for one in found if one.adapter_matters is not None]
-    if matters and not any(matters):
+        return 1, f"differ: {len(apart)} of {count} answers, beyond ties of {tolerance:g} nats"
+    changes = [prompt.adapter_matters for prompt in compared if prompt.adapter_matters is not None]
+    if changes and not any(changes):
         return (
             1,
-            f"the two agree, but the adapter changes none of {len(found)} answers: is it the trained one?",
+            f"the two agree, but the adapter changes none of {count} answers: is it the trained "
+            "one?",
         )
-    ties = sum(not one.same for one in found)
-    told = sum(one.gap is not None for one in found)
-    changed = f"; the adapter changes {sum(matters)}" if matters else ""
+    ties = sum(not prompt.same for prompt in compared)
+    stated = sum(prompt.gap is not None for prompt in compared)
+    changed = f"; the adapter changes {sum(changes)}" if changes else ""
     return (
         0,
-        f"agree: {len(found)} prompts, {ties} of them ties, log-probabilities told for {told}{changed}",
+        f"agree: {count} prompts, {ties} of them ties, log-probabilities stated for {stated}"
+        f"{changed}",
     )
 
 
-def table(found: Sequence[Compared], tolerance: float) -> str:
-    """One line a prompt; a dash is what there is not."""
+def table(compared: Sequence[Compared], tolerance: float) -> str:
+    """One line per prompt; a dash stands for what there is not."""
+    effects = {True: "changes it", False: "changes nothing", None: "-"}
     lines = [f"{'id':<24} {'text':<20} {'margin there':>12} {'first log-prob':>14}  adapter"]
-    for one in found:
-        tie = one.margin is not None and one.margin <= tolerance
-        text = "same" if one.same else f"{'tie' if tie else 'differs'} at token {one.parts_at}"
-        margin, gap = (f"{x:.2g}" if x is not None else "-" for x in (one.margin, one.gap))
-        matters = {True: "changes it", False: "changes nothing", None: "-"}[one.adapter_matters]
-        lines.append(f"{one.id:<24} {text:<20} {margin:>12} {gap:>14}  {matters}")
+    for prompt in compared:
+        text, margin = "same", None
+        if prompt.parting:
+            word = "tie" if prompt.is_tie(tolerance) else "differs"
+            text, margin = f"{word} at token {prompt.parting.index}", prompt.parting.margin
+        lines.append(
+            f"{prompt.id:<24} {text:<20} {_nats(margin):>12} {_nats(prompt.gap):>14}  "
+            f"{effects[prompt.adapter_matters]}"
+        )
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit 0 agree, 1 differ, 2 cannot be checked."""
-    parser = model_arguments(__doc__, out=None)
-    parser.add_argument("--split", help="split to take the prompts from (default: test)")
-    parser.add_argument("--prompts", type=int, default=8, help="how many")
-    parser.add_argument("--against", choices=("endpoint",), required=True)
-    parser.add_argument(
-        "--model", help="the name that the endpoint knows the model (or its adapter) by"
-    )
-    parser.add_argument("--endpoint_prompt", choices=PROMPTS, default="chat")
-    parser.add_argument("--max_new_tokens", type=int, default=64)
-    parser.add_argument(
-        "--tolerance", type=float, help="nats (default: 0.001 in fp32, 0.25 in bf16, 0.05 in fp16)"
-    )
-    args = parser.parse_args(argv)
-    try:
-        load_env()
-        check_torch_sees_gpu()
-        if args.prompts < 1:
-            raise ValueError(f"--prompts is {args.prompts}; expected at least 1")
-        if not args.model:
-            raise ValueError(
-                "--model is missing; --against endpoint needs the name a server knows the model by"
-            )
-        precision = choose_precision()
-        tolerance = TOLERANCE[precision.mode] if args.tolerance is None else args.tolerance
-        base, adapter = resolve_base_and_adapter(read_recipe(args.config), args.adapter, precision)
-        rows = eval_rows(args.dataset, args.split).rows[: args.prompts]
-        found = compare(args, rows, base, adapter, precision)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"eval.parity: cannot be checked: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    code, sentence = verdict(found, tolerance)
-    print(f"{table(found, tolerance)}\n{sentence}")
+def _nats(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2g}"
+
+
+def run(options: ParityOptions) -> int:
+    """Compare what the flags name and print the table and the verdict."""
+    check_torch_sees_gpu()
+    if options.prompts < 1:
+        raise ValueError(f"--prompts is {options.prompts}; expected at least 1")
+    if not options.model:
+        raise ValueError(
+            "--model is missing; --against endpoint needs the name a server knows the model by"
+        )
+    precision = choose_precision()
+    tolerance = TOLERANCE[precision.mode] if options.tolerance is None else options.tolerance
+    recipe = read_recipe(options.config)
+    base, adapter = resolve_base_and_adapter(recipe, options.adapter, precision)
+    rows = load_dataset(options.dataset).split(options.split).rows[: options.prompts]
+    served = ServedModel(options.model, options.endpoint_prompt, options.max_new_tokens)
+    compared = compare(rows, base, adapter, precision, served)
+    code, sentence = verdict(compared, tolerance)
+    print(f"{table(compared, tolerance)}\n{sentence}")
     return code
+
+
+def new_arguments() -> argparse.ArgumentParser:
+    """The parser of the command."""
+    parser = model_arguments(__doc__, out=None)
+    add_options(parser, ParityOptions)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Exit 0 agree, 1 differ, 2 cannot be checked, 130 interrupted."""
+    options = read_options(new_arguments().parse_args(argv), ParityOptions)
+    configure_logging()
+    return run_command("eval.parity: cannot be checked", lambda: run(options), errors=MODEL_ERRORS)
 
 
 if __name__ == "__main__":

@@ -1,89 +1,183 @@
-"""What answers the rows: this process in batches, or a server."""
+"""What answers the rows: this process in batches, or a server.
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Any
+A new backend is a class with the methods of `Backend` and an entry in `BACKENDS`.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Protocol
 
 from data_pipeline.dataset.load import EvalData
-from eval.generation.batched import batched
+from eval.generation.batched import BatchDecoder
 from eval.generation.endpoint import ask_endpoint, request_bodies
+from eval.generation.prompts import PROMPT_FORMS, prompt_ids
 from weekahead.distributed import Process
-from weekahead.files import Row
-from weekahead.models.chat_format import render_prompt_ids, stop_token_ids
+from weekahead.models.chat_format import stop_token_ids
 from weekahead.models.decoding import OnAnswers, SamplingParams
 from weekahead.models.loading import Adapter, Base, load_for_generation, load_tokenizer
 from weekahead.models.precision import Precision
-
-BACKENDS = ("batched", "endpoint")
-PROMPTS = ("chat", "text", "ids")
-Answer = Callable[[Collection[int], OnAnswers, Process], None]
-"""Answers the rows of these numbers, keeping each answer as it comes."""
+from weekahead.schema.manifests import BackendFacts, JsonObject
 
 
 @dataclass(frozen=True)
-class Backend:
-    """What answers. `model` and `prompt` are an endpoint's: its name there, and the form the prompt is sent in."""
+class GenerationJob:
+    """Which rows are answered, by which model, and how."""
 
-    name: str = "batched"
+    data: EvalData
+    base: Base
+    adapter: Adapter | None
+    precision: Precision
+    sampling: SamplingParams
+    process: Process = field(default_factory=Process)
+
+
+@dataclass(frozen=True)
+class BackendOptions:
+    """What the flags say of a backend: the name a server knows the model by, the prompt's form."""
+
     model: str | None = None
     prompt: str = "chat"
 
-    def __post_init__(self) -> None:
-        if self.name not in BACKENDS or self.prompt not in PROMPTS:
+
+class Backend(Protocol):
+    """What answers the rows of a job: `prepare` once, then `answer`."""
+
+    name: ClassVar[str]
+    runs_locally: ClassVar[bool]
+    """False if the weights are elsewhere: no precision is chosen, no likelihoods can be had, and
+    nobody here knows whether the model is the base alone."""
+
+    def __init__(self, options: BackendOptions) -> None:
+        """Raises ValueError for options that the backend cannot have."""
+        ...
+
+    def manifest_fields(self) -> BackendFacts:
+        """What a manifest says of the backend."""
+        ...
+
+    def base_that_answers(self, base: Base, adapter: Adapter | None) -> Base:
+        """What is known of the base that answers, if the recipe and the adapter name `base`."""
+        ...
+
+    def prepare(self, job: GenerationJob) -> str:
+        """Render the prompts, then load the model; return how its weights are held.
+
+        Raises ValueError for a row that does not render, before a model is loaded.
+        """
+        ...
+
+    def answer(self, job: GenerationJob, missing: Collection[int], on_answers: OnAnswers) -> None:
+        """Answer the rows numbered in `missing` and pass each answer on as it comes."""
+        ...
+
+
+class Batched:
+    """The model in this process, in whole batches."""
+
+    name: ClassVar[str] = "batched"
+    runs_locally: ClassVar[bool] = True
+
+    def __init__(self, options: BackendOptions) -> None:
+        if options.model is not None:
             raise ValueError(
-                f"backend {self.name!r}, prompt {self.prompt!r}; expected one of {BACKENDS}, {PROMPTS}"
+                f"--model is {options.model!r}; only --backend endpoint takes the name that a "
+                "server knows the model by: leave it out"
             )
-        if (self.name == "endpoint") != (self.model is not None):
+        self._decoder: BatchDecoder | None = None
+        self._prompts: list[list[int]] = []
+
+    def manifest_fields(self) -> BackendFacts:
+        """What a manifest says of the backend."""
+        return {"name": self.name, "runs_locally": self.runs_locally}
+
+    def base_that_answers(self, base: Base, adapter: Adapter | None) -> Base:
+        """The base that is loaded here, whatever the adapter."""
+        del adapter
+        return base
+
+    def prepare(self, job: GenerationJob) -> str:
+        """Render the prompts and load the model."""
+        tokenizer = load_tokenizer(job.base)
+        self._prompts = [prompt_ids(tokenizer, row) for row in job.data.rows]
+        model, weights_form = load_for_generation(job.base, job.adapter, job.precision)
+        self._decoder = BatchDecoder(model, tokenizer, stop_token_ids(tokenizer), job.sampling)
+        return weights_form
+
+    def answer(self, job: GenerationJob, missing: Collection[int], on_answers: OnAnswers) -> None:
+        """Answer this process's share of the batches."""
+        if self._decoder is None:
+            raise RuntimeError("call prepare() first")
+        self._decoder.answer(self._prompts, on_answers, missing=missing, process=job.process)
+
+
+class Endpoint:
+    """The OpenAI-compatible server at OPENAI_BASE_URL."""
+
+    name: ClassVar[str] = "endpoint"
+    runs_locally: ClassVar[bool] = False
+
+    def __init__(self, options: BackendOptions) -> None:
+        if options.model is None:
             raise ValueError(
-                f"--model is {self.model!r}; --backend endpoint needs the name a server knows, others none"
+                "--model is None; --backend endpoint needs the name that the server knows the "
+                "model by"
             )
-
-    def facts(self) -> Row:
-        """For manifests."""
-        endpoint = {"model": self.model, "prompt": self.prompt} if self.name == "endpoint" else {}
-        return {"name": self.name, **endpoint}
-
-
-def prepare(
-    backend: Backend,
-    base: Base,
-    adapter: Adapter | None,
-    precision: Precision,
-    data: EvalData,
-    how: SamplingParams,
-) -> tuple[str, Answer]:
-    """A word for how the model is put together, and what answers; the model is loaded, or the requests made.
-
-    Raises ValueError naming the row for one that does not render, before a model is loaded.
-    """
-    if backend.name == "endpoint":
-        tokenizer = None if backend.prompt == "chat" else load_tokenizer(base)
-        bodies = request_bodies(str(backend.model), backend.prompt, data.rows, how, tokenizer)
-
-        def ask(missing: Collection[int], keep: OnAnswers, share: Process) -> None:
-            if share.world_size > 1:
-                raise ValueError(
-                    "--backend endpoint is one process; ask for more at once with --batch_size"
-                )
-            some = len(missing) < len(bodies)
-            ask_endpoint(
-                {i: bodies[i] for i in sorted(missing)}, how.batch_size, keep, answered=some
+        if options.prompt not in PROMPT_FORMS:
+            raise ValueError(
+                f"--endpoint_prompt is {options.prompt!r}; expected {', '.join(PROMPT_FORMS)}"
             )
+        self._served_model = options.model
+        self._prompt_form = options.prompt
+        self._bodies: list[JsonObject] = []
 
-        return f"served as {backend.model}", ask
-    tokenizer = load_tokenizer(base)
-    prompts = [_prompt(tokenizer, row) for row in data.rows]
-    model, form = load_for_generation(base, adapter, precision)
+    def manifest_fields(self) -> BackendFacts:
+        """What a manifest says of the backend."""
+        return {
+            "name": self.name,
+            "runs_locally": self.runs_locally,
+            "model": self._served_model,
+            "prompt": self._prompt_form,
+        }
 
-    def answer(missing: Collection[int], keep: OnAnswers, share: Process) -> None:
-        ends = stop_token_ids(tokenizer)
-        batched(model, tokenizer, prompts, missing, ends, how, keep, (share.rank, share.world_size))
+    def base_that_answers(self, base: Base, adapter: Adapter | None) -> Base:
+        """`base`, unless the server alone knows what it serves: no adapter of ours, no tokens."""
+        if adapter or self._prompt_form != "chat":
+            return base
+        return replace(
+            base, name=self._served_model, revision=None, quantization=None, dtype="unknown"
+        )
 
-    return form, answer
+    def prepare(self, job: GenerationJob) -> str:
+        """Make the requests; nothing is loaded but a tokenizer if the server gets text or ids."""
+        if job.process.world_size > 1:
+            raise ValueError(
+                f"--backend endpoint runs in {job.process.world_size} processes; start it as one "
+                "and ask for more at once with --batch_size"
+            )
+        self._bodies = request_bodies(
+            job.data.rows,
+            model=self._served_model,
+            prompt_form=self._prompt_form,
+            sampling=job.sampling,
+            tokenizer=None if self._prompt_form == "chat" else load_tokenizer(job.base),
+        )
+        return f"served as {self._served_model}"
+
+    def answer(self, job: GenerationJob, missing: Collection[int], on_answers: OnAnswers) -> None:
+        """Ask for the missing rows, `batch_size` at a time."""
+        ask_endpoint(
+            {index: self._bodies[index] for index in sorted(missing)},
+            at_once=job.sampling.batch_size,
+            on_answers=on_answers,
+            has_answered=len(missing) < len(self._bodies),
+        )
 
 
-def _prompt(tokenizer: Any, row: Row) -> list[int]:
-    try:
-        return render_prompt_ids(tokenizer, row["prompt"])
-    except ValueError as error:
-        raise ValueError(f"row {row['id']}: {error}") from None
+BACKENDS: dict[str, type[Backend]] = {backend.name: backend for backend in (Batched, Endpoint)}
+
+
+def new_backend(name: str, options: BackendOptions) -> Backend:
+    """The backend called `name`. Raises ValueError for an unknown name or unfit options."""
+    if name not in BACKENDS:
+        raise ValueError(f"backend {name!r} is unknown; expected {' or '.join(BACKENDS)}")
+    return BACKENDS[name](options)

@@ -1,11 +1,12 @@
-"""Answers from any OpenAI-compatible endpoint: vLLM or SGLang with the adapter loaded, `transformers serve`, an API.
+"""Answers from any OpenAI-compatible endpoint: vLLM or SGLang with the adapter, or an API.
 
-The address is OPENAI_BASE_URL and the key OPENAI_API_KEY. Requests go through the teacher's client, with its
-retries, its Retry-After and its names for errors. A prompt is sent in one of three forms:
+The address is OPENAI_BASE_URL and the key OPENAI_API_KEY. Requests go through the teacher's client,
+with its retries, its Retry-After and its names for errors. A prompt is sent in one of three forms:
 
-- chat: as messages; the server renders them with its own template, so parity must be checked (eval.parity).
-- text: rendered here, to /v1/completions; without the token that a server's tokenizer puts in front itself.
-- ids: as token ids, to /v1/completions: exactly what is generated from in process. vLLM and SGLang take them.
+- chat: as messages; the server renders them with its own template, so check it (eval.parity).
+- text: rendered here, to /v1/completions.
+- ids: as token ids, to /v1/completions: exactly what this process would generate from. vLLM and
+  SGLang take them.
 """
 
 import asyncio
@@ -16,75 +17,76 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from weekahead.files import Row
-from weekahead.models.chat_format import Messages, chat_format_of, render_prompt_ids
+from eval.generation.prompts import prompt_ids, prompt_text
 from weekahead.models.decoding import Completion, OnAnswers, SamplingParams
 from weekahead.openai_client import Failed, OpenAIClient, Refused, Stopped, Unacceptable
+from weekahead.schema.manifests import JsonObject
+from weekahead.schema.rows import DatasetRow
 
 log = logging.getLogger(__name__)
 
 FAILURES_IN_A_ROW = 20
-"""So many requests that came to nothing, with no answer between them, end a run: the server is away."""
+"""This many failed requests with no answer between them end a run: the server is down."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def request_bodies(
+    rows: Sequence[DatasetRow],
+    *,
     model: str,
-    prompt: str,
-    rows: Sequence[Row],
-    how: SamplingParams,
+    prompt_form: str,
+    sampling: SamplingParams,
     tokenizer: Any | None,
     logprobs: bool = False,
-) -> list[Row]:
-    """One request for each row; `tokenizer` renders the prompts of the forms text and ids.
+) -> list[JsonObject]:
+    """One request per row; `tokenizer` renders the prompts of the forms text and ids.
 
-    Raises ValueError naming the row that does not render, or whose text a tokenizer reads otherwise.
+    Raises ValueError that names a row that does not render, or whose text is read as other tokens.
     """
-    sampling = {"temperature": how.temperature} | ({"seed": how.seed} if how.temperature else {})
-    common = {"model": model, "max_tokens": how.max_new_tokens, **sampling}
+    common: JsonObject = {
+        "model": model,
+        "max_tokens": sampling.max_new_tokens,
+        "temperature": sampling.temperature,
+    }
+    if sampling.temperature:
+        common["seed"] = sampling.seed
     if logprobs:
-        common["logprobs"] = True if prompt == "chat" else 1
-    if prompt == "chat":
-        return [{**common, "messages": [dict(turn) for turn in row["prompt"]]} for row in rows]
-    bodies = []
-    for row in rows:
-        try:
-            bodies.append({**common, "prompt": _rendered(tokenizer, row["prompt"], prompt)})
-        except ValueError as error:
-            raise ValueError(f"row {row['id']}: {error}") from None
-    return bodies
+        common["logprobs"] = True if prompt_form == "chat" else 1
+    return [{**common, **_prompt_field(row, prompt_form, tokenizer)} for row in rows]
 
 
-def _rendered(tokenizer: Any, messages: Messages, prompt: str) -> str | list[int]:
-    ids = render_prompt_ids(tokenizer, messages)
-    if prompt == "ids":
-        return ids
-    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-    text = text.removeprefix(chat_format_of(tokenizer).bos_token or "")
-    if tokenizer(text)["input_ids"] != ids:
-        raise ValueError(
-            "the tokenizer reads the rendered text as other tokens; use --endpoint_prompt ids"
-        )
-    return text
+def _prompt_field(row: DatasetRow, prompt_form: str, tokenizer: Any) -> JsonObject:
+    """The field of a request that holds the prompt."""
+    if prompt_form == "chat":
+        return {"messages": [dict(message) for message in row["prompt"]]}
+    if prompt_form == "ids":
+        return {"prompt": prompt_ids(tokenizer, row)}
+    return {"prompt": prompt_text(tokenizer, row)}
 
 
 def ask_endpoint(
-    bodies: Mapping[int, Row], at_once: int, keep: OnAnswers, answered: bool = False
+    bodies: Mapping[int, JsonObject],
+    *,
+    at_once: int,
+    on_answers: OnAnswers,
+    has_answered: bool = False,
 ) -> None:
-    """Ask for every body, `at_once` at a time, keeping each answer as it comes, by the number of its body.
+    """Send every body, `at_once` at a time; pass each answer on by the number of its body.
 
-    A row that it does not take while it takes others (or took: `answered`) is kept as an empty answer that ended in
-    "refused".
-    Raises ValueError where no endpoint is named, it refuses all requests or some came to nothing; what was
-    answered is kept. On a signal nothing more is sent, the answers on their way are kept, and then
-    KeyboardInterrupt is raised; a second signal does not wait for them.
+    If the server refuses a row while it takes others (or took some before: `has_answered`), that
+    row gets an empty answer that ended in "refused".
+
+    Raises ValueError if no endpoint is named, if it refuses all requests, or if some failed; the
+    answers that came are passed on. After a signal nothing more is sent, the answers on their way
+    are passed on, and then KeyboardInterrupt is raised; a second signal does not wait for them.
     """
-    asyncio.run(_ask_all(bodies, at_once, keep, answered))
+    asyncio.run(_ask_all(bodies, at_once, on_answers, has_answered=has_answered))
 
 
 def read_reply(reply: Any, seconds: float, latency: float) -> Completion:
-    """The answer in a reply to either kind of request; what the server does not tell is None.
+    """The answer in a reply to either kind of request; what the server does not state is None.
 
-    Raises Failed for anything that is no completion, such as a page of a proxy.
+    Raises Failed for anything that is not a completion, such as the page of a proxy.
     """
     try:
         choice, usage = reply["choices"][0], reply.get("usage") or {}
@@ -92,36 +94,38 @@ def read_reply(reply: Any, seconds: float, latency: float) -> Completion:
         reason, tokens = choice.get("finish_reason"), usage.get("completion_tokens")
         logprob = _first_logprob(choice.get("logprobs") or {})
     except (AttributeError, TypeError, LookupError):
-        raise Failed("an answer that is no completion") from None
+        raise Failed("an answer that is not a completion") from None
     if not isinstance(text, str | None):
         raise Failed(f"an answer whose content is {type(text).__name__}, not text")
     return Completion(text or "", tokens, reason, seconds, latency, logprob)
 
 
-def _first_logprob(logprobs: Row) -> float | None:
+def _first_logprob(logprobs: JsonObject) -> float | None:
     if logprobs.get("content"):
         return logprobs["content"][0]["logprob"]  # a chat's
-    return (logprobs.get("token_logprobs") or [None])[0]
+    token_logprobs = logprobs.get("token_logprobs") or [None]
+    return token_logprobs[0]
 
 
 @dataclass
-class _Asking:
+class _Requests:
     """What the workers of one run share."""
 
-    calls: OpenAIClient
-    bodies: Iterator[tuple[int, Row]]
-    keep: OnAnswers
-    last: float = field(default_factory=time.perf_counter)
+    client: OpenAIClient
+    bodies: Iterator[tuple[int, JsonObject]]
+    on_answers: OnAnswers
+    has_answered: bool
+    last_answer: float = field(default_factory=time.perf_counter)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    declined: list[int] = field(default_factory=list)
-    answered: bool = False
-    failed: int = 0
-    in_a_row: int = 0
-    fault: str = ""
-    refused: bool = False
+    refused_rows: list[int] = field(default_factory=list)
+    failures: int = 0
+    failures_in_a_row: int = 0
+    last_error: str = ""
+    gave_up: bool = False
     interrupted: bool = False
 
     def interrupt(self) -> None:
+        """Stop sending at the first signal, stop waiting at the second."""
         if self.interrupted:
             for task in self.tasks:
                 task.cancel()
@@ -130,76 +134,99 @@ class _Asking:
                 "waiting for the answers that are on their way; a second signal does not wait"
             )
         self.interrupted = True
-        self.calls.stop(self.tasks)
+        self.client.stop(self.tasks)
 
-    def refuse(self, number: int, error: Unacceptable) -> None:
-        """A row that the server will not take another time either: left out, it would be in no denominator."""
-        log.warning("row %d: %s", number, " ".join(map(str, error.args)))
-        self.declined.append(number)
-        self.failure(error)
+    def add_answer(self, number: int, completion: Completion, when: float) -> None:
+        """Pass an answer on, and with it the refusals so far: the server takes other rows."""
+        self.on_answers([(number, completion)])
+        self.last_answer, self.failures_in_a_row, self.has_answered = when, 0, True
+        self.pass_on_refusals()
 
-    def keep_refused(self) -> None:
-        """Keep the refusals so far: not before another row is taken, since all requests may be at fault."""
-        self.failed -= len(self.declined)
-        if self.declined:
-            self.keep([(number, Completion("", 0, "refused", 0.0)) for number in self.declined])
-            self.declined.clear()
+    def add_refusal(self, number: int, error: Unacceptable) -> None:
+        """Note a row that the server will not take another time either.
 
-    def failure(self, error: Exception) -> None:
-        self.failed += 1
-        self.in_a_row += 1
-        self.fault = " ".join(map(str, error.args))
-        if isinstance(error, Refused) or self.in_a_row >= FAILURES_IN_A_ROW:
-            self.refused = True
-            self.calls.stop(self.tasks)
+        It gets an empty answer: a row that is left out would be in no denominator.
+        """
+        log.warning("row %d: %s", number, _message(error))
+        self.refused_rows.append(number)
+        self.add_failure(error)
+
+    def pass_on_refusals(self) -> None:
+        """Pass the refusals on: not before another row is taken, since all may be at fault."""
+        self.failures -= len(self.refused_rows)
+        if self.refused_rows:
+            refusal = Completion("", 0, "refused", 0.0)
+            self.on_answers([(number, refusal) for number in self.refused_rows])
+            self.refused_rows.clear()
+
+    def add_failure(self, error: Exception) -> None:
+        """Count a request that failed; too many in a row end the run."""
+        self.failures += 1
+        self.failures_in_a_row += 1
+        self.last_error = _message(error)
+        if isinstance(error, Refused) or self.failures_in_a_row >= FAILURES_IN_A_ROW:
+            self.gave_up = True
+            self.client.stop(self.tasks)
+
+    def raise_outcome(self) -> None:
+        """Raise what the end of the run calls for, if not every row has its answer."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+        if self.gave_up:
+            raise ValueError(
+                f"{self.last_error}; {self.failures} requests failed, then no more were sent"
+            )
+        if self.has_answered:
+            self.pass_on_refusals()
+        if self.failures:
+            raise ValueError(
+                f"{self.failures} rows got no answer, the last for: {self.last_error}; "
+                "run the same again"
+            )
+
+
+def _message(error: Exception) -> str:
+    return " ".join(map(str, error.args))
 
 
 async def _ask_all(
-    bodies: Mapping[int, Row], at_once: int, keep: OnAnswers, answered: bool
+    bodies: Mapping[int, JsonObject], at_once: int, on_answers: OnAnswers, *, has_answered: bool
 ) -> None:
-    asking = _Asking(OpenAIClient(server="endpoint"), iter(bodies.items()), keep, answered=answered)
+    client = OpenAIClient(server="endpoint")
+    requests = _Requests(client, iter(bodies.items()), on_answers, has_answered)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asking.interrupt)
-    asking.tasks += [asyncio.create_task(_worker(asking)) for _ in range(min(at_once, len(bodies)))]
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, requests.interrupt)
+    workers = min(at_once, len(bodies))
+    requests.tasks += [asyncio.create_task(_worker(requests)) for _ in range(workers)]
     try:
-        await asyncio.wait(asking.tasks, return_when=asyncio.FIRST_EXCEPTION)
+        await asyncio.wait(requests.tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:
-        for task in asking.tasks:
+        for task in requests.tasks:
             task.cancel()
-        ends = await asyncio.gather(*asking.tasks, return_exceptions=True)
-        await asking.calls.close()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        outcomes = await asyncio.gather(*requests.tasks, return_exceptions=True)
+        await client.close()
+        for number in _SIGNALS:
             loop.remove_signal_handler(number)
-    for end in ends:
-        if isinstance(end, Exception):
-            raise end
-    if asking.interrupted:
-        raise KeyboardInterrupt
-    if asking.refused:
-        raise ValueError(f"{asking.fault}; {asking.failed} requests failed, then no more were sent")
-    if asking.answered:
-        asking.keep_refused()
-    if asking.failed:
-        raise ValueError(
-            f"{asking.failed} rows got no answer, the last for: {asking.fault}; run the same again"
-        )
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+    requests.raise_outcome()
 
 
-async def _worker(asking: _Asking) -> None:
-    for number, body in asking.bodies:  # shared: each row comes to one worker
+async def _worker(requests: _Requests) -> None:
+    for number, body in requests.bodies:  # shared: each row comes to one worker
         try:
-            reply, latency = await asking.calls.send(body)
+            reply, latency = await requests.client.send(body)
             now = time.perf_counter()
-            # No await since the reply came (see Calls.send), so nothing can come between.
-            asking.keep([(number, read_reply(reply, now - asking.last, latency))])
-            asking.last, asking.in_a_row, asking.answered = now, 0, True
-            asking.keep_refused()
+            # No await since the reply came (see OpenAIClient.send): nothing can come between.
+            completion = read_reply(reply, now - requests.last_answer, latency)
+            requests.add_answer(number, completion, now)
         except Stopped:
             return
         except Unacceptable as error:
-            asking.refuse(number, error)
+            requests.add_refusal(number, error)
         except (Failed, Refused) as error:
-            asking.failure(error)
-        if asking.calls.stopping:
+            requests.add_failure(error)
+        if requests.client.stopping:
             return

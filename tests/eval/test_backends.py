@@ -1,12 +1,16 @@
-"""Greedy answers in fp32 on a tiny model: no backend, batch size, order or interrupt changes one of them."""
+"""Greedy answers in fp32 on a tiny model.
 
+No backend, batch size, order or interrupt changes one of them.
+"""
+
+import json
 import random
 from dataclasses import replace
 
 import pytest
 
-from eval.generate import generate
-from eval.generation.backends import Backend
+from eval.generate import generate, new_job
+from eval.generation.backends import BackendOptions, Batched, Endpoint, new_backend
 from tests.support.servers.completions import Completions
 from tests.support.tiny import FP32
 from weekahead.files import read_jsonl
@@ -20,9 +24,12 @@ def answers(small, tmp_path):
     """Rows of generations.jsonl by id, without what depends on the clock."""
     count = iter(range(100))
 
-    def made(data, batch_size=4, backend=None, adapter=str(small.adapter), out=None):
+    def generated(data, batch_size=4, backend=None, out=None):
         out = out or tmp_path / str(next(count))
-        generate(small.recipe, adapter, data, SamplingParams(10, batch_size), out, FP32, backend)
+        backend = backend or Batched(BackendOptions())
+        sampling = SamplingParams(10, batch_size)
+        job = new_job(small.recipe, str(small.adapter), data, sampling, FP32, backend)
+        generate(job, backend, out)
         rows = read_jsonl(out / "generations.jsonl")
         assert [row["id"] for row in rows] == [row["id"] for row in data.rows]
         return {
@@ -30,7 +37,11 @@ def answers(small, tmp_path):
             for row in rows
         }
 
-    return made
+    return generated
+
+
+def endpoint(prompt="chat"):
+    return Endpoint(BackendOptions("mine", prompt))
 
 
 def test_batch_size_and_order_change_no_answer(answers, market):
@@ -42,14 +53,12 @@ def test_batch_size_and_order_change_no_answer(answers, market):
 
 def test_a_killed_run_that_had_every_answer_is_put_in_order(answers, market, tmp_path):
     whole = answers(market, out=tmp_path / "a")
-    log, told = tmp_path / "a/generations.jsonl", tmp_path / "a/manifest.json"
+    log, manifest = tmp_path / "a/generations.jsonl", tmp_path / "a/manifest.json"
     log.write_bytes(b"".join(reversed(log.read_bytes().splitlines(keepends=True))))
-    told.write_text(told.read_text().replace('"complete": true', '"complete": false'))
+    manifest.write_text(manifest.read_text().replace('"complete": true', '"complete": false'))
     assert answers(market, out=tmp_path / "a") == whole
-    assert (
-        '"complete": true' in told.read_text()
-        and '"form": "plain, adapter merged"' in told.read_text()
-    )
+    stored = json.loads(manifest.read_text())
+    assert stored["complete"] and stored["form"] == "plain, adapter merged"
 
 
 def test_parts_of_killed_processes_are_put_together(answers, market, tmp_path):
@@ -78,7 +87,7 @@ def test_answers_that_no_manifest_explains_are_not_mixed_in(answers, market, tmp
 def test_another_backend_is_another_experiment(answers, market, tmp_path):
     answers(market, out=tmp_path / "a")
     with pytest.raises(ValueError, match="other settings: backend"):
-        answers(market, backend=Backend("endpoint", "mine"), out=tmp_path / "a")
+        answers(market, backend=endpoint(), out=tmp_path / "a")
 
 
 @pytest.mark.parametrize("prompt", ["chat", "text", "ids"])
@@ -90,7 +99,7 @@ def test_an_endpoint_answers_as_this_process_does(small, market, answers, monkey
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with Completions(model, small.tokenizer, small.ends, faults={1: 503}) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        served = answers(market, 2, Backend("endpoint", "mine", prompt))
+        served = answers(market, 2, endpoint(prompt))
     assert served == answers(market, 2)
     assert len(server.asked) == 7
     wanted = "/v1/chat/completions" if prompt == "chat" else "/v1/completions"
@@ -118,15 +127,15 @@ def serve(small, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [0, 3, 5])
-def test_a_row_that_a_server_will_not_take_is_an_answer_that_cannot_be_read(
+def test_a_row_that_a_server_refuses_is_an_unreadable_answer(
     answers, market, serve, tmp_path, number
 ):
     with serve(faults={number: 422}) as server:
-        rows = answers(market, 1, Backend("endpoint", "mine"), out=tmp_path / "a")
+        rows = answers(market, 1, endpoint(), out=tmp_path / "a")
         assert len(server.asked) == 6
         refused = [row for row in rows.values() if row["finish_reason"] == "refused"]
         assert [row["generation"] for row in refused] == [""] and len(rows) == 6
-        assert answers(market, 1, Backend("endpoint", "mine"), out=tmp_path / "a") == rows
+        assert answers(market, 1, endpoint(), out=tmp_path / "a") == rows
         assert len(server.asked) == 6, "nothing is asked again"
 
 
@@ -135,51 +144,58 @@ def test_a_server_that_takes_no_row_at_all_is_an_error(answers, market, serve, t
         serve(faults=dict.fromkeys(range(6), 400)),
         pytest.raises(ValueError, match="6 rows got no answer, the last for: refused"),
     ):
-        answers(market, 2, Backend("endpoint", "mine"), out=tmp_path / "a")
+        answers(market, 2, endpoint(), out=tmp_path / "a")
     assert not list((tmp_path / "a").glob("generations*.jsonl"))
 
 
-def test_what_a_server_answered_is_not_asked_for_likelihoods_here(
-    answers, market, serve, tmp_path, capsys
-):
+def test_a_server_s_answers_are_not_asked_for_likelihoods(answers, market, serve, tmp_path, capsys):
     from eval.likelihood import main
 
     with serve():
-        answers(market, 2, Backend("endpoint", "mine"), out=tmp_path / "a")
+        answers(market, 2, endpoint(), out=tmp_path / "a")
     flags = f"--config none.yaml --adapter none --dataset none --out {tmp_path / 'a'}"
     assert main(flags.split()) == 0 and "came from a server" in capsys.readouterr().out
 
 
 def test_a_start_that_left_no_answer_binds_nobody(answers, market, tmp_path):
     whole = answers(market, 2, out=tmp_path / "a")
-    (
-        tmp_path / "a/generations.jsonl"
-    ).unlink()  # as after a batch that the card's memory did not hold
+    # As after a batch that the GPU's memory did not hold.
+    (tmp_path / "a/generations.jsonl").unlink()
     assert answers(market, 3, out=tmp_path / "a") == whole
 
 
-def test_answers_in_other_arithmetic_are_not_mixed_in(answers, market, tmp_path, monkeypatch):
+def test_answers_in_other_arithmetic_are_not_mixed_in(answers, market, tmp_path):
     answers(market, 2, out=tmp_path / "a")
-    log, told = tmp_path / "a/generations.jsonl", tmp_path / "a/manifest.json"
+    log, manifest = tmp_path / "a/generations.jsonl", tmp_path / "a/manifest.json"
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:2]))
-    text = told.read_text().replace("plain, adapter merged", "NF4, adapter unmerged")
-    told.write_text(text)
-    with pytest.raises(
-        ValueError,
-        match=r"begun on NF4, adapter unmerged, and .* now makes it plain, adapter merged",
-    ):
+    text = manifest.read_text().replace("plain, adapter merged", "NF4, adapter unmerged")
+    manifest.write_text(text)
+    message = r"begun on NF4, adapter unmerged, and .* now makes it plain, adapter merged"
+    with pytest.raises(ValueError, match=message):
         answers(market, 2, out=tmp_path / "a")
-    assert told.read_text() == text
+    assert manifest.read_text() == text
+
+
+def test_an_older_manifest_of_the_backend_is_the_same(answers, market, tmp_path):
+    """A manifest of an older version states the backend's name alone, or no backend at all."""
+    whole = answers(market, out=tmp_path / "a")
+    path = tmp_path / "a/manifest.json"
+    manifest = json.loads(path.read_text())
+    assert manifest.pop("backend") == {"name": "batched", "runs_locally": True}
+    for older in (manifest, {**manifest, "backend": {"name": "batched"}}):
+        path.write_text(json.dumps(older))
+        assert answers(market, out=tmp_path / "a") == whole
 
 
 @pytest.mark.parametrize(
-    ("backend", "match"),
+    ("name", "options", "match"),
     [
-        (("endpoint",), "--model is None"),
-        (("batched", "x"), "--model is 'x'"),
-        (("vllm",), "backend 'vllm'"),
+        ("endpoint", BackendOptions(), "--model is None"),
+        ("endpoint", BackendOptions("x", "xml"), "--endpoint_prompt is 'xml'"),
+        ("batched", BackendOptions("x"), "--model is 'x'"),
+        ("vllm", BackendOptions(), "backend 'vllm'"),
     ],
 )
-def test_a_backend_that_cannot_be_is_refused(backend, match):
+def test_a_backend_that_cannot_be_is_refused(name, options, match):
     with pytest.raises(ValueError, match=match):
-        Backend(*backend)
+        new_backend(name, options)

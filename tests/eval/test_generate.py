@@ -15,17 +15,9 @@ def ask(tiny, monkeypatch):
     monkeypatch.chdir(tiny)
 
     def call(out, *flags, adapter="none"):
-        words = [
-            "--config",
-            "recipe.yaml",
-            "--adapter",
-            adapter,
-            "--dataset",
-            "data/datasets/m",
-            "--out",
-            str(out),
-        ]
-        return main([*words, "--limit", "6", "--max_new_tokens", "6", "--batch_size", "4", *flags])
+        names = f"--config recipe.yaml --adapter {adapter} --dataset data/datasets/m".split()
+        sizes = ["--limit", "6", "--max_new_tokens", "6", "--batch_size", "4"]
+        return main([*names, "--out", str(out), *sizes, *flags])
 
     return call
 
@@ -42,16 +34,9 @@ def test_one_row_for_each_id_in_the_order_of_the_split(ask, tiny, tmp_path):
     rows, wanted = answers(tmp_path / "a"), read_jsonl(tiny / "data/datasets/m/test.jsonl")[:6]
     assert [row["id"] for row in rows] == [row["id"] for row in wanted]
     for row in rows:
-        assert (
-            row["synthetic"] is True
-            and row["finish_reason"] in ("stop", "length")
-            and row["new_tokens"] <= 6
-        )
-        assert (
-            row["train_majority"] in (1, -1)
-            and row["last_week_return"] is not None
-            and row["split"] == "test"
-        )
+        assert row["synthetic"] is True and row["split"] == "test"
+        assert row["finish_reason"] in ("stop", "length") and row["new_tokens"] <= 6
+        assert row["train_majority"] in (1, -1) and row["last_week_return"] is not None
     manifest = json.loads((tmp_path / "a/manifest.json").read_text())
     assert manifest["complete"] and manifest["n"] == 6 and manifest["form"] == "NF4 dequantized"
 
@@ -60,14 +45,13 @@ def test_an_interrupted_run_ends_like_a_whole_one(ask, tmp_path):
     assert ask(tmp_path / "whole") == 0
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     log = tmp_path / "cut/generations.jsonl"
-    log.write_bytes(
-        b"".join(log.read_bytes().splitlines(keepends=True)[:2]) + b'{"id": "cut off in the mid'
-    )
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(lines[:2]) + b'{"id": "cut off in the mid')
     assert ask(tmp_path / "cut") == 0
     assert answers(tmp_path / "cut") == answers(tmp_path / "whole")
 
 
-def test_c17_an_answer_belongs_to_its_id_and_not_to_its_place(ask, tmp_path):
+def test_an_answer_belongs_to_its_id_and_not_to_its_line(ask, tmp_path):
     assert ask(tmp_path / "whole") == 0
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     log = tmp_path / "cut/generations.jsonl"
@@ -77,7 +61,7 @@ def test_c17_an_answer_belongs_to_its_id_and_not_to_its_place(ask, tmp_path):
     assert answers(tmp_path / "cut") == answers(tmp_path / "whole")
 
 
-def test_a_finished_run_is_left_as_it_is_and_never_mixed_with_another(ask, tmp_path, capsys):
+def test_a_finished_run_is_never_mixed_with_another(ask, tmp_path, capsys):
     assert ask(tmp_path / "a") == 0
     before = (tmp_path / "a/generations.jsonl").read_bytes()
     assert ask(tmp_path / "a") == 0

@@ -1,4 +1,7 @@
-"""The real commands, killed, shared between processes, and asked of a real server: the answers stay the same."""
+"""The real commands, killed, shared between processes, and asked of a real server.
+
+The answers stay the same.
+"""
 
 import importlib.util
 import os
@@ -20,17 +23,9 @@ pytestmark = pytest.mark.slow
 
 
 def flags(out, *more):
-    common = [
-        "--config",
-        "fp32.yaml",
-        "--dataset",
-        "data/datasets/m",
-        "--out",
-        str(out),
-        "--limit",
-        "12",
-    ]
-    return [*common, "--adapter", "adapter", "--max_new_tokens", "24", "--batch_size", "2", *more]
+    names = ["--config", "fp32.yaml", "--adapter", "adapter", "--dataset", "data/datasets/m"]
+    sizes = ["--limit", "12", "--max_new_tokens", "24", "--batch_size", "2"]
+    return [*names, "--out", str(out), *sizes, *more]
 
 
 def answers(out):
@@ -86,8 +81,8 @@ def launched(tiny, launcher, out):
 
 
 ACCELERATE = (
-    "accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no "
-    "--dynamo_backend no --main_process_port 0"
+    "accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 "
+    "--mixed_precision no --dynamo_backend no --main_process_port 0"
 )
 TORCHRUN = "torch.distributed.run --nproc_per_node 2 --standalone"
 
@@ -178,14 +173,8 @@ def test_transformers_serve_answers_as_this_process_does(
     model.save_pretrained(tmp_path / "merged")
     small.tokenizer.save_pretrained(tmp_path / "merged")
     env = {"OPENAI_BASE_URL": transformers_serve, "NO_PROXY": "127.0.0.1", "OPENAI_API_KEY": "none"}
-    served = [
-        "--backend",
-        "endpoint",
-        "--model",
-        str(tmp_path / "merged"),
-        "--endpoint_prompt",
-        prompt,
-    ]
+    served = ["--backend", "endpoint", "--model", str(tmp_path / "merged")]
+    served += ["--endpoint_prompt", prompt]
     words = [sys.executable, "-m", "eval.generate", *flags(tmp_path / "served", *served)]
     everything = {
         **os.environ,
@@ -205,11 +194,14 @@ def test_transformers_serve_answers_as_this_process_does(
 
 def in_process(small, tiny, out):
     from data_pipeline.dataset.load import eval_rows
-    from eval.generate import generate
+    from eval.generate import generate, new_job
+    from eval.generation.backends import BackendOptions, Batched
     from tests.support.tiny import FP32
     from weekahead.models.decoding import SamplingParams
 
-    data = eval_rows(tiny / "data/datasets/m")
+    data, backend = eval_rows(tiny / "data/datasets/m"), Batched(BackendOptions())
     del data.rows[12:]
-    generate(small.recipe, str(small.adapter), data, SamplingParams(24, 2), out, FP32)
+    sampling = SamplingParams(24, 2)
+    job = new_job(small.recipe, str(small.adapter), data, sampling, FP32, backend)
+    generate(job, backend, out)
     return answers(out)

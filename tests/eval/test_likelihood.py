@@ -114,7 +114,7 @@ def test_what_is_scored_are_the_tokens_that_training_rows_have(name, parts):
         assert tokenizer.decode(tail) == CONTINUATIONS[label]
 
 
-def test_a_token_across_the_end_of_the_prefix_is_scored_and_not_shared():
+def test_a_token_across_the_end_of_the_prefix_is_not_shared():
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
@@ -233,16 +233,7 @@ def test_an_interrupted_run_ends_like_a_whole_one(ask, whole, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_killed_run_ends_like_a_whole_one(tiny, tmp_path):
-    flags = [
-        "--config",
-        "recipe.yaml",
-        "--adapter",
-        "none",
-        "--dataset",
-        "data/datasets/m",
-        "--batch_size",
-        "1",
-    ]
+    flags = "--config recipe.yaml --adapter none --dataset data/datasets/m --batch_size 1".split()
     assert command(tiny, "-m eval.likelihood", *flags, "--out", tmp_path / "whole").returncode == 0
     log = tmp_path / "cut/likelihoods.jsonl"
     started = command(tiny, "-m eval.likelihood", *flags, "--out", tmp_path / "cut", wait=False)
@@ -255,7 +246,7 @@ def test_a_killed_run_ends_like_a_whole_one(tiny, tmp_path):
     assert likelihoods(tmp_path / "cut") == likelihoods(tmp_path / "whole")
 
 
-def test_a_finished_run_is_left_as_it_is_and_never_mixed_with_another(ask, whole, tmp_path, capsys):
+def test_a_finished_run_is_never_mixed_with_another(ask, whole, tmp_path, capsys):
     shutil.copytree(whole, tmp_path / "a")
     before = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
     assert ask(tmp_path / "a") == 0

@@ -1,10 +1,17 @@
 """The parity check against real servers that hold the right model, and the wrong one."""
 
-from argparse import Namespace
-
 import pytest
 
-from eval.parity import Compared, Local, compare, main, parting, verdict
+from eval.parity import (
+    Compared,
+    LocalAnswer,
+    Parting,
+    ServedModel,
+    compare,
+    main,
+    parting_index,
+    verdict,
+)
 from tests.support.servers.completions import Completions
 from tests.support.tiny import FP32
 from weekahead.models.loading import find_adapter, load_for_generation
@@ -15,10 +22,11 @@ def check(small, market, monkeypatch):
     """Compare three rows in fp32 with what answers at `url`."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
-    def call(against, url="", prompt="chat"):
+    def call(url, prompt="chat"):
         monkeypatch.setenv("OPENAI_BASE_URL", url)
-        flags = Namespace(against=against, model="mine", endpoint_prompt=prompt, max_new_tokens=8)
-        return compare(flags, market.rows[:3], small.base, find_adapter(str(small.adapter)), FP32)
+        served = ServedModel("mine", prompt, max_new_tokens=8)
+        adapter = find_adapter(str(small.adapter))
+        return compare(market.rows[:3], small.base, adapter, FP32, served)
 
     return call
 
@@ -31,20 +39,23 @@ def serving(small, adapter, **settings):
 @pytest.mark.parametrize("prompt", ["chat", "ids"])
 def test_a_server_with_the_adapter_agrees(check, small, prompt):
     with serving(small, small.adapter) as server:
-        found = check("endpoint", server.url, prompt)
-    assert verdict(found, 1e-3)[0] == 0 and all(one.gap is not None for one in found)
+        compared = check(server.url, prompt)
+    assert verdict(compared, 1e-3) == (
+        0,
+        "agree: 3 prompts, 0 of them ties, log-probabilities stated for 3; the adapter changes 3",
+    )
 
 
-def test_a_server_without_log_probabilities_is_asked_for_the_text_alone(check, small):
+def test_a_server_without_log_probabilities_is_asked_for_text(check, small):
     with serving(small, small.adapter, logprobs=False) as server:
-        found = check("endpoint", server.url)
-    code, sentence = verdict(found, 1e-3)
-    assert code == 0 and "told for 0" in sentence
+        compared = check(server.url)
+    code, sentence = verdict(compared, 1e-3)
+    assert code == 0 and "stated for 0" in sentence
 
 
 def test_a_server_that_forgot_the_adapter_is_found_out(check, small):
     with serving(small, None) as server:
-        code, sentence = verdict(check("endpoint", server.url), 1e-3)
+        code, sentence = verdict(check(server.url), 1e-3)
     assert code == 1 and "answers are the base's; is the adapter loaded there?" in sentence
 
 
@@ -53,45 +64,38 @@ def test_a_server_with_another_template_is_found_out(check, small):
         template = server.tokenizer.chat_template
         server.tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
         try:
-            code, sentence = verdict(check("endpoint", server.url), 1e-3)
+            code, sentence = verdict(check(server.url), 1e-3)
         finally:
             server.tokenizer.chat_template = template
     assert code == 1 and sentence.startswith("differ: 3 of 3")
 
 
+def compared(parting, gap, *, adapter_matters=True):
+    return Compared("a", parting, gap, adapter_matters=adapter_matters, like_base=False)
+
+
 def test_an_adapter_that_changes_nothing_is_no_agreement():
-    one = Compared("a", True, None, None, 0.0, adapter_matters=False, like_base=False)
-    assert verdict([one], 1e-3)[0] == 1
+    assert verdict([compared(None, 0.0, adapter_matters=False)], 1e-3)[0] == 1
 
 
-def test_a_difference_is_a_tie_only_within_the_tolerance_and_only_in_the_text():
-    apart = Compared("a", False, 3, 0.0005, None, adapter_matters=True, like_base=False)
+def test_a_tie_is_within_the_tolerance_and_only_in_the_text():
+    apart = compared(Parting(3, 0.0005), None)
     assert verdict([apart], 1e-3)[0] == 0 and verdict([apart], 1e-4)[0] == 1
-    shifted = Compared("a", True, None, None, 0.5, adapter_matters=True, like_base=False)
-    assert verdict([shifted], 1e-3)[0] == 1
+    assert verdict([compared(Parting(None, None), None)], 1e-3)[0] == 1
+    assert verdict([compared(None, 0.5)], 1e-3)[0] == 1
 
 
-@pytest.mark.parametrize(("said", "place"), [("Up by", 1), ("Down by 1-2%", 0), ("", 0)])
-def test_the_place_where_two_texts_part(small, said, place):
+@pytest.mark.parametrize(("text", "index"), [("Up by", 1), ("Down by 1-2%", 0), ("", 0)])
+def test_the_token_at_which_two_texts_part(small, text, index):
     ids = [small.tokenizer(word)["input_ids"][0] for word in ("Up", " in")]
-    assert (
-        parting(small.tokenizer, Local(ids, small.tokenizer.decode(ids), "length", 0.0), said)
-        == place
-    )
+    reference = LocalAnswer(ids, small.tokenizer.decode(ids), "length", 0.0)
+    assert parting_index(small.tokenizer, reference, text) == index
 
 
 def test_what_cannot_be_checked_ends_with_2(small, tiny, monkeypatch, capsys):
     monkeypatch.chdir(tiny)
-    flags = [
-        "--config",
-        "fp32.yaml",
-        "--adapter",
-        "none",
-        "--dataset",
-        "data/datasets/m",
-        "--against",
-        "endpoint",
-    ]
+    flags = ["--config", "fp32.yaml", "--adapter", "none", "--dataset", "data/datasets/m"]
+    flags += ["--against", "endpoint"]
     assert main(flags) == 2
     assert "--model is missing" in capsys.readouterr().err
     monkeypatch.setenv("OPENAI_BASE_URL", "")
