@@ -32,7 +32,7 @@ def test_a_complete_folder_is_kept_as_it_is(tmp_path, monkeypatch):
 def test_an_incomplete_or_foreign_folder_is_never_overwritten(tmp_path, missing):
     fill(tmp_path)
     (tmp_path / missing).unlink()
-    with pytest.raises(FileExistsError, match=r"no complete checkpoint.*remove it .*--out"):
+    with pytest.raises(FileExistsError, match=r"not a complete checkpoint.*remove it .*--out"):
         ensure_embedded(tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
 

