@@ -127,7 +127,7 @@ class BackendFacts(TypedDict):
 
     name: str
     runs_locally: bool
-    """False if the weights were elsewhere: nobody here knows whether the model was the base alone."""
+    """False if the weights were elsewhere: nobody here knows if the model was the base alone."""
     model: NotRequired[str]
     """The name that a server knows the model by."""
     prompt: NotRequired[str]
@@ -172,7 +172,7 @@ class GenerationManifest(ResultsManifest):
 
 
 class TfidfManifest(Provenance):
-    """manifest.json of a folder of eval.tfidf, as it is written; its reader is that of the answers."""
+    """manifest.json of eval.tfidf as it is written; it is read as a GenerationManifest."""
 
     kind: str
     note: str
@@ -180,7 +180,7 @@ class TfidfManifest(Provenance):
     base: None
     model: dict[str, Any]
     dataset: DatasetFacts
-    train_majority: int
+    train_majority: int | None
     latency_measured: bool
     n: int
     complete: bool

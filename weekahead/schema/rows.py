@@ -170,6 +170,26 @@ class GenerationRow(TypedDict):
     synthetic: NotRequired[bool]
 
 
+class TfidfRow(TypedDict):
+    """A line of generations.jsonl of eval.tfidf: a bin in the layout of an answer."""
+
+    id: str
+    symbol: str
+    period: str
+    week_end: str
+    split: str
+    label: str
+    answer: str
+    generation: str
+    seconds: None
+    new_tokens: None
+    finish_reason: None
+    last_week_return: float | None
+    train_majority: int | None
+    control: NotRequired[str]
+    synthetic: NotRequired[bool]
+
+
 class RougeScores(TypedDict):
     """F1 of each kind, 0 to 1."""
 
