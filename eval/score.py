@@ -1,16 +1,18 @@
-"""Score generated answers: `python -m eval.score results/llama/generations.jsonl --out results/llama`.
+"""Score generated answers.
+
+python -m eval.score results/llama/generations.jsonl --out results/llama
 
 Reads files of rows with `generation` and `answer`, writes metrics.json and scored.jsonl, prints the
 table. Takes seconds and no GPU, so a change of metric never costs a generation.
 """
 
-import argparse
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import cast
 
 from eval.generation.results_folder import GENERATIONS
 from eval.likelihoods.run import LIKELIHOODS
@@ -19,31 +21,42 @@ from eval.metrics.evaluate import evaluate
 from eval.metrics.probability import likelihood_metrics, up_probabilities
 from eval.metrics.text_table import render
 from weekahead import files
-from weekahead.files import Row
+from weekahead.cli import new_parser, run_command
 from weekahead.recipe import RECIPES, knowledge_cutoffs
+from weekahead.schema.manifests import read_generation_manifest
+from weekahead.schema.metrics import Metrics
+from weekahead.schema.rows import LikelihoodRow, ScorableRow, ScoredRow
 
+SCORED, METRICS = "scored.jsonl", "metrics.json"
 _HELP = """\
-A row needs `generation` (the model's text) and `answer` (the reference text). Used when there: id, label
-(one of the twelve bins; without it the parsed answer is the truth), period or week_end (the weeks that the
-intervals cluster by; else the date in id), last_week_return and train_majority (for two of the baselines),
-seconds, new_tokens, finish_reason, latency_measured, synthetic.
+A row needs `generation` (the model's text) and `answer` (the reference text). Used if present: id,
+label (one of the twelve bins; without it the parsed answer is the truth), period or week_end (the
+weeks by which intervals are clustered; else the date in id), last_week_return and train_majority
+(for three of the baselines), seconds, latency_seconds, new_tokens, finish_reason, latency_measured,
+prompt, sector, knowledge_cutoff, synthetic.
 
 likelihoods.jsonl beside a generations.jsonl is scored with it.
 
-DIR gets metrics.json and scored.jsonl for one file; for several files DIR/<stem>/ does, or
-DIR/<parent folder>/ where stems repeat.
+One file is scored into DIR. Several files are scored into DIR/<stem>/, or into DIR/<parent folder>/
+if stems repeat. Each folder gets metrics.json and scored.jsonl.
 
-exit status: 0 when every row could be read, else 2, with nothing written."""
+exit status: 0 if every row could be read, else 2, and then nothing is written."""
+
+
+@dataclass(frozen=True)
+class ScoredFile:
+    """One file of answers, scored."""
+
+    metrics: Metrics
+    rows: list[ScoredRow]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score the files named on the command line and return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.score",
-        description="Metrics, intervals and baselines of generated answers.",
-        epilog=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = new_parser(
+        "Metrics, intervals and baselines of generated answers.", program="python -m eval.score"
     )
+    parser.epilog = _HELP
     parser.add_argument(
         "files", nargs="+", type=Path, metavar="FILE.jsonl", help="rows of generated answers"
     )
@@ -51,41 +64,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--out", required=True, type=Path, metavar="DIR", help="folder for the results"
     )
     options = parser.parse_args(arguments)
-    try:
-        results = score_files(options.files, options.out)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(render(results))
+    return run_command("eval.score", lambda: _score_and_print(options.files, options.out))
+
+
+def _score_and_print(sources: Sequence[Path], out: Path) -> int:
+    print(render(score_files(sources, out)))
     return 0
 
 
-def score_files(sources: Sequence[Path], out: Path) -> dict[str, Row]:
+def score_files(sources: Sequence[Path], out: Path) -> dict[str, Metrics]:
     """Score each file into its folder under `out`; name of the run -> content of its metrics.json.
 
-    Nothing is written before every file has been scored. Raises ValueError naming file, row and value,
-    and OSError for a file that cannot be read or a folder that cannot be written.
+    Nothing is written before every file has been scored. Raises ValueError naming file, row and
+    value, and OSError for a file that cannot be read or a folder that cannot be written.
     """
     folders = result_folders(sources, out)
-    done = {source: _evaluate_file(source) for source in sources}
-    for source, (metrics, scored) in done.items():
+    results = {source: _score_file(source) for source in sources}
+    for source, result in results.items():
         folder = folders[source]
-        files.write_jsonl(folder / "scored.jsonl", scored)
-        # Last, so that metrics.json stands for a complete folder.
-        files.write_json(folder / "metrics.json", metrics)
-    return {_run_name(source, folders[source], out): done[source][0] for source in sources}
+        files.write_jsonl(folder / SCORED, result.rows)
+        # Written last, so that a metrics.json means a complete folder.
+        files.write_json(folder / METRICS, result.metrics)
+    names = {source: _run_name(source, folders[source], out) for source in sources}
+    return {names[source]: result.metrics for source, result in results.items()}
 
 
 def result_folders(sources: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """Where each file's results go (see the command's help).
+    """The folder of each file's results (see the command's help).
 
-    Raises ValueError when two files would share a folder, or a result would replace a file it is from.
+    Raises ValueError if two files would share a folder, or if a result would replace its own input.
     """
     if len(sources) == 1:
         folders = {sources[0]: out}
     else:
         stems = Counter(source.stem for source in sources)
-        folders = {s: out / (s.stem if stems[s.stem] == 1 else _parent(s)) for s in sources}
+        folders: dict[Path, Path] = {}
+        for source in sources:
+            is_unique = stems[source.stem] == 1
+            folders[source] = out / (source.stem if is_unique else _parent_name(source))
     owners: dict[Path, Path] = {}
     for source in sources:
         folder = folders[source]
@@ -97,52 +113,58 @@ def result_folders(sources: Sequence[Path], out: Path) -> dict[Path, Path]:
         owners[folder] = source
     inputs = {source.resolve(): source for source in sources}
     for folder in owners:
-        for name in ("scored.jsonl", "metrics.json"):
-            if (source := inputs.get((folder / name).resolve())) is not None:
+        for name in (SCORED, METRICS):
+            source = inputs.get((folder / name).resolve())
+            if source is not None:
                 raise ValueError(
                     f"{source} would be replaced by its own result; choose another --out folder"
                 )
     return folders
 
 
-def _parent(source: Path) -> str:
-    # The folder is resolved and the file is not: a Hub cache's files are links into a folder of hashes.
+def _parent_name(source: Path) -> str:
+    # Only the folder is resolved: the files of a Hub cache are links into a folder of hashes.
     return source.parent.resolve().name
 
 
 def _run_name(source: Path, folder: Path, out: Path) -> str:
     if folder != out:
         return folder.name
-    return _parent(source) if source.stem == "generations" else source.stem
+    return _parent_name(source) if source.stem == "generations" else source.stem
 
 
-def _evaluate_file(source: Path) -> tuple[Row, list[Row]]:
-    rows = files.read_jsonl(source)
+def _score_file(source: Path) -> ScoredFile:
+    rows = cast("list[ScorableRow]", files.read_jsonl(source))
     try:
-        metrics, scored = evaluate(rows, _cutoff(source))
-        metrics |= _likelihood(source, rows, scored)
+        answer_metrics, scored = evaluate(rows, _knowledge_cutoff(source))
+        likelihoods = _read_likelihoods(source)
+        if likelihoods:
+            for row, probability in zip(scored, up_probabilities(rows, likelihoods), strict=True):
+                row["up_probability"] = probability
+        metrics: Metrics = {
+            "source": {"file": source.name, "sha256": files.sha256(source)},
+            **answer_metrics,
+            **likelihood_metrics(rows, scored, likelihoods),
+        }
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
-    return {"source": {"file": source.name, "sha256": files.sha256(source)}, **metrics}, scored
+    return ScoredFile(metrics, scored)
 
 
-def _cutoff(source: Path) -> date | None:
-    """The knowledge cut-off of the base behind these answers, where the manifest beside them names one we know."""
+def _knowledge_cutoff(source: Path) -> date | None:
+    """The knowledge cut-off of the base, if the manifest beside the answers names a known base."""
     path = source.with_name("manifest.json")
     if source.name != GENERATIONS or not path.is_file():
         return None
-    return knowledge_cutoff(
-        json.loads(path.read_text(encoding="utf-8")), knowledge_cutoffs(RECIPES)
-    )
+    return knowledge_cutoff(read_generation_manifest(path), knowledge_cutoffs(RECIPES))
 
 
-def _likelihood(source: Path, rows: Sequence[Row], scored: Sequence[Row]) -> Row:
-    """The likelihood of the same run, where it lies beside its answers; `scored` gets `up_probability`."""
+def _read_likelihoods(source: Path) -> list[LikelihoodRow] | None:
+    """The likelihoods of the same run; None if there is no file beside the answers."""
     path = source.with_name(LIKELIHOODS)
-    found = files.read_jsonl(path) if source.name == GENERATIONS and path.exists() else None
-    for one, up in zip(scored, up_probabilities(rows, found), strict=True) if found else ():
-        one["up_probability"] = up
-    return likelihood_metrics(rows, scored, found)
+    if source.name != GENERATIONS or not path.exists():
+        return None
+    return cast("list[LikelihoodRow]", files.read_jsonl(path))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Where a run is right and where it is wrong.
 
-Direction accuracy by symbol, sector, week, size of move and knowledge cut-off; and how predicted bins
-and true bins meet.
+Direction accuracy by symbol, sector, week, size of move and knowledge cut-off; and how predicted
+bins and true bins meet.
 """
 
 from collections import Counter
@@ -41,10 +41,10 @@ def breakdown(
 
     Each cut is a list of groups, with an interval (clustered by week, null under six weeks) if the
     groups of that cut are few. A cut is null if a row lacks what it needs, and `reasons` says why.
-    `move` is the size of the true move. `cutoff` separates the rows whose forecast week begins on or
-    before the day up to which the base has read ("before": it may know the outcome) from those after
-    it. The day is `knowledge_cutoff`, else the rows' own key of that name. Raises ValueError for a
-    cut-off that is not a date.
+    `move` is the size of the true move. `cutoff` separates the rows whose forecast week begins on
+    or before the day up to which the base has read ("before": it may know the outcome) from those
+    after it. The day is `knowledge_cutoff`, else the rows' own key of that name. Raises ValueError
+    for a cut-off that is not a date.
     """
     cutoffs = [knowledge_cutoff or read_cutoff(row) for row in rows]
     sides = [_side_of_cutoff(row, day) for row, day in zip(rows, cutoffs, strict=True)]
@@ -84,8 +84,8 @@ def breakdown(
 def knowledge_cutoff(manifest: GenerationManifest, cutoffs: Mapping[str, date]) -> date | None:
     """The day up to which the base of a run has read, or None if it is not stated.
 
-    `manifest` is the one that eval.generate writes. `cutoffs` maps the last part of a base's name to
-    its day, as `weekahead.recipe.knowledge_cutoffs` reads it from the recipes.
+    `manifest` is the one that eval.generate writes. `cutoffs` maps the last part of a base's name
+    to its day, as `weekahead.recipe.knowledge_cutoffs` reads it from the recipes.
     """
     base = manifest["base"]
     if base is None:
@@ -150,10 +150,10 @@ def _side_of_cutoff(row: ScorableRow, cutoff: date | None) -> str | None:
 def class_metrics(predictions: Sequence[Prediction], truths: Sequence[Prediction]) -> ClassMetrics:
     """How predicted bins and true bins meet, over rows with a truth.
 
-    `confusion` is true bin -> predicted bin (or "none") -> rows, over the rows whose truth has a bin,
-    worst bin first, without zeros. `distance` is the mean number of bins between predicted and true,
-    `signed_distance` the mean of predicted minus true (above 0: too optimistic), both over the
-    `distance_n` rows of which both have a bin.
+    `confusion` is true bin -> predicted bin (or "none") -> rows, over the rows whose truth has a
+    bin, worst bin first, without zeros. `distance` is the mean number of bins between predicted and
+    true, `signed_distance` the mean of predicted minus true (above 0: too optimistic), both over
+    the `distance_n` rows of which both have a bin.
     """
     correlation = matthews(
         truths=[truth.direction for truth in truths],
@@ -169,7 +169,7 @@ def class_metrics(predictions: Sequence[Prediction], truths: Sequence[Prediction
         for true_bin, predicted in bins
         if predicted is not None
     ]
-    undefined = "all predictions, or all truths, are the same"
+    undefined = "all calls, or all truths, are the same"
     return {
         "matthews": correlation,
         "matthews_reason": undefined if correlation is None else None,

@@ -1,14 +1,13 @@
-"""Rows of generated answers to metrics: pure functions, no files, no GPU. The one home of every number.
+"""From rows of generated answers to metrics: pure functions, no files, no GPU.
 
-Every share is over all rows that have a truth: an answer that cannot be read is wrong, not absent. Where
-a number is over fewer rows, its own n stands beside it.
+Every share is over all rows that have a truth: an answer that cannot be read is wrong, not absent.
+A number over fewer rows has its own n beside it.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 from functools import cache
-from typing import Any
 
 import numpy
 
@@ -22,16 +21,8 @@ from eval.metrics.baselines import (
 )
 from eval.metrics.breakdown import breakdown, class_metrics
 from eval.metrics.fingpt_compatible import fingpt_metrics
-from eval.metrics.rouge import section_rouge
-from eval.metrics.scored_answer import (
-    SECTIONS,
-    Rouge,
-    Scored,
-    bin_of,
-    check_rows,
-    score_row,
-    week_keys,
-)
+from eval.metrics.rouge import Rouge, mean_rouge, section_rouge
+from eval.metrics.scored_answer import Scored, bin_of, check_rows, score_row, week_keys
 from eval.metrics.statistics import (
     MIN_CLUSTERS,
     clustered_share,
@@ -40,159 +31,209 @@ from eval.metrics.statistics import (
     mean,
 )
 from eval.metrics.text_quality import text_quality
-from weekahead.files import Row
+from weekahead.schema.metrics import (
+    AccuracyMetrics,
+    AnswerMetrics,
+    DirectionMetrics,
+    ErrorMetrics,
+    Latency,
+    RougeMetrics,
+    SpeedMetrics,
+)
+from weekahead.schema.rows import RougeScores, ScorableRow, ScoredRow
+
+_DIRECTIONS = {1: "up", -1: "down", 0: "neutral", None: "unreadable"}
+_NO_MOVE = Prediction(0, 0.0)
 
 
 def evaluate(
-    rows: Sequence[Row], knowledge_cutoff: date | None = None, rouge: Rouge = section_rouge
-) -> tuple[Row, list[Row]]:
-    """The content of metrics.json and the rows of scored.jsonl, in the order of `rows`.
+    rows: Sequence[ScorableRow],
+    knowledge_cutoff: date | None = None,
+    rouge: Rouge = section_rouge,
+) -> tuple[AnswerMetrics, list[ScoredRow]]:
+    """The metrics of `rows` and the rows of scored.jsonl, in the order of `rows`.
 
-    `knowledge_cutoff` is the day up to which the base has read; without it the rows' own key counts.
-    Raises ValueError naming row and value for rows that cannot be read (see `check_rows`).
+    `knowledge_cutoff` is the day up to which the base has read; by default the rows' own key
+    counts. Raises ValueError naming row and value for rows that cannot be read (see `check_rows`).
     """
     check_rows(rows)
-    rouge = _once(rouge)
+    rouge = _cached(rouge)
     scored = [score_row(row, rouge) for row in rows]
-    metrics = {
+    metrics: AnswerMetrics = {
         "n": len(rows),
-        "n_no_truth": sum(one.truth is None for one in scored),
+        "n_no_truth": sum(answer.truth is None for answer in scored),
         "synthetic": any(row.get("synthetic") is True for row in rows),
-        "valid_strict": sum(one.valid_strict for one in scored),
-        "valid_lenient": sum(one.valid_lenient for one in scored),
-        "reasons": _counts([one.reason for one in scored]),
-        "reasons_strict": _counts([one.reason_strict for one in scored]),
-        **_accuracy([one for one in scored if one.truth is not None], knowledge_cutoff),
-        "text_quality": text_quality(rows, [one.answer for one in scored]),
-        **_rouge(scored),
-        **_speed(rows),
+        "valid_strict": sum(answer.valid_strict for answer in scored),
+        "valid_lenient": sum(answer.valid_lenient for answer in scored),
+        "reasons": _counts([answer.reason for answer in scored]),
+        "reasons_strict": _counts([answer.reason_strict for answer in scored]),
+        **accuracy_metrics(scored, knowledge_cutoff),
+        "text_quality": text_quality(rows, [answer.answer for answer in scored]),
+        **rouge_metrics(scored),
+        **speed_metrics(rows),
         "fingpt_compatible": fingpt_metrics(
             generations=[row["generation"] or "" for row in rows],
             references=[row["answer"] or "" for row in rows],
             rouge=rouge,
         ),
     }
-    return metrics, [one.to_json() for one in scored]
+    return metrics, [answer.to_json() for answer in scored]
 
 
-def _once(rouge: Rouge) -> Rouge:
-    """`rouge`, counting a pair of texts once: upstream's reading cuts most answers into the same sections.
+def _cached(rouge: Rouge) -> Rouge:
+    """`rouge`, computed once per pair of texts.
 
-    But for white space around them, which ROUGE does not see.
+    Upstream's reading cuts most answers into the same sections, except for white space around them,
+    which ROUGE ignores.
     """
-    counted = cache(rouge)
-    return lambda reference, generation: counted(reference.strip(), generation.strip())
+    cached = cache(rouge)
+    return lambda reference, generation: cached(reference.strip(), generation.strip())
 
 
-def _accuracy(known: Sequence[Scored], knowledge_cutoff: date | None) -> Row:
-    """Directions, bins, squared errors, breakdown and the baselines, over the rows with a truth."""
-    rows, calls = [one.row for one in known], [one.call for one in known]
-    truths = [one.truth for one in known if one.truth is not None]
-    weeks, reason = week_keys(rows)
-    hits = [is_right(call, truth) for call, truth in zip(calls, truths, strict=True)]
+def accuracy_metrics(scored: Sequence[Scored], knowledge_cutoff: date | None) -> AccuracyMetrics:
+    """Directions, bins, squared errors and the baselines, over the rows with a truth."""
+    rows: list[ScorableRow] = []
+    predictions: list[Prediction] = []
+    truths: list[Prediction] = []
+    for answer in scored:
+        if answer.truth is not None:
+            rows.append(answer.row)
+            predictions.append(answer.prediction)
+            truths.append(answer.truth)
+    pairs = zip(predictions, truths, strict=True)
+    hits = [is_right(prediction, truth) for prediction, truth in pairs]
+    weeks, no_weeks = week_keys(rows)
     share = clustered_share(hits, weeks)
+    too_few = f"{share.clusters} weeks; an interval needs at least {MIN_CLUSTERS}"
+    inflation = design_effect(share)
+    interval_reason = no_weeks
     if weeks is not None and share.ci95 is None:
-        reason = f"{share.clusters} weeks; an interval needs at least {MIN_CLUSTERS}"
-    bins = [
-        (bin_of(call), bin_of(truth))
-        for call, truth in zip(calls, truths, strict=True)
-        if bin_of(truth)
-    ]
-    deff = design_effect(share)
-    words = {1: "up", -1: "down", 0: "neutral", None: "unreadable"}
-    return {
+        interval_reason = too_few
+    exact_hits = _exact_hits(predictions, truths)
+    directions: DirectionMetrics = {
         "weeks": share.clusters or None,
-        "interval_reason": reason,
+        "interval_reason": interval_reason,
         "bin_acc": share.mean,
-        "bin_acc_ci95": list(share.ci95) if share.ci95 else None,
+        "bin_acc_ci95": share.interval,
         "detectable_effect": detectable_effect(share),
-        "design_effect": deff,
-        # Under 1 is chance: no number of weeks makes the rows worth more than they are.
-        "effective_n": share.n / max(1.0, deff) if deff else None,
-        "effective_n_reason": None if deff else reason or "rows or weeks do not differ",
-        "directions": _counts([words[call.direction] for call in calls]),
-        "bin12_acc": mean([float(called == true) for called, true in bins]),
-        "bin12_n": len(bins),
-        "classes": class_metrics(calls, truths),
-        "breakdown": breakdown(rows, truths, hits, weeks, knowledge_cutoff),
-        **_squared_errors(calls, truths, weeks),
+        "design_effect": inflation,
+        # A design effect under 1 is chance: rows are never worth more than their number.
+        "effective_n": share.n / max(1.0, inflation) if inflation else None,
+        "effective_n_reason": (
+            None if inflation else interval_reason or "rows or weeks do not differ"
+        ),
+        "directions": _counts([_DIRECTIONS[prediction.direction] for prediction in predictions]),
+        "bin12_acc": mean(exact_hits),
+        "bin12_n": len(exact_hits),
+        "classes": class_metrics(predictions, truths),
+        "breakdown": breakdown(
+            rows=rows, truths=truths, hits=hits, weeks=weeks, knowledge_cutoff=knowledge_cutoff
+        ),
+    }
+    return {
+        **directions,
+        **error_metrics(predictions, truths, weeks),
         **compare_with_baselines(rows=rows, truths=truths, hits=hits, weeks=weeks),
     }
 
 
-def _squared_errors(
-    calls: Sequence[Prediction], truths: Sequence[Prediction], weeks: Sequence[str] | None
-) -> Row:
-    """`mse` over the calls that state a size, and against a move of 0 on those same rows.
-
-    The second is the one to read: a mean over the rows a model managed to answer compares with nothing
-    else, least of all with the baselines' mean over all rows.
-    """
-    still = Prediction(0, 0.0)
-    pairs = [
-        (ours, theirs, place)
-        for place, (call, truth) in enumerate(zip(calls, truths, strict=True))
-        if (ours := squared_error(call, truth)) is not None
-        and (theirs := squared_error(still, truth)) is not None
+def _exact_hits(predictions: Sequence[Prediction], truths: Sequence[Prediction]) -> list[float]:
+    """Whether the bin is the true one, of each row whose truth has a bin."""
+    bins = [
+        (bin_of(prediction), bin_of(truth))
+        for prediction, truth in zip(predictions, truths, strict=True)
     ]
-    if not pairs:
+    return [float(predicted == true) for predicted, true in bins if true is not None]
+
+
+def error_metrics(
+    predictions: Sequence[Prediction],
+    truths: Sequence[Prediction],
+    weeks: Sequence[str] | None,
+) -> ErrorMetrics:
+    """The squared error of the predictions that state a size, and of a move of 0 on the same rows.
+
+    The comparison is the number to read: a mean over the rows that a model managed to answer
+    compares with nothing else, least of all with the baselines' mean over all rows.
+    """
+    ours: list[float] = []
+    no_move: list[float] = []
+    indices: list[int] = []
+    for index, (prediction, truth) in enumerate(zip(predictions, truths, strict=True)):
+        error, no_move_error = squared_error(prediction, truth), squared_error(_NO_MOVE, truth)
+        if error is not None and no_move_error is not None:
+            ours.append(error)
+            no_move.append(no_move_error)
+            indices.append(index)
+    if not ours:
         return {"mse": None, "mse_n": 0, "mse_versus_zero_move": None}
-    ours, theirs, places = zip(*pairs, strict=True)
-    against = versus_entry(
-        ours, theirs, weeks and [weeks[i] for i in places], higher_is_better=False
-    )
+    error_weeks = [weeks[index] for index in indices] if weeks else None
+    comparison = versus_entry(ours, no_move, error_weeks, higher_is_better=False)
     return {
         "mse": mean(ours),
         "mse_n": len(ours),
-        "mse_versus_zero_move": {"mse": mean(ours), "zero_move_mse": mean(theirs), **against},
+        "mse_versus_zero_move": {"mse": mean(ours), "zero_move_mse": mean(no_move), **comparison},
     }
 
 
-def _rouge(scored: Sequence[Scored]) -> Row:
-    """Mean F1 of each section over all rows whose reference has it; nothing generated counts as 0."""
-    result: Row = {"rouge_n": {}}
-    for name in SECTIONS:
-        scores = [one.rouge[name] for one in scored]
-        known = [score for score in scores if score is not None]
-        result["rouge_n"][name] = len(known)
-        result[f"{name}_rouge_scores"] = (
-            {k: mean([s[k] for s in known]) for k in known[0]} if known else None
-        )
-    return result
+def rouge_metrics(scored: Sequence[Scored]) -> RougeMetrics:
+    """Mean F1 of each section over the rows whose reference has it; a missing section scores 0."""
+    positives = _section_scores(scored, "pros")
+    concerns = _section_scores(scored, "cons")
+    analyses = _section_scores(scored, "anal")
+    return {
+        "rouge_n": {"pros": len(positives), "cons": len(concerns), "anal": len(analyses)},
+        "pros_rouge_scores": mean_rouge(positives),
+        "cons_rouge_scores": mean_rouge(concerns),
+        "anal_rouge_scores": mean_rouge(analyses),
+    }
 
 
-def _speed(rows: Sequence[Row]) -> Row:
+def _section_scores(scored: Sequence[Scored], section: str) -> list[RougeScores]:
+    scores = [answer.rouge[section] for answer in scored]
+    return [score for score in scores if score is not None]
+
+
+def speed_metrics(rows: Sequence[ScorableRow]) -> SpeedMetrics:
     """Seconds, tokens and stops, each over the rows that state it, with its n.
 
-    `seconds` is amortized over a batch. The latency is `latency_seconds` (of a request), and `seconds` where
-    every row says `latency_measured`, which `eval.generate` writes at batch 1. A refused row took no time.
+    `seconds` is amortized over a batch. The latency is `latency_seconds` (of a request), or
+    `seconds` if every row says `latency_measured`, which `eval.generate` writes at batch 1. A
+    refused row took no time and is left out.
     """
     rows = [row for row in rows if row.get("finish_reason") != "refused"]
-    seconds = [value for row in rows if (value := read_number(row, "seconds")) is not None]
-    tokens = [value for row in rows if (value := read_number(row, "new_tokens")) is not None]
-    stops = [row["finish_reason"] == "stop" for row in rows if row.get("finish_reason") is not None]
-    waits = [value for row in rows if (value := read_number(row, "latency_seconds")) is not None]
+    seconds = _numbers(rows, "seconds")
+    tokens = _numbers(rows, "new_tokens")
+    finish_reasons = [row.get("finish_reason") for row in rows]
+    stops = [float(reason == "stop") for reason in finish_reasons if reason is not None]
+    latencies = _numbers(rows, "latency_seconds")
     if len(seconds) == len(rows) and all(row.get("latency_measured") is True for row in rows):
-        waits = seconds
-    both = len(seconds) == len(tokens) == len(rows) and sum(seconds) > 0
+        latencies = seconds
+    is_complete = len(seconds) == len(tokens) == len(rows) and sum(seconds) > 0
     return {
         "inference_seconds": mean(seconds),
         "inference_seconds_n": len(seconds),
-        "latency": _latency(waits) if waits and len(waits) == len(rows) else None,
-        "stop_rate": mean([float(stop) for stop in stops]),
+        "latency": _latency(latencies) if latencies and len(latencies) == len(rows) else None,
+        "stop_rate": mean(stops),
         "stop_rate_n": len(stops),
         "new_tokens": mean(tokens),
         "new_tokens_n": len(tokens),
-        "tokens_per_second": sum(tokens) / sum(seconds) if both else None,
+        "tokens_per_second": sum(tokens) / sum(seconds) if is_complete else None,
     }
 
 
-def _latency(seconds: Sequence[float]) -> dict[str, Any]:
+def _numbers(rows: Sequence[ScorableRow], key: str) -> list[float]:
+    """The numbers of the rows that have one."""
+    values = [read_number(row, key) for row in rows]
+    return [value for value in values if value is not None]
+
+
+def _latency(seconds: Sequence[float]) -> Latency:
     p50, p95 = (float(value) for value in numpy.percentile(seconds, [50, 95]))
     return {"mean": mean(seconds), "p50": p50, "p95": p95}
 
 
 def _counts(values: Sequence[str | None]) -> dict[str, int]:
-    """How often each value that is not None stands there, the most frequent first, then by name."""
+    """How often each value occurs, None left out; the most frequent first, then by name."""
     counts = Counter(value for value in values if value is not None)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -1,18 +1,17 @@
-"""The public benchmark's own scoring (FinGPT Forecaster), quirks included, for `fingpt_compatible` alone.
+"""The public benchmark's own scoring (FinGPT Forecaster), quirks included, for `fingpt_compatible`.
 
-Written from a description of its behaviour, so that our numbers can stand beside published ones. Each quirk
-is wrong on purpose and has a test by name; `weekahead.task.answer` is what the suite itself reads answers with.
+Written from a description of its behaviour, so that our numbers can stand beside published ones.
+Each quirk is wrong on purpose and has a test by name. Everything else is scored from what
+`weekahead.task.answer` reads.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from eval.metrics.rouge import KINDS, section_rouge
-
-Rouge = Callable[[str, str], dict[str, float]]
-"""Reference and generation to rouge1, rouge2 and rougeL F1."""
+from eval.metrics.rouge import Rouge, mean_rouge, section_rouge
+from eval.metrics.statistics import mean
+from weekahead.schema.metrics import FingptMetrics
 
 _OPENING = "[Positive Developments]:"
 _SECOND = "[Potential Concerns]:"
@@ -21,20 +20,21 @@ _LAST = ("[Prediction & Analysis]:", "[Prediction and Analysis]:")
 
 @dataclass(frozen=True)
 class Parsed:
-    """One text as the benchmark reads it; `prediction` is its signed percentage, 0 where it finds none."""
+    """One text as the benchmark reads it."""
 
     positives: str
     concerns: str
     analysis: str
     direction: int
     prediction: float
+    """Signed, in percent; 0 if the benchmark finds no size."""
 
 
 def parse(text: str) -> Parsed | None:
-    """Read `text` as the benchmark does, or None where it finds no answer.
+    """Read `text` as the benchmark does; None if it finds no answer.
 
-    The exact headers in order, the first at the start; everything is greedy, so of repeated headers the
-    last possible one counts and the copies before it stay in the section before.
+    The exact headers must come in order, the first at the start. Everything is greedy: of repeated
+    headers the last possible one counts, and the copies before it stay in the section before.
     """
     body = text.lstrip()
     last, last_end = max((body.rfind(header), body.rfind(header) + len(header)) for header in _LAST)
@@ -58,61 +58,46 @@ def parse(text: str) -> Parsed | None:
 
 def _direction(prediction: str) -> int:
     """By substring, up before down: "upcoming" and "support" are up."""
-    words = prediction.lower()
-    if any(word in words for word in ("up", "increase")):
+    text = prediction.lower()
+    if any(word in text for word in ("up", "increase")):
         return 1
-    return -1 if any(word in words for word in ("down", "decrease", "decline")) else 0
+    return -1 if any(word in text for word in ("down", "decrease", "decline")) else 0
 
 
 def _margin(prediction: str) -> float:
-    """One digit, hyphen, digit, %: the first digit; else the last digit of a whole number; each plus 0.5."""
+    """The first digit of "<digit>-<digit>%", else the last digit of "<number>%"; each plus 0.5."""
     figure = re.search(r"(\d)-\d%", prediction) or re.search(r"(\d)%", prediction)
     return int(figure[1]) + 0.5 if figure else 0.0
 
 
 def fingpt_metrics(
-    generations: Sequence[str], references: Sequence[str], rouge: Rouge | None = None
-) -> dict[str, Any]:
-    """`valid_count`, `bin_acc`, `mse` and three ROUGE tables over the pairs of which both texts parse.
+    *, generations: Sequence[str], references: Sequence[str], rouge: Rouge = section_rouge
+) -> FingptMetrics:
+    """The benchmark's metrics, over the pairs of which both texts parse.
 
-    There is no total in it: answers that do not parse fall out of every average. Without any pair the
-    count is 0 and all else None. `rouge` scores (reference, generation); `section_rouge` if left out.
-    Raises ValueError when the two lists differ in length.
+    They have no total: answers that do not parse are left out of every mean. Without any pair the
+    count is 0 and everything else None. `rouge` scores (reference, generation). Raises ValueError
+    if the two lists differ in length.
     """
     if len(generations) != len(references):
         raise ValueError(
             f"{len(generations)} generations for {len(references)} references; each needs its own"
         )
-    both = [
-        (parse(generation), parse(reference))
-        for generation, reference in zip(generations, references, strict=True)
-    ]
-    pairs = [(answer, truth) for answer, truth in both if answer and truth]
+    pairs: list[tuple[Parsed, Parsed]] = []
+    for generation, reference in zip(generations, references, strict=True):
+        answer, truth = parse(generation), parse(reference)
+        if answer and truth:
+            pairs.append((answer, truth))
+    hits = [float(answer.direction == truth.direction) for answer, truth in pairs]
+    errors = [(answer.prediction - truth.prediction) ** 2 for answer, truth in pairs]
+    positives = [rouge(truth.positives, answer.positives) for answer, truth in pairs]
+    concerns = [rouge(truth.concerns, answer.concerns) for answer, truth in pairs]
+    analyses = [rouge(truth.analysis, answer.analysis) for answer, truth in pairs]
     return {
         "valid_count": len(pairs),
-        "bin_acc": _mean([float(answer.direction == truth.direction) for answer, truth in pairs]),
-        "mse": _mean([(answer.prediction - truth.prediction) ** 2 for answer, truth in pairs]),
-        "pros_rouge_scores": _rouge(
-            [(t.positives, a.positives) for a, t in pairs], rouge or section_rouge
-        ),
-        "cons_rouge_scores": _rouge(
-            [(t.concerns, a.concerns) for a, t in pairs], rouge or section_rouge
-        ),
-        "anal_rouge_scores": _rouge(
-            [(t.analysis, a.analysis) for a, t in pairs], rouge or section_rouge
-        ),
+        "bin_acc": mean(hits),
+        "mse": mean(errors),
+        "pros_rouge_scores": mean_rouge(positives),
+        "cons_rouge_scores": mean_rouge(concerns),
+        "anal_rouge_scores": mean_rouge(analyses),
     }
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
-
-
-def _rouge(texts: Sequence[tuple[str, str]], rouge: Rouge) -> dict[str, float] | None:
-    """Mean F1 of each kind over (reference, generation) pairs; None without a pair."""
-    scores = [rouge(reference, generation) for reference, generation in texts]
-    return (
-        {kind: sum(score[kind] for score in scores) / len(scores) for kind in KINDS}
-        if scores
-        else None
-    )

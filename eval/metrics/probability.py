@@ -1,58 +1,73 @@
-"""What probabilities of the twelve bins are worth: pure functions from rows of likelihoods.jsonl to numbers.
+"""Scores of the probabilities of the twelve bins: pure functions on the rows of likelihoods.jsonl.
 
-All are proper scores, which a forecaster betters only by believing something truer, or parts of one. An
-interval takes weeks as independent units (`eval.metrics.statistics`).
+All are proper scores, or parts of one: a forecaster improves them only by stating what it believes.
+Intervals take weeks as independent units (`eval.metrics.statistics`).
 """
 
 import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import NamedTuple, cast
 
 from eval.metrics.baselines import versus_entry
 from eval.metrics.scored_answer import week_keys
 from eval.metrics.statistics import MIN_CLUSTERS, Estimate, clustered_mean, clustered_share, mean
-from weekahead.files import Row
+from weekahead.schema.metrics import (
+    Agreement,
+    BrierComparison,
+    CalibrationBin,
+    DirectScores,
+    LikelihoodMetrics,
+    Metrics,
+    ProbabilityEntry,
+    ProbabilityScores,
+)
+from weekahead.schema.rows import LikelihoodRow, ScorableRow, ScoredRow
 from weekahead.task.labels import BINS, direction_of
 
 CALIBRATION_BINS = 10
 _NO_FILE = "no likelihoods.jsonl beside the answers; eval.likelihood writes it"
+_NO_COMMON_ID = "no id of likelihoods.jsonl is among the answers"
+_REQUIRED = ("id", "label", "probs", "logprobs", "up")
+
+
+class Pair(NamedTuple):
+    """The probabilities of one row, and the direction that its generated answer predicts."""
+
+    row: LikelihoodRow
+    direction: int | None
 
 
 def likelihood_metrics(
-    rows: Sequence[Row], scored: Sequence[Row], found: Sequence[Row] | None
-) -> Row:
-    """The keys `likelihood` and `likelihood_reason` of metrics.json; the first is None where there is a reason.
+    rows: Sequence[ScorableRow],
+    scored: Sequence[ScoredRow],
+    likelihoods: Sequence[LikelihoodRow] | None,
+) -> LikelihoodMetrics:
+    """The scores of the probabilities, or None and the reason.
 
-    `rows` are the generated answers, `scored` their rows of scored.jsonl, `found` the likelihoods, None where
-    there is no file. `likelihood.direct` is of what each row was asked without its own answer before. Rows of
-    `found` get to `rows` by id. Raises ValueError for an id that comes twice, and for a label that is another one
-    than the answer's: likelihoods of another dataset.
+    `rows` are the generated answers, `scored` their rows of scored.jsonl. `likelihoods` belong to
+    `rows` by id and are None if there is no file. `likelihood.direct` scores what each row was
+    asked without its own answer before the bins. Raises ValueError for an id that comes twice, and
+    for a label that differs from the answer's: those are likelihoods of another dataset.
     """
-    if found is None:
+    if likelihoods is None:
         return {"likelihood": None, "likelihood_reason": _NO_FILE}
-    by_id = _by_id(found)
-    pairs = [
-        ({**row, **by_id[row["id"]]}, one["direction"])
-        for row, one in zip(rows, scored, strict=True)
-        if row.get("id") in by_id
-    ]
+    by_id = _by_id(likelihoods)
+    pairs: list[Pair] = []
+    for row, answer in zip(rows, scored, strict=True):
+        likelihood = by_id.get(row.get("id"))
+        if likelihood is not None:
+            _check_label(row, likelihood)
+            merged = cast("LikelihoodRow", {**row, **likelihood})
+            pairs.append(Pair(merged, answer["direction"]))
     if not pairs:
-        return {
-            "likelihood": None,
-            "likelihood_reason": "no id of likelihoods.jsonl is among the answers",
-        }
-    for row in rows:
-        known = by_id.get(row.get("id"), {}).get("label")
-        if row.get("label") is not None and known is not None and row["label"] != known:
-            raise ValueError(
-                f"id {row['id']}: label {row['label']!r}, but {known!r} in likelihoods.jsonl"
-            )
-    direct = [
-        ({**row, **row["direct"], "prefix": "direct"}, call)
-        for row, call in pairs
-        if row.get("direct")
-    ]
+        return {"likelihood": None, "likelihood_reason": _NO_COMMON_ID}
+    direct: list[Pair] = []
+    for row, direction in pairs:
+        probabilities = row.get("direct")
+        if probabilities:
+            merged = cast("LikelihoodRow", {**row, **probabilities, "prefix": "direct"})
+            direct.append(Pair(merged, direction))
     return {
         "likelihood": {
             **_scores(pairs),
@@ -63,176 +78,222 @@ def likelihood_metrics(
     }
 
 
-def _scores(pairs: Sequence[tuple[Row, int | None]]) -> Row:
-    """Every score of rows with probabilities, and how often they call what the answer beside them calls."""
-    rows, calls = [row for row, _ in pairs], [call for _, call in pairs]
-    return {**probability_metrics(rows), "agreement": agreement(rows, calls)}
+def _check_label(row: ScorableRow, likelihood: LikelihoodRow) -> None:
+    label = row.get("label")
+    if label is not None and label != likelihood["label"]:
+        raise ValueError(
+            f"id {row.get('id')}: label {label!r}, but {likelihood['label']!r} in likelihoods.jsonl"
+        )
 
 
-def up_probabilities(rows: Sequence[Row], found: Sequence[Row]) -> list[float | None]:
-    """The probability of up for each of `rows`, by id; None where it is not known."""
-    by_id = _by_id(found)
-    return [by_id.get(row.get("id"), {}).get("up") for row in rows]
+def _scores(pairs: Sequence[Pair]) -> DirectScores:
+    """Every score of rows with probabilities, and how often they agree with the generated
+    answer."""
+    rows = [row for row, _ in pairs]
+    directions = [direction for _, direction in pairs]
+    return {**probability_metrics(rows), "agreement": agreement(rows, directions)}
 
 
-def _by_id(found: Sequence[Row]) -> dict[Any, Row]:
-    by_id: dict[Any, Row] = {}
-    for number, row in enumerate(found, start=1):
-        place = f"likelihoods.jsonl, row {number}"
-        if missing := [
-            key for key in ("id", "label", "probs", "logprobs", "up") if row.get(key) is None
-        ]:
-            raise ValueError(f"{place}: no {', '.join(missing)}; run eval.likelihood again")
-        if any(set(row[key]) != set(BINS) for key in ("probs", "logprobs")):
-            raise ValueError(f"{place}: its bins are not the twelve; run eval.likelihood again")
+def up_probabilities(
+    rows: Sequence[ScorableRow], likelihoods: Sequence[LikelihoodRow]
+) -> list[float | None]:
+    """The probability of up for each of `rows`, by id; None for a row without likelihoods."""
+    by_id = _by_id(likelihoods)
+    matches = [by_id.get(row.get("id")) for row in rows]
+    return [match["up"] if match else None for match in matches]
+
+
+def _by_id(likelihoods: Sequence[LikelihoodRow]) -> dict[str | int | None, LikelihoodRow]:
+    by_id: dict[str | int | None, LikelihoodRow] = {}
+    for number, row in enumerate(likelihoods, start=1):
+        name = f"likelihoods.jsonl, row {number}"
+        missing = [key for key in _REQUIRED if row.get(key) is None]
+        if missing:
+            raise ValueError(f"{name}: no {', '.join(missing)}; run eval.likelihood again")
+        if any(set(bins) != set(BINS) for bins in (row["probs"], row["logprobs"])):
+            raise ValueError(f"{name}: its bins are not the twelve; run eval.likelihood again")
         if row["id"] in by_id:
-            raise ValueError(f"{place}: the id {row['id']} came before; run eval.likelihood again")
+            raise ValueError(f"{name}: the id {row['id']} came before; run eval.likelihood again")
         by_id[row["id"]] = row
     return by_id
 
 
-def probability_metrics(rows: Sequence[Row]) -> Row:
-    """Every score of rows with `probs`, `logprobs`, `up` and `label`, each with its n and interval."""
-    weeks, reason = week_keys(rows)
+def probability_metrics(rows: Sequence[LikelihoodRow]) -> ProbabilityScores:
+    """Every score of rows with `probs`, `logprobs`, `up` and `label`, each with n and interval."""
+    weeks, interval_reason = week_keys(rows)
     ups = [row["up"] for row in rows]
-    labels = [row["label"] for row in rows]
-    rose = [direction_of(label) > 0 for label in labels]
-    squares = [brier(up, one) for up, one in zip(ups, rose, strict=True)]
-    shares = [row.get("train_up_share") for row in rows]
+    rose = [direction_of(row["label"]) > 0 for row in rows]
+    squares = [brier(up, is_up) for up, is_up in zip(ups, rose, strict=True)]
     accuracy = clustered_share(direction_hits(ups, rose), weeks)
     if weeks is not None and accuracy.ci95 is None:
-        reason = f"{accuracy.clusters} weeks; an interval needs at least {MIN_CLUSTERS}"
-    references = {"even": [0.5] * len(rows), "train_share": shares if None not in shares else None}
+        interval_reason = f"{accuracy.clusters} weeks; an interval needs at least {MIN_CLUSTERS}"
+    even = [brier(0.5, is_up) for is_up in rose]
+    train_share = _train_share_squares(rows, rose)
+    ranked = [rps(row["probs"], row["label"]) for row in rows]
+    logs = [log_score(row["logprobs"], row["label"]) for row in rows]
+    prefixes = [row.get("prefix") for row in rows]
+    masses = [row.get("mass") for row in rows]
+    bins = calibration(ups, rose)
     return {
         "n": len(rows),
-        "interval_reason": reason,
-        "prefixes": dict(Counter(row["prefix"] for row in rows if row.get("prefix"))),
-        "mass": mean([row["mass"] for row in rows if row.get("mass") is not None]),
+        "interval_reason": interval_reason,
+        "prefixes": dict(Counter(prefix for prefix in prefixes if prefix)),
+        "mass": mean([mass for mass in masses if mass is not None]),
         "direction_accuracy": _entry(accuracy),
         "brier": _entry(clustered_mean(squares, weeks)),
         "brier_skill": {
-            name: _skill(squares, rose, constant) for name, constant in references.items()
+            "even": _skill(squares, even),
+            "train_share": _skill(squares, train_share),
         },
         "versus": {
-            name: _versus(squares, rose, constant, weeks) for name, constant in references.items()
+            "even": _versus(squares, even, weeks),
+            "train_share": _versus(squares, train_share, weeks),
         },
-        "rps": _entry(clustered_mean([rps(row["probs"], row["label"]) for row in rows], weeks)),
-        "log_score": _entry(
-            clustered_mean([log_score(row["logprobs"], row["label"]) for row in rows], weeks)
-        ),
-        "calibration": (bins := calibration(ups, rose)),
+        "rps": _entry(clustered_mean(ranked, weeks)),
+        "log_score": _entry(clustered_mean(logs, weeks)),
+        "calibration": bins,
         "ece": expected_calibration_error(bins),
     }
 
 
+def _train_share_squares(rows: Sequence[LikelihoodRow], rose: Sequence[bool]) -> list[float] | None:
+    """The squared errors of the share of rises in training; None if a row does not state it."""
+    stated = [row.get("train_up_share") for row in rows]
+    shares = [share for share in stated if share is not None]
+    if len(shares) < len(rows):
+        return None
+    return [brier(share, is_up) for share, is_up in zip(shares, rose, strict=True)]
+
+
 def direction_hits(ups: Sequence[float], rose: Sequence[bool]) -> list[bool]:
-    """Whether the likelier direction came true. An exact tie calls nothing and is wrong."""
-    return [up != 0.5 and (up > 0.5) == one for up, one in zip(ups, rose, strict=True)]
+    """Whether the likelier direction came true. An exact tie predicts nothing and is wrong."""
+    return [up != 0.5 and (up > 0.5) == is_up for up, is_up in zip(ups, rose, strict=True)]
 
 
 def brier(up: float, rose: bool) -> float:
-    """The squared distance of the probability of up from what came, 1 or 0 (Brier 1950): 0.25 for a coin."""
+    """The squared difference of the probability of up and what happened, 1 or 0 (Brier 1950).
+
+    A coin gets 0.25.
+    """
     return (up - rose) ** 2
 
 
 def rps(probs: Mapping[str, float], label: str) -> float:
-    """The ranked probability score of the bins in order, divided by their number less one: 0 best, 1 worst.
+    """The ranked probability score over the ordered bins, divided by their number less one.
 
-    The sum over bins of (forecast at or below it - truth at or below it) ** 2 (Epstein, Journal of Applied
-    Meteorology 8, 1969, in the form of Murphy, same journal 10, 1971). Near misses cost less than far ones.
+    0 is best, 1 worst. It is the sum over bins of (forecast at or below it - truth at or below it)
+    ** 2 (Epstein, Journal of Applied Meteorology 8, 1969, in the form of Murphy, same journal 10,
+    1971). Near misses cost less than far ones.
     """
-    below, total = 0.0, 0.0
-    for place, bin_ in enumerate(BINS[:-1]):
-        below += probs[bin_]
-        total += (below - (place >= BINS.index(label))) ** 2
+    forecast_below, total = 0.0, 0.0
+    true_index = BINS.index(label)
+    for index, name in enumerate(BINS[:-1]):
+        forecast_below += probs[name]
+        total += (forecast_below - (index >= true_index)) ** 2
     return total / (len(BINS) - 1)
 
 
 def log_score(logprobs: Mapping[str, float], label: str) -> float:
-    """The natural log of the true bin's probability among the twelve (Good 1952): 0 best, -2.48 for even odds.
+    """The natural log of the true bin's probability among the twelve (Good 1952).
 
-    From log-probabilities, which do not have to add up to 1: a probability may be too small to stand as one.
+    0 is best, -2.48 is what equal probabilities get. It is computed from log-probabilities, which
+    need not add up to 1, because a probability may be too small for a float.
     """
     largest = max(logprobs.values())
-    return (
-        logprobs[label]
-        - largest
-        - math.log(math.fsum(math.exp(value - largest) for value in logprobs.values()))
-    )
+    total = math.fsum(math.exp(value - largest) for value in logprobs.values())
+    return logprobs[label] - largest - math.log(total)
 
 
-def calibration(ups: Sequence[float], rose: Sequence[bool]) -> list[Row]:
-    """Ten bins of the probability of up, equally wide: what was said in each and what came.
+def calibration(ups: Sequence[float], rose: Sequence[bool]) -> list[CalibrationBin]:
+    """Ten bins of the probability of up, equally wide: what was stated in each and what happened.
 
-    A probability on a boundary is in the upper bin, 1 in the last. Of an empty bin the means are None.
+    A probability on a boundary is in the upper bin, 1 in the last. The means of an empty bin are
+    None.
     """
-    bins = []
-    for place in range(CALIBRATION_BINS):
-        inside = [
-            i
-            for i, up in enumerate(ups)
-            if min(int(up * CALIBRATION_BINS), CALIBRATION_BINS - 1) == place
-        ]
+    last = CALIBRATION_BINS - 1
+    bin_of_row = [min(int(up * CALIBRATION_BINS), last) for up in ups]
+    bins: list[CalibrationBin] = []
+    for number in range(CALIBRATION_BINS):
+        rows = [index for index, row_bin in enumerate(bin_of_row) if row_bin == number]
         bins.append(
             {
-                "low": place / CALIBRATION_BINS,
-                "high": (place + 1) / CALIBRATION_BINS,
-                "n": len(inside),
-                "mean_p": mean([ups[i] for i in inside]),
-                "share_up": mean([float(rose[i]) for i in inside]),
+                "low": number / CALIBRATION_BINS,
+                "high": (number + 1) / CALIBRATION_BINS,
+                "n": len(rows),
+                "mean_p": mean([ups[index] for index in rows]),
+                "share_up": mean([float(rose[index]) for index in rows]),
             }
         )
     return bins
 
 
-def expected_calibration_error(bins: Sequence[Row]) -> float | None:
-    """The mean distance of what was said from what came, a bin counting by its rows; None of no rows."""
-    gaps = [bin_["n"] * abs(bin_["mean_p"] - bin_["share_up"]) for bin_ in bins if bin_["n"]]
-    return sum(gaps) / sum(bin_["n"] for bin_ in bins) if gaps else None
+def expected_calibration_error(bins: Sequence[CalibrationBin]) -> float | None:
+    """The mean difference of what was stated and what happened, a bin counting by its rows.
+
+    None without rows.
+    """
+    points = _points(bins)
+    if not points:
+        return None
+    gaps = [point.n * abs(point.stated - point.rose) for point in points]
+    return sum(gaps) / sum(point.n for point in points)
 
 
-def reliability_points(metrics: Row) -> list[tuple[float, float, int]]:
-    """(mean probability of up, share that rose, rows) of each bin that has rows, from a whole metrics.json."""
-    bins = (metrics.get("likelihood") or {}).get("calibration") or []
-    return [(bin_["mean_p"], bin_["share_up"], bin_["n"]) for bin_ in bins if bin_["n"]]
+class ReliabilityPoint(NamedTuple):
+    """A calibration bin that has rows."""
+
+    stated: float
+    """The mean probability of up."""
+    rose: float
+    """The share that rose."""
+    n: int
 
 
-def agreement(rows: Sequence[Row], directions: Sequence[int | None]) -> Row:
-    """How often the likelier direction is the generated one, over rows whose answer states up or down."""
-    both = [
-        (row["up"], direction)
+def reliability_points(metrics: Metrics) -> list[ReliabilityPoint]:
+    """The calibration bins that have rows; empty without likelihoods."""
+    likelihood = metrics["likelihood"]
+    return _points(likelihood["calibration"]) if likelihood else []
+
+
+def _points(bins: Sequence[CalibrationBin]) -> list[ReliabilityPoint]:
+    return [
+        ReliabilityPoint(part["mean_p"], part["share_up"], part["n"])
+        for part in bins
+        if part["mean_p"] is not None and part["share_up"] is not None
+    ]
+
+
+def agreement(rows: Sequence[LikelihoodRow], directions: Sequence[int | None]) -> Agreement:
+    """How often the likelier direction is the generated one, over answers that state up or down."""
+    stated = [
+        (row["up"], direction == 1)
         for row, direction in zip(rows, directions, strict=True)
         if direction in (-1, 1)
     ]
-    same = direction_hits([up for up, _ in both], [direction == 1 for _, direction in both])
-    return {"share": mean([float(one) for one in same]), "n": len(both)}
+    matches = direction_hits([up for up, _ in stated], [says_up for _, says_up in stated])
+    return {"share": mean([float(match) for match in matches]), "n": len(stated)}
 
 
-def _entry(estimate: Estimate) -> Row:
+def _entry(estimate: Estimate) -> ProbabilityEntry:
     return {
         "mean": estimate.mean,
-        "ci95": list(estimate.ci95) if estimate.ci95 else None,
+        "ci95": estimate.interval,
         "n": estimate.n,
         "weeks": estimate.clusters or None,
     }
 
 
-def _skill(
-    squares: Sequence[float], rose: Sequence[bool], constant: Sequence[float] | None
-) -> float | None:
-    """1 - Brier score / that of the constant: above 0 is better than the constant; None where that is perfect."""
-    reference = sum(brier(p, one) for p, one in zip(constant, rose, strict=True)) if constant else 0
-    return 1 - sum(squares) / reference if reference else None
+def _skill(ours: Sequence[float], constant: Sequence[float] | None) -> float | None:
+    """1 - Brier score / that of the constant; None without a constant, or if that is perfect."""
+    reference = sum(constant) if constant else 0
+    return 1 - sum(ours) / reference if reference else None
 
 
 def _versus(
-    squares: Sequence[float],
-    rose: Sequence[bool],
-    constant: Sequence[float] | None,
-    weeks: Sequence[Hashable] | None,
-) -> Row | None:
+    ours: Sequence[float], constant: Sequence[float] | None, weeks: Sequence[Hashable] | None
+) -> BrierComparison | None:
     """The Brier score minus that of the constant, on the same rows; None without a constant."""
     if constant is None:
         return None
-    theirs = [brier(p, one) for p, one in zip(constant, rose, strict=True)]
-    return {"brier": mean(theirs), **versus_entry(squares, theirs, weeks, higher_is_better=False)}
+    comparison = versus_entry(ours, constant, weeks, higher_is_better=False)
+    return {"brier": mean(constant), **comparison}

@@ -1,25 +1,46 @@
-"""ROUGE of one section against its reference, the same way wherever the suite counts it."""
+"""ROUGE of one section against its reference, counted the same way in the whole project."""
 
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-KINDS = ("rouge1", "rouge2", "rougeL")
+from weekahead.schema.rows import RougeScores
+
 PACKAGES = ("rouge_score_rs", "rouge_score")
-"""The same numbers to the last bit (a test compares them); the first is in Rust, faster, and optional."""
+"""Both give the same numbers to the last bit (a test compares them). The first one is written in
+Rust, faster, and optional."""
+KINDS = ("rouge1", "rouge2", "rougeL")
+Rouge = Callable[[str, str], RougeScores]
+"""(reference, generation) -> the F1 of each kind."""
 
 
-def section_rouge(reference: str, generation: str, package: str | None = None) -> dict[str, float]:
-    """ROUGE-1, ROUGE-2 and ROUGE-L F1 (0 to 1) of one section's text, stemmer on, as upstream counts them.
+def section_rouge(reference: str, generation: str, package: str | None = None) -> RougeScores:
+    """ROUGE-1, ROUGE-2 and ROUGE-L F1 (0 to 1) of one section's text, with stemmer.
 
-    A text without content scores 0.0: an absent section shares nothing with its reference. `package` is one
-    of PACKAGES; the first one that is installed if left out.
+    A text without content scores 0.0: an absent section shares nothing with its reference.
+    `package` is one of PACKAGES; by default the first one that is installed.
     """
     if not (reference.strip() and generation.strip()):
-        return dict.fromkeys(KINDS, 0.0)
+        return {"rouge1": 0.0, "rouge2": 0.0, "rougeL": 0.0}
     scores = _scorer(package or installed()[0]).score(reference, generation)
-    return {kind: float(scores[kind].fmeasure) for kind in KINDS}
+    return {
+        "rouge1": float(scores["rouge1"].fmeasure),
+        "rouge2": float(scores["rouge2"].fmeasure),
+        "rougeL": float(scores["rougeL"].fmeasure),
+    }
+
+
+def mean_rouge(scores: Sequence[RougeScores]) -> RougeScores | None:
+    """The mean F1 of each kind; None without any scores."""
+    if not scores:
+        return None
+    return {
+        "rouge1": sum(score["rouge1"] for score in scores) / len(scores),
+        "rouge2": sum(score["rouge2"] for score in scores) / len(scores),
+        "rougeL": sum(score["rougeL"] for score in scores) / len(scores),
+    }
 
 
 @cache
@@ -30,5 +51,5 @@ def installed() -> tuple[str, ...]:
 
 @cache
 def _scorer(package: str) -> Any:
-    # Imported here because rouge_score pulls in nltk, which nobody needs who only parses answers.
+    # Imported here because rouge_score imports nltk, which a reader of answers does not need.
     return import_module(f"{package}.rouge_scorer").RougeScorer(list(KINDS), use_stemmer=True)

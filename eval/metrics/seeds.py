@@ -1,109 +1,133 @@
-"""Several training seeds of one recipe are one entry: their mean, their spread, and rows averaged over them.
+"""Several trainings that differ in their seed alone, as one entry.
 
-The unit of intervals and paired tests is then a row's mean correctness over seeds, clustered by week: more
-seeds steady a row, but only more weeks tell of other markets. Pure functions; the report gives them its runs.
+The unit of intervals and paired tests is then a row's mean correctness over seeds, clustered by
+week: more seeds make a row's value steadier, but only more weeks tell about other markets. Pure
+functions; the report gives them its runs.
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import stdev
 
 from eval.metrics.statistics import MIN_CLUSTERS, clustered_share, mean
-from weekahead.files import Row
+from weekahead.schema.manifests import GenerationManifest
 
-_OF_THE_SEED = ("seed", "data_seed")
-
-
-def training_seed(manifest: Row) -> int | None:
-    """The seed that the run's adapter was trained with, from the manifest of eval.generate; None without one."""
-    return ((manifest.get("train") or {}).get("settings") or {}).get("seed")
+_SEED_SETTINGS = ("seed", "data_seed")
+_ROWS = ("sha256", "split", "rows")
 
 
-def recipe_key(manifest: Row) -> str | None:
-    """A text that is equal for runs that differ in nothing but the training seed; None for no trained run.
+@dataclass(frozen=True)
+class SeedSummary:
+    """Several seeds of a recipe; what cannot be computed is None."""
 
-    Compared are the training's settings, base and dataset (by its sha256), and what the answers were made
-    with: rows, decoding, precision.
+    n_seeds: int
+    n: int
+    bin_acc: float | None
+    """Mean over the seeds."""
+    bin_acc_ci95: list[float] | None
+    """Over weeks."""
+    seed_sd: float | None
+    """The standard deviation of the seeds' accuracies, with n - 1 in the denominator."""
+    bin_acc_by_seed: list[float]
+    reason: str | None
+    """Why something is None."""
+
+
+def training_seed(manifest: GenerationManifest) -> int | None:
+    """The seed that the run's adapter was trained with; None if it was not trained with one."""
+    train = manifest["train"]
+    return train["settings"].get("seed") if train else None
+
+
+def recipe_key(manifest: GenerationManifest) -> str | None:
+    """A text that is equal for runs that differ only in the training seed; None without a training.
+
+    It is made of the training's settings, base and dataset (by its sha256), and of what the answers
+    depend on: rows, decoding, precision.
     """
-    train = manifest.get("train") or {}
-    if training_seed(manifest) is None:
+    train = manifest["train"]
+    if train is None or training_seed(manifest) is None:
         return None
-    facts = {
-        "settings": {
-            name: value for name, value in train["settings"].items() if name not in _OF_THE_SEED
-        },
-        "trained_base": train.get("base"),
-        "trained_on": (train.get("dataset") or {}).get("sha256"),
-        "base": manifest.get("base"),
-        "rows": {
-            name: (manifest.get("dataset") or {}).get(name) for name in ("sha256", "split", "rows")
-        },
-        "generation": manifest.get("generation"),
-        "precision": (manifest.get("precision") or {}).get("mode"),
+    settings = train["settings"]
+    key = {
+        "settings": {name: settings[name] for name in settings if name not in _SEED_SETTINGS},
+        "trained_base": train["base"],
+        "trained_on": train["dataset"].get("sha256"),
+        "base": manifest["base"],
+        "rows": {name: manifest["dataset"].get(name) for name in _ROWS},
+        "generation": manifest["generation"],
+        "precision": manifest["precision"].get("mode"),
     }
-    return json.dumps(facts, sort_keys=True, default=str)
+    return json.dumps(key, sort_keys=True, default=str)
 
 
-def seed_groups(manifests: Mapping[str, Row]) -> list[list[str]]:
-    """Names of runs, those that differ in the training seed alone together, in the order given.
+def seed_groups(manifests: Mapping[str, GenerationManifest]) -> list[list[str]]:
+    """Names of runs in the order given; runs that differ only in the training seed are one group.
 
-    A run that was not trained, and a second run of a seed that the group has already, stand alone: the same
-    adapter scored twice says nothing of the spread over seeds.
+    A run that was not trained stands alone. So does a second run of a seed that the group already
+    has: the same adapter scored twice says nothing about the spread over seeds.
     """
     groups: list[list[str]] = []
-    homes: dict[str, tuple[list[str], set[int | None]]] = {}
+    group_by_key: dict[str, list[str]] = {}
+    seeds_by_key: dict[str, set[int | None]] = {}
     for name, manifest in manifests.items():
         key, seed = recipe_key(manifest), training_seed(manifest)
-        if key is not None and key in homes and seed not in homes[key][1]:
-            group, seeds = homes[key]
-            group.append(name)
-            seeds.add(seed)
+        if key in group_by_key and seed not in seeds_by_key[key]:
+            group_by_key[key].append(name)
+            seeds_by_key[key].add(seed)
             continue
-        groups.append([name])
-        if key is not None:
-            homes.setdefault(key, (groups[-1], {seed}))
+        group = [name]
+        groups.append(group)
+        if key is not None and key not in group_by_key:
+            group_by_key[key] = group
+            seeds_by_key[key] = {seed}
     return groups
 
 
 def mean_hits(hits: Sequence[Mapping[str, bool]]) -> dict[str, float]:
-    """Each row's mean correctness over seeds, in the order of the first; what paired tests take for "ours".
+    """Each row's mean correctness over seeds, in the order of the first seed.
 
-    `hits` is, for each seed, row key -> whether the direction was called right. Raises ValueError without a
-    seed, and where the seeds were not scored on the same rows.
+    `hits` is, for each seed, row key -> whether the direction was right. Raises ValueError without
+    a seed, and if the seeds were not scored on the same rows.
     """
     if not hits:
         raise ValueError("no seed; expected at least one run")
+    first = hits[0]
     for number, other in enumerate(hits[1:], start=2):
-        if other.keys() != hits[0].keys():
-            differing = sorted(other.keys() ^ hits[0].keys())
+        if other.keys() != first.keys():
+            differing = sorted(other.keys() ^ first.keys())
             raise ValueError(
-                f"seed {number} of {len(hits)} was scored on other rows: {len(differing)} stand in one only, such as "
-                f"{differing[0]}; score all seeds on the same rows"
+                f"seed {number} of {len(hits)} was scored on other rows: {len(differing)} are in "
+                f"only one of the two, such as {differing[0]}; score all seeds on the same rows"
             )
-    return {key: sum(one[key] for one in hits) / len(hits) for key in hits[0]}
+    return {key: sum(seed_hits[key] for seed_hits in hits) / len(hits) for key in first}
 
 
-def seed_summary(hits: Sequence[Mapping[str, bool]], weeks: Mapping[str, str] | None) -> Row:
-    """One entry for several seeds of a recipe; `weeks` is row key -> week, None where the rows name none.
+def seed_summary(
+    hits: Sequence[Mapping[str, bool]], weeks: Mapping[str, str] | None
+) -> SeedSummary:
+    """Summarize several seeds of a recipe.
 
-    `bin_acc` is the mean over seeds with its interval over weeks, `seed_sd` the standard deviation of the
-    seeds' accuracies (n - 1 in the denominator), null under two seeds. What is null has its word in `reason`.
-    Raises the errors of `mean_hits`.
+    `hits` is as in `mean_hits`, which says what is raised. `weeks` is row key -> week, None if the
+    rows do not have one.
     """
     rows = mean_hits(hits)
     share = clustered_share(list(rows.values()), [weeks[key] for key in rows] if weeks else None)
-    by_seed = [accuracy for one in hits if (accuracy := mean(list(one.values()))) is not None]
-    reasons = []
+    accuracies = [mean(list(seed_hits.values())) for seed_hits in hits]
+    by_seed = [accuracy for accuracy in accuracies if accuracy is not None]
+    reasons: list[str] = []
     if len(by_seed) < 2:
-        reasons.append(f"{len(by_seed)} seed{'s' * (len(by_seed) != 1)}; a spread needs at least 2")
+        seeds = "1 seed" if len(by_seed) == 1 else f"{len(by_seed)} seeds"
+        reasons.append(f"{seeds}; a spread needs at least 2")
     if share.ci95 is None:
         reasons.append(f"{share.clusters} weeks; an interval needs at least {MIN_CLUSTERS}")
-    return {
-        "n_seeds": len(hits),
-        "n": len(rows),
-        "bin_acc": share.mean,
-        "bin_acc_ci95": list(share.ci95) if share.ci95 else None,
-        "seed_sd": stdev(by_seed) if len(by_seed) > 1 else None,
-        "bin_acc_by_seed": by_seed,
-        "reason": "; ".join(reasons) or None,
-    }
+    return SeedSummary(
+        n_seeds=len(hits),
+        n=len(rows),
+        bin_acc=share.mean,
+        bin_acc_ci95=share.interval,
+        seed_sd=stdev(by_seed) if len(by_seed) > 1 else None,
+        bin_acc_by_seed=by_seed,
+        reason="; ".join(reasons) or None,
+    )

@@ -1,4 +1,4 @@
-"""Intervals and tests for means over rows that come in weeks: the rows of one week share its market.
+"""Intervals and tests for means over rows in weeks: the rows of one week share their market.
 
 Rows are grouped in clusters (weeks). A mean over rows is the ratio of two cluster totals, and its
 variance is that of the linearized ratio, each week's residual corrected for the week's own weight:
@@ -6,10 +6,11 @@ variance is that of the linearized ratio, each week's residual corrected for the
     e_g = sum over the rows of week g of (y - mean)        h_g = rows of week g / n
     var = sum(e_g ** 2 / (1 - h_g)) / n ** 2
 
-(Cochran, Sampling Techniques, 3rd ed. 1977, sections 6.3 and 9A.4, with the bias-reduced correction and the
-degrees of freedom of Bell & McCaffrey, Survey Methodology 28(2), 2002, for a regression on a constant.) With
-weeks of equal size this is the t test on the weekly means, G - 1 degrees of freedom. With unequal ones the
-plain G / (G - 1) correction is too narrow, and in simulation badly so: `benchmarks/statistics.py`.
+(Cochran, Sampling Techniques, 3rd ed. 1977, sections 6.3 and 9A.4, with the bias-reduced correction
+and the degrees of freedom of Bell & McCaffrey, Survey Methodology 28(2), 2002, for a regression on
+a constant.) With weeks of equal size this is the t test on the weekly means with G - 1 degrees of
+freedom. With unequal weeks the plain G / (G - 1) correction makes intervals far too narrow in
+simulation: `benchmarks/statistics.py`.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
@@ -18,19 +19,21 @@ from math import exp
 
 from scipy.special import stdtr, stdtrit
 
+from weekahead.schema.metrics import Verdict
+
 MIN_CLUSTERS = 6
-"""Under six weeks there is no interval: t with so few degrees of freedom says next to nothing."""
+"""With fewer than six weeks there is no interval: t with so few degrees of freedom is too wide."""
 ALPHA = 0.05
 POWER = 0.8
 TYPICAL_ICC = 0.126
-"""About the intraclass correlation within a week on the public DOW 30 test rows: 0.123 by analysis of variance for
-"always up" (10 weeks of 30 rows)."""
+"""About the intraclass correlation within a week on the public DOW 30 test rows: analysis of
+variance gives 0.123 for "always up" (10 weeks of 30 rows)."""
 _NO_SPREAD = 1e-12  # a standard error below this is rounding, not spread
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over rows with what is known of its error; what cannot be computed is None."""
+    """A mean over rows and its uncertainty; what cannot be computed is None."""
 
     mean: float | None
     """None only when there are no rows."""
@@ -42,68 +45,69 @@ class Estimate:
     """Weeks; 0 when the rows carry none."""
     n: int
     freedom: float | None = None
-    """Degrees of freedom of the t: weeks - 1, fewer where the weeks differ in size."""
+    """Degrees of freedom of the t: weeks - 1, or fewer if the weeks differ in size."""
+
+    @property
+    def interval(self) -> list[float] | None:
+        """The 95 % interval as JSON holds it: [low, high]."""
+        return list(self.ci95) if self.ci95 else None
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """The plain mean, or None of nothing: an unknown value is never 0."""
+    """The plain mean, or None without values: an unknown value is never 0."""
     return sum(values) / len(values) if values else None
 
 
 def clustered_mean(values: Sequence[float], clusters: Sequence[Hashable] | None) -> Estimate:
     """The mean of `values` with a 95 % interval and p; `clusters[i]` is the week of row i.
 
-    Interval, p and standard error are None without clusters or under MIN_CLUSTERS of them. When the
+    Interval, p and standard error are None without clusters or with fewer than MIN_CLUSTERS. If the
     weeks do not differ at all (standard error 0), the interval is the mean itself, and p is 1 for a
-    mean of 0 and 0 for any other. Raises ValueError when the two lengths differ.
+    mean of 0 and 0 for any other. Raises ValueError if the two lengths differ.
     """
-    n, centre = len(values), mean(values)
-    if centre is None or clusters is None:
-        return Estimate(centre, None, None, None, 0, n)
+    n, center = len(values), mean(values)
+    if center is None or clusters is None:
+        return Estimate(center, None, None, None, 0, n)
     residuals: dict[Hashable, float] = {}
     sizes: dict[Hashable, int] = {}
     for value, cluster in zip(values, clusters, strict=True):
-        residuals[cluster] = residuals.get(cluster, 0.0) + value - centre
+        residuals[cluster] = residuals.get(cluster, 0.0) + value - center
         sizes[cluster] = sizes.get(cluster, 0) + 1
     count = len(residuals)
     if count < MIN_CLUSTERS:
-        return Estimate(centre, None, None, None, count, n)
+        return Estimate(center, None, None, None, count, n)
     error = sum(e * e / (1 - sizes[cluster] / n) for cluster, e in residuals.items()) ** 0.5 / n
     freedom = _freedom(sizes.values())
     if error < _NO_SPREAD:
-        return Estimate(
-            centre,
-            (centre, centre),
-            1.0 if abs(centre) < _NO_SPREAD else 0.0,
-            0.0,
-            count,
-            n,
-            freedom,
-        )
-    reach = float(stdtrit(freedom, 1 - ALPHA / 2)) * error
-    p = float(2 * stdtr(freedom, -abs(centre) / error))
-    return Estimate(centre, (centre - reach, centre + reach), p, error, count, n, freedom)
+        p = 1.0 if abs(center) < _NO_SPREAD else 0.0
+        return Estimate(center, (center, center), p, 0.0, count, n, freedom)
+    half_width = float(stdtrit(freedom, 1 - ALPHA / 2)) * error
+    p = float(2 * stdtr(freedom, -abs(center) / error))
+    interval = (center - half_width, center + half_width)
+    return Estimate(center, interval, p, error, count, n, freedom)
 
 
 def _freedom(sizes: Iterable[int]) -> float:
-    """Bell and McCaffrey's degrees of freedom of a mean over clusters of these sizes; G - 1 for equal ones.
+    """Bell and McCaffrey's degrees of freedom of a mean over clusters of these sizes.
 
-    Satterthwaite's 2 E[var]^2 / Var[var] when rows are independent, written out for a mean.
+    They are G - 1 for clusters of equal size. Satterthwaite's 2 E[var]^2 / Var[var] when rows are
+    independent, written out for a mean.
     """
     counts = list(sizes)
     weights = [count / sum(counts) for count in counts]
-    pulls = [weight**2 / (1 - weight) for weight in weights]
-    return 1 / (sum(w * w for w in weights) + sum(pulls) ** 2 - sum(pull * pull for pull in pulls))
+    ratios = [weight**2 / (1 - weight) for weight in weights]
+    squares = sum(weight * weight for weight in weights)
+    return 1 / (squares + sum(ratios) ** 2 - sum(ratio * ratio for ratio in ratios))
 
 
 def clustered_share(hits: Sequence[float], clusters: Sequence[Hashable] | None) -> Estimate:
-    """`clustered_mean` of a share, with an interval that fits a share; `hits` are 0 or 1, or between.
+    """`clustered_mean` of a share, with an interval that fits a share; `hits` are from 0 to 1.
 
-    The interval is that of the log odds, mapped back (Korn & Graubard, Survey Methodology 24(2), 1998): it
-    stays within 0 and 1, and near the ends it misses the truth half as often as the symmetrical one. A
-    share of exactly 0 or 1 has no spread to compute one from. It gets the exact binomial interval (Clopper &
-    Pearson, Biometrika 26, 1934) that counts each whole week as a single draw, the most cautious reading of
-    clustered rows: 0 of ten weeks is [0, 0.31].
+    The interval is that of the log odds, mapped back (Korn & Graubard, Survey Methodology 24(2),
+    1998): it stays within 0 and 1, and near the ends it misses the truth half as often as the
+    symmetrical one. A share of exactly 0 or 1 has no spread to compute an interval from. It gets
+    the exact binomial interval (Clopper & Pearson, Biometrika 26, 1934) that counts each whole week
+    as a single draw, the most cautious reading of clustered rows: 0 of ten weeks is [0, 0.31].
     """
     estimate = clustered_mean([float(hit) for hit in hits], clusters)
     if estimate.ci95 is None or estimate.mean is None:
@@ -113,17 +117,15 @@ def clustered_share(hits: Sequence[float], clusters: Sequence[Hashable] | None) 
         return replace(estimate, ci95=(0.0, unseen))
     if all(hit == 1 for hit in hits):
         return replace(estimate, ci95=(1 - unseen, 1.0))
-    return replace(
-        estimate, ci95=_log_odds_interval(estimate.mean, (estimate.ci95[1] - estimate.ci95[0]) / 2)
-    )
+    low, high = estimate.ci95
+    return replace(estimate, ci95=_log_odds_interval(estimate.mean, (high - low) / 2))
 
 
-def _log_odds_interval(share: float, reach: float) -> tuple[float, float]:
-    """`reach` is the half width on the scale of the share; its slope turns it into one of log odds."""
+def _log_odds_interval(share: float, half_width: float) -> tuple[float, float]:
+    """`half_width` is on the scale of the share; the slope there turns it into log odds."""
     odds = share / (1 - share)
-    factor = exp(
-        min(reach / (share * (1 - share)), 700.0)
-    )  # beyond it a float ends, and the interval is [0, 1]
+    # exp overflows above 709; the interval is [0, 1] long before.
+    factor = exp(min(half_width / (share * (1 - share)), 700.0))
     low, high = odds / factor, odds * factor
     return low / (1 + low), high / (1 + high)
 
@@ -133,39 +135,41 @@ def paired_difference(
 ) -> Estimate:
     """The mean of a - b over the same rows; p is two-sided against no difference.
 
-    Raises ValueError when the lengths differ: a comparison on different rows is none.
+    Raises ValueError if the lengths differ: only the same rows can be compared.
     """
     return clustered_mean([x - y for x, y in zip(a, b, strict=True)], clusters)
 
 
-def verdict(difference: float | None, p: float | None, higher_is_better: bool = True) -> str:
-    """Say "better", "worse" or "not shown": the sign of a difference where p < 0.05, and else nothing."""
+def verdict(difference: float | None, p: float | None, *, higher_is_better: bool = True) -> Verdict:
+    """The sign of a difference if p < 0.05, as "better" or "worse"; else "not shown"."""
     if difference is None or p is None or p >= ALPHA or difference == 0:
         return "not shown"
     return "better" if (difference > 0) == higher_is_better else "worse"
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """p-values corrected for being several (Holm, Scandinavian Journal of Statistics 6, 1979).
+    """p-values corrected for their number (Holm, Scandinavian Journal of Statistics 6, 1979).
 
-    In the order given. A None is a comparison that was not made: it stays None and does not count.
+    They stay in their order. None is a comparison that was not made: it stays None and is not
+    counted.
     """
-    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    ordered = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)
     largest = 0.0
-    for rank, (p, place) in enumerate(known):
-        largest = max(largest, min(1.0, (len(known) - rank) * p))
-        adjusted[place] = largest
+    for rank, (p, index) in enumerate(ordered):
+        largest = max(largest, min(1.0, (len(ordered) - rank) * p))
+        adjusted[index] = largest
     return adjusted
 
 
 def detectable_effect(estimate: Estimate, power: float = POWER) -> float | None:
-    """The smallest true distance of a mean from 0 that these weeks would show with probability `power`.
+    """The smallest true distance of a mean from 0 that these weeks show with probability `power`.
 
-    In the unit of the mean: for a difference of direction accuracies, 0.07 is 7 points. At 80 % power
-    and two-sided 5 % it is (t_0.975 + t_0.8) times the standard error, with the estimate's degrees of
-    freedom (Bloom, Minimum Detectable Effects, Evaluation Review 19(5), 1995). None without a standard
-    error, or with one of 0: weeks that do not differ say nothing about how far others would.
+    It is in the unit of the mean: for a difference of direction accuracies, 0.07 is 7 points. At 80
+    % power and two-sided 5 % it is (t_0.975 + t_0.8) times the standard error, with the estimate's
+    degrees of freedom (Bloom, Minimum Detectable Effects, Evaluation Review 19(5), 1995). None if
+    the standard error is unknown or 0: weeks that do not differ do not tell how far other weeks
+    would.
     """
     if not estimate.standard_error or estimate.freedom is None:
         return None
@@ -178,22 +182,23 @@ def _detectable(freedom: float, power: float) -> float:
 
 
 def planned_effect(rows_by_week: Sequence[int], icc: float = TYPICAL_ICC) -> float | None:
-    """The smallest true distance of a direction accuracy from 0.5 that rows not yet scored could show.
+    """The smallest true distance of a direction accuracy from 0.5 that future rows could show.
 
-    `rows_by_week` is the number of rows of each week, `icc` the share of the variance that lies between
-    weeks. 0.1 means that only a model right in 60 % (or 40 %) of its calls would be told from a coin in
-    four cases of five, at two-sided 5 %. The formula:
+    `rows_by_week` is the number of rows of each week, `icc` the share of the variance that lies
+    between weeks. A result of 0.1 means: a model needs to be right in 60 % (or 40 %) of its
+    predictions to be told from a coin in four cases of five, at two-sided 5 %. The formula:
 
         (t_0.975 + t_0.8) * sqrt(0.25 / n * (1 + icc * (sum(n_g ** 2) / n - 1)))
 
-    with Kish's design effect for clusters of unequal size (Survey Sampling, 1965, section 8.2) and the
-    degrees of freedom that the interval will have, G - 1 for weeks of equal size. A result above 0.5
-    means that no accuracy at all could be shown. None under MIN_CLUSTERS weeks. Raises ValueError for a
-    week of fewer than one row and an icc outside 0 to 1.
+    with Kish's design effect for clusters of unequal size (Survey Sampling, 1965, section 8.2) and
+    the degrees of freedom that the interval will have, G - 1 for weeks of equal size. A result
+    above 0.5 means that no accuracy at all could be shown. None with fewer than MIN_CLUSTERS weeks.
+    Raises ValueError for a week of fewer than one row and for an icc outside 0 to 1.
     """
     if any(rows < 1 for rows in rows_by_week) or not 0 <= icc <= 1:
         raise ValueError(
-            f"rows_by_week {list(rows_by_week)}, icc {icc}: expected 1 row or more a week, icc 0 to 1"
+            f"rows_by_week {list(rows_by_week)}, icc {icc}: "
+            "expected 1 row or more per week, icc 0 to 1"
         )
     if len(rows_by_week) < MIN_CLUSTERS:
         return None
@@ -203,11 +208,12 @@ def planned_effect(rows_by_week: Sequence[int], icc: float = TYPICAL_ICC) -> flo
 
 
 def design_effect(estimate: Estimate) -> float | None:
-    """How many times wider the variance of a share is than that of as many independent rows.
+    """How many times larger the variance of a share is than that of as many independent rows.
 
-    Kish's deff (Survey Sampling, 1965, section 8.2): the clustered variance over p (1 - p) / (n - 1). n
-    divided by it is the effective number of rows. Chance can bring it under 1 where weeks hardly differ.
-    None without a standard error, with one of 0, and for a share of exactly 0 or 1, which has no variance.
+    Kish's deff (Survey Sampling, 1965, section 8.2): the clustered variance over p (1 - p) / (n -
+    1). n divided by it is the effective number of rows. It can fall below 1 by chance if weeks
+    hardly differ. None if the standard error is unknown or 0, and for a share of exactly 0 or 1,
+    which has no variance.
     """
     if not estimate.standard_error or estimate.mean is None or not 0 < estimate.mean < 1:
         return None

@@ -1,31 +1,34 @@
-"""How an answer is written, whatever it predicts: repetition, length, completeness, and figures made up.
+"""How an answer is written, whatever it predicts: repetition, length, completeness, made-up
+figures.
 
-Counted over what stands outside of <think> blocks; only completeness needs an answer in sections.
+Only the text outside of <think> blocks counts; only completeness needs an answer in sections.
 """
 
 import re
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from eval.metrics.statistics import mean
-from weekahead.files import Row
-from weekahead.schema.rows import user_text
+from weekahead.schema.metrics import TextQuality
+from weekahead.schema.rows import Message, ScorableRow, user_text
 from weekahead.task.answer import Answer
 from weekahead.task.answer_sections import without_thought
 
 GRAM = 4
-_MESSAGE = ("role", "content")
+"""How many words in a row make a repetition."""
 ITEMS = range(2, 5)
 """How many numbered items the prompts ask for in each of the first two sections."""
+_MESSAGE_KEYS = ("role", "content")
 _ITEM = re.compile(r"^[ \t>*_#-]*\d{1,2}[.)](?=\D)", re.MULTILINE)
-_DIGITS = (
-    r"(?:\d{1,3}(?:,\d{3}){1,5}|\d{1,15})(?:\.\d{1,15})?"  # bounded, so that a float can hold it
-)
+# The length is bounded, so that a float can hold the number.
+_DIGITS = r"(?:\d{1,3}(?:,\d{3}){1,5}|\d{1,15})(?:\.\d{1,15})?"
 _NUMBER = rf"(?<![\w.,]){_DIGITS}"
 _DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 _ANY = re.compile(_NUMBER)
-# A figure carries a currency, a unit or decimals. Bare whole numbers are names and counts: 737 MAX, 30 days, 2024.
+# A figure has a currency, a unit or decimals. Bare whole numbers are names and counts: 737 MAX,
+# 30 days, 2024.
 _FIGURE = re.compile(
     rf"(?P<money>[$€£]\s?)?(?P<low>{_NUMBER})(?:\s?[-–—]\s?(?P<high>{_DIGITS}))?"
     r"(?:\s?(?P<percent>%|percent\b|per cent\b)|\s?(?P<times>x\b|times\b)"
@@ -37,117 +40,149 @@ _PERCENT = (1.0, 100.0)
 _FLOAT_NOISE = 1e-9
 
 
-def prompt_text(prompt: str | Sequence[Mapping[str, str]]) -> str:
-    """What a model was told about the week: of messages the user's alone; a text is that already."""
+@dataclass(frozen=True)
+class AnswerQuality:
+    """How one answer is written."""
+
+    words: int
+    sections: int
+    is_complete: bool
+    repetition: float | None
+    """None if the answer is too short."""
+    figures: int | None
+    """None if the row has no prompt."""
+    figures_not_in_prompt: int
+
+
+class FigureCount(NamedTuple):
+    """The figures of a text."""
+
+    missing: list[str]
+    """Those that are not in the prompt, as written."""
+    total: int
+
+
+def prompt_text(prompt: str | Sequence[Message]) -> str:
+    """What the model was told about the week: of messages only the user's; a text as it is."""
     return prompt if isinstance(prompt, str) else user_text(prompt)
 
 
-def prompt_figures(prompt: str | Sequence[Mapping[str, str]]) -> list[float]:
+def prompt_figures(prompt: str | Sequence[Message]) -> list[float]:
     """Every number of a prompt, sorted, each once."""
-    return sorted(
-        {_value(match.group()) for match in _ANY.finditer(_DATE.sub(" ", prompt_text(prompt)))}
-    )
+    text = _DATE.sub(" ", prompt_text(prompt))
+    return sorted({_value(match.group()) for match in _ANY.finditer(text)})
 
 
 def unsupported_figures(
-    text: str, known: Sequence[float], own: Sequence[float] = ()
-) -> tuple[list[str], int]:
-    """The figures of `text` that stand nowhere among `known` (sorted), as written; and how many there were.
+    text: str, prompt_numbers: Sequence[float], own: Sequence[float] = ()
+) -> FigureCount:
+    """The figures of `text` that are not among `prompt_numbers` (sorted), and the number of
+    figures.
 
-    Figures are percentages, prices, multiples and decimals; those of `own`, which the Prediction line states,
-    are forecasts and count as none, wherever the answer repeats them. One stands in the prompt when some number
-    there, rounded or cut off at its decimals, is it: 218.98 may be said as 219, $218 or $219.0, 0.6334 as
-    63.3 %, and 168338.49 (in millions) as 168.3 billion. A figure worked out from the prompt's, such as the
-    change between two of its prices, stands nowhere in it and counts: the share is an upper bound on what is
-    made up.
+    Figures are percentages, prices, multiples and decimals. Those of `own`, which the Prediction
+    line states, are forecasts and never count, wherever the answer repeats them. A figure is in the
+    prompt if it equals some number there after rounding or cutting off at its own decimals: 218.98
+    may be written as 219, $218 or $219.0, 0.6334 as 63.3 %, and 168338.49 (in millions) as 168.3
+    billion. A figure computed from the prompt's, such as the change between two of its prices, is
+    not in it and counts as missing: the share is an upper bound on what is made up.
     """
     missing: list[str] = []
     total = 0
     for match in _FIGURE.finditer(_ITEM.sub(" ", _DATE.sub(" ", text))):
-        marked = any(match[name] for name in ("money", "percent", "times", "scale"))
-        factors = _PERCENT if match["percent"] else _SCALED if match["scale"] else _PLAIN
+        has_unit = any(match[name] for name in ("money", "percent", "times", "scale"))
+        factors = _factors(match)
         for number in filter(None, (match["low"], match["high"])):
-            if not (marked or "." in number) or _value(number) in own:
+            if not (has_unit or "." in number) or _value(number) in own:
                 continue
             total += 1
-            if not any(_stands(number, factor, known) for factor in factors):
+            if not any(_is_among(prompt_numbers, number, factor) for factor in factors):
                 missing.append(match.group().strip())
-    return missing, total
+    return FigureCount(missing, total)
 
 
-def answer_quality(row: Row, answer: Answer) -> Row:
-    """The text quality of one row; `answer` is its generation as read. What it does not have is None."""
+def _factors(figure: re.Match[str]) -> tuple[float, ...]:
+    """What a number of the prompt may be multiplied by to give this figure."""
+    if figure["percent"]:
+        return _PERCENT
+    return _SCALED if figure["scale"] else _PLAIN
+
+
+def answer_quality(row: ScorableRow, answer: Answer) -> AnswerQuality:
+    """The text quality of one row; `answer` is its generation as parsed."""
     text = without_thought(row["generation"] or "")[0]
     items = [len(_ITEM.findall(section)) for section in (answer.positives, answer.concerns)]
-    sections = sum(
-        bool(part.strip()) for part in (answer.positives, answer.concerns, answer.analysis)
+    texts = (answer.positives, answer.concerns, answer.analysis)
+    sections = sum(bool(section.strip()) for section in texts)
+    prompt = row.get("prompt")
+    figures = None
+    if prompt:
+        own = [_value(number) for number in _ANY.findall(answer.prediction)]
+        figures = unsupported_figures(text, prompt_figures(prompt), own)
+    return AnswerQuality(
+        words=len(text.split()),
+        sections=sections,
+        is_complete=sections == 3 and all(count in ITEMS for count in items),
+        repetition=repetition(text),
+        figures=figures.total if figures else None,
+        figures_not_in_prompt=len(figures.missing) if figures else 0,
     )
-    known = prompt_figures(row["prompt"]) if row.get("prompt") else None
-    own = [_value(number) for number in _ANY.findall(answer.prediction)]
-    missing, figures = ([], None) if known is None else unsupported_figures(text, known, own)
-    return {
-        "words": len(text.split()),
-        "repetition": repetition(text),
-        "sections": sections,
-        "complete": sections == 3 and all(count in ITEMS for count in items),
-        "figures": figures,
-        "figures_not_in_prompt": None if figures is None else len(missing),
-    }
 
 
-def text_quality(rows: Sequence[Row], answers: Sequence[Answer]) -> dict[str, Any]:
-    """The `text_quality` of metrics.json: means over all rows, and figures over the rows with a prompt."""
-    each = [answer_quality(row, answer) for row, answer in zip(rows, answers, strict=True)]
-    repeated = [one["repetition"] for one in each if one["repetition"] is not None]
-    told = [one for one in each if one["figures"] is not None]
-    figures, missing = (
-        sum(one[key] for one in told) for key in ("figures", "figures_not_in_prompt")
-    )
+def text_quality(rows: Sequence[ScorableRow], answers: Sequence[Answer]) -> TextQuality:
+    """Means over all rows, and the share of figures over the rows with a prompt."""
+    qualities = [answer_quality(row, answer) for row, answer in zip(rows, answers, strict=True)]
+    repetitions = [quality.repetition for quality in qualities]
+    repeated = [share for share in repetitions if share is not None]
+    with_prompt = [quality for quality in qualities if quality.figures is not None]
+    figures = sum(quality.figures or 0 for quality in with_prompt)
+    missing = sum(quality.figures_not_in_prompt for quality in with_prompt)
     return {
-        "n": len(each),
-        "words": mean([one["words"] for one in each]),
-        "sections": mean([one["sections"] for one in each]),
-        "complete": mean([float(one["complete"]) for one in each]),
+        "n": len(qualities),
+        "words": mean([quality.words for quality in qualities]),
+        "sections": mean([quality.sections for quality in qualities]),
+        "complete": mean([float(quality.is_complete) for quality in qualities]),
         "repetition": mean(repeated),
         "repetition_n": len(repeated),
-        "figures": figures if told else None,
-        "figures_not_in_prompt": missing if told else None,
+        "figures": figures if with_prompt else None,
+        "figures_not_in_prompt": missing if with_prompt else None,
         "share_not_in_prompt": missing / figures if figures else None,
-        "figures_n": len(told),
-        "figures_reason": None if told else "no row has its `prompt`",
+        "figures_n": len(with_prompt),
+        "figures_reason": None if with_prompt else "no row has its `prompt`",
     }
 
 
 def repetition(text: str) -> float | None:
-    """The share of runs of GRAM words that came before in the text; None for a text shorter than one."""
+    """The share of sequences of GRAM words that came before in the text.
+
+    None if the text is shorter than one sequence.
+    """
     words = text.lower().split()
-    grams = [tuple(words[i : i + GRAM]) for i in range(len(words) - GRAM + 1)]
+    grams = [tuple(words[start : start + GRAM]) for start in range(len(words) - GRAM + 1)]
     return 1 - len(set(grams)) / len(grams) if grams else None
 
 
-def check_prompt(row: Row) -> None:
-    """Raise ValueError unless `prompt`, where it is there, is a text or messages."""
-    prompt = row.get("prompt")
-    messages = prompt if isinstance(prompt, list) else []
-    texts = [
-        message.get(key) if isinstance(message, dict) else None
-        for message in messages
-        for key in _MESSAGE
-    ]
-    if not isinstance(prompt, str | list | None) or not all(
-        isinstance(text, str) for text in texts
-    ):
-        raise ValueError(
-            f"prompt is {prompt!r}; expected a text or messages of {' and '.join(_MESSAGE)}"
-        )
+def check_prompt(row: ScorableRow) -> None:
+    """Raise ValueError unless `prompt` is absent, null, a text or messages."""
+    prompt: object = row.get("prompt")
+    if prompt is None or isinstance(prompt, str):
+        return
+    if isinstance(prompt, list) and all(_is_message(message) for message in prompt):
+        return
+    keys = " and ".join(_MESSAGE_KEYS)
+    raise ValueError(f"prompt is {prompt!r}; expected a text or messages of {keys}")
+
+
+def _is_message(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(key), str) for key in _MESSAGE_KEYS)
 
 
 def _value(number: str) -> float:
     return float(number.replace(",", ""))
 
 
-def _stands(number: str, factor: float, known: Sequence[float]) -> bool:
-    """Whether some known number, times `factor`, becomes `number` when rounded or cut off at its decimals."""
-    value, last_place = _value(number), 10.0 ** -len(number.partition(".")[2])
-    place = bisect_left(known, (value - 0.5 * last_place) / factor - _FLOAT_NOISE)
-    return place < len(known) and known[place] * factor < value + last_place
+def _is_among(numbers: Sequence[float], figure: str, factor: float) -> bool:
+    """Whether one of `numbers` (sorted), times `factor`, is `figure` after rounding or cutting
+    off."""
+    value, unit = _value(figure), 10.0 ** -len(figure.partition(".")[2])
+    index = bisect_left(numbers, (value - 0.5 * unit) / factor - _FLOAT_NOISE)
+    return index < len(numbers) and numbers[index] * factor < value + unit

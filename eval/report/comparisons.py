@@ -1,33 +1,35 @@
-"""What is shown and what is not: every comparison of the report, in words and corrected for being several."""
+"""What is shown and what is not: every comparison of the report, corrected for their number."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
 
 from eval.metrics.baselines import versus_entry
 from eval.metrics.statistics import ALPHA, holm
-from eval.report.entries import Entry, entries
-from eval.report.runs import EvaluatedRun, same_rows
-from eval.report.table import Cell, Table, format_value
+from eval.report.entries import Entry, group_entries
+from eval.report.rows import row_groups, same_rows
+from eval.report.runs import EvaluatedRun
+from eval.report.table import format_value
+from weekahead.schema.metrics import Comparison, Verdict
 
 ACCURACY, ERROR = "direction accuracy", "squared error"
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A measure of `run` minus that of `other` on the same rows; of the squared error less is better."""
+@dataclass(frozen=True, kw_only=True)
+class RunComparison:
+    """A measure of `run` minus that of `other` on the same rows; a lower squared error is
+    better."""
 
     run: str
     other: str
     """A baseline, or another run."""
-    difference: float | None
-    ci95: Sequence[float] | None
-    p: float | None
-    verdict: str
-    """"better", "worse" or "not shown", uncorrected."""
-    detectable: float | None
-    n: int | None
+    difference: float | None = None
+    ci95: Sequence[float] | None = None
+    p: float | None = None
+    verdict: Verdict = "not shown"
+    """Not corrected."""
+    detectable: float | None = None
+    n: int | None = None
     why: str | None = None
     """Why there is no p."""
     p_holm: float | None = None
@@ -35,7 +37,7 @@ class Comparison:
     between_runs: bool = False
     measure: str = ACCURACY
     reading: str | None = None
-    """That a difference lies in how many answers could be read, which is then no verdict on what they say."""
+    """Set if a difference comes from how many answers could be read: then it is no verdict."""
 
     @property
     def shown(self) -> bool:
@@ -49,161 +51,136 @@ class Comparison:
 
     @property
     def sentence(self) -> str:
-        """The verdict in words, as in "a: better than b: not shown (difference -0.03, ...); p 0.42, ..."."""
+        """The verdict as a sentence: "a: better than b: not shown (difference ...); p 0.42,
+        ..."."""
         return f"{self.run}: {self.claim}"
 
     @property
     def claim(self) -> str:
-        """The same where the run is named already."""
-        word = "worse" if self.verdict == "worse" else "better"
-        of = "" if self.measure == ACCURACY else f" in {self.measure} (less is better)"
-        claim = f"{word} than {self.other}{of}"
+        """The sentence without the name of the run."""
+        direction = "worse" if self.verdict == "worse" else "better"
+        claim = f"{direction} than {self.other}"
+        if self.measure != ACCURACY:
+            claim += f" in {self.measure} (less is better)"
         if self.difference is None:
             return f"{claim}: not tested ({self.why or 'no value'})"
+        difference = f"difference {_short(self.difference)}"
         if self.p is None or self.ci95 is None:
-            return f"{claim}: not shown (difference {_short(self.difference)}, {self.why})"
+            return f"{claim}: not shown ({difference}, {self.why})"
         low, high = map(_short, self.ci95)
-        numbers = f"difference {_short(self.difference)}, 95 % interval {low} to {high}"
-        numbers += f"; {self.reading}" if self.reading else ""
+        numbers = f"{difference}, 95 % interval {low} to {high}"
         if self.reading:
-            return f"{claim}: not shown ({numbers})"
-        after = f"p {p_text(self.p)}, after Holm's correction {p_text(self.p_holm)}"
-        verdict = (
-            "shown"
-            if self.holds
-            else "not shown after Holm's correction"
-            if self.shown
-            else "not shown"
-        )
-        return f"{claim}: {verdict} ({numbers}); {after}"
+            return f"{claim}: not shown ({numbers}; {self.reading})"
+        p_values = f"p {p_text(self.p)}, after Holm's correction {p_text(self.p_holm)}"
+        return f"{claim}: {self._corrected_verdict} ({numbers}); {p_values}"
+
+    @property
+    def _corrected_verdict(self) -> str:
+        if self.holds:
+            return "shown"
+        return "not shown after Holm's correction" if self.shown else "not shown"
 
 
-def compare_all(runs: Sequence[EvaluatedRun]) -> list[Comparison]:
-    """Every entry against its baselines, then every two entries on the same rows; Holm's p over all of them."""
-    compared = entries(runs)
-    made = [one for entry in compared for one in against_baselines(entry)]
-    made += [one for pair in combinations(compared, 2) if (one := between(*pair)) is not None]
-    corrected = holm([one.p for one in made])
-    return [replace(one, p_holm=p) for one, p in zip(made, corrected, strict=True)]
+@dataclass(frozen=True)
+class ComparedRuns:
+    """The runs of a report and everything that its tables and figures are made of."""
+
+    runs: Sequence[EvaluatedRun]
+    groups: Sequence[Sequence[EvaluatedRun]]
+    """The runs on the same rows together."""
+    entries: Sequence[Entry]
+    """The seeds of one recipe together."""
+    comparisons: Sequence[RunComparison]
 
 
-def against_baselines(entry: Entry) -> list[Comparison]:
-    """The comparisons with the baselines: of a run as metrics.json holds them, of several seeds by direction alone."""
-    versus, reasons = entry.versus()
-    made = [
-        _comparison(entry, name.replace("_", "-"), found, reasons.get(name))
-        for name, found in versus.items()
-        if found is not None or name in reasons
+def compare_runs(runs: Sequence[EvaluatedRun]) -> ComparedRuns:
+    """Compare every entry with its baselines, then every two entries on the same rows.
+
+    Holm's p is over all of these comparisons.
+    """
+    entries = group_entries(runs)
+    comparisons: list[RunComparison] = []
+    for entry in entries:
+        comparisons += compare_with_baselines(entry)
+    for first, second in combinations(entries, 2):
+        comparison = compare_entries(first, second)
+        if comparison is not None:
+            comparisons.append(comparison)
+    p_values = holm([comparison.p for comparison in comparisons])
+    corrected = [
+        replace(comparison, p_holm=p) for comparison, p in zip(comparisons, p_values, strict=True)
     ]
-    still = None if entry.several else entry.first.metrics.get("mse_versus_zero_move")
-    return (
-        [*made, replace(_comparison(entry, "zero-move", still, None), measure=ERROR)]
-        if still
-        else made
-    )
+    return ComparedRuns(runs, row_groups(runs), entries, corrected)
 
 
-def between(first: Entry, second: Entry) -> Comparison | None:
-    """The second run minus the first, a base model always being the one subtracted.
+def compare_with_baselines(entry: Entry) -> list[RunComparison]:
+    """The comparisons with the baselines; of several seeds by direction accuracy alone."""
+    versus, reasons = entry.versus_baselines()
+    comparisons = [
+        _comparison(entry, baseline.replace("_", "-"), stored, reasons.get(baseline))
+        for baseline, stored in versus.items()
+        if stored is not None or baseline in reasons
+    ]
+    error = entry.first.metrics["mse_versus_zero_move"]
+    if error is not None and not entry.has_seeds:
+        comparisons.append(replace(_comparison(entry, "zero-move", error, None), measure=ERROR))
+    return comparisons
 
-    None where the two were not scored on the same rows, or their rows carry nothing to tell that by. An answer
-    that cannot be read is wrong; so that this alone makes no run the better forecaster, a verdict must also hold
-    on the rows that both could read.
+
+def compare_entries(first: Entry, second: Entry) -> RunComparison | None:
+    """The second entry minus the first; a base model is always the one that is subtracted.
+
+    None if the two were not scored on the same rows, or if nothing identifies their rows. An answer
+    that cannot be read is wrong. So that this alone does not make a run the better forecaster, a
+    verdict must also hold on the rows that both could read.
     """
     if not same_rows(first.first, second.first):
         return None
-    run, other = (
-        (first, second) if second.first.is_base and not first.first.is_base else (second, first)
+    run, other = first, second
+    if first.first.is_base or not second.first.is_base:
+        run, other = second, first
+    stored = _paired(run, other, run.hits)
+    comparison = replace(_comparison(run, other.name, stored, None), between_runs=True)
+    both_read = [key for key in run.hits if key in run.readable & other.readable]
+    if not comparison.shown or _paired(run, other, both_read)["verdict"] == comparison.verdict:
+        return comparison
+    reading = (
+        f"it lies in what could be read: {len(run.readable)} rows of {run.name} could be read and "
+        f"{len(other.readable)} of {other.name}"
     )
-    hits, weeks, theirs = run.hits, run.weeks, other.hits
-    made = replace(
-        _comparison(run, other.name, _paired(hits, theirs, weeks, hits), None), between_runs=True
-    )
-    read, others_read = run.readable, other.readable
-    on_both = _paired(
-        hits, theirs, weeks, [key for key in hits if key in read and key in others_read]
-    )
-    if not made.shown or on_both["verdict"] == made.verdict:
-        return made
-    counts = f"{len(read)} rows of {run.name} could be read and {len(others_read)} of {other.name}"
-    return replace(made, verdict="not shown", reading=f"it lies in what could be read: {counts}")
+    return replace(comparison, verdict="not shown", reading=reading)
 
 
-def _paired(
-    ours: Mapping[str, float],
-    theirs: Mapping[str, float],
-    weeks: dict[str, str] | None,
-    keys: Iterable[str],
-) -> dict[str, Any]:
-    """Ours minus theirs on the rows `keys`."""
+def _paired(run: Entry, other: Entry, keys: Iterable[str]) -> Comparison:
+    """The direction accuracy of `run` minus that of `other` on the rows `keys`."""
     keys = list(keys)
-    mine, other = [ours[key] for key in keys], [theirs[key] for key in keys]
-    return versus_entry(mine, other, [weeks[key] for key in keys] if weeks else None)
+    weeks = run.weeks
+    ours = [run.hits[key] for key in keys]
+    theirs = [other.hits[key] for key in keys]
+    return versus_entry(ours, theirs, [weeks[key] for key in keys] if weeks else None)
 
 
 def _comparison(
-    entry: Entry, other: str, found: dict[str, Any] | None, why: str | None
-) -> Comparison:
-    values = found or {}
-    if values and values.get("p") is None:
-        why = no_interval(entry.first)
-    return Comparison(
-        entry.name, other, values.get("difference"), values.get("ci95"), values.get("p"),
-        values.get("verdict") or "not shown", values.get("detectable_effect"), values.get("n"), why,
-    )  # fmt: skip
+    entry: Entry, other: str, stored: Comparison | None, why: str | None
+) -> RunComparison:
+    if stored is None:
+        return RunComparison(run=entry.name, other=other, why=why)
+    return RunComparison(
+        run=entry.name,
+        other=other,
+        difference=stored["difference"],
+        ci95=stored["ci95"],
+        p=stored["p"],
+        verdict=stored["verdict"],
+        detectable=stored["detectable_effect"],
+        n=stored["n"],
+        why=no_interval(entry.first) if stored["p"] is None else why,
+    )
 
 
 def no_interval(run: EvaluatedRun) -> str:
     """Why the metrics of a run have no interval."""
-    return f"no interval: {run.metrics.get('interval_reason') or 'too few weeks'}"
-
-
-def comparison_table(comparisons: Sequence[Comparison]) -> Table:
-    """All comparisons with their numbers, in the order of `compare_all`."""
-    tests = sum(one.p is not None for one in comparisons)
-    return Table(
-        "comparisons",
-        "All comparisons",
-        (
-            "Run",
-            "Against",
-            "Verdict",
-            "Uncorrected",
-            "Measure",
-            "Difference",
-            "p",
-            "p after Holm",
-            "Could show",
-        ),
-        tuple(_table_row(one) for one in comparisons),
-        f"Difference: the run minus the other on the same rows, with its 95 % interval, clustered by week; of the "
-        f"squared error, less is better. p is two-sided and uncorrected; Holm's correction is over all {tests} "
-        "tests of this report, and the verdict is what holds after it: without it one test in twenty of a model "
-        "that knows nothing is called better or worse. Could show: the smallest true difference these weeks would "
-        "show four times in five.",
-    )
-
-
-def _table_row(one: Comparison) -> tuple[Cell, ...]:
-    tested = one.difference is not None
-    verdict = one.verdict if tested else "not tested"
-    after = verdict if one.holds or not tested else "not shown"
-    why = one.reading or one.why if tested else "not tested"
-    return (
-        Cell(one.run),
-        Cell(one.other),
-        Cell(after, mark=after if one.holds else ""),
-        Cell(verdict),
-        Cell(one.measure),
-        Cell(one.difference, ci95=one.ci95, n=one.n, why=one.why),
-        Cell(None if one.reading else one.p, words=None if one.reading else p_text(one.p), why=why),
-        Cell(
-            None if one.reading else one.p_holm,
-            words=None if one.reading else p_text(one.p_holm),
-            why=why,
-        ),
-        Cell(one.detectable, why=why or "the weeks do not differ"),
-    )
+    return f"no interval: {run.metrics['interval_reason'] or 'too few weeks'}"
 
 
 def p_text(p: float | None) -> str:
@@ -214,6 +191,12 @@ def p_text(p: float | None) -> str:
 
 
 def _short(value: float) -> str:
-    """Two decimals; a third where two would print a value that is not zero as zero."""
+    """Two decimals; three if two would print a value that is not zero as zero."""
     digits = 3 if value != 0 and abs(value) < 0.005 else 2
     return format_value(float(value), digits)
+
+
+def by_run(comparisons: Iterable[RunComparison], name: str) -> tuple[RunComparison, ...]:
+    """The comparisons of the entry `name` with its baselines."""
+    own = (comparison for comparison in comparisons if comparison.run == name)
+    return tuple(comparison for comparison in own if not comparison.between_runs)

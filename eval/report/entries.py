@@ -1,20 +1,31 @@
-"""What is compared: a run, or the seeds of one recipe together, since one seed against one seed is noise."""
+"""What is compared: a run, or the seeds of one recipe together, since a single seed is too
+noisy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import NamedTuple
 
 from eval.metrics.baselines import Prediction, compare_with_baselines
 from eval.metrics.seeds import mean_hits, seed_groups
 from eval.metrics.statistics import Estimate, clustered_share, detectable_effect
-from eval.report.runs import EvaluatedRun, correctness, readable, row_keys, same_rows
-from weekahead.files import Row
+from eval.report.rows import correctness, readable, row_keys, same_rows
+from eval.report.runs import EvaluatedRun
+from weekahead.schema.metrics import Comparison
+
+
+class BaselineVerdicts(NamedTuple):
+    """An entry against each baseline, by its name."""
+
+    versus: Mapping[str, Comparison | None]
+    reasons: Mapping[str, str]
+    """Why there is no comparison."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One run, or several that differ in the training seed alone and were scored on the same rows."""
+    """One run, or several that differ only in the training seed and were scored on the same
+    rows."""
 
     runs: tuple[EvaluatedRun, ...]
 
@@ -22,27 +33,27 @@ class Entry:
     def name(self) -> str:
         """The run's name, or those of all seeds."""
         names = ", ".join(run.name for run in self.runs)
-        return names if len(self.runs) == 1 else f"{len(self.runs)} seeds: {names}"
+        return f"{len(self.runs)} seeds: {names}" if self.has_seeds else names
 
     @property
     def first(self) -> EvaluatedRun:
-        """The run that speaks for rows, base and settings, which all seeds share."""
+        """The run that stands for rows, base and settings, which all seeds share."""
         return self.runs[0]
 
     @property
-    def several(self) -> bool:
+    def has_seeds(self) -> bool:
         """Whether this is more than one seed."""
         return len(self.runs) > 1
 
     @cached_property
     def hits(self) -> dict[str, float]:
-        """Row key -> whether its direction was called right, the mean over the seeds."""
-        return mean_hits([correctness(run)[0] for run in self.runs])
+        """Row key -> whether its direction was predicted right, the mean over the seeds."""
+        return mean_hits([correctness(run).hits for run in self.runs])
 
     @property
     def weeks(self) -> dict[str, str] | None:
-        """Row key -> week; None where the rows do not all name one."""
-        return correctness(self.first)[1]
+        """Row key -> week; None if not every row has one."""
+        return correctness(self.first).weeks
 
     @property
     def readable(self) -> set[str]:
@@ -50,44 +61,46 @@ class Entry:
         return set.intersection(*(readable(run) for run in self.runs))
 
     @property
-    def share(self) -> Estimate:
+    def accuracy(self) -> Estimate:
         """The direction accuracy, mean over the seeds, with its interval over weeks."""
-        weeks = self.weeks
-        return clustered_share(
-            list(self.hits.values()), [weeks[key] for key in self.hits] if weeks else None
-        )
+        return clustered_share(list(self.hits.values()), self._weeks_of_hits())
 
     @property
     def detectable(self) -> float | None:
-        """The smallest distance of a true accuracy from a fixed value that these weeks show, four times in five."""
-        return (
-            detectable_effect(self.share)
-            if self.several
-            else self.first.metrics.get("detectable_effect")
-        )
+        """The smallest distance of the true accuracy from a fixed value that these weeks show."""
+        if self.has_seeds:
+            return detectable_effect(self.accuracy)
+        return self.first.metrics["detectable_effect"]
 
-    def versus(self) -> tuple[dict[str, Any], Row]:
-        """The comparisons with each baseline, and the reasons where there is none."""
-        if not self.several:
-            return self.first.metrics["versus"], self.first.metrics.get("baseline_reasons") or {}
-        at = {key: place for place, key in enumerate(row_keys(self.first) or [])}
-        scored = [self.first.scored[at[key]] for key in self.hits]
-        weeks = self.weeks
-        found = compare_with_baselines(
-            rows=[self.first.generations[at[key]] for key in self.hits],
+    def versus_baselines(self) -> BaselineVerdicts:
+        """The comparisons with each baseline: of a single run as metrics.json holds them."""
+        metrics = self.first.metrics
+        if not self.has_seeds:
+            return BaselineVerdicts(metrics["versus"], metrics["baseline_reasons"])
+        index_of = {key: index for index, key in enumerate(row_keys(self.first) or [])}
+        scored = [self.first.scored[index_of[key]] for key in self.hits]
+        comparisons = compare_with_baselines(
+            rows=[self.first.generations[index_of[key]] for key in self.hits],
             truths=[Prediction(row["truth_direction"], row["truth_magnitude"]) for row in scored],
             hits=list(self.hits.values()),
-            weeks=[weeks[key] for key in self.hits] if weeks else None,
+            weeks=self._weeks_of_hits(),
         )
-        return found["versus"], found["baseline_reasons"]
+        return BaselineVerdicts(comparisons["versus"], comparisons["baseline_reasons"])
+
+    def _weeks_of_hits(self) -> list[str] | None:
+        weeks = self.weeks
+        return [weeks[key] for key in self.hits] if weeks else None
 
 
-def entries(runs: Sequence[EvaluatedRun]) -> list[Entry]:
-    """The runs in their order, the seeds of one recipe as one entry at the place of the first."""
-    by_name = {run.name: run for run in runs}
-    found: list[Entry] = []
+def group_entries(runs: Sequence[EvaluatedRun]) -> list[Entry]:
+    """The runs in their order; the seeds of one recipe are one entry where the first of them
+    stands."""
+    run_of_name = {run.name: run for run in runs}
+    entries: list[Entry] = []
     for names in seed_groups({run.name: run.manifest for run in runs}):
-        group = [by_name[name] for name in names]
-        alike = all(run.generations and same_rows(group[0], run) for run in group)
-        found += [Entry(tuple(group))] if alike else [Entry((run,)) for run in group]
-    return found
+        group = [run_of_name[name] for name in names]
+        if all(run.generations and same_rows(group[0], run) for run in group):
+            entries.append(Entry(tuple(group)))
+        else:
+            entries += [Entry((run,)) for run in group]
+    return entries

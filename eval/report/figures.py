@@ -1,4 +1,4 @@
-"""The pictures of the report as PNG files: direction accuracy here, trainings as `tracking` draws them."""
+"""The figures of the report as PNG files; those of trainings are drawn by weekahead.tracking."""
 
 import re
 from collections.abc import Sequence
@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from eval.metrics.probability import reliability_points
-from eval.report.comparisons import ACCURACY, Comparison
+from eval.report.comparisons import ACCURACY, ComparedRuns
 from eval.report.runs import EvaluatedRun, Training, trainings_of
 from weekahead.files import replacing
 from weekahead.tracking.plots import plot_comparison, plot_training
 
-INK, GRID, _RUN = "#1d2129", "#d9dce1", "#1f5fbf"
-# Dashes tell the baselines apart as well as colours do, for print and for colour-blind readers. The train
-# majority is most often one of the constants, so it is a broad band that they stay visible on.
+INK, GRID, _RUN_COLOR = "#1d2129", "#d9dce1", "#1f5fbf"
+_RUN_COLORS = ("#1f5fbf", "#b3381f", "#1a7f4b", "#7a48bd", "#a06a00", "#17191d")
+_VERDICT_COLORS = {"better": "#1a7f4b", "worse": "#b3381f", "not shown": "#5b6470"}
+# Dashes separate the baselines as well as colors do, for print and for color-blind readers. The
+# train majority is most often one of the constants, so it is a broad line below them.
 _BASELINE_LINES: dict[str, dict[str, Any]] = {
     "train_majority": {"linestyle": "solid", "color": "#d9a63f", "linewidth": 6},
     "always_up": {"linestyle": (0, (6, 2)), "color": "#1a7f4b", "linewidth": 1.8},
@@ -23,110 +25,214 @@ _BASELINE_LINES: dict[str, dict[str, Any]] = {
     "reversal": {"linestyle": (0, (1, 1.5)), "color": "#a06a00", "linewidth": 1.8},
 }
 
-_VERDICT_COLORS = {"better": "#1a7f4b", "worse": "#b3381f", "not shown": "#5b6470"}
-_RUN_COLORS = ("#1f5fbf", "#b3381f", "#1a7f4b", "#7a48bd", "#a06a00", "#17191d")
-
 
 @dataclass(frozen=True)
-class Picture:
-    """A PNG file with its title and its description in words."""
+class DrawnFigure:
+    """A PNG file."""
 
     path: Path
     title: str
     alt: str
+    """What it shows, in words."""
+    narrow: bool = False
 
 
-def draw_accuracy(groups: Sequence[Sequence[EvaluatedRun]], path: Path) -> Picture:
-    """Direction accuracy of each run with its 95 % interval, on the lines of the baselines of its own rows."""
+@dataclass(frozen=True)
+class TrainingFigures:
+    """The curves of one training."""
+
+    training: str
+    figures: tuple[DrawnFigure, ...]
+
+
+def draw_accuracy(compared: ComparedRuns, folder: Path) -> DrawnFigure:
+    """Direction accuracy of each run with its interval, on lines of the baselines of its rows."""
     from matplotlib.figure import Figure
 
-    count = sum(map(len, groups))
-    figure = Figure(figsize=(5.6, 1.9 + 0.5 * count + 0.2 * len(groups)), layout="constrained")
+    groups, runs = compared.groups, [run for group in compared.groups for run in group]
+    height = 1.9 + 0.5 * len(runs) + 0.2 * len(groups)
+    figure = Figure(figsize=(5.6, height), layout="constrained")
     axes = figure.add_subplot()
-    places, y = [], 0.0
+    ticks: list[float] = []
+    y = 0.0
     for group in groups:
         for run in group:
             _draw_run(axes, run, y)
-            places.append(y)
+            ticks.append(y)
             y += 1
-        _draw_baselines(axes, group, y - len(group) - 0.45, y - 0.55)
+        _draw_baselines(axes, group, low=y - len(group) - 0.45, high=y - 0.55)
         y += 0.4
-    axes.set_yticks(places, [shorten(run.name) for group in groups for run in group])
+    axes.set_yticks(ticks, [shorten(run.name) for run in runs])
     axes.set_ylim(y - 0.8, -0.65)
-    _decorate(figure, axes)
-    save(figure, path)
-    runs = [run for group in groups for run in group]
-    return Picture(path, "Direction accuracy beside the baselines", "; ".join(map(_in_words, runs)))
-
-
-def draw_trainings(
-    runs: Sequence[EvaluatedRun], folder: Path
-) -> tuple[list[Picture], dict[str, list[Picture]]]:
-    """The four-panel comparison, and for each training its loss, speed and GPU curves.
-
-    Both are empty where no training log lies on this machine.
-    """
-    known = [training for training in trainings_of(runs) if training.log]
-    if not known:
-        return [], {}
-    path = plot_comparison({one.name: one.log for one in known}, folder / "training.png")
-    alt = f"Steps per second, runtime, samples per second and evaluation loss of {', '.join(o.name for o in known)}"
-    pictures = {one.name: _draw_training(one, folder / f"{number}-{_slug(one.name)}")
-                for number, one in enumerate(known, start=1)}  # fmt: skip
-    return [Picture(path, "The trainings side by side", alt)], pictures
-
-
-def _draw_training(training: Training, folder: Path) -> list[Picture]:
-    return [
-        Picture(path, f"{training.name}: {path.stem.replace('_', ' ').replace('gpu', 'GPU and host')}",
-                f"Curve of {path.stem.replace('_', ' ')} during {training.name}")
-        for path in plot_training(training.log, folder)
-    ]  # fmt: skip
-
-
-def _draw_run(axes: Any, run: EvaluatedRun, y: float) -> None:
-    value, ci95 = run.metrics["bin_acc"], run.metrics.get("bin_acc_ci95")
-    if value is None:
-        axes.text(0.02, y, "no value", transform=axes.get_yaxis_transform(), va="center")
-        return
-    if ci95:
-        axes.plot(ci95, [y, y], color=_RUN, linewidth=2.6, solid_capstyle="butt", zorder=3)
-    axes.plot([value], [y], marker="o", markersize=8, color=_RUN, zorder=4)
-    box = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}
-    axes.annotate(f"{value:.3f}", (value, y), (0, 9), textcoords="offset points", ha="center", color=INK, zorder=3.5,
-                  bbox=box)  # fmt: skip
-
-
-def _draw_baselines(axes: Any, group: Sequence[EvaluatedRun], low: float, high: float) -> None:
-    for name, style in _BASELINE_LINES.items():
-        entries = [run.metrics["baselines"].get(name) or {} for run in group]
-        for value in sorted(
-            {entry["bin_acc"] for entry in entries if entry.get("bin_acc") is not None}
-        ):
-            axes.plot([value, value], [low, high], zorder=2, label=name.replace("_", "-"), **style)
-
-
-def _decorate(figure: Any, axes: Any) -> None:
     axes.set_xlabel("direction accuracy, 95 % interval clustered by week", color=INK)
     axes.grid(axis="x", linewidth=0.7, color=GRID)
     axes.set_axisbelow(True)
     axes.tick_params(length=0, labelsize=11, colors=INK)
     axes.spines[["top", "right", "left"]].set_visible(False)
+    _draw_legend(figure, axes)
+    path = folder / "accuracy.png"
+    save(figure, path)
+    alt = "; ".join(map(_accuracy_text, runs))
+    return DrawnFigure(path, "Direction accuracy beside the baselines", alt, narrow=True)
+
+
+def _draw_run(axes: Any, run: EvaluatedRun, y: float) -> None:
+    accuracy, ci95 = run.metrics["bin_acc"], run.metrics["bin_acc_ci95"]
+    if accuracy is None:
+        axes.text(0.02, y, "no value", transform=axes.get_yaxis_transform(), va="center")
+        return
+    if ci95:
+        axes.plot(ci95, [y, y], color=_RUN_COLOR, linewidth=2.6, solid_capstyle="butt", zorder=3)
+    axes.plot([accuracy], [y], marker="o", markersize=8, color=_RUN_COLOR, zorder=4)
+    axes.annotate(
+        f"{accuracy:.3f}",
+        (accuracy, y),
+        (0, 9),
+        textcoords="offset points",
+        ha="center",
+        color=INK,
+        zorder=3.5,
+        bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
+    )
+
+
+def _draw_baselines(axes: Any, group: Sequence[EvaluatedRun], *, low: float, high: float) -> None:
+    for name, style in _BASELINE_LINES.items():
+        baselines = [run.metrics["baselines"].get(name) for run in group]
+        accuracies = {baseline["bin_acc"] for baseline in baselines if baseline}
+        for value in sorted(accuracy for accuracy in accuracies if accuracy is not None):
+            axes.plot([value, value], [low, high], zorder=2, label=name.replace("_", "-"), **style)
+
+
+def _draw_legend(figure: Any, axes: Any) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    if unique:
+    handle_of_label = dict(zip(labels, handles, strict=True))
+    if handle_of_label:
         figure.legend(
-            list(unique.values()), list(unique), loc="outside lower center", ncols=2, frameon=False
+            list(handle_of_label.values()),
+            list(handle_of_label),
+            loc="outside lower center",
+            ncols=2,
+            frameon=False,
         )
 
 
-def _in_words(run: EvaluatedRun) -> str:
-    value, ci95 = run.metrics["bin_acc"], run.metrics.get("bin_acc_ci95")
-    if value is None:
+def _accuracy_text(run: EvaluatedRun) -> str:
+    accuracy, ci95 = run.metrics["bin_acc"], run.metrics["bin_acc_ci95"]
+    if accuracy is None:
         return f"{run.name}: no value"
-    return f"{run.name}: {value:.3f}" + (
-        f", interval {ci95[0]:.3f} to {ci95[1]:.3f}" if ci95 else ""
+    interval = f", interval {ci95[0]:.3f} to {ci95[1]:.3f}" if ci95 else ""
+    return f"{run.name}: {accuracy:.3f}{interval}"
+
+
+def draw_differences(compared: ComparedRuns, folder: Path) -> DrawnFigure | None:
+    """Each difference of direction accuracies with its interval; None if none has an interval."""
+    from matplotlib.figure import Figure
+
+    names: list[str] = []
+    texts: list[str] = []
+    differences: list[float] = []
+    intervals: list[Sequence[float]] = []
+    colors: list[str] = []
+    for comparison in compared.comparisons:
+        difference, ci95 = comparison.difference, comparison.ci95
+        if comparison.measure == ACCURACY and difference is not None and ci95:
+            names.append(f"{shorten(comparison.run)} − {shorten(comparison.other)}")
+            texts.append(f"{comparison.run} minus {comparison.other}: {difference:+.2f}")
+            differences.append(difference)
+            intervals.append(ci95)
+            colors.append(_VERDICT_COLORS[comparison.verdict if comparison.holds else "not shown"])
+    if not names:
+        return None
+    count = len(names)
+    figure = Figure(figsize=(7.4, 1.0 + 0.33 * count), layout="constrained")
+    axes = figure.add_subplot()
+    for y, (ci95, color) in enumerate(zip(intervals, colors, strict=True)):
+        axes.plot(ci95, [y, y], color=color, linewidth=2.6, solid_capstyle="butt")
+        axes.plot([differences[y]], [y], marker="o", markersize=6, color=color)
+    axes.axvline(0, color=INK, linewidth=1)
+    axes.set_yticks(range(count), names)
+    axes.set_ylim(count - 0.4, -0.6)
+    axes.set_xlabel(
+        "difference of direction accuracies, 95 % interval\n"
+        "(grey: not shown after Holm's correction)",
+        color=INK,
     )
+    _style_axes(axes)
+    path = folder / "differences.png"
+    save(figure, path)
+    title = "Differences: to the right of zero the first named is better"
+    return DrawnFigure(path, title, "; ".join(texts))
+
+
+def draw_reliability(compared: ComparedRuns, folder: Path) -> DrawnFigure | None:
+    """The share of weeks that rose against the stated probability; None without likelihoods."""
+    from matplotlib.figure import Figure
+
+    points_of_run = {run.name: reliability_points(run.metrics) for run in compared.runs}
+    drawn = {name: points for name, points in points_of_run.items() if points}
+    if not drawn:
+        return None
+    figure = Figure(figsize=(5.6, 5.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 3)), label="as stated")
+    for index, (name, points) in enumerate(drawn.items()):
+        color = _RUN_COLORS[index % len(_RUN_COLORS)]
+        x = [point.stated for point in points]
+        y = [point.rose for point in points]
+        sizes = [12 + 4 * point.n for point in points]
+        axes.plot(x, y, color=color, linewidth=1.4, label=shorten(name))
+        axes.scatter(x, y, s=sizes, color=color, alpha=0.7, zorder=3)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.04, 1.04)
+    axes.set_xlabel("stated probability of a rise, mean of each tenth", color=INK)
+    axes.set_ylabel("share of weeks that rose", color=INK)
+    axes.legend(frameon=False, loc="upper left")
+    _style_axes(axes)
+    path = folder / "reliability.png"
+    save(figure, path)
+    title = "Reliability: points on the broken line came true as often as stated"
+    alt = "; ".join(f"{name}: {len(points)} tenths with rows" for name, points in drawn.items())
+    return DrawnFigure(path, title, alt, narrow=True)
+
+
+def draw_trainings(runs: Sequence[EvaluatedRun], folder: Path) -> DrawnFigure | None:
+    """The trainings side by side; None if no training log is on this machine."""
+    logs = {training.name: training.log for training in _logged_trainings(runs)}
+    if not logs:
+        return None
+    path = plot_comparison(logs, folder / "training.png")
+    measures = "Steps per second, runtime, samples per second and evaluation loss"
+    return DrawnFigure(path, "The trainings side by side", f"{measures} of {', '.join(logs)}")
+
+
+def draw_each_training(runs: Sequence[EvaluatedRun], folder: Path) -> list[TrainingFigures]:
+    """The loss, speed and GPU curves of each training whose log is on this machine."""
+    drawn: list[TrainingFigures] = []
+    for number, training in enumerate(_logged_trainings(runs), start=1):
+        # A manifest from elsewhere may hold any name, a path included.
+        folder_name = re.sub(r"[^A-Za-z0-9_-]+", "_", training.name)[:60]
+        paths = plot_training(training.log, folder / f"{number}-{folder_name}")
+        figures = tuple(_training_figure(training.name, path) for path in paths)
+        drawn.append(TrainingFigures(training.name, figures))
+    return drawn
+
+
+def _logged_trainings(runs: Sequence[EvaluatedRun]) -> list[Training]:
+    return [training for training in trainings_of(runs) if training.log]
+
+
+def _training_figure(training: str, path: Path) -> DrawnFigure:
+    quantity = path.stem.replace("_", " ")
+    title = f"{training}: {quantity.replace('gpu', 'GPU and host')}"
+    return DrawnFigure(path, title, f"Curve of {quantity} during {training}")
+
+
+def _style_axes(axes: Any) -> None:
+    axes.grid(linewidth=0.7, color=GRID)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, colors=INK)
+    axes.spines[["top", "right", "left"]].set_visible(False)
 
 
 def save(figure: Any, path: Path) -> None:
@@ -135,83 +241,6 @@ def save(figure: Any, path: Path) -> None:
         figure.savefig(file, format="png", dpi=160)
 
 
-def _slug(name: str) -> str:
-    """A folder name out of a run's, which a manifest from elsewhere may have filled with anything."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:60]
-
-
 def shorten(name: str, most: int = 28) -> str:
     """A name that fits beside an axis."""
     return name if len(name) <= most else f"{name[: most - 1]}…"
-
-
-def draw_differences(comparisons: Sequence[Comparison], path: Path) -> Picture | None:
-    """Each difference of direction accuracies with its 95 % interval; None where no comparison has one."""
-    from matplotlib.figure import Figure
-
-    accuracies = [one for one in comparisons if one.measure == ACCURACY]
-    shown = [
-        (one, one.difference, one.ci95)
-        for one in accuracies
-        if one.difference is not None and one.ci95
-    ]
-    if not shown:
-        return None
-    figure = Figure(figsize=(7.4, 1.0 + 0.33 * len(shown)), layout="constrained")
-    axes = figure.add_subplot()
-    for y, (one, difference, ci95) in enumerate(shown):
-        color = _VERDICT_COLORS[one.verdict if one.holds else "not shown"]
-        axes.plot(ci95, [y, y], color=color, linewidth=2.6, solid_capstyle="butt")
-        axes.plot([difference], [y], marker="o", markersize=6, color=color)
-    axes.axvline(0, color=INK, linewidth=1)
-    axes.set_yticks(
-        range(len(shown)), [f"{shorten(one.run)} − {shorten(one.other)}" for one, *_ in shown]
-    )
-    axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.set_xlabel(
-        "difference of direction accuracies, 95 % interval\n(grey: not shown after Holm's correction)",
-        color=INK,
-    )
-    _plain(axes)
-    save(figure, path)
-    alt = "; ".join(
-        f"{one.run} minus {one.other}: {difference:+.2f}" for one, difference, _ in shown
-    )
-    return Picture(
-        path, "Differences, those to the right of zero in favour of the first named", alt
-    )
-
-
-def draw_reliability(runs: Sequence[EvaluatedRun], path: Path) -> Picture | None:
-    """The share of weeks that rose against the stated probability of a rise; None without likelihoods."""
-    from matplotlib.figure import Figure
-
-    scored = [(run, bins) for run in runs if (bins := reliability_points(run.metrics))]
-    if not scored:
-        return None
-    figure = Figure(figsize=(5.6, 5.2), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 3)), label="as stated")
-    for place, (run, bins) in enumerate(scored):
-        color = _RUN_COLORS[place % len(_RUN_COLORS)]
-        x, y, sizes = zip(*bins, strict=True)
-        axes.plot(x, y, color=color, linewidth=1.4, label=shorten(run.name))
-        axes.scatter(x, y, s=[12 + 4 * size for size in sizes], color=color, alpha=0.7, zorder=3)
-    axes.set_xlim(-0.02, 1.02)
-    axes.set_ylim(-0.04, 1.04)
-    axes.set_xlabel("stated probability of a rise, mean of each tenth", color=INK)
-    axes.set_ylabel("share of weeks that rose", color=INK)
-    axes.legend(frameon=False, loc="upper left")
-    _plain(axes)
-    save(figure, path)
-    alt = "; ".join(f"{run.name}: {len(bins)} tenths with rows" for run, bins in scored)
-    return Picture(
-        path, "Reliability: a point on the broken line came true as often as it was said to", alt
-    )
-
-
-def _plain(axes: Any) -> None:
-    axes.grid(linewidth=0.7, color=GRID)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0, colors=INK)
-    axes.spines[["top", "right", "left"]].set_visible(False)

@@ -1,46 +1,68 @@
-"""What the report says, before it is a page or a Markdown file: built once from the runs, printed twice."""
+"""What the report says, before it is a page or a Markdown file: built once, printed twice."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from eval.report.comparisons import ACCURACY, Comparison, compare_all, comparison_table, no_interval
-from eval.report.entries import Entry, entries
-from eval.report.examples import Example, choose
+from eval.report.comparisons import (
+    ComparedRuns,
+    RunComparison,
+    by_run,
+    compare_runs,
+)
+from eval.report.examples import Example, choose_examples
 from eval.report.figures import (
-    Picture,
+    DrawnFigure,
     draw_accuracy,
-    draw_differences,
-    draw_reliability,
+    draw_each_training,
     draw_trainings,
 )
-from eval.report.runs import EvaluatedRun, row_groups, row_keys, trainings_of
-from eval.report.table import Table
-from eval.report.tables import quality
-from eval.report.tables import scores as tables
-from eval.report.tables.settings import settings_tables, training_table
-from weekahead.files import Row
-from weekahead.manifest import new_manifest
-
-HINDSIGHT = (
-    "The reference answers were written in hindsight: the teacher was told how the week ended and asked to argue for "
-    "it. Likeness to them (ROUGE) therefore rewards their style and says nothing about foresight; only the direction "
-    "and the size of a prediction are tested against what happened."
+from eval.report.notes import (
+    accuracy_sentence,
+    detectable_sentence,
+    fictional_notes,
+    training_notes,
+    verdict_sentence,
+    warnings,
 )
-ADVICE = "Not financial advice: a measurement of language models, for research. Do not trade on it."
+from eval.report.runs import EvaluatedRun
+from eval.report.table import Table
+from eval.report.tables import TABLES, TablePlan
+from eval.report.tables.settings import settings_tables, training_table
+from weekahead.manifest import provenance
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The result of one run, or of the seeds of one recipe, in words: its accuracy, its verdicts, and what its weeks
-    could show at all."""
+    """The result of one run, or of the seeds of one recipe, in sentences."""
 
     run: str
     accuracy: str
-    verdicts: tuple[Comparison, ...]
-    power: str
-    short: str = ""
+    summary: str
+    """The verdicts in one sentence; empty without an accuracy."""
+    verdicts: tuple[RunComparison, ...]
+    detectable: str
+    """What the weeks could show at all."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One heading with what stands below it, in the order of the fields."""
+
+    title: str
+    figure: DrawnFigure | None = None
+    tables: tuple[Table, ...] = ()
+    notes: tuple[str, ...] = ()
+    figures: tuple[DrawnFigure, ...] = ()
+    sections: tuple["Section", ...] = ()
+    folded: bool = False
+    """Closed until the reader opens it."""
+
+    def all_tables(self) -> Iterator[Table]:
+        """The tables of this section and of those within it."""
+        yield from self.tables
+        for section in self.sections:
+            yield from section.all_tables()
 
 
 @dataclass(frozen=True)
@@ -49,231 +71,110 @@ class Report:
 
     title: str
     made: str
+    """When and with which code."""
     runs: tuple[str, ...]
     fictional: tuple[str, ...]
     """Sentences of the banner about made-up rows; empty for real ones."""
     warnings: tuple[str, ...]
+    accuracy_figure: DrawnFigure
     headlines: tuple[Headline, ...]
-    between: tuple[Comparison, ...]
-    comparisons: Table
-    measured: tuple[Table, ...]
-    breakdown: Table
-    upstream: Table
-    settings: Table
-    settings_equal: Table
-    training: Table
-    training_notes: tuple[str, ...]
-    accuracy_picture: Picture
-    differences_picture: Picture | None
-    reliability_picture: Picture | None
-    comparison_pictures: tuple[Picture, ...]
-    training_pictures: dict[str, list[Picture]]
+    between: tuple[RunComparison, ...]
+    """The comparisons of two runs."""
+    sections: tuple[Section, ...]
     examples: tuple[Example, ...]
 
-    @property
-    def all_tables(self) -> tuple[Table, ...]:
-        """Every table, each of which becomes a CSV file."""
-        return (
-            self.comparisons,
-            *self.measured,
-            self.breakdown,
-            self.upstream,
-            self.settings,
-            self.settings_equal,
-            self.training,
-        )
+    def tables(self) -> list[Table]:
+        """Every table; each becomes a CSV file."""
+        return [table for section in self.sections for table in section.all_tables()]
 
 
-def build(runs: Sequence[EvaluatedRun], title: str, figures: Path) -> Report:
-    """The report over `runs`; draws its pictures into the folder `figures`."""
-    groups, compared = row_groups(runs), compare_all(runs)
-    differing, equal = settings_tables(runs)
-    comparison_pictures, training_pictures = draw_trainings(runs, figures)
+def build_report(runs: Sequence[EvaluatedRun], title: str, figures: Path) -> Report:
+    """The report over `runs`; its figures are drawn into the folder `figures`."""
+    compared = compare_runs(runs)
+    table_sections = [_table_section(plan, compared, figures) for plan in TABLES]
     return Report(
         title=title,
         made=_made(),
         runs=tuple(run.name for run in runs),
         fictional=fictional_notes(runs),
-        warnings=warnings(runs, groups),
-        headlines=tuple(headline(entry, compared) for entry in entries(runs)),
-        between=tuple(one for one in compared if one.between_runs),
-        comparisons=comparison_table(compared),
-        measured=(tables.leaderboard(groups), quality.seeds(runs), quality.likelihood(runs), tables.validity(runs),
-                  tables.reasons(runs), quality.classes(runs), tables.rouge(runs), quality.text(runs),
-                  tables.speed(runs)),
-        breakdown=quality.breakdown(runs),
-        upstream=tables.upstream(runs),
-        settings=differing,
-        settings_equal=equal,
-        training=training_table(runs),
-        training_notes=training_notes(runs),
-        accuracy_picture=draw_accuracy(groups, figures / "accuracy.png"),
-        differences_picture=draw_differences(compared, figures / "differences.png"),
-        reliability_picture=draw_reliability(runs, figures / "reliability.png"),
-        comparison_pictures=tuple(comparison_pictures),
-        training_pictures=training_pictures,
-        examples=tuple(choose(runs)),
-    )  # fmt: skip
+        warnings=warnings(compared),
+        accuracy_figure=draw_accuracy(compared, figures),
+        headlines=headlines(compared),
+        between=tuple(shown for shown in compared.comparisons if shown.between_runs),
+        sections=(
+            *(section for section in table_sections if section is not None),
+            _training_section(compared, figures),
+            _settings_section(compared),
+        ),
+        examples=tuple(choose_examples(runs)),
+    )
 
 
-def headline(entry: Entry, compared: Sequence[Comparison]) -> Headline:
-    """The result of one run, or of the seeds of one recipe, in words."""
-    m = entry.first.metrics
-    own = tuple(one for one in compared if one.run == entry.name and not one.between_runs)
-    if m["bin_acc"] is None:
-        return Headline(
-            entry.name, "no direction accuracy: no row has a truth", own, no_interval(entry.first)
+def headlines(compared: ComparedRuns) -> tuple[Headline, ...]:
+    """The result of each run, or of the seeds of one recipe."""
+    results: list[Headline] = []
+    for entry in compared.entries:
+        verdicts = by_run(compared.comparisons, entry.name)
+        has_accuracy = entry.first.metrics["bin_acc"] is not None
+        results.append(
+            Headline(
+                run=entry.name,
+                accuracy=accuracy_sentence(entry),
+                summary=verdict_sentence(verdicts) if has_accuracy else "",
+                verdicts=verdicts,
+                detectable=detectable_sentence(entry, verdicts),
+            )
         )
-    accuracy, ci95 = m["bin_acc"], m.get("bin_acc_ci95")
-    if entry.several:
-        accuracy, ci95 = entry.share.mean, entry.share.ci95
-    interval = f"95 % interval {ci95[0]:.3f} to {ci95[1]:.3f}" if ci95 else no_interval(entry.first)
-    size = f"n = {m['n'] - (m.get('n_no_truth') or 0)}" + (
-        f" over {m['weeks']} weeks" if m.get("weeks") else ""
-    )
-    valid, total = (sum(run.metrics[name] for run in entry.runs) for name in ("valid_lenient", "n"))
-    read = "" if valid == total else f"; {valid} of {total} answers could be read"
-    mean = f", mean of {len(entry.runs)} seeds" if entry.several else ""
-    told = f"direction accuracy {accuracy:.3f}{mean} ({interval}; {size}{read})"
-    return Headline(entry.name, told, own, power(entry, own), in_short(own))
+    return tuple(results)
 
 
-def in_short(own: Sequence[Comparison]) -> str:
-    """A run against its baselines in one sentence, from what holds after Holm's correction."""
-    directions = [one for one in own if one.measure == ACCURACY and one.difference is not None]
-    parts = []
-    for verdict, words in (("better", "better than"), ("worse", "worse than")):
-        names = [one.other for one in directions if one.holds and one.verdict == verdict]
-        parts += [f"{words} {', '.join(names)}"] if names else []
-    rest = [one.other for one in directions if not one.holds]
-    parts += [f"no difference shown from {', '.join(rest)}"] if rest else []
-    return (
-        "In direction, after Holm's correction: " + ("; ".join(parts) or "nothing was tested") + "."
-    )
-
-
-def power(entry: Entry, own: Sequence[Comparison]) -> str:
-    """How large a true effect the weeks of a run could show, in words."""
-    reach = [
-        one.detectable
-        for one in own
-        if one.detectable is not None and one.measure == "direction accuracy"
-    ]
-    alone = entry.detectable
-    if alone is None and not reach:
-        return f"what these weeks could show cannot be said ({no_interval(entry.first)})"
-    parts = []
-    if reach:
-        ends = dict.fromkeys(f"{end:.3f}" for end in (min(reach), max(reach)))
-        parts.append(f"a true difference of {' to '.join(ends)} from a baseline")
-    if alone is not None:
-        parts.append(f"a true accuracy {alone:.3f} away from a fixed value such as one half")
-    weeks, effects = entry.first.metrics["weeks"], " or ".join(parts)
-    return f"{weeks} weeks of such rows show, four times in five, {effects}; smaller ones are easily missed"
-
-
-def fictional_notes(runs: Sequence[EvaluatedRun]) -> tuple[str, ...]:
-    """The banner's sentences when any run's rows are made up."""
-    made_up = [run for run in runs if run.synthetic]
-    if not made_up:
-        return ()
-    names = "all runs" if len(made_up) == len(runs) else ", ".join(run.name for run in made_up)
-    notes = [
-        f"Every firm, price and headline in the rows of {names} is invented. Nothing here is about a real market."
-    ]
-    ceilings = dict.fromkeys(
-        note for run in made_up if (note := _ceiling(run.manifest.get("dataset") or {}))
-    )
-    return (*notes, *ceilings)
-
-
-def _ceiling(dataset: Row) -> str | None:
-    """The best reachable accuracy: a number, or what is expected and what the rule gets on these rows."""
-    stated: Any = dataset.get("ceiling")
-    facts = stated if isinstance(stated, dict) else {"expected": stated}
-    split, on_rows = dataset.get("split"), facts.get("rule_on_rows")
-    reached = on_rows.get(split) if isinstance(on_rows, dict) else on_rows
-    if not isinstance(facts.get("expected"), int | float):
+def _table_section(plan: TablePlan, compared: ComparedRuns, figures: Path) -> Section | None:
+    """The section of one table; None if the table has no rows."""
+    table = plan.table(compared)
+    if not table.rows:
         return None
-    beside = (
-        f"; the rule that made the rows gets {reached:.3f} on split {split}"
-        if reached is not None
-        else ""
+    above = plan.figure_above(compared, figures) if plan.figure_above else None
+    below = plan.figure_below(compared, figures) if plan.figure_below else None
+    return Section(
+        title=table.title,
+        figure=above,
+        tables=(table,),
+        figures=(below,) if below else (),
+        folded=plan.folded,
     )
-    return f"Best reachable direction accuracy: {facts['expected']:.3f}{' expected' if beside else ''}{beside}."
 
 
-def warnings(
-    runs: Sequence[EvaluatedRun], groups: Sequence[Sequence[EvaluatedRun]]
-) -> tuple[str, ...]:
-    """What a reader must know before comparing: other rows, rows without names, missing files."""
-    found = []
-    if len(groups) > 1:
-        sets = "; ".join(
-            f"{tables.group_name(i)}: {', '.join(run.name for run in group)}"
-            for i, group in enumerate(groups)
-        )
-        found.append(f"Not on the same rows, so numbers compare only within a group ({sets}).")
-    for missing in dict.fromkeys(run.missing for run in runs if run.missing):
-        names = ", ".join(run.name for run in runs if run.missing == missing)
-        found.append(
-            f"{names}: no {' and no '.join(missing)} in the folder; what would stand there is left out."
-        )
-    for run in runs:
-        if len(runs) > 1 and (not run.scored or row_keys(run) is None):
-            found.append(
-                f"{run.name}: which rows it was scored on cannot be told (no scored.jsonl, or rows without an id or "
-                "symbol and period), so it is compared with no other run."
-            )
-        if controls := sorted(
-            {str(row["control"]) for row in run.generations if row.get("control")}
-        ):
-            found.append(
-                f"{run.name}: its rows are the control {', '.join(controls)}: not forecasts, but a test of what the "
-                "model goes by."
-            )
-        if count := run.manifest.get("rows_in_training_weeks"):
-            found.append(
-                f"{run.name}: {count} of {run.metrics['n']} rows lie in weeks that its training reached, so they test "
-                "memory as well as foresight."
-            )
-        if count := run.metrics.get("n_no_truth"):
-            found.append(
-                f"{run.name}: {count} of {run.metrics['n']} rows have no truth and are in no accuracy."
-            )
-    return tuple(found)
+def _training_section(compared: ComparedRuns, figures: Path) -> Section:
+    comparison = draw_trainings(compared.runs, figures)
+    curves = draw_each_training(compared.runs, figures)
+    return Section(
+        title="Training",
+        tables=(training_table(compared),),
+        notes=training_notes(compared.runs),
+        figures=(comparison,) if comparison else (),
+        sections=tuple(Section(title=drawn.training, figures=drawn.figures) for drawn in curves),
+    )
 
 
-def training_notes(runs: Sequence[EvaluatedRun]) -> tuple[str, ...]:
-    """Why a training has no curves, or curves without a GPU."""
-    notes = [f"{run.name}: base model, not trained here." for run in runs if run.is_base]
-    for training in trainings_of(runs):
-        if training.folder is None:
-            notes.append(
-                f"{training.name}: its folder is not on this machine (outputs/{training.name}), so no curves."
-            )
-        system = [row for row in training.log if row["kind"] == "system"]
-        if training.log and not any(row.get("gpu") for row in system):
-            reason = next(
-                (row["gpu_reason"] for row in system if row.get("gpu_reason")),
-                "nothing was sampled",
-            )
-            notes.append(
-                f"{training.name}: no GPU curves ({reason}); processor and memory are shown."
-            )
-    notes += [f"{run.name}: TF-IDF and logistic regression; its answers hold a call and no text of their own."
-              for run in runs if not run.is_language_model]  # fmt: skip
-    unknown = [
-        run.name
-        for run in runs
-        if run.is_language_model and not run.is_base and run.training is None
-    ]
-    return (*notes, *(f"{name}: no manifest.json says how it was trained." for name in unknown))
+def _settings_section(compared: ComparedRuns) -> Section:
+    differing, equal = settings_tables(compared)
+    notes: tuple[str, ...] = ()
+    if not differing.rows:
+        notes = ("No recorded setting differs." if equal.rows else "No settings are recorded.",)
+    folded = Section(title=f"{equal.title} ({len(equal.rows)})", tables=(equal,), folded=True)
+    return Section(
+        title=differing.title,
+        tables=(differing,),
+        notes=notes,
+        sections=(folded,) if equal.rows else (),
+    )
 
 
 def _made() -> str:
-    facts = new_manifest()
+    facts = provenance()
+    time = facts["created"][:16].replace("T", " ")
     commit = facts["git_commit"]
-    state = " with local changes" if facts["git_dirty"] else ""
-    code = f"code at commit {commit[:12]}{state}" if commit else "code at an unknown commit"
-    return f"{facts['created'][:16].replace('T', ' ')} UTC, {code}"
+    if commit is None:
+        return f"{time} UTC, code at an unknown commit"
+    changes = " with local changes" if facts["git_dirty"] else ""
+    return f"{time} UTC, code at commit {commit[:12]}{changes}"

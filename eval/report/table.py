@@ -1,7 +1,7 @@
 """Tables of values that know their precision, their interval and why they are empty.
 
 A table is built once; the page, the Markdown and the CSV print the same one, so no number can be
-worked out in two ways.
+computed in two ways.
 """
 
 import csv
@@ -15,53 +15,63 @@ DASH = "–"
 
 @dataclass(frozen=True)
 class Cell:
-    """One value. `why` says why a value of None is empty; `words` is printed in place of the value.
-
-    `mark` names a style: run, baseline, better, worse, differs.
-    """
+    """One value."""
 
     value: Value
     digits: int = 3
+    """Decimals of a float."""
     ci95: Sequence[float] | None = None
     n: int | None = None
+    """How many rows the value is over."""
     why: str | None = None
+    """Why a value of None is empty."""
     note: str | None = None
-    words: str | None = None
+    shown_as: str | None = None
+    """Printed in place of the value."""
     mark: str = ""
+    """Names a style: run, baseline, better, worse, differs."""
 
     @property
     def text(self) -> str:
         """The value as printed: an en dash for None, a fixed number of decimals for a float."""
-        return self.words or format_value(self.value, self.digits)
+        return self.shown_as or format_value(self.value, self.digits)
 
     @property
     def details(self) -> list[str]:
-        """Interval, number of rows, a note, or the reason why there is no value, in reading order."""
+        """Interval, number of rows and note; or the reason why there is no value."""
         if self.value is None:
             return [self.why] if self.why else []
-        parts = (
-            []
-            if self.ci95 is None
-            else [" to ".join(format_value(x, self.digits) for x in self.ci95)]
-        )
+        details: list[str] = []
+        if self.ci95 is not None:
+            details.append(" to ".join(format_value(end, self.digits) for end in self.ci95))
         if self.n is not None:
-            parts.append(f"n = {self.n}")
-        return parts + ([self.note] if self.note else [])
+            details.append(f"n = {self.n}")
+        if self.note:
+            details.append(self.note)
+        return details
 
 
 @dataclass(frozen=True)
 class Table:
-    """A titled table; `key` names its CSV file. `note` is one paragraph below it."""
+    """A titled table."""
 
     key: str
+    """Names its CSV file."""
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+    """One paragraph below it."""
+
+
+def run_cell(name: str) -> Cell:
+    """The first cell of a row about a run."""
+    return Cell(name, mark="run")
 
 
 def format_value(value: Value, digits: int = 3) -> str:
-    """A value in words: "–" for None, yes or no, floats with `digits` decimals and never "-0.000"."""
+    """A value as text: "–" for None, yes or no, floats with `digits` decimals and never
+    "-0.000"."""
     if value is None:
         return DASH
     if isinstance(value, bool):
@@ -78,30 +88,37 @@ def compact(value: Value) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """The table with full precision; an interval adds columns "... low" and "... high", a count "... n"."""
-    extras = [_extras([row[place] for row in table.rows]) for place in range(len(table.columns))]
-    header = [name for column, extra in zip(table.columns, extras, strict=True)
-              for name in (column, *(f"{column} {suffix}" for suffix in extra))]  # fmt: skip
+    """The table with full precision.
+
+    A column with intervals adds the columns "... low" and "... high", one with counts "... n".
+    """
+    suffixes: list[tuple[str, ...]] = []
+    header: list[str] = []
+    for index, column in enumerate(table.columns):
+        column_suffixes = _suffixes([row[index] for row in table.rows])
+        suffixes.append(column_suffixes)
+        header += [column, *(f"{column} {suffix}" for suffix in column_suffixes)]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
     for row in table.rows:
-        writer.writerow(
-            [value for cell, extra in zip(row, extras, strict=True) for value in _flat(cell, extra)]
-        )
+        line: list[Value] = []
+        for cell, column_suffixes in zip(row, suffixes, strict=True):
+            line += _values(cell, column_suffixes)
+        writer.writerow(line)
     return out.getvalue()
 
 
-def _extras(cells: Sequence[Cell]) -> tuple[str, ...]:
-    names: tuple[str, ...] = ()
+def _suffixes(cells: Sequence[Cell]) -> tuple[str, ...]:
+    suffixes: tuple[str, ...] = ()
     if any(cell.ci95 for cell in cells):
-        names += ("low", "high")
+        suffixes += ("low", "high")
     if any(cell.n is not None for cell in cells):
-        names += ("n",)
-    return names
+        suffixes += ("n",)
+    return suffixes
 
 
-def _flat(cell: Cell, extra: tuple[str, ...]) -> list[Value]:
+def _values(cell: Cell, suffixes: tuple[str, ...]) -> list[Value]:
     low, high = cell.ci95 or (None, None)
-    known: dict[str, Value] = {"low": low, "high": high, "n": cell.n}
-    return [cell.value, *(known[name] for name in extra)]
+    extras: dict[str, Value] = {"low": low, "high": high, "n": cell.n}
+    return [cell.value, *(extras[suffix] for suffix in suffixes)]

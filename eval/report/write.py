@@ -2,77 +2,84 @@
 
 import base64
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from eval.report.markdown import render_markdown
-from eval.report.page import ADVICE, HINDSIGHT, Report, build
-from eval.report.runs import EvaluatedRun, load_runs, read_object
+from eval.report.notes import ADVICE, HINDSIGHT
+from eval.report.page import Report, build_report
+from eval.report.runs import MANIFEST, METRICS, EvaluatedRun, load_runs
 from eval.report.table import to_csv
 from weekahead.files import sha256, write_json, write_text
 from weekahead.manifest import new_manifest
+from weekahead.schema.manifests import read_json_object
+
+PAGE = "report.html"
 
 
 def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
     """Write the report over `folders` into `out` and return the path of report.html.
 
-    Everything is made in a temporary folder first, so an error leaves an older report as it was; the
-    page is put in place last. Raises the errors of `load_runs`, ValueError when `out` holds the output
-    of another command, and OSError where it cannot be written.
+    Everything is written into a temporary folder first, so an error leaves an older report as it
+    was; the page is moved into place last. Raises the errors of `load_runs`, ValueError if `out`
+    holds the output of another command, and OSError if it cannot be written.
     """
     runs = load_runs(folders)
-    old = _older_report(out)
+    older_files = _files_of_older_report(out)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".report-") as name:
-        made = Path(name)
-        report = build(runs, title, made / "figures")
-        for table in report.all_tables:
-            if table.rows:
-                write_text(made / "tables" / f"{table.key}.csv", to_csv(table))
-        write_text(made / "report.md", render_markdown(report, made))
-        write_text(made / "report.html", render_html(report))
-        files = sorted(
-            path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()
-        )
-        write_json(
-            made / "manifest.json",
-            new_manifest(kind="report", runs=list(map(_source, runs)), files=files),
-        )
-        for file in sorted([*files, "manifest.json"], key=lambda file: file == "report.html"):
+        draft = Path(name)
+        files = _write_draft(draft, runs, title)
+        for file in sorted([*files, MANIFEST], key=lambda file: file == PAGE):
             (out / file).parent.mkdir(parents=True, exist_ok=True)
-            (made / file).replace(out / file)
-    _remove(out, set(old) - set(files))
-    return out / "report.html"
+            (draft / file).replace(out / file)
+    _remove(out, set(older_files) - set(files))
+    return out / PAGE
 
 
-def _older_report(out: Path) -> list[str]:
-    """The files of an older report in `out`. Raises ValueError when another command's output lies there."""
-    path = out / "manifest.json"
+def _write_draft(draft: Path, runs: Sequence[EvaluatedRun], title: str) -> list[str]:
+    """Write a whole report into the folder `draft` and return its files, without the manifest."""
+    report = build_report(runs, title, draft / "figures")
+    for table in report.tables():
+        if table.rows:
+            write_text(draft / "tables" / f"{table.key}.csv", to_csv(table))
+    write_text(draft / "report.md", render_markdown(report, draft))
+    write_text(draft / PAGE, render_html(report))
+    paths = [path for path in draft.rglob("*") if path.is_file()]
+    files = sorted(path.relative_to(draft).as_posix() for path in paths)
+    sources = [{"run": run.name, "metrics_sha256": sha256(run.folder / METRICS)} for run in runs]
+    write_json(draft / MANIFEST, new_manifest(kind="report", runs=sources, files=files))
+    return files
+
+
+def _files_of_older_report(out: Path) -> list[str]:
+    """The files of an older report in `out`; ValueError if another command's output is there."""
+    path = out / MANIFEST
     if not path.is_file():
-        if (out / "metrics.json").is_file():
+        if (out / METRICS).is_file():
             raise ValueError(
-                f"--out {out} is the folder of a run; choose one of its own, such as results/compare"
+                f"--out {out} is the folder of a run; choose another one, such as results/compare"
             )
         return []
-    facts = read_object(path)
-    if facts.get("kind") != "report":
+    manifest = read_json_object(path)
+    kind = manifest.get("kind")
+    if kind != "report":
         raise ValueError(
-            f"--out {out} holds the output of another command ({path}, kind {facts.get('kind')!r}); "
+            f"--out {out} holds the output of another command ({path}, kind {kind!r}); "
             "choose a folder of its own, such as results/compare"
         )
-    return [str(file) for file in facts.get("files") or []]
+    return [str(file) for file in manifest.get("files") or []]
 
 
-def _remove(out: Path, files: set[str]) -> None:
-    """Delete what only the older report had, so that no stale table or picture stays; never outside `out`."""
+def _remove(out: Path, files: Iterable[str]) -> None:
+    """Delete what only the older report had, so that no old table or figure stays in `out`.
+
+    The list comes from a file, so a path that leads out of the folder is ignored.
+    """
     for file in files:
         path = (out / file).resolve()
         if path.is_relative_to(out.resolve()):
             path.unlink(missing_ok=True)
-
-
-def _source(run: EvaluatedRun) -> dict[str, str]:
-    return {"run": run.name, "metrics_sha256": sha256(run.folder / "metrics.json")}
 
 
 def render_html(report: Report) -> str:

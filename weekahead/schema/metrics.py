@@ -1,35 +1,47 @@
-"""metrics.json: every key, in the order in which it is written. A value that cannot be computed is null, never 0."""
+"""metrics.json: every key, in the order in which it is written.
 
-from typing import Any, Literal, NotRequired, TypedDict
+A value that cannot be computed is null, never 0.
+"""
 
+from pathlib import Path
+from typing import Literal, NotRequired, TypedDict, cast
+
+from weekahead.schema.manifests import JsonObject, read_json_object
 from weekahead.schema.rows import RougeScores
 
 Verdict = Literal["better", "worse", "not shown"]
 
 
 class Comparison(TypedDict):
-    """A run's measure minus another's on the same rows, with interval and two-sided p clustered by week."""
+    """A run's measure minus another's on the same rows; the interval is clustered by week."""
 
     difference: float | None
     ci95: list[float] | None
     p: float | None
+    """Two-sided, against no difference."""
     verdict: Verdict
+    """Not corrected for the number of comparisons."""
     detectable_effect: float | None
     """The smallest true difference that these weeks show four times in five."""
     n: int
 
 
-class ErrorComparison(Comparison):
+class _SquaredErrors(TypedDict):
+    mse: float | None
+    zero_move_mse: float | None
+
+
+class ErrorComparison(_SquaredErrors, Comparison):
     """Squared errors against a forecast of no move, on the rows whose answer states a size."""
 
-    mse: float
-    zero_move_mse: float
 
-
-class BrierComparison(Comparison):
-    """Brier scores against a constant probability."""
-
+class _ConstantBrier(TypedDict):
     brier: float | None
+    """The Brier score of the constant."""
+
+
+class BrierComparison(_ConstantBrier, Comparison):
+    """Brier scores against a constant probability."""
 
 
 class BaselineMetrics(TypedDict):
@@ -74,7 +86,10 @@ class GroupMetrics(TypedDict):
 
 
 class Breakdown(TypedDict):
-    """Direction accuracy by group; null for a cut that a row lacks something for, and `reasons` says what."""
+    """Direction accuracy by group.
+
+    A cut is null if a row lacks what the cut needs; `reasons` says what.
+    """
 
     symbol: list[GroupMetrics] | None
     sector: list[GroupMetrics] | None
@@ -93,8 +108,8 @@ class TextQuality(TypedDict):
     complete: float | None
     repetition: float | None
     repetition_n: int
-    figures: float | None
-    figures_not_in_prompt: float | None
+    figures: int | None
+    figures_not_in_prompt: int | None
     share_not_in_prompt: float | None
     figures_n: int
     figures_reason: str | None
@@ -111,8 +126,25 @@ class FingptMetrics(TypedDict):
     anal_rouge_scores: RougeScores | None
 
 
-class AccuracyMetrics(TypedDict):
-    """Directions, bins, errors and baselines, over the rows with a truth."""
+class ErrorMetrics(TypedDict):
+    """Squared errors in squared percent, over the rows whose answer states a size."""
+
+    mse: float | None
+    mse_n: int
+    mse_versus_zero_move: ErrorComparison | None
+
+
+class BaselineComparisons(TypedDict):
+    """The baselines on the same rows, and the run's direction accuracy against theirs."""
+
+    baselines: dict[str, BaselineMetrics | None]
+    baseline_reasons: dict[str, str]
+    """Why a baseline is null."""
+    versus: dict[str, Comparison | None]
+
+
+class DirectionMetrics(TypedDict):
+    """Directions and bins, over the rows with a truth."""
 
     weeks: int | None
     interval_reason: str | None
@@ -127,12 +159,10 @@ class AccuracyMetrics(TypedDict):
     bin12_n: int
     classes: ClassMetrics
     breakdown: Breakdown
-    mse: float | None
-    mse_n: int
-    mse_versus_zero_move: ErrorComparison | None
-    baselines: dict[str, BaselineMetrics | None]
-    baseline_reasons: dict[str, str]
-    versus: dict[str, Comparison | None]
+
+
+class AccuracyMetrics(DirectionMetrics, ErrorMetrics, BaselineComparisons):
+    """Directions, bins, errors and baselines, over the rows with a truth."""
 
 
 class RougeMetrics(TypedDict):
@@ -167,7 +197,7 @@ class ProbabilityEntry(TypedDict):
 
 
 class CalibrationBin(TypedDict):
-    """A tenth of the probability of up: what was said in it and what came."""
+    """A tenth of the range of the probability of up: what was stated in it and what happened."""
 
     low: float
     high: float
@@ -183,45 +213,239 @@ class Agreement(TypedDict):
     n: int
 
 
-class ProbabilityMetrics(TypedDict):
+class Skill(TypedDict):
+    """1 - Brier score / that of a constant probability: above 0 is better than the constant."""
+
+    even: float | None
+    """Against one half."""
+    train_share: float | None
+    """Against the share of rises among the training rows."""
+
+
+class BrierVersus(TypedDict):
+    """The Brier score against the same two constants."""
+
+    even: BrierComparison | None
+    train_share: BrierComparison | None
+
+
+class ProbabilityScores(TypedDict):
     """Scores of the probabilities of the twelve bins."""
 
     n: int
     interval_reason: str | None
     prefixes: dict[str, int]
+    """What came before the bins (own, direct) -> rows."""
     mass: float | None
     direction_accuracy: ProbabilityEntry
     brier: ProbabilityEntry
-    brier_skill: dict[str, float | None]
-    versus: dict[str, BrierComparison | None]
+    brier_skill: Skill
+    versus: BrierVersus
     rps: ProbabilityEntry
     log_score: ProbabilityEntry
     calibration: list[CalibrationBin]
     ece: float | None
-    agreement: NotRequired[Agreement]
-    n_missing: NotRequired[int]
-    direct: NotRequired["ProbabilityMetrics | None"]
 
 
-class LikelihoodMetrics(TypedDict):
-    """The two keys that likelihoods add."""
+class DirectScores(ProbabilityScores):
+    """The same with the answers that stand beside them."""
 
-    likelihood: ProbabilityMetrics | None
-    likelihood_reason: str | None
+    agreement: Agreement
 
 
-class Metrics(AccuracyMetrics, RougeMetrics, SpeedMetrics):
-    """The content of metrics.json."""
+class ProbabilityMetrics(DirectScores):
+    """Scores of a run."""
 
-    source: NotRequired[dict[str, Any]]
+    n_missing: int
+    """Answers without probabilities."""
+    direct: DirectScores | None
+    """Asked at once, without the model's own answer before the bins."""
+
+
+class SourceFile(TypedDict):
+    """The file that was scored."""
+
+    file: str
+    sha256: str
+
+
+class SourceMetrics(TypedDict):
+    """What was scored."""
+
+    source: NotRequired[SourceFile]
+
+
+class CountMetrics(TypedDict):
+    """How many rows there are and how many of them can be read."""
+
     n: int
     n_no_truth: int
     synthetic: bool
     valid_strict: int
     valid_lenient: int
     reasons: dict[str, int]
+    """Why the lenient reading failed -> rows."""
     reasons_strict: dict[str, int]
+
+
+class TextMetrics(TypedDict):
+    """How the answers are written."""
+
     text_quality: TextQuality
+
+
+class UpstreamMetrics(TypedDict):
+    """The public benchmark's own numbers."""
+
     fingpt_compatible: FingptMetrics
-    likelihood: NotRequired[ProbabilityMetrics | None]
-    likelihood_reason: NotRequired[str | None]
+
+
+class LikelihoodMetrics(TypedDict):
+    """What likelihoods.jsonl beside the answers adds."""
+
+    likelihood: ProbabilityMetrics | None
+    likelihood_reason: str | None
+
+
+class AnswerMetrics(
+    CountMetrics, AccuracyMetrics, TextMetrics, RougeMetrics, SpeedMetrics, UpstreamMetrics
+):
+    """What the answers alone give."""
+
+
+class Metrics(SourceMetrics, AnswerMetrics, LikelihoodMetrics):
+    """The content of metrics.json."""
+
+
+_REQUIRED = ("n", "valid_strict", "valid_lenient", "bin_acc", "baselines", "versus")
+_CLASSES: ClassMetrics = {
+    "matthews": None,
+    "matthews_reason": None,
+    "confusion": {},
+    "confusion_n": 0,
+    "distance": None,
+    "signed_distance": None,
+    "distance_n": 0,
+}
+_BREAKDOWN: Breakdown = {
+    "symbol": None,
+    "sector": None,
+    "week": None,
+    "move": None,
+    "cutoff": None,
+    "reasons": {},
+}
+_TEXT_QUALITY: TextQuality = {
+    "n": 0,
+    "words": None,
+    "sections": None,
+    "complete": None,
+    "repetition": None,
+    "repetition_n": 0,
+    "figures": None,
+    "figures_not_in_prompt": None,
+    "share_not_in_prompt": None,
+    "figures_n": 0,
+    "figures_reason": None,
+}
+_FINGPT: FingptMetrics = {
+    "valid_count": 0,
+    "bin_acc": None,
+    "mse": None,
+    "pros_rouge_scores": None,
+    "cons_rouge_scores": None,
+    "anal_rouge_scores": None,
+}
+_OTHERS: JsonObject = {
+    "n_no_truth": 0,
+    "synthetic": False,
+    "reasons": {},
+    "reasons_strict": {},
+    "weeks": None,
+    "interval_reason": None,
+    "bin_acc_ci95": None,
+    "detectable_effect": None,
+    "design_effect": None,
+    "effective_n": None,
+    "effective_n_reason": None,
+    "directions": {},
+    "bin12_acc": None,
+    "bin12_n": 0,
+    "mse": None,
+    "mse_n": 0,
+    "mse_versus_zero_move": None,
+    "baseline_reasons": {},
+    "rouge_n": {},
+    "pros_rouge_scores": None,
+    "cons_rouge_scores": None,
+    "anal_rouge_scores": None,
+    "inference_seconds": None,
+    "inference_seconds_n": 0,
+    "latency": None,
+    "stop_rate": None,
+    "stop_rate_n": 0,
+    "new_tokens": None,
+    "new_tokens_n": 0,
+    "tokens_per_second": None,
+    "likelihood": None,
+    "likelihood_reason": None,
+}
+_COMPARISON: JsonObject = {"ci95": None, "p": None, "detectable_effect": None}
+_ENTRY: ProbabilityEntry = {"mean": None, "ci95": None, "n": 0, "weeks": None}
+_LIKELIHOOD: JsonObject = {
+    "n": 0,
+    "interval_reason": None,
+    "prefixes": {},
+    "mass": None,
+    "direction_accuracy": _ENTRY,
+    "brier": _ENTRY,
+    "brier_skill": {"even": None, "train_share": None},
+    "versus": {"even": None, "train_share": None},
+    "rps": _ENTRY,
+    "log_score": _ENTRY,
+    "calibration": [],
+    "ece": None,
+    "agreement": {"share": None, "n": 0},
+    "n_missing": 0,
+    "direct": None,
+}
+
+
+def read_metrics(path: Path, remedy: str) -> Metrics:
+    """Read a metrics.json. Keys that older files lack become null, empty, or 0 for a count.
+
+    Raises ValueError naming the file, with `remedy`, if it is not one of eval.score.
+    """
+    return filled_metrics(read_json_object(path), origin=str(path), remedy=remedy)
+
+
+def filled_metrics(stored: JsonObject, *, origin: str, remedy: str) -> Metrics:
+    """What is stored in a metrics.json, with the keys that older files lack.
+
+    Raises ValueError naming `origin`, with `remedy`, if it is not one of eval.score.
+    """
+    missing = [name for name in _REQUIRED if name not in stored]
+    if missing:
+        raise ValueError(
+            f"{origin} has no {', '.join(missing)}; it is not one of eval.score: {remedy}"
+        )
+    groups: JsonObject = {
+        "classes": _CLASSES,
+        "breakdown": _BREAKDOWN,
+        "text_quality": _TEXT_QUALITY,
+        "fingpt_compatible": _FINGPT,
+    }
+    filled_groups = {name: {**empty, **stored.get(name, {})} for name, empty in groups.items()}
+    comparisons = {name: _filled_comparison(entry) for name, entry in stored["versus"].items()}
+    filled = {**_OTHERS, **stored, **filled_groups, "versus": comparisons}
+    filled["mse_versus_zero_move"] = _filled_comparison(filled["mse_versus_zero_move"])
+    if filled["likelihood"]:
+        likelihood = {**_LIKELIHOOD, **filled["likelihood"]}
+        if likelihood["direct"]:
+            likelihood["direct"] = {**_LIKELIHOOD, **likelihood["direct"]}
+        filled["likelihood"] = likelihood
+    return cast("Metrics", filled)
+
+
+def _filled_comparison(stored: JsonObject | None) -> JsonObject | None:
+    return {**_COMPARISON, **stored} if stored else None

@@ -1,0 +1,53 @@
+"""The tables of the page, in its order. A new metric is a table function and one line here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from eval.report.comparisons import ComparedRuns
+from eval.report.figures import DrawnFigure, draw_differences, draw_reliability
+from eval.report.table import Table
+from eval.report.tables.comparisons import comparisons
+from eval.report.tables.quality import (
+    breakdown,
+    classes,
+    likelihood,
+    seeds,
+    text_quality,
+)
+from eval.report.tables.scores import (
+    leaderboard,
+    reasons,
+    rouge,
+    speed,
+    upstream,
+    validity,
+)
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """A table of the page with its figure. A table without rows is left out."""
+
+    table: Callable[[ComparedRuns], Table]
+    figure_above: Callable[[ComparedRuns, Path], DrawnFigure | None] | None = None
+    """Draws into a folder; None if there is nothing to draw."""
+    figure_below: Callable[[ComparedRuns, Path], DrawnFigure | None] | None = None
+    folded: bool = False
+    """Closed until the reader opens it."""
+
+
+TABLES = (
+    TablePlan(leaderboard),
+    TablePlan(comparisons, figure_above=draw_differences),
+    TablePlan(seeds),
+    TablePlan(likelihood, figure_below=draw_reliability),
+    TablePlan(validity),
+    TablePlan(reasons),
+    TablePlan(classes),
+    TablePlan(rouge),
+    TablePlan(text_quality),
+    TablePlan(speed),
+    TablePlan(breakdown, folded=True),
+    TablePlan(upstream, folded=True),
+)

@@ -1,108 +1,166 @@
-"""What each run was made with, side by side: the differences first, what is equal folded away."""
+"""What each run was made with, side by side: the settings that differ, and those that are equal."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+from eval.report.comparisons import ComparedRuns
 from eval.report.runs import EvaluatedRun, trainings_of
-from eval.report.table import Cell, Table, compact
-from weekahead.files import Row
+from eval.report.table import Cell, Table, compact, run_cell
+from weekahead.schema.manifests import JsonObject
 
 _ABSENT = object()
 _NO_TRAINING = "not trained: the base model as it is"
-_RESULTS = {
-    "steps": ("Steps", 1), "train_loss": ("Train loss", 1), "eval_loss": ("Eval loss", 1),
-    "tokens_per_second": ("Tokens a second", 1), "samples_per_second": ("Samples a second", 1),
-    "steps_per_second": ("Steps a second", 1), "runtime_seconds": ("Runtime, seconds", 1),
-    "peak_memory_bytes": ("Peak memory, GiB", 1 / 2**30),
-}  # fmt: skip
+_RUN_SETTINGS = (
+    "adapter",
+    "adapter_revision",
+    "base",
+    "precision",
+    "dataset",
+    "generation",
+    "git_commit",
+    "git_dirty",
+    "python",
+    "packages",
+)
+_TRAINING_SETTINGS = (
+    "settings",
+    "dataset",
+    "precision",
+    "turn_format",
+    "train_majority",
+    "git_commit",
+)
+_GIBIBYTE = 2**30
 
 
-def settings_tables(runs: Sequence[EvaluatedRun]) -> tuple[Table, Table]:
-    """The settings that differ between runs, and those that are equal wherever they are recorded.
+class SettingsTables(NamedTuple):
+    """The settings of all runs."""
 
-    A setting that one manifest lacks is no difference: a base model has no learning rate. Of a single
-    run all settings are in the first table.
-    """
-    flat = [facts(run) for run in runs]
-    keys = list(dict.fromkeys(key for one in flat for key in one))
-    different = [
-        key for key in keys if len(runs) == 1 or _differs([one.get(key, _ABSENT) for one in flat])
-    ]
-    equal = [key for key in keys if key not in different]
-    title = "Settings" if len(runs) == 1 else "Settings that differ"
-    return (
-        _table("settings", title, runs, flat, different, "differs" if len(runs) > 1 else ""),
-        _table("settings_equal", "Settings that are equal", runs, flat, equal, ""),
-    )
+    differing: Table
+    """Of a single run, all settings."""
+    equal: Table
 
 
-def facts(run: EvaluatedRun) -> dict[str, Any]:
+@dataclass(frozen=True)
+class RecordedSettings:
     """All recorded settings of a run under dotted names, in reading order."""
-    manifest, train = run.manifest, run.training.manifest if run.training else {}
-    names = ("adapter", "adapter_revision", "base", "precision", "dataset", "generation", "git_commit", "git_dirty",
-             "python", "packages")  # fmt: skip
-    groups: Row = {name: manifest[name] for name in names if name in manifest}
-    trained = ("settings", "dataset", "precision", "turn_format", "train_majority", "git_commit")
-    groups["training"] = {name: train[name] for name in trained if name in train}
-    return {
-        key.replace("training.settings.", "training."): value for key, value in _flatten(groups)
-    }
+
+    run: EvaluatedRun
+    values: JsonObject
+
+    def cell(self, name: str, mark: str) -> Cell:
+        """The cell of one setting."""
+        value = self.values.get(name, _ABSENT)
+        if value is _ABSENT:
+            is_base = self.run.training is None and bool(self.run.stored)
+            untrained = is_base and name.startswith("training.")
+            return Cell(None, why=_NO_TRAINING if untrained else "not recorded")
+        return Cell("none" if value is None else _setting_text(value), mark=mark)
 
 
-def _flatten(value: Row, prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for key, item in value.items():
-        if isinstance(item, dict):
-            found += _flatten(item, f"{prefix}{key}.")
-        else:
-            found.append((f"{prefix}{key}", item))
-    return found
+def settings_tables(compared: ComparedRuns) -> SettingsTables:
+    """The settings that differ between runs, and those that are equal in all that record them.
 
-
-def _differs(values: Sequence[Any]) -> bool:
-    known = [value for value in values if value is not _ABSENT]
-    return any(value != known[0] for value in known[1:])
-
-
-def _table(
-    key: str,
-    title: str,
-    runs: Sequence[EvaluatedRun],
-    flat: Sequence[dict[str, Any]],
-    names: Sequence[str],
-    mark: str,
-) -> Table:
-    rows = tuple(
-        (Cell(name), *(_cell(run, one, name, mark) for run, one in zip(runs, flat, strict=True)))
-        for name in names
+    A setting that one manifest lacks is not a difference: a base model has no learning rate.
+    """
+    settings = [RecordedSettings(run, recorded_settings(run)) for run in compared.runs]
+    is_single = len(settings) == 1
+    names = dict.fromkeys(name for recorded in settings for name in recorded.values)
+    differing = [name for name in names if is_single or _differs(settings, name)]
+    equal = [name for name in names if name not in differing]
+    columns = ("Setting", *(run.name for run in compared.runs))
+    mark = "" if is_single else "differs"
+    return SettingsTables(
+        Table(
+            key="settings",
+            title="Settings" if is_single else "Settings that differ",
+            columns=columns,
+            rows=_rows(settings, differing, mark),
+        ),
+        Table(
+            key="settings_equal",
+            title="Settings that are equal",
+            columns=columns,
+            rows=_rows(settings, equal, ""),
+        ),
     )
-    return Table(key, title, ("Setting", *(run.name for run in runs)), rows)
 
 
-def _cell(run: EvaluatedRun, values: dict[str, Any], name: str, mark: str) -> Cell:
-    value = values.get(name, _ABSENT)
-    if value is _ABSENT:
-        base = run.training is None and name.startswith("training.") and bool(run.manifest)
-        return Cell(None, why=_NO_TRAINING if base else "not recorded")
-    if isinstance(value, list):
-        value = ", ".join(
-            compact(item) if not isinstance(item, list | dict) else str(item) for item in value
-        )
-    return Cell("none" if value is None else compact(value), mark=mark)
+def recorded_settings(run: EvaluatedRun) -> JsonObject:
+    """All recorded settings of a run under dotted names, in reading order."""
+    trained = run.training.stored if run.training else {}
+    groups: JsonObject = {name: run.stored[name] for name in _RUN_SETTINGS if name in run.stored}
+    groups["training"] = {name: trained[name] for name in _TRAINING_SETTINGS if name in trained}
+    flat = _flatten(groups)
+    return {name.replace("training.settings.", "training."): flat[name] for name in flat}
 
 
-def training_table(runs: Sequence[EvaluatedRun]) -> Table:
-    """What came out of each training, one row a training."""
-    rows = []
-    for training in trainings_of(runs):
-        result = training.manifest.get("result") or {}
-        values = [(result.get(key), scale) for key, (_, scale) in _RESULTS.items()]
-        why = "not recorded in the training's manifest"
-        rows.append(
-            (
-                Cell(training.name, mark="run"),
-                *(Cell(v if v is None or s == 1 else v * s, why=why) for v, s in values),
-            )
-        )
-    columns = ("Training", *(title for title, _ in _RESULTS.values()))
-    return Table("training", "Training", columns, tuple(rows))
+def _flatten(nested: JsonObject, prefix: str = "") -> JsonObject:
+    flat: JsonObject = {}
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _differs(settings: Sequence[RecordedSettings], name: str) -> bool:
+    values = [recorded.values[name] for recorded in settings if name in recorded.values]
+    return any(value != values[0] for value in values[1:])
+
+
+def _rows(
+    settings: Sequence[RecordedSettings], names: Sequence[str], mark: str
+) -> tuple[tuple[Cell, ...], ...]:
+    rows: list[tuple[Cell, ...]] = []
+    for name in names:
+        cells = [recorded.cell(name, mark) for recorded in settings]
+        rows.append((Cell(name), *cells))
+    return tuple(rows)
+
+
+def _setting_text(value: Any) -> str:
+    if not isinstance(value, list):
+        return compact(value)
+    items = [str(item) if isinstance(item, list | dict) else compact(item) for item in value]
+    return ", ".join(items)
+
+
+def training_table(compared: ComparedRuns) -> Table:
+    """The results of each training, one row per training."""
+    rows: list[tuple[Cell, ...]] = []
+    why = "not recorded in the training's manifest"
+    keys = (
+        "steps",
+        "train_loss",
+        "eval_loss",
+        "tokens_per_second",
+        "samples_per_second",
+        "steps_per_second",
+        "runtime_seconds",
+    )
+    for training in trainings_of(compared.runs):
+        result = training.stored.get("result") or {}
+        memory = result.get("peak_memory_bytes")
+        gibibytes = None if memory is None else memory / _GIBIBYTE
+        values = [result.get(key) for key in keys]
+        cells = [Cell(value, why=why) for value in (*values, gibibytes)]
+        rows.append((run_cell(training.name), *cells))
+    return Table(
+        key="training",
+        title="Training",
+        columns=(
+            "Training",
+            "Steps",
+            "Train loss",
+            "Eval loss",
+            "Tokens per second",
+            "Samples per second",
+            "Steps per second",
+            "Runtime, seconds",
+            "Peak memory, GiB",
+        ),
+        rows=tuple(rows),
+    )
