@@ -14,7 +14,7 @@ WEEKS = forecast_weeks(date(2026, 1, 1), date(2026, 2, 28))
 
 
 def news(*moments):
-    return [News(f"item {at}", "", at) for at in moments]
+    return [News(f"item {moment}", "", moment) for moment in moments]
 
 
 def company(**change):
@@ -41,7 +41,8 @@ def test_every_week_is_a_record_or_dropped_with_a_reason():
     ) == sorted(map(str, WEEKS))
     assert {row["week_start"]: row["reason"] for row in dropped} == {
         "2026-01-11": "forecast week: 1 of 5 sessions: no price on 2026-01-14",
-        # The week after has no complete week before it; the one after that only itself to tell a move from.
+        # The week after has no complete week before it; the one after that only itself to tell a
+        # move from.
         "2026-01-18": "context: 1 of 5 sessions: no price on 2026-01-14 in the week of 2026-01-11",
         "2026-01-25": "context: 1 of 5 sessions: no price on 2026-01-14 in the week of 2026-01-11",
         "2026-02-15": "forecast week: 2 of 4 sessions: the prices end before 2026-02-19",
@@ -54,24 +55,26 @@ def test_the_context_is_one_to_four_weeks_drawn_by_the_id():
     assert {len(record.weeks) for record in records} <= {1, 2, 3, 4}
     assert len({len(record.weeks) for record in records}) > 1
     assert records == records_of(company(), WEEKS)[0]
-    assert {len(record.weeks) for record in records_of(company(), WEEKS, ContextWeeks(2, 2))[0]} == {2}
+    assert {
+        len(record.weeks) for record in records_of(company(), WEEKS, ContextWeeks(2, 2))[0]
+    } == {2}
     for record in records:
         assert record.weeks[-1].end == record.week_start
         assert all(
-            one.close_price == other.open_price
-            for one, other in zip(record.weeks, record.weeks[1:], strict=False)
+            earlier.close_price == later.open_price
+            for earlier, later in zip(record.weeks, record.weeks[1:], strict=False)
         )
 
 
 def test_nothing_in_a_record_was_known_too_late():
-    at = [
+    moments = [
         f"2026-01-{day:02d}T{hour:02d}:59:59+00:00" for day in range(1, 31) for hour in (4, 5, 23)
     ]
     quarters = [
         Financials("2025-12-31", f"2026-02-{day:02d}T05:00:00+00:00", {"eps": day})
         for day in range(1, 20, 3)
     ]
-    records, _ = records_of(company(news=news(*at), quarters=quarters), WEEKS)
+    records, _ = records_of(company(news=news(*moments), quarters=quarters), WEEKS)
     assert len(records) == 8
     assert all(look_ahead(record) == [] for record in records)
     assert all(known_at(record) <= record.decision_time for record in records)
@@ -90,28 +93,31 @@ def test_look_ahead_names_a_fact_that_is_planted():
     )
 
 
-def test_european_weeks_are_decided_at_their_own_midnight_without_a_false_alarm():
+def test_european_weeks_are_decided_at_their_own_midnight():
+    """And none of their facts is taken for known too late."""
     prices = daily(FIRST, LAST, exchange="XETR")
     records, _ = records_of(company(symbol="SAP.DE", prices=prices), WEEKS)
     assert records[1].decision_time == "2026-01-10T23:00:00+00:00"
     assert all(look_ahead(record) == [] for record in records)
 
 
-def test_prices_are_in_the_shares_of_the_decision_and_returns_do_not_see_the_split():
+def test_prices_are_in_the_shares_of_the_decision():
     """Ten for one on 2 February; downloaded closes are divided throughout."""
     split = [(date(2026, 2, 2), 10.0)]
     plain, _ = records_of(company(), WEEKS, ContextWeeks(2, 2))
-    divided, _ = records_of(company(prices=daily(FIRST, LAST, splits=split)), WEEKS, ContextWeeks(2, 2))
+    divided, _ = records_of(
+        company(prices=daily(FIRST, LAST, splits=split)), WEEKS, ContextWeeks(2, 2)
+    )
     by_week = {record.week_start: record for record in divided}
     for record in plain:
-        other = by_week[record.week_start]
+        later = by_week[record.week_start]
         factor = 10 if record.week_start <= "2026-02-01" else 1
-        assert other.weeks[0].open_price == pytest.approx(record.weeks[0].open_price * factor)
-        assert other.weeks[-1].close_price == pytest.approx(record.weeks[-1].close_price * factor)
-        assert other.weekly_return == record.weekly_return
+        assert later.weeks[0].open_price == pytest.approx(record.weeks[0].open_price * factor)
+        assert later.weeks[-1].close_price == pytest.approx(record.weeks[-1].close_price * factor)
+        assert later.weekly_return == record.weekly_return
 
 
-def test_c9_market_capitalization_is_that_of_the_week():
+def test_market_capitalization_is_that_of_the_week():
     filings = [
         Filing(date(2025, 9, 30), date(2025, 11, 4), 1000.0),
         Filing(date(2025, 12, 31), date(2026, 2, 12), 2000.0),

@@ -28,25 +28,25 @@ def test_a_week_runs_from_sunday_to_saturday():
 
 
 def test_a_return_runs_from_last_close_to_last_close():
-    found = weeks(daily(FIRST, LAST))
-    before, week = found["2026-01-04"], found["2026-01-11"]
+    result = weeks(daily(FIRST, LAST))
+    before, week = result["2026-01-04"], result["2026-01-11"]
     assert (before.close, week.close) == (104.0, 109.0)  # five sessions each
     assert weekly_return(before, week) == pytest.approx(109 / 104 - 1)
 
 
 def test_a_holiday_is_no_missing_session():
     """Monday the 19th was Martin Luther King day."""
-    found = weeks(daily(FIRST, LAST))["2026-01-18"]
-    assert found.missing is None
-    assert found.closed_at == "2026-01-23T21:00:00+00:00"
+    result = weeks(daily(FIRST, LAST))["2026-01-18"]
+    assert result.missing is None
+    assert result.closed_at == "2026-01-23T21:00:00+00:00"
 
 
-def test_c14_a_partial_last_week_gets_no_return():
-    found = weeks(daily(FIRST, date(2026, 2, 18)))
-    assert found["2026-02-08"].missing is None
-    assert found["2026-02-15"].missing == "2 of 4 sessions: the prices end before 2026-02-19"
+def test_a_partial_last_week_gets_no_return():
+    result = weeks(daily(FIRST, date(2026, 2, 18)))
+    assert result["2026-02-08"].missing is None
+    assert result["2026-02-15"].missing == "2 of 4 sessions: the prices end before 2026-02-19"
     with pytest.raises(ValueError, match=r"2 of 4 sessions.*a return needs two complete weeks"):
-        weekly_return(found["2026-02-08"], found["2026-02-15"])
+        weekly_return(result["2026-02-08"], result["2026-02-15"])
 
 
 @pytest.mark.parametrize("price", [float("nan"), 0.0, -1.0, None])
@@ -56,14 +56,14 @@ def test_a_halted_day_makes_its_week_incomplete_and_no_other(price):
         frame = frame.drop("2026-01-14")
     else:
         frame.loc["2026-01-14", "close"] = price
-    found = weeks(frame)
-    assert found["2026-01-11"].missing == "1 of 5 sessions: no price on 2026-01-14"
-    assert found["2026-01-04"].missing is None is found["2026-01-18"].missing
+    result = weeks(frame)
+    assert result["2026-01-11"].missing == "1 of 5 sessions: no price on 2026-01-14"
+    assert result["2026-01-04"].missing is None is result["2026-01-18"].missing
 
 
-def test_c13_a_flat_week_has_a_return_of_zero_and_a_bin():
-    found = weeks(daily(FIRST, LAST, closes=[50.0] * 38))
-    flat = weekly_return(found["2026-01-04"], found["2026-01-11"])
+def test_a_flat_week_has_a_return_of_zero_and_a_bin():
+    result = weeks(daily(FIRST, LAST, closes=[50.0] * 38))
+    flat = weekly_return(result["2026-01-04"], result["2026-01-11"])
     assert flat == 0.0
     assert label_of_return(flat) == "up by 0-1%"
 
@@ -71,27 +71,29 @@ def test_c13_a_flat_week_has_a_return_of_zero_and_a_bin():
 def test_dividends_are_in_the_return_and_not_in_the_close():
     """100 to 99 on the day of a dividend of 1 is no loss."""
     closes = [100.0] * 5 + [99.0] * 33
-    found = weeks(daily(FIRST, LAST, closes, dividends=[(date(2026, 1, 12), 1.0)]))
-    assert (found["2026-01-04"].close, found["2026-01-11"].close) == (100.0, 99.0)
-    assert weekly_return(found["2026-01-04"], found["2026-01-11"]) == pytest.approx(0.0)
+    result = weeks(daily(FIRST, LAST, closes, dividends=[(date(2026, 1, 12), 1.0)]))
+    assert (result["2026-01-04"].close, result["2026-01-11"].close) == (100.0, 99.0)
+    assert weekly_return(result["2026-01-04"], result["2026-01-11"]) == pytest.approx(0.0)
 
 
 def test_a_split_that_nobody_knew_yet_is_taken_out_of_a_price():
-    """Yahoo shows 90 for a day on which the share stood at 900, once it has been split ten to one."""
+    """Yahoo shows 90 for a day on which the share stood at 900, once it has been split ten to
+    one.
+    """
     frame = daily(FIRST, LAST, splits=[(date(2026, 2, 2), 10.0), (date(2026, 2, 20), 2.0)])
     assert shares_factor(frame, date(2026, 1, 10)) == 20.0
     assert shares_factor(frame, date(2026, 2, 2)) == 2.0  # on the day itself it is known
     assert shares_factor(frame, date(2026, 2, 20)) == 1.0
 
 
-def test_without_splits_in_a_file_a_price_that_halves_is_no_return():
+def test_a_price_that_halves_in_a_file_without_splits_is_missing():
     closes = [100.0] * 8 + [50.0] * 30
     frame = daily(FIRST, LAST, closes)
     assert weekly_return(*[weeks(frame)[day] for day in ("2026-01-04", "2026-01-11")]) == -0.5
     frame.attrs["splits"] = False
-    found = weeks(frame)
-    assert found["2026-01-11"].missing == "a split or an error on 2026-01-15"
-    assert found["2026-01-18"].missing is None
+    result = weeks(frame)
+    assert result["2026-01-11"].missing == "a split or an error on 2026-01-15"
+    assert result["2026-01-18"].missing is None
 
 
 @pytest.mark.parametrize(
@@ -128,23 +130,23 @@ def test_an_unknown_suffix_is_an_error_that_lists_the_known_ones():
         ("24/7", date(2026, 1, 4), "2026-01-04T00:00:00+00:00"),
     ],
 )
-def test_c23_a_decision_falls_on_the_exchanges_own_midnight(exchange, sunday, moment, monkeypatch):
+def test_a_decision_falls_on_the_exchanges_own_midnight(exchange, sunday, moment, monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     assert decision_time(exchange, sunday) == moment
 
 
 def test_pairs_trade_on_weekends():
     frame = daily(FIRST, LAST, exchange="24/7")
-    found = weeks(frame, "24/7")
-    assert found["2026-01-11"].close == 113.0  # Saturday the 17th, the fourteenth day
+    result = weeks(frame, "24/7")
+    assert result["2026-01-11"].close == 113.0  # Saturday the 17th, the fourteenth day
     frame = frame.drop("2026-01-17")
     assert weeks(frame, "24/7")["2026-01-11"].missing == "1 of 7 sessions: no price on 2026-01-17"
 
 
-def test_c15_real_prices_give_a_week_for_every_week(shared_data):
+def test_real_prices_give_a_week_for_every_week(shared_data):
     from data_pipeline.providers.price_files import read_prices
 
     frame = read_prices(shared_data / "prices_daily", ["AAPL"])["AAPL"]
-    found = weeks_of(frame, "XNYS", date(2013, 2, 10), date(2018, 1, 28))
-    assert len(found) == 260
-    assert [week.start for week in found.values() if week.missing] == []
+    result = weeks_of(frame, "XNYS", date(2013, 2, 10), date(2018, 1, 28))
+    assert len(result) == 260
+    assert [week.start for week in result.values() if week.missing] == []

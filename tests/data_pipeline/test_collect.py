@@ -1,4 +1,6 @@
-"""Gathering what is known of each company: what is not to be had is named, and never stops the others."""
+"""Gathering what is known of each company: what is not to be had is named, and never stops the
+others.
+"""
 
 from collections import Counter
 from datetime import UTC, date, datetime
@@ -113,7 +115,9 @@ def test_a_day_with_too_much_news_is_named(gathered, served):
 
 
 def test_items_without_a_headline_are_counted_and_left_out(gathered, served):
-    """Finnhub has items without a time as well: it is 0, and a window from 1970 on would serve them."""
+    """Finnhub has items without a time as well: it is 0, and a window from 1970 on would serve
+    them.
+    """
     good = news_item(1, NOON, "ACME")
     bad = {**news_item(2, datetime(2026, 1, 8, tzinfo=UTC), "ACME"), "headline": None}
     served({"ACME": {"news": [good, bad]}})

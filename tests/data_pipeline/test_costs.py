@@ -33,9 +33,16 @@ def test_a_model_that_is_not_in_the_table_has_no_price(tmp_path):
 
 @pytest.mark.parametrize(
     "line",
-    ["m: 3", "m: {input: 1}", "m: {input: a, output: 1, as_of: x}", "m: {input: -1, output: 1, as_of: x}", "[m", "- m",
-     "m: {input: .nan, output: 1, as_of: x}"],
-)  # fmt: skip
+    [
+        "m: 3",
+        "m: {input: 1}",
+        "m: {input: a, output: 1, as_of: x}",
+        "m: {input: -1, output: 1, as_of: x}",
+        "[m",
+        "- m",
+        "m: {input: .nan, output: 1, as_of: x}",
+    ],
+)
 def test_a_line_that_is_no_price_is_named(tmp_path, line):
     path = tmp_path / "prices.yaml"
     path.write_text(line)
@@ -43,7 +50,8 @@ def test_a_line_that_is_no_price_is_named(tmp_path, line):
         read_price("m", path)
 
 
-def test_an_estimate_takes_four_characters_and_a_bound_two_bytes_for_a_token():
+def test_tokens_are_estimated_by_characters_and_bounded_by_bytes():
+    """Four characters per token for the estimate, two bytes for the bound."""
     messages = [{"role": "system", "content": "é" * 6}, {"role": "user", "content": "abcd"}]
     assert estimate_tokens(messages) == 3
     assert cost_bound(PRICE, messages, 100) == pytest.approx(PRICE.cost(8, 100))

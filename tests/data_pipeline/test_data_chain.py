@@ -1,4 +1,6 @@
-"""The whole pipeline by its public command, over a real wire: Finnhub and the teacher on loopback, price files."""
+"""The whole pipeline by its public command, over a real wire: Finnhub and the teacher on
+loopback, price files.
+"""
 
 import json
 import os
@@ -28,27 +30,38 @@ SYMBOLS = sorted(
 
 
 def data_command(folder, *flags, env=None, module="data_pipeline"):
-    words = [sys.executable, "-m", module, *map(str, flags)]
+    command = [sys.executable, "-m", module, *map(str, flags)]
     env = {**(env or os.environ), "HOME": str(folder / "home")}
-    return subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
 
 
 def make_data(folder, finnhub, teacher, *flags):
-    flags = ("--prices", folder / "prices", "--data", folder / "data", "--finnhub_per_minute", "1000000",
-             "--model", "gpt-4.1", *WINDOW, *flags)  # fmt: skip
+    flags = (
+        "--prices",
+        folder / "prices",
+        "--data",
+        folder / "data",
+        "--finnhub_per_minute",
+        "1000000",
+        "--model",
+        "gpt-4.1",
+        *WINDOW,
+        *flags,
+    )
     return data_command(folder, *flags, env={**finnhub.environment(), **teacher.environment()})
 
 
 @pytest.mark.slow
-def test_make_data_of_an_index_end_to_end_and_again_without_a_single_call(tmp_path):
+def test_make_data_of_an_index_and_again_without_a_call(tmp_path):
+    """The whole pipeline for an index; a second run asks only for what was refused."""
     made_market.write_prices(tmp_path / "prices", SYMBOLS, FIRST, LAST)
     companies = {symbol: made_market.company(symbol, FIRST, LAST) for symbol in SYMBOLS}
     with FinnhubServer(companies) as finnhub, Teacher() as teacher:
         finnhub.fail("stock/financials-reported", FORBIDDEN, times=9, symbol=SYMBOLS[0])
-        done = make_data(
+        result = make_data(
             tmp_path, finnhub, teacher, "--index", "nasdaq100", "--max_cost", "9", "--forecast"
         )
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
         folder = tmp_path / "data" / "datasets" / "nasdaq100"
         before = {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}
         calls, asked = finnhub.calls.copy(), len(teacher.asked)
@@ -85,12 +98,10 @@ def test_make_data_of_an_index_end_to_end_and_again_without_a_single_call(tmp_pa
     assert records["no_prices"] and set(records["no_prices"]).isdisjoint(SYMBOLS)
     assert calls["stock/profile2"] == calls["stock/metric"] == 20
     assert calls["company-news"] == 20 * 8  # November to June
-    assert (
-        f"no prices: {', '.join(sorted(records['no_prices']))} ({len(records['no_prices'])}: no file)"
-        in done.stdout
-    )
-    assert "dated by their end plus 45 days" in done.stdout
-    assert re.search(r"about \$\d+\.\d\d", done.stdout) and "no leak found" in done.stdout
+    missing = sorted(records["no_prices"])
+    assert f"no prices: {', '.join(missing)} ({len(missing)}: no file)" in result.stdout
+    assert "dated by their end plus 45 days" in result.stdout
+    assert re.search(r"about \$\d+\.\d\d", result.stdout) and "no leak found" in result.stdout
     audit = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
     assert not any(check["leak"] for check in audit.values())
     assert (audit["duplicate"]["count"], audit["missing_prediction"]["count"]) == (0, 0)
@@ -108,14 +119,14 @@ def test_a_dry_run_asks_no_teacher_and_tells_the_price(tmp_path):
         FinnhubServer({"AAPL": made_market.company("AAPL", FIRST, LAST)}) as finnhub,
         Teacher() as teacher,
     ):
-        done = make_data(tmp_path, finnhub, teacher, "--symbols", "AAPL", "--dry_run")
-        assert done.returncode == 0, done.stderr
-        assert teacher.asked == [] and "18 to ask" in done.stdout  # eight of 26 weeks are gaps
+        result = make_data(tmp_path, finnhub, teacher, "--symbols", "AAPL", "--dry_run")
+        assert result.returncode == 0, result.stderr
+        assert teacher.asked == [] and "18 to ask" in result.stdout  # eight of 26 weeks are gaps
     assert not (tmp_path / "data" / "datasets").exists()
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"),
+    ("flags", "message"),
     [
         (("--index", "nasdaq1000"), "nasdaq100"),
         (("--index", "nasdaq100", "--start", "1999-01-01", "--end", "1999-06-30"), "--symbols"),
@@ -129,20 +140,20 @@ def test_a_dry_run_asks_no_teacher_and_tells_the_price(tmp_path):
         (("--symbols", "AAPL", "--news", "none.jsonl"), "--news none.jsonl: there is no such file"),
     ],
 )
-def test_what_cannot_work_is_one_line_and_exit_2(tmp_path, capsys, monkeypatch, flags, words):
+def test_what_cannot_work_is_one_line_and_exit_2(tmp_path, capsys, monkeypatch, flags, message):
     from data_pipeline import fetch
 
     monkeypatch.setenv("FINNHUB_API_KEY", "never-sent")
     made_market.write_prices(tmp_path / "prices", ["AAPL"], FIRST, LAST)
-    done = fetch.main(
+    result = fetch.main(
         [*WINDOW, *flags, "--prices", str(tmp_path / "prices"), "--data", str(tmp_path / "data")]
     )
     error = capsys.readouterr().err
-    assert done == 2 and words in error and error.count("\n") == 1
+    assert result == 2 and message in error and error.count("\n") == 1
     assert not (tmp_path / "data" / "records").exists()
 
 
-def test_without_a_key_and_without_news_files_nothing_is_asked_for(tmp_path, capsys, monkeypatch):
+def test_without_a_key_and_news_files_nothing_is_asked_for(tmp_path, capsys, monkeypatch):
     from data_pipeline import fetch
 
     monkeypatch.delenv("FINNHUB_API_KEY", raising=False)
@@ -151,10 +162,10 @@ def test_without_a_key_and_without_news_files_nothing_is_asked_for(tmp_path, cap
 
 
 @pytest.mark.slow
-def test_real_prices_and_made_up_news_to_a_trained_and_scored_adapter_offline(
-    tmp_path, tiny, shared_data
-):
-    """Two years of four real price series; no key, no Finnhub, a teacher on loopback, a base of two layers."""
+def test_real_prices_to_a_trained_and_scored_adapter_offline(tmp_path, tiny, shared_data):
+    """Two years of four real price series; no key, no Finnhub, a teacher on loopback, a base of
+    two layers.
+    """
     symbols = ("AAPL", "IBM", "KO", "MSFT")
     first, last = date(2015, 11, 1), date(2016, 12, 31)
     stories = [
@@ -167,18 +178,35 @@ def test_real_prices_and_made_up_news_to_a_trained_and_scored_adapter_offline(
             for name, value in teacher.environment().items()
             if name != "FINNHUB_API_KEY"
         }
-        done = data_command(
-            tmp_path, "--symbols", ",".join(symbols), "--start", "2016-01-01", "--end", "2016-12-31", "--name", "old",
-            "--prices", shared_data / "prices_daily", "--news", tmp_path / "news.jsonl", "--data", tmp_path / "data",
-            "--model", "loopback", "--max_weeks", "1", env=env,
-        )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        result = data_command(
+            tmp_path,
+            "--symbols",
+            ",".join(symbols),
+            "--start",
+            "2016-01-01",
+            "--end",
+            "2016-12-31",
+            "--name",
+            "old",
+            "--prices",
+            shared_data / "prices_daily",
+            "--news",
+            tmp_path / "news.jsonl",
+            "--data",
+            tmp_path / "data",
+            "--model",
+            "loopback",
+            "--max_weeks",
+            "1",
+            env=env,
+        )
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
     dataset = tmp_path / "data" / "datasets" / "old"
     assert all("\n- " in row["prompt"][1]["content"] for row in read_jsonl(dataset / "train.jsonl"))
-    assert "no splits, so weeks" in done.stdout
+    assert "no splits, so weeks" in result.stdout
     assert (
-        "returns without dividends: AAPL" in done.stdout
-        and "FINNHUB_API_KEY is not set" in done.stdout
+        "returns without dividends: AAPL" in result.stdout
+        and "FINNHUB_API_KEY is not set" in result.stdout
     )
     run, results = tmp_path / "outputs" / "old", tmp_path / "results" / "old"
     flags = ("--config", "recipe.yaml", "--dataset", dataset, "--max_length", "1000")

@@ -42,8 +42,10 @@ def filing(number, form, filed):
 
 
 FILINGS = [
-    filing("3", "10-Q", "2030-11-01"), filing("1", "10-Q", "2030-05-01"), filing("2", "10-K", "2030-08-20")
-]  # fmt: skip
+    filing("3", "10-Q", "2030-11-01"),
+    filing("1", "10-Q", "2030-05-01"),
+    filing("2", "10-K", "2030-08-20"),
+]
 
 
 def news(per_day, first=date(2031, 1, 1), days=31):
@@ -84,10 +86,10 @@ def files(folder):
 
 
 def test_news_come_oldest_first_and_are_kept_as_they_came(server, tmp_path):
-    found = client(tmp_path).company_news("LKMR", *WEEK)
-    assert len(found.rows) == 21 and found.capped_days == () and found.note is None
-    assert found.rows[0] == news_item(4000, datetime(2031, 1, 5, tzinfo=UTC))
-    assert [row["id"] for row in found.rows] == sorted(row["id"] for row in found.rows)
+    answer = client(tmp_path).company_news("LKMR", *WEEK)
+    assert len(answer.rows) == 21 and answer.capped_days == () and answer.note is None
+    assert answer.rows[0] == news_item(4000, datetime(2031, 1, 5, tzinfo=UTC))
+    assert [row["id"] for row in answer.rows] == sorted(row["id"] for row in answer.rows)
     assert files(tmp_path) == ["company-news/LKMR/2031-01-05_2031-01-11.json"]
     stored = (tmp_path / files(tmp_path)[0]).read_bytes()
     assert (
@@ -122,12 +124,12 @@ def test_an_interrupted_fetch_goes_on_where_it_stopped(server, tmp_path):
     server.fail("company-news", Fault(body=b""), times=2)  # the first window fails for good
     with pytest.raises(ValueError):
         client(tmp_path).company_news("LKMR", *windows[0])
-    one = client(tmp_path)
+    first = client(tmp_path)
     for window in windows[:3]:
-        one.company_news("LKMR", *window)
-    two = client(tmp_path)
-    assert [len(two.company_news("LKMR", *window).rows) for window in windows] == [3] * 6
-    assert (one.calls["company-news"], two.calls["company-news"]) == (3, 3)
+        first.company_news("LKMR", *window)
+    second = client(tmp_path)
+    assert [len(second.company_news("LKMR", *window).rows) for window in windows] == [3] * 6
+    assert (first.calls["company-news"], second.calls["company-news"]) == (3, 3)
 
 
 def test_the_key_goes_into_the_header_alone(server, tmp_path, caplog):
@@ -139,14 +141,14 @@ def test_the_key_goes_into_the_header_alone(server, tmp_path, caplog):
     assert not any(KEY.encode() in path.read_bytes() for path in tmp_path.rglob("*.json"))
 
 
-def test_a_window_over_the_cap_is_halved_until_nothing_is_missing(monkeypatch, tmp_path):
+def test_a_window_over_the_cap_is_halved_until_it_is_whole(monkeypatch, tmp_path):
     items = news(100)
     with FinnhubServer({"LKMR": {"news": items}}) as server:
         use(server, monkeypatch)
-        found = client(tmp_path).company_news("LKMR", date(2031, 1, 1), date(2031, 1, 31))
-    assert [row["id"] for row in found.rows] == [item["id"] for item in items]
+        answer = client(tmp_path).company_news("LKMR", date(2031, 1, 1), date(2031, 1, 31))
+    assert [row["id"] for row in answer.rows] == [item["id"] for item in items]
     assert len(items) == 3100 > NEWS_CAP
-    assert found.capped_days == ()
+    assert answer.capped_days == ()
     assert (
         server.calls["company-news"] == len(files(tmp_path)) == 31
     )  # 15 windows over the cap, 16 of a day or two
@@ -157,12 +159,12 @@ def test_a_capped_day_is_named_and_the_other_days_are_whole(monkeypatch, tmp_pat
     items = [{**item, "id": number} for number, item in enumerate(items)]
     with FinnhubServer({"LKMR": {"news": items}}) as server:
         use(server, monkeypatch)
-        found = client(tmp_path).company_news("LKMR", *WEEK)
+        answer = client(tmp_path).company_news("LKMR", *WEEK)
         repeated = client(tmp_path).company_news("LKMR", *WEEK)
-    assert found.capped_days == (date(2031, 1, 8),)
-    days = [datetime.fromtimestamp(row["datetime"], UTC).date() for row in found.rows]
+    assert answer.capped_days == (date(2031, 1, 8),)
+    days = [datetime.fromtimestamp(row["datetime"], UTC).date() for row in answer.rows]
     assert days.count(date(2031, 1, 8)) == NEWS_CAP and len(days) == 6 * 20 + NEWS_CAP
-    assert repeated == found and server.calls["company-news"] == len(files(tmp_path))
+    assert repeated == answer and server.calls["company-news"] == len(files(tmp_path))
 
 
 @pytest.mark.parametrize(("count", "calls"), [(239, 1), (240, 3)])
@@ -170,26 +172,26 @@ def test_an_answer_close_to_the_cap_is_not_trusted(monkeypatch, tmp_path, count,
     items = news(120, days=2, first=WEEK[0])[:count]
     with FinnhubServer({"LKMR": {"news": items}}) as server:
         use(server, monkeypatch)
-        found = client(tmp_path).company_news("LKMR", WEEK[0], WEEK[0] + timedelta(days=1))
+        answer = client(tmp_path).company_news("LKMR", WEEK[0], WEEK[0] + timedelta(days=1))
     assert (
-        len(found.rows) == count
+        len(answer.rows) == count
         and server.calls["company-news"] == calls
-        and found.capped_days == ()
+        and answer.capped_days == ()
     )
 
 
 def test_a_day_that_is_not_over_is_never_stored_as_complete(server, tmp_path):
-    found = client(tmp_path, today=lambda: date(2031, 1, 9)).company_news("LKMR", *WEEK)
-    assert found.note == "news up to 2031-01-08 alone: a day is fetched when it is over (UTC)"
-    assert len(found.rows) == 4 * 3
+    answer = client(tmp_path, today=lambda: date(2031, 1, 9)).company_news("LKMR", *WEEK)
+    assert answer.note == "news up to 2031-01-08 alone: a day is fetched when it is over (UTC)"
+    assert len(answer.rows) == 4 * 3
     assert files(tmp_path) == ["company-news/LKMR/2031-01-05_2031-01-08.json"]
     later = client(tmp_path).company_news("LKMR", *WEEK)
     assert len(later.rows) == 21 and later.note is None
 
 
 def test_a_window_that_is_all_to_come_makes_no_call(server, tmp_path):
-    found = client(tmp_path, today=lambda: WEEK[0]).company_news("LKMR", *WEEK)
-    assert found.rows == [] and "up to 2031-01-04" in found.note
+    answer = client(tmp_path, today=lambda: WEEK[0]).company_news("LKMR", *WEEK)
+    assert answer.rows == [] and "up to 2031-01-04" in answer.note
     assert not server.seen and files(tmp_path) == []
 
 
@@ -215,7 +217,7 @@ def test_a_snapshot_is_reused_until_a_window_ends_after_it(server, tmp_path):
     assert server.calls["stock/profile2"] == 2 and later.calls["stock/profile2"] == 1
 
 
-def test_filings_hold_the_annual_reports_too_by_the_day_of_filing(server, tmp_path):
+def test_filings_hold_annual_reports_too_by_the_day_of_filing(server, tmp_path):
     content, fetched = client(tmp_path).filings("LKMR")
     assert [(f["accessNumber"], f["form"]) for f in content["data"]] == [
         ("1", "10-Q"),
@@ -304,7 +306,7 @@ def test_a_quota_that_stays_used_up_is_an_error_with_a_remedy(server, tmp_path):
     assert finnhub.calls["company-news"] == len(server.seen) == 7 and files(tmp_path) == []
 
 
-def test_a_server_error_is_tried_again_and_reported_when_it_stays(server, tmp_path):
+def test_a_server_error_is_tried_again_and_reported_if_it_stays(server, tmp_path):
     server.fail("stock/profile2", BROKEN, times=2)
     assert client(tmp_path).profile("LKMR")[0] == PROFILE
     server.fail("stock/metric", Fault(503), times=20)
@@ -317,7 +319,8 @@ def test_a_server_error_is_tried_again_and_reported_when_it_stays(server, tmp_pa
 @pytest.mark.parametrize(
     "fault", [TRUNCATED, DROPPED, Fault(body=b""), Fault(body=b'{"error":"busy"}')]
 )
-def test_a_body_that_is_no_answer_is_asked_for_once_more_and_never_stored(server, tmp_path, fault):
+def test_a_body_that_is_no_answer_is_asked_for_once_more(server, tmp_path, fault):
+    """And it is never stored."""
     server.fail("company-news", fault)
     assert len(client(tmp_path).company_news("LKMR", *WEEK).rows) == 21
     server.fail("company-news", fault, times=2)
@@ -368,7 +371,9 @@ def test_any_plan_has_a_pace(server, tmp_path, per_minute, per_second):
 
 
 def test_a_pace_of_nothing_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="0 calls per minute, 25 per second; expected numbers above 0"):
+    with pytest.raises(
+        ValueError, match="0 calls per minute, 25 per second; expected numbers above 0"
+    ):
         client(tmp_path, per_minute=0, per_second=25)
 
 
@@ -420,8 +425,8 @@ def test_real_answers_are_read(shared_data, tmp_path, monkeypatch):
     with FinnhubServer({"AAPL": company}) as server:
         use(server, monkeypatch)
         finnhub = client(tmp_path, today=lambda: max(days) + timedelta(days=1))
-        found = finnhub.company_news("AAPL", min(days), max(days))
-        assert {row["id"] for row in found.rows} == {
+        answer = finnhub.company_news("AAPL", min(days), max(days))
+        assert {row["id"] for row in answer.rows} == {
             item["id"] for item in recorded["company-news"]
         }
         assert finnhub.profile("AAPL")[0]["name"] == "Apple Inc"

@@ -22,8 +22,15 @@ def filing(ends, filed, form="10-Q", **concepts):
             for name, v in concepts.items()
         ]
     }
-    return {"accessNumber": f"{ends}-{form}", "symbol": "ACME", "form": form, "endDate": f"{ends} 00:00:00",
-            "filedDate": f"{filed} 00:00:00", "acceptedDate": f"{filed} 16:30:33", "report": report}  # fmt: skip
+    return {
+        "accessNumber": f"{ends}-{form}",
+        "symbol": "ACME",
+        "form": form,
+        "endDate": f"{ends} 00:00:00",
+        "filedDate": f"{filed} 00:00:00",
+        "acceptedDate": f"{filed} 16:30:33",
+        "report": report,
+    }
 
 
 def metric(**series):
@@ -52,9 +59,9 @@ FILED = read_filings(
 )
 
 
-def test_c8_a_quarter_is_known_from_the_end_of_the_day_it_was_filed():
-    found = quarters(metric(eps=EPS), FILED)
-    assert [(q.period_end, q.known_at) for q in found] == [
+def test_a_quarter_is_known_from_the_end_of_its_day_of_filing():
+    result = quarters(metric(eps=EPS), FILED)
+    assert [(q.period_end, q.known_at) for q in result] == [
         ("2025-06-30", "2025-08-14T05:00:00+00:00"),  # no filing found: 45 days later
         ("2025-09-30", "2025-11-05T05:00:00+00:00"),
         ("2025-12-31", "2026-02-13T05:00:00+00:00"),
@@ -86,11 +93,11 @@ def test_the_latest_quarter_is_the_latest_known(decision, period):
         ),
     ],
 )
-def test_c10_no_quarter_is_better_than_a_future_or_empty_one(series, decision):
+def test_no_quarter_is_better_than_a_future_or_empty_one(series, decision):
     assert latest(quarters(metric(**series), []), decision) is None
 
 
-def test_the_end_of_a_fiscal_year_and_a_company_abroad_have_longer_terms():
+def test_fiscal_years_and_companies_abroad_have_longer_terms():
     answer = metric(eps=EPS)
     answer["series"]["annual"] = {"eps": [{"period": "2025-12-31", "v": 6.0}]}
     at_home = {q.period_end: q.known_at[:10] for q in quarters(answer, [])}
@@ -115,7 +122,8 @@ def test_answers_without_series_or_filings_are_empty():
         assert read_filings(answer) == []
 
 
-def test_providers_may_date_a_period_some_days_apart_and_an_amendment_is_no_first_filing():
+def test_the_first_filing_of_about_the_same_period_counts():
+    """Providers may date a period some days apart, and an amendment is not the first filing."""
     filed = read_filings(
         {"data": [filing("2025-09-27", "2025-12-01", "10-Q/A"), filing("2025-09-27", "2025-10-31")]}
     )
@@ -126,8 +134,8 @@ def test_providers_may_date_a_period_some_days_apart_and_an_amendment_is_no_firs
 
 
 def test_only_figures_of_the_same_quarter_stand_together():
-    found = quarters(metric(eps=EPS, netMargin=[("2025-12-31", 0.25)]), FILED)
-    assert [q.values for q in found] == [
+    result = quarters(metric(eps=EPS, netMargin=[("2025-12-31", 0.25)]), FILED)
+    assert [q.values for q in result] == [
         {"eps": 1.0},
         {"eps": 2.0},
         {"eps": 3.0, "netMargin": 0.25},
@@ -135,32 +143,52 @@ def test_only_figures_of_the_same_quarter_stand_together():
 
 
 def test_shares_are_those_of_the_last_report_that_was_out():
-    filed = read_filings({"data": [
-        filing("2025-09-30", "2025-11-04", **{"dei_EntityCommonStockSharesOutstanding": 900.0,
-                                              "us-gaap_CommonStockSharesOutstanding": 950.0}),
-        filing("2025-12-31", "2026-02-12", **{"us-gaap_CommonStockSharesOutstanding": 1000.0}),
-    ]})  # fmt: skip
+    filed = read_filings(
+        {
+            "data": [
+                filing(
+                    "2025-09-30",
+                    "2025-11-04",
+                    **{
+                        "dei_EntityCommonStockSharesOutstanding": 900.0,
+                        "us-gaap_CommonStockSharesOutstanding": 950.0,
+                    },
+                ),
+                filing(
+                    "2025-12-31", "2026-02-12", **{"us-gaap_CommonStockSharesOutstanding": 1000.0}
+                ),
+            ]
+        }
+    )
     assert shares_known(filed, "2026-02-08T05:00:00+00:00").shares == 900.0
     assert shares_known(filed, "2026-02-15T05:00:00+00:00").shares == 1000.0
     assert shares_known(filed, "2025-11-02T05:00:00+00:00") is None
     assert shares_known(filed, "2027-02-15T05:00:00+00:00") is None  # too old to count on
 
 
-def test_a_company_with_two_classes_of_shares_has_no_single_number():
+def test_two_classes_of_shares_have_no_single_number():
     two = filing("2025-09-30", "2025-11-04")
     lines = [{"concept": "dei:EntityCommonStockSharesOutstanding", "value": v} for v in (5.0, 7.0)]
     two["report"] = {"bs": [*lines, None, "no line"]}
     assert read_filings({"data": [two]})[0].shares is None
 
 
-def test_c9_an_introduction_holds_nothing_of_the_day_of_the_download():
-    profile = {"name": "Acme Inc", "ticker": "ACME", "finnhubIndustry": "Machinery", "exchange": "NYSE",
-               "ipo": "1990-05-01", "marketCapitalization": 12345.6, "shareOutstanding": 789.0}  # fmt: skip
+def test_an_introduction_holds_name_and_industry_alone():
+    """Nothing else that depends on the day of the download."""
+    profile = {
+        "name": "Acme Inc",
+        "ticker": "ACME",
+        "finnhubIndustry": "Machinery",
+        "exchange": "NYSE",
+        "ipo": "1990-05-01",
+        "marketCapitalization": 12345.6,
+        "shareOutstanding": 789.0,
+    }
     assert introduce("ACME", read_profile(profile)) == "Acme Inc (ACME), Machinery."
     assert introduce("ACME", Profile("Acme Inc")) == "Acme Inc (ACME)."
     assert read_profile({}) is None and introduce("ACME", None) == "ACME."
 
 
-def test_a_fiscal_year_ends_on_the_last_day_of_its_annual_figures():
+def test_a_fiscal_year_ends_with_its_annual_figures():
     annual = {"eps": [{"period": "2025-12-31", "v": 6.0}, {"period": None}], "netMargin": None}
     assert read_fiscal_year_ends({"series": {"annual": annual}}) == {date(2025, 12, 31)}

@@ -1,4 +1,6 @@
-"""Index membership: the lists, the walk back through their changes, and lists that contradict themselves."""
+"""Index membership: the lists, the walk back through their changes, and lists that contradict
+themselves.
+"""
 
 from datetime import date, timedelta
 
@@ -26,7 +28,7 @@ def test_a_list_has_its_size_on_every_day_it_knows(name):
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_every_change_starts_from_the_members_before_it_and_ends_in_the_list(name):
+def test_changes_lead_from_the_first_members_to_the_list(name):
     index = load(name)
     present = set(members(name, index.known_from))
     for change in index.changes:
@@ -37,7 +39,7 @@ def test_every_change_starts_from_the_members_before_it_and_ends_in_the_list(nam
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_every_change_names_a_source_that_can_be_looked_up_and_is_on_a_weekday(name):
+def test_every_change_has_a_source_and_is_on_a_weekday(name):
     index = load(name)
     for text in [index.source, *(change.source for change in index.changes)]:
         assert "https://" in text or "n100tickers" in text
@@ -61,14 +63,15 @@ def test_a_change_holds_from_its_day_on(name, before, after, left, joined):
     assert (old - new, new - old) == (left, joined)
 
 
-def test_c24_no_symbol_stands_twice_and_todays_members_are_not_yesterdays():
+def test_members_are_those_of_the_day_each_once():
     assert members("eurostoxx50", date(2025, 12, 1)).count("AD.AS") == 1
     index = load("nasdaq100")
     assert set(members("nasdaq100", date(2023, 1, 3))) != set(index.members)
     assert {"ATVI", "SGEN", "FISV"} <= set(members("nasdaq100", date(2023, 1, 3)))
 
 
-def test_the_first_half_of_2026_with_its_context_is_known_for_nasdaq100():
+def test_nasdaq100_is_known_for_the_first_half_of_2026():
+    """With the weeks of context before it."""
     known = {
         symbol
         for day in days(date(2025, 12, 1), date(2026, 6, 30))
@@ -79,14 +82,14 @@ def test_the_first_half_of_2026_with_its_context_is_known_for_nasdaq100():
 
 
 @pytest.mark.parametrize("day", [date(2020, 8, 30), date(2026, 7, 1)])
-def test_a_day_outside_the_known_range_is_an_error_with_the_remedy(day):
+def test_a_day_outside_the_known_range_is_an_error(day):
     with pytest.raises(ValueError) as error:
         members("dow30", day)
-    said = str(error.value)
-    assert said.startswith(
+    message = str(error.value)
+    assert message.startswith(
         f"dow30 on {day}: members are known from 2020-08-31 to 2026-06-30 only; "
     )
-    assert "index_lists/dow30.yaml" in said and "--symbols" in said
+    assert "index_lists/dow30.yaml" in message and "--symbols" in message
 
 
 @pytest.mark.parametrize("name", ["sp500", "", "../dow30", "DOW30"])
@@ -99,7 +102,7 @@ def test_an_unknown_index_is_an_error_that_lists_the_names(name):
     )
 
 
-# --- lists that contradict themselves ------------------------------------------------------------------
+# --- lists that contradict themselves ------------------------------------------------------------
 
 SYMBOLS = [f"S{n:02}" for n in range(30)]
 
@@ -120,8 +123,14 @@ def a_list(**fields):
         change(date(2031, 3, 3), ["S00"], ["X01"]),
         change(date(2031, 6, 2), ["S01"], ["X02"]),
     ]
-    whole = {"name": "Thirty", "as_of": date(2031, 12, 31), "known_from": date(2031, 1, 1), "source": "a gazette",
-             "members": SYMBOLS, "changes": changes}  # fmt: skip
+    whole = {
+        "name": "Thirty",
+        "as_of": date(2031, 12, 31),
+        "known_from": date(2031, 1, 1),
+        "source": "a gazette",
+        "members": SYMBOLS,
+        "changes": changes,
+    }
     return {**whole, **fields}
 
 
@@ -143,39 +152,69 @@ def test_a_list_is_walked_back_one_change_after_the_other(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("value", "words"),
+    ("value", "message"),
     [
-        (a_list(members=[*SYMBOLS[:29], "S28"]), "members names S28 twice; expected every symbol once"),
+        (
+            a_list(members=[*SYMBOLS[:29], "S28"]),
+            "members names S28 twice; expected every symbol once",
+        ),
         (a_list(members=SYMBOLS[:29]), "29 members on 2031-12-31; expected 30"),
         (a_list(members=[*SYMBOLS[:29], True]), "members holds True; expected a ticker, in quotes"),
         (a_list(members="S00"), "members is 'S00'; expected a list"),
         (a_list(as_of="soon"), "as_of is 'soon'; expected a day"),
         (a_list(source=" "), "source is ' '; expected a text"),
-        ({key: value for key, value in a_list().items() if key != "known_from"}, "name, source; expected as_of"),
+        (
+            {key: value for key, value in a_list().items() if key != "known_from"},
+            "name, source; expected as_of",
+        ),
         (a_list(known_form=1), "expected as_of, changes, known_from, members, name, source"),
-        (a_list(changes=[change(date(2031, 3, 3), ["S00"], ["X01"], why="merger")]), "removed, source, why; expected"),
-        (a_list(changes=[change(date(2031, 3, 3), ["S00"], ["X01"], source="")]), "the change on 2031-03-03 is ''"),
-        (a_list(changes=a_list()["changes"][::-1]), "expected them in order, one per day, after known_from 2031-01-01"),
-        (a_list(changes=[change(date(2031, 1, 1), ["S00"], ["X01"])]), "changes on 2031-01-01; expected them"),
-        (a_list(changes=[change(date(2032, 1, 1), ["S00"], ["X01"])]), "and up to as_of 2031-12-31"),
-        (a_list(changes=[change(date(2031, 3, 3), ["X09"], ["X01"])]), "afterwards ['X09'] are not members"),
-        (a_list(changes=[change(date(2031, 3, 3), ["S00"], ["S05"])]), "are not members and ['S05'] are"),
+        (
+            a_list(changes=[change(date(2031, 3, 3), ["S00"], ["X01"], why="merger")]),
+            "removed, source, why; expected",
+        ),
+        (
+            a_list(changes=[change(date(2031, 3, 3), ["S00"], ["X01"], source="")]),
+            "the change on 2031-03-03 is ''",
+        ),
+        (
+            a_list(changes=a_list()["changes"][::-1]),
+            "expected them in order, one per day, after known_from 2031-01-01",
+        ),
+        (
+            a_list(changes=[change(date(2031, 1, 1), ["S00"], ["X01"])]),
+            "changes on 2031-01-01; expected them",
+        ),
+        (
+            a_list(changes=[change(date(2032, 1, 1), ["S00"], ["X01"])]),
+            "and up to as_of 2031-12-31",
+        ),
+        (
+            a_list(changes=[change(date(2031, 3, 3), ["X09"], ["X01"])]),
+            "afterwards ['X09'] are not members",
+        ),
+        (
+            a_list(changes=[change(date(2031, 3, 3), ["S00"], ["S05"])]),
+            "are not members and ['S05'] are",
+        ),
         (a_list(changes=[change(date(2031, 3, 3), [], [])]), "adds [] and removes []"),
-        (a_list(changes=[change(date(2031, 3, 3), ["S00"], [])]), "29 members on 2031-01-01; expected 30"),
+        (
+            a_list(changes=[change(date(2031, 3, 3), ["S00"], [])]),
+            "29 members on 2031-01-01; expected 30",
+        ),
         ("- a\n- b\n", "the list has ['a', 'b']; expected as_of"),
         ("", "the list has None; expected as_of"),
         ("name: [", "while parsing"),
     ],
-)  # fmt: skip
-def test_a_list_that_contradicts_itself_is_an_error_that_names_file_and_value(
-    tmp_path, value, words
-):
+)
+def test_a_list_that_contradicts_itself_is_an_error(tmp_path, value, message):
+    """The message names file and value."""
     with pytest.raises(ValueError) as error:
         loaded(tmp_path, value)
-    assert str(error.value).startswith(str(tmp_path / "dow30.yaml")) and words in str(error.value)
+    assert str(error.value).startswith(str(tmp_path / "dow30.yaml")) and message in str(error.value)
 
 
-def test_a_symbol_that_leaves_twice_was_no_member_the_second_time(tmp_path):
+def test_a_symbol_that_leaves_twice_is_an_error(tmp_path):
+    """It was not a member the second time."""
     twice = [change(date(2031, 3, 3), ["S00"], ["X01"]), change(date(2031, 6, 2), ["S01"], ["X01"])]
     with pytest.raises(
         ValueError, match=r"the change on 2031-03-03 adds .* but afterwards .*\['X01'\] are"
@@ -184,7 +223,9 @@ def test_a_symbol_that_leaves_twice_was_no_member_the_second_time(tmp_path):
 
 
 def test_the_public_dow_rows_keep_a_symbol_that_had_left(shared_data):
-    """Thirty symbols throughout: right until 2024-02-25, and with Walgreens for Amazon in the ten weeks after."""
+    """Thirty symbols throughout: right until 2024-02-25, and with Walgreens for Amazon in the
+    ten weeks after.
+    """
     rows = [
         row
         for name in ("train", "test")

@@ -1,4 +1,6 @@
-"""News: read in two forms, harmless in a prompt, without copies and advertising, chosen the same way each time."""
+"""News: read in two forms, harmless in a prompt, without copies and advertising, chosen the same
+way each time.
+"""
 
 from datetime import UTC, datetime
 
@@ -19,15 +21,33 @@ def story(headline, summary="", published=MONDAY):
 
 
 def finnhub(**change):
-    row = {"category": "company", "datetime": 1767614400, "headline": "Acme opens a plant", "id": 7, "image": "",
-           "related": "ACME", "source": "X", "summary": "It makes springs.", "url": ""}  # fmt: skip
+    row = {
+        "category": "company",
+        "datetime": 1767614400,
+        "headline": "Acme opens a plant",
+        "id": 7,
+        "image": "",
+        "related": "ACME",
+        "source": "X",
+        "summary": "It makes springs.",
+        "url": "",
+    }
     return row | change
 
 
 def alpaca(**change):
-    row = {"id": 7, "headline": "Acme opens a plant", "author": "B", "created_at": "2026-01-05T12:00:00Z",
-           "updated_at": "2026-01-05T12:00:00Z", "summary": "It makes springs.", "content": "", "url": "",
-           "symbols": ["ACME", "EMCA"], "source": "benzinga"}  # fmt: skip
+    row = {
+        "id": 7,
+        "headline": "Acme opens a plant",
+        "author": "B",
+        "created_at": "2026-01-05T12:00:00Z",
+        "updated_at": "2026-01-05T12:00:00Z",
+        "summary": "It makes springs.",
+        "content": "",
+        "url": "",
+        "symbols": ["ACME", "EMCA"],
+        "source": "benzinga",
+    }
     return row | change
 
 
@@ -39,13 +59,14 @@ def test_both_forms_read_the_same():
     assert read_story(alpaca()).symbols == ("ACME", "EMCA")
 
 
-def test_an_edited_item_counts_from_its_edit_since_the_text_is_the_edited_one():
+def test_an_edited_item_counts_from_its_edit():
+    """The text is the edited one."""
     edited = read_story(alpaca(updated_at="2026-01-09T08:30:00-05:00"))
     assert edited.published == datetime(2026, 1, 9, 13, 30, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("row", "words"),
+    ("row", "message"),
     [
         (finnhub(datetime=0), "datetime is 0"),
         (finnhub(datetime=None), "datetime is None"),
@@ -64,8 +85,8 @@ def test_an_edited_item_counts_from_its_edit_since_the_text_is_the_edited_one():
         ({"title": "x"}, "neither `datetime`.*nor `created_at`.*found title"),
     ],
 )
-def test_an_item_without_time_or_headline_is_an_error(row, words):
-    with pytest.raises(ValueError, match=words):
+def test_an_item_without_time_or_headline_is_an_error(row, message):
+    with pytest.raises(ValueError, match=message):
         read_story(row)
 
 
@@ -114,7 +135,9 @@ def test_a_news_text_changes_nothing_but_its_own_line(attack):
     _, plain = with_news("First", "Something", "Last")
     lines, others = user["content"].split("\n"), plain["content"].split("\n")
     assert len(lines) == len(others)
-    different = [(one, other) for one, other in zip(lines, others, strict=True) if one != other]
+    different = [
+        (first, second) for first, second in zip(lines, others, strict=True) if first != second
+    ]
     assert different == [(f"- {sanitize(attack)}", "- Something")]
     assert not parse_answer(user["content"]).valid
     assert system == with_news("Something")[0]
@@ -131,7 +154,7 @@ def distinct(*headlines):
     return [item.headline for item in news_of_week(clean_stories(stories), *WEEK)]
 
 
-def test_copies_and_near_copies_of_a_week_are_one_story_the_earliest():
+def test_of_copies_and_near_copies_the_earliest_stays():
     assert distinct("Acme beats forecasts, shares jump", "ACME Beats Forecasts - Shares Jump!") == [
         "Acme beats forecasts, shares jump"
     ]
@@ -139,7 +162,7 @@ def test_copies_and_near_copies_of_a_week_are_one_story_the_earliest():
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         (
             "Acme Stock Sinks As Market Gains: What to Know",
@@ -153,8 +176,8 @@ def test_copies_and_near_copies_of_a_week_are_one_story_the_earliest():
         ),
     ],
 )
-def test_a_figure_or_a_direction_makes_another_story(one, other):
-    assert distinct(one, other) == [one, other]
+def test_a_figure_or_a_direction_makes_another_story(first, second):
+    assert distinct(first, second) == [first, second]
 
 
 def test_a_week_shows_the_same_whatever_came_before_and_after_it():
@@ -169,20 +192,21 @@ def test_a_week_shows_the_same_whatever_came_before_and_after_it():
 
 def test_advertising_goes_and_the_rest_of_the_summary_stays():
     summary = "It is worth 3 million. Click here to get our free report. Work starts in May."
-    kept = clean_stories(
+    result = clean_stories(
         [story("Acme wins a contract", summary), story("Sign up now for our newsletter")]
     )
-    assert [item.summary for item in kept] == ["It is worth 3 million. Work starts in May."]
+    assert [item.summary for item in result] == ["It is worth 3 million. Work starts in May."]
 
 
-def test_a_summary_that_repeats_the_headline_or_is_an_address_is_empty():
-    kept = clean_stories(
+def test_a_summary_without_text_of_its_own_is_empty():
+    """It repeats the headline, or is an address."""
+    result = clean_stories(
         [
             story("Acme wins a contract", "Acme wins a contract"),
             story("Beta falls", "https://example.org/x"),
         ]
     )
-    assert [item.summary for item in kept] == ["", ""]
+    assert [item.summary for item in result] == ["", ""]
 
 
 def test_a_long_summary_ends_at_a_sentence_or_a_word():
@@ -200,12 +224,16 @@ def items(count):
 
 
 def test_only_what_was_published_inside_the_week_belongs_to_it():
-    news = [News("before", "", "2026-01-04T04:59:59+00:00"), News("first", "", "2026-01-04T05:00:00+00:00"),
-            News("last", "", "2026-01-11T04:59:59+00:00"), News("after", "", "2026-01-11T05:00:00+00:00")]  # fmt: skip
+    news = [
+        News("before", "", "2026-01-04T04:59:59+00:00"),
+        News("first", "", "2026-01-04T05:00:00+00:00"),
+        News("last", "", "2026-01-11T04:59:59+00:00"),
+        News("after", "", "2026-01-11T05:00:00+00:00"),
+    ]
     assert [item.headline for item in news_of_week(news, *WEEK)] == ["first", "last"]
 
 
-def test_c17_the_choice_depends_on_the_seed_alone():
+def test_the_choice_depends_on_the_seed_alone():
     chosen = choose(items(20), "ACME-2026-01-11/2026-01-04")
     assert len(chosen) == 5
     assert chosen == choose(items(20), "ACME-2026-01-11/2026-01-04")

@@ -45,14 +45,21 @@ def test_a_file_without_adjusted_closes_says_so(tmp_path):
     assert without_dividends({"LKMR": frame}) == ["LKMR"]
 
 
-def test_columns_are_found_whatever_their_case_and_after_a_byte_order_mark(tmp_path):
+def test_columns_are_found_whatever_their_case(tmp_path):
+    """Also after a byte order mark."""
     frame = read(tmp_path, "\ufeffDATE,close,ADJ CLOSE\n2031-01-03,2,1\n")
     assert frame.to_dict("list") == {"close": [2.0], "adj_close": [1.0], "split": [1.0]}
 
 
 def test_a_day_is_the_day_at_the_exchange(tmp_path):
-    """Midnight in Helsinki is the day before in UTC; an offset changes with daylight saving time."""
-    text = "Date,Close\n2031-03-28 00:00:00+02:00,1\n2031-03-31 00:00:00+03:00,2\n2031-04-01T00:00:00+03:00,3\n"
+    """Midnight in Helsinki is the day before in UTC; an offset changes with daylight saving
+    time.
+    """
+    text = """Date,Close
+2031-03-28 00:00:00+02:00,1
+2031-03-31 00:00:00+03:00,2
+2031-04-01T00:00:00+03:00,3
+"""
     assert days(read(tmp_path, text)) == ["2031-03-28", "2031-03-31", "2031-04-01"]
 
 
@@ -104,7 +111,7 @@ def test_a_day_with_two_prices_is_an_error_with_both(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         (
             "Date,Open\n2031-01-03,1\n",
@@ -120,8 +127,8 @@ def test_a_day_with_two_prices_is_an_error_with_both(tmp_path):
         ("", "cannot be read"),
     ],
 )
-def test_what_cannot_be_read_is_named_with_the_file(tmp_path, text, words):
-    with pytest.raises(ValueError, match=rf"LKMR\.csv.*{words}"):
+def test_what_cannot_be_read_is_named_with_the_file(tmp_path, text, message):
+    with pytest.raises(ValueError, match=rf"LKMR\.csv.*{message}"):
         read(tmp_path, text)
 
 

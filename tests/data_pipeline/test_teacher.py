@@ -1,4 +1,6 @@
-"""The teacher stage over a real wire, against tests/support/servers/teacher.py: asked once, judged, logged, never lost."""
+"""The teacher stage over a real wire, against tests/support/servers/teacher.py: asked once,
+judged, logged, never lost.
+"""
 
 import json
 import os
@@ -56,7 +58,7 @@ def logged(kind="hindsight", model="loopback"):
 
 def process(teacher, *flags, start=("-m", "data_pipeline.teacher")):
     """The real command in a process of its own, in the current folder."""
-    words = [
+    command = [
         sys.executable,
         *start,
         "records.jsonl",
@@ -68,7 +70,7 @@ def process(teacher, *flags, start=("-m", "data_pipeline.teacher")):
     ]
     env = {**teacher.environment(SECRET), "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -79,7 +81,7 @@ def wait_until(condition, seconds=30):
         time.sleep(0.01)
 
 
-# --- asking and judging -----------------------------------------------------------------------------
+# --- asking and judging --------------------------------------------------------------------------
 
 
 def test_every_record_is_asked_once_and_every_answer_logged(monkeypatch, capsys):
@@ -101,20 +103,29 @@ def test_every_record_is_asked_once_and_every_answer_logged(monkeypatch, capsys)
     row = rows[records[0].id]
     prompt_sha256 = key_of({"prompt": render_prompt(records[0]), "label": records[0].label})
     assert row == {
-        "key": key_of(request), "id": records[0].id, "kind": "hindsight", "prompt_sha256": prompt_sha256, "attempt": 1,
-        "model": "loopback", "answer": answer_to(request), "accepted": True, "reason": None, "finish_reason": "stop",
+        "key": key_of(request),
+        "id": records[0].id,
+        "kind": "hindsight",
+        "prompt_sha256": prompt_sha256,
+        "attempt": 1,
+        "model": "loopback",
+        "answer": answer_to(request),
+        "accepted": True,
+        "reason": None,
+        "finish_reason": "stop",
         "prompt_tokens": sum(len(turn["content"]) for turn in request["messages"]) // 4,
-        "completion_tokens": len(answer_to(request)) // 4, "cost": None, "teaching_version": "t1",
-    }  # fmt: skip
+        "completion_tokens": len(answer_to(request)) // 4,
+        "cost": None,
+        "teaching_version": "t1",
+    }
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith(
         "6 records: 0 answered already, 0 skipped (no return), 6 to ask; about "
     )
     assert out[0].endswith("cost unknown: loopback is not in prices.yaml")
-    assert out[1:] == [
-        "6 accepted, 0 asked again, 0 rejected, 0 failed, 0 left; this run: 6 answers, cost unknown",
-        "data/teacher/loopback/hindsight.jsonl",
-    ]
+    counts = "6 accepted, 0 asked again, 0 rejected, 0 failed, 0 left"
+    assert out[1] == f"{counts}; this run: 6 answers, cost unknown"
+    assert out[2:] == ["data/teacher/loopback/hindsight.jsonl"]
 
 
 def test_what_is_in_the_log_is_never_asked_again(monkeypatch, capsys):
@@ -131,7 +142,8 @@ def test_what_is_in_the_log_is_never_asked_again(monkeypatch, capsys):
     assert "nothing to ask" in capsys.readouterr().out
 
 
-def test_a_forecast_asks_what_the_student_is_asked_and_nothing_else(monkeypatch):
+def test_a_forecast_asks_what_the_student_is_asked(monkeypatch):
+    """And nothing else."""
     records = records_file()
     with Teacher() as teacher:
         assert (
@@ -176,8 +188,8 @@ def test_a_bad_answer_is_asked_for_once_more_then_kept_apart(monkeypatch, capsys
         assert ask(monkeypatch, teacher) == 0
         assert len(teacher.asked) == 5
     assert reason in teacher.asked[2]["messages"][-1]["content"]
-    found = [(row["id"], row["attempt"], row["accepted"], row["reason"]) for row in logged()]
-    assert found == [
+    answers = [(row["id"], row["attempt"], row["accepted"], row["reason"]) for row in logged()]
+    assert answers == [
         (good.id, 1, True, None),
         (mended.id, 1, False, reason),
         (mended.id, 2, True, None),
@@ -192,7 +204,7 @@ def test_a_bad_answer_is_asked_for_once_more_then_kept_apart(monkeypatch, capsys
     )
 
 
-def test_an_answer_behind_a_thought_is_accepted_and_found_without_it(monkeypatch):
+def test_an_answer_is_accepted_and_found_without_its_thought(monkeypatch):
     (record,) = records_file(1)
     with Teacher(faults={"": ["thinking always"]}) as teacher:
         assert ask(monkeypatch, teacher) == 0
@@ -202,9 +214,8 @@ def test_an_answer_behind_a_thought_is_accepted_and_found_without_it(monkeypatch
     assert index.teacher == "loopback, told the label"
 
 
-def test_weeks_without_a_return_are_skipped_for_hindsight_and_asked_for_a_forecast(
-    monkeypatch, capsys
-):
+def test_weeks_without_a_return_are_asked_for_a_forecast_alone(monkeypatch, capsys):
+    """They are skipped for hindsight."""
     records_file(3, lambda r: replace(r, weekly_return=None) if r.symbol == "FIRM01" else r)
     with Teacher() as teacher:
         assert ask(monkeypatch, teacher) == 0
@@ -224,7 +235,7 @@ def test_only_the_records_of_another_file_are_asked_about(monkeypatch, capsys):
     assert "none.jsonl" in capsys.readouterr().err
 
 
-def test_logs_of_two_runs_hold_the_same_lines_whatever_was_at_once(monkeypatch):
+def test_logs_hold_the_same_lines_whatever_was_at_once(monkeypatch):
     records_file(40)
     with Teacher() as teacher:
         assert ask(monkeypatch, teacher, "--concurrency", "1", "--out", "one") == 0
@@ -258,11 +269,11 @@ def test_openai_itself_gets_the_new_name_of_the_output_limit():
     assert dialect(text, own_server=False) == text, "a completion has the old name everywhere"
 
 
-# --- faults of the wire -----------------------------------------------------------------------------
+# --- faults of the wire --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("status", "words"),
+    ("status", "message"),
     [
         (401, "refuses the key (401); check OPENAI_API_KEY"),
         (403, "refuses the key (403); check OPENAI_API_KEY"),
@@ -271,15 +282,15 @@ def test_openai_itself_gets_the_new_name_of_the_output_limit():
         (400, "does not take such requests: refused (400): fault of status 400 for Bearer ..."),
     ],
 )
-def test_c18_a_refusal_stops_the_run_at_once_and_is_no_answer(monkeypatch, capsys, status, words):
+def test_a_refusal_stops_the_run_at_once_and_is_no_answer(monkeypatch, capsys, status, message):
     records_file(30)
     with Teacher(faults={"": [f"status {status} always"]}) as teacher:
         assert ask(monkeypatch, teacher, "--concurrency", "4") == 2
         assert len(teacher.asked) <= 4
     assert logged() == []
-    told = capsys.readouterr()
-    assert words in told.err.splitlines()[-1]
-    assert SECRET not in told.err + told.out
+    output = capsys.readouterr()
+    assert message in output.err.splitlines()[-1]
+    assert SECRET not in output.err + output.out
 
 
 def test_a_refusal_keeps_the_answers_that_were_on_their_way(monkeypatch):
@@ -291,7 +302,7 @@ def test_a_refusal_keeps_the_answers_that_were_on_their_way(monkeypatch):
     assert len(logged()) == len(teacher.delivered) == 7
 
 
-def test_one_request_that_the_teacher_does_not_take_does_not_stop_the_others(monkeypatch, capsys):
+def test_a_request_that_is_not_taken_does_not_stop_the_others(monkeypatch, capsys):
     records = records_file(5)
     with Teacher(faults={f"Forecast {records[2].symbol} for": ["status 400 always"]}) as teacher:
         assert ask(monkeypatch, teacher, "--concurrency", "1") == 0
@@ -328,17 +339,16 @@ def test_retry_after_is_waited_for(monkeypatch):
 
 
 @pytest.mark.parametrize("fault", ["status 429 retry-after 600", "broken json", "page"])
-def test_c18_a_failed_request_is_counted_not_stored_and_made_up_by_the_next_run(
-    monkeypatch, capsys, fault
-):
+def test_a_failed_request_is_counted_and_asked_by_the_next_run(monkeypatch, capsys, fault):
+    """It is not stored."""
     records_file(5)
     with Teacher(faults={"": [fault, fault]}) as teacher:
         begun = time.monotonic()
         assert ask(monkeypatch, teacher) == 1
         assert time.monotonic() - begun < 30
-        told = capsys.readouterr()
-        assert "2 failed, 2 left" in told.out
-        assert "2 records failed" in told.err and "run the same command again" in told.err
+        output = capsys.readouterr()
+        assert "2 failed, 2 left" in output.out
+        assert "2 records failed" in output.err and "run the same command again" in output.err
         assert len(logged()) == 3
         assert ask(monkeypatch, teacher) == 0
         assert len(teacher.asked) == 7
@@ -389,7 +399,7 @@ def test_key_and_address_may_stand_in_a_dot_env_file(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"),
+    ("flags", "message"),
     [
         ([], "no model: give --model, or set OPENAI_MODEL"),
         (["--model", "m"], "no teacher: set OPENAI_API_KEY"),
@@ -398,15 +408,15 @@ def test_key_and_address_may_stand_in_a_dot_env_file(monkeypatch):
         (["--model", "m", "--max_cost", "5"], "--max_cost needs a price for 'm': add a line to "),
     ],
 )
-def test_what_is_missing_is_named_before_anything_is_asked(capsys, flags, words):
+def test_what_is_missing_is_named_before_anything_is_asked(capsys, flags, message):
     records_file(1)
     assert stage.main(["records.jsonl", "--kind", "hindsight", *flags]) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 1 and words in told[0]
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1 and message in errors[0]
 
 
 @pytest.mark.parametrize(
-    ("lines", "words"),
+    ("lines", "message"),
     [
         (['{"symbol": "A"}'], "records.jsonl, row 1: record A-?"),
         (["nonsense"], "records.jsonl, line 1: not JSON"),
@@ -414,16 +424,17 @@ def test_what_is_missing_is_named_before_anything_is_asked(capsys, flags, words)
         (["NAN"], "record FIRM00-2031-01-05: weekly_return is nan"),
     ],
 )
-def test_a_bad_record_is_named_before_anything_is_asked(monkeypatch, capsys, lines, words):
+def test_a_bad_record_is_named_before_anything_is_asked(monkeypatch, capsys, lines, message):
     good = next(made_up_records(1)).to_json()
-    known = {"GOOD": json.dumps(good), "NAN": json.dumps({**good, "weekly_return": float("nan")})}
-    Path("records.jsonl").write_text("".join(known.get(line, line) + "\n" for line in lines))
+    nan = {**good, "weekly_return": float("nan")}
+    by_name = {"GOOD": json.dumps(good), "NAN": json.dumps(nan)}
+    Path("records.jsonl").write_text("".join(by_name.get(line, line) + "\n" for line in lines))
     with Teacher() as teacher:
         assert ask(monkeypatch, teacher) == 2
-    assert words in capsys.readouterr().err and not teacher.asked
+    assert message in capsys.readouterr().err and not teacher.asked
 
 
-# --- costs ------------------------------------------------------------------------------------------
+# --- costs ---------------------------------------------------------------------------------------
 
 
 def test_a_dry_run_asks_nothing_writes_nothing_and_needs_no_key(capsys):
@@ -456,16 +467,16 @@ def test_the_cost_of_every_answer_is_logged_and_summed(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("concurrency", ["1", "16"])
-def test_a_run_stops_before_it_could_pass_its_budget_and_the_next_goes_on(
-    monkeypatch, capsys, concurrency
-):
+def test_a_run_stops_before_it_could_pass_its_budget(monkeypatch, capsys, concurrency):
+    """The next run goes on."""
     records_file(40)
     flags = ["--concurrency", concurrency, "--max_cost", "0.05"]
     with Teacher(latency=0.01) as teacher:
         assert ask(monkeypatch, teacher, *flags, model="gpt-4.1") == 1
         first = logged(model="gpt-4.1")
         spent = sum(row["cost"] for row in first)
-        # A request may cost at most about 0.014, and did cost about 0.0035: the budget is used, and never passed.
+        # A request may cost at most about 0.014, and did cost about 0.0035: the budget is used, and
+        # never passed.
         assert 0.05 - 0.015 < spent <= 0.05
         left = 40 - len(first)
         assert (
@@ -485,10 +496,11 @@ def test_an_answer_without_counts_is_taken_for_the_dearest(monkeypatch):
     assert 2 <= len(rows) <= 4 and {row["cost"] for row in rows} == {None}
 
 
-# --- the log ----------------------------------------------------------------------------------------
+# --- the log -------------------------------------------------------------------------------------
 
 
-def test_a_cut_last_line_is_removed_and_only_that_record_asked_again(monkeypatch):
+def test_a_cut_last_line_is_removed_and_its_record_asked_again(monkeypatch):
+    """No other record is."""
     records_file(5)
     path = Path("data/teacher/loopback/hindsight.jsonl")
     with Teacher() as teacher:
@@ -501,7 +513,8 @@ def test_a_cut_last_line_is_removed_and_only_that_record_asked_again(monkeypatch
 
 
 @pytest.mark.parametrize("damage", [b"{nonsense}\n", b'{"key": "k"}\n', b"[1]\n", b"\xff\n", b"\n"])
-def test_a_damaged_line_elsewhere_stops_the_run_and_nothing_is_touched(monkeypatch, capsys, damage):
+def test_a_damaged_line_elsewhere_stops_the_run(monkeypatch, capsys, damage):
+    """Nothing is touched."""
     records_file(3)
     path = Path("data/teacher/loopback/hindsight.jsonl")
     with Teacher() as teacher:
@@ -523,8 +536,10 @@ def test_a_second_writer_is_turned_away(monkeypatch, capsys):
     assert "is being written by another process" in capsys.readouterr().err
 
 
-def test_a_disk_that_is_full_ends_the_run_with_a_log_of_whole_lines():
-    """A limit on the size of files stands for the disk: the last write that begins below it is cut short."""
+def test_a_full_disk_ends_the_run_with_a_log_of_whole_lines():
+    """A limit on the size of files stands for the disk: the last write that begins below it is
+    cut short.
+    """
     records_file(30)
     limited = """import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
@@ -604,11 +619,11 @@ def test_no_log_and_a_log_of_two_kinds_are_errors(monkeypatch):
         AnswerIndex("mixed.jsonl")
 
 
-# --- interrupts -------------------------------------------------------------------------------------
+# --- interrupts ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_waits_for_what_is_on_its_way_and_sends_nothing_more(number):
+def test_a_signal_waits_for_answers_and_sends_nothing_more(number):
     records_file(40)
     with Teacher(latency=0.5) as teacher:
         running = process(teacher, "--concurrency", "4")
@@ -665,8 +680,10 @@ def test_a_signal_ends_the_retries_of_a_broken_connection_too():
 
 
 @pytest.mark.slow
-def test_kills_at_random_moments_lose_nothing_and_pay_for_nothing_twice():
-    """200 records, ten kills, then the end: as if nothing had happened, but for what a SIGKILL caught on its way."""
+def test_kills_lose_nothing_and_pay_for_nothing_twice():
+    """200 records, ten kills, then the end: as if nothing had happened, but for what a SIGKILL
+    caught on its way.
+    """
     records_file(200)
     again = {
         f"Forecast FIRM{number:02} for": ["first wrong bin always"] for number in range(0, 50, 7)
@@ -697,7 +714,9 @@ def test_kills_at_random_moments_lose_nothing_and_pay_for_nothing_twice():
 
 
 def killed(teacher, number, delay):
-    """Start the command, kill it, look into the log; the requests that a SIGKILL caught on their way."""
+    """Start the command, kill it, look into the log; the requests that a SIGKILL caught on their
+    way.
+    """
     path = Path("data/teacher/loopback/hindsight.jsonl")
     before = keys_in(path)
     start, running = len(teacher.asked), process(teacher, "--concurrency", "8")

@@ -35,7 +35,8 @@ def test_a_forecast_is_the_prompt_of_the_student_to_the_letter(record):
     assert first_messages(record, "forecast") == render_prompt(record)
 
 
-def test_hindsight_adds_one_paragraph_that_names_the_bin_to_the_prompt_of_the_student(record):
+def test_hindsight_adds_one_paragraph_that_names_the_bin(record):
+    """To the prompt of the student, which stays as it is."""
     system, user = first_messages(record, "hindsight")
     plain = render_prompt(record)
     assert system == plain[0]
@@ -97,7 +98,7 @@ def test_a_hindsight_answer_is_accepted_or_has_a_reason(text, finish, reason):
 
 
 @pytest.mark.parametrize("phrase", BETRAYALS)
-def test_every_phrase_that_betrays_hindsight_is_found_in_any_case(phrase):
+def test_a_phrase_that_betrays_hindsight_is_found_in_any_case(phrase):
     reason = judge(f"{GOOD} {phrase.upper()}.", finish_reason="stop", label="down by 1-2%")
     assert reason == f"betrays hindsight: {phrase!r}"
 
@@ -127,7 +128,8 @@ def test_an_answer_belongs_to_a_prompt_and_the_bin_it_was_told(record):
     assert fingerprint(replace(record, company="Another."), "hindsight") != first
 
 
-def test_a_forecast_stays_that_of_its_prompt_when_the_return_becomes_known(record):
+def test_a_forecast_stays_that_of_its_prompt(record):
+    """Also when the return becomes known."""
     assert fingerprint(replace(record, weekly_return=None), "forecast") == fingerprint(
         record, "forecast"
     )
@@ -141,13 +143,13 @@ def test_a_digest_does_not_depend_on_the_order_of_names():
 
 
 def test_real_answers_of_a_teacher_that_was_told_are_accepted(shared_data):
-    """542 of the 546 public GPT-4 answers, all but those without a prediction; none is taken for a betrayal."""
+    """542 of the 546 public GPT-4 answers, all but those without a prediction; none is taken for
+    a betrayal.
+    """
     rows = []
     for name in ("train", "test"):
         rows += convert(read_jsonl(shared_data / "dow30" / f"{name}.jsonl"), name)[0]
-    reasons = [
-        judge(reference_text(row), finish_reason="stop", label=row["label"]) for row in rows
-    ]
+    reasons = [judge(reference_text(row), finish_reason="stop", label=row["label"]) for row in rows]
     assert len(reasons) == 546
     assert {reason for reason in reasons if reason} == {
         "strict: prediction not one of the twelve, or no analysis below it"

@@ -55,16 +55,16 @@ def days(frame):
 
 def test_one_ticker_with_both_ends_of_the_window(server, tmp_path):
     server.charts["LKMR"] = chart()
-    done = download(["LKMR"], tmp_path)
-    assert done == yahoo.Download(tmp_path / "2031-01-03_2031-01-10")
-    prices = window(done.folder)
+    result = download(["LKMR"], tmp_path)
+    assert result == yahoo.Download(tmp_path / "2031-01-03_2031-01-10")
+    prices = window(result.folder)
     assert days(prices["LKMR"]) == DAYS[1:7]
     assert prices["LKMR"]["close"].tolist() == [101.0, 102.0, 103.0, 104.0, 105.0, 106.0]
     assert prices["LKMR"]["adj_close"].tolist() == pytest.approx(
         [0.9 * (101 + n) for n in range(6)]
     )
     assert without_dividends(prices) == []
-    header = (done.folder / "LKMR.csv").read_text().splitlines()[0]
+    header = (result.folder / "LKMR.csv").read_text().splitlines()[0]
     assert header.split(",")[:7] == ["Date", "Open", "High", "Low", "Close", "Adj Close", "Volume"]
 
 
@@ -75,8 +75,8 @@ def test_dividends_and_splits_are_kept(server, tmp_path):
     folder = download(["LKMR"], tmp_path).folder
     assert window(folder)["LKMR"]["split"].tolist() == [1.0, 1.0, 1.0, 4.0, 1.0, 0.1]
     rows = [line.split(",") for line in (folder / "LKMR.csv").read_text().splitlines()]
-    place = rows[0].index("Dividends")
-    assert [float(row[place]) for row in rows[2:8]] == [0, 0, 0.25, 0, 0, 0]
+    column = rows[0].index("Dividends")
+    assert [float(row[column]) for row in rows[2:8]] == [0, 0, 0.25, 0, 0, 0]
 
 
 def test_a_split_after_the_window_is_known_too(server, tmp_path):
@@ -96,9 +96,9 @@ def test_two_tickers_of_two_exchanges_keep_their_own_days(server, tmp_path):
     server.charts["QHB.HE"] = Chart(
         [(day, 50.0, 50.0) for day in DAYS if day.day != 6], zone="Europe/Helsinki"
     )
-    done = download(["QHB.HE", "LKMR"], tmp_path)
-    prices = window(done.folder, ["LKMR", "QHB.HE"])
-    assert done.missing == {} and len(prices["LKMR"]) == 6
+    result = download(["QHB.HE", "LKMR"], tmp_path)
+    prices = window(result.folder, ["LKMR", "QHB.HE"])
+    assert result.missing == {} and len(prices["LKMR"]) == 6
     assert days(prices["QHB.HE"]) == [day for day in DAYS[1:7] if day.day != 6]
 
 
@@ -113,16 +113,16 @@ def test_a_halted_day_stays_a_day_without_a_price(server, tmp_path):
     )
 
 
-def test_an_unknown_ticker_is_named_with_its_reason_and_not_asked_for_again(server, tmp_path):
+def test_an_unknown_ticker_is_named_and_not_asked_for_again(server, tmp_path):
     server.charts["LKMR"] = chart()
-    done = download(["LKMR", "GONE"], tmp_path)
+    result = download(["LKMR", "GONE"], tmp_path)
     assert (
-        list(done.missing) == ["GONE"]
-        and done.missing["GONE"] == "a ticker that Yahoo does not know (404)"
+        list(result.missing) == ["GONE"]
+        and result.missing["GONE"] == "a ticker that Yahoo does not know (404)"
     )
-    assert done.again == () and list(read_prices(done.folder)) == ["LKMR"]
-    assert download(["LKMR", "GONE"], tmp_path) == done
-    assert download(["GONE"], tmp_path).missing == done.missing
+    assert result.again == () and list(read_prices(result.folder)) == ["LKMR"]
+    assert download(["LKMR", "GONE"], tmp_path) == result
+    assert download(["GONE"], tmp_path).missing == result.missing
     assert server.asked == {"LKMR": 1}
 
 
@@ -130,13 +130,14 @@ def test_a_ticker_that_has_nothing_but_gaps_is_missing(server, tmp_path):
     server.charts["LKMR"] = chart()
     server.charts["GAPS"] = Chart([(day, None, None) for day in DAYS])
     server.charts["LATE"] = Chart([(date(2031, 3, 3), 1.0, 1.0)])
-    done = download(["LKMR", "GAPS", "LATE"], tmp_path)
-    assert done.missing["GAPS"] == "no day with a price in the window"
-    assert done.missing["LATE"].startswith("possibly delisted; no price data found")
-    assert done.again == () and list(read_prices(done.folder)) == ["LKMR"]
+    result = download(["LKMR", "GAPS", "LATE"], tmp_path)
+    assert result.missing["GAPS"] == "no day with a price in the window"
+    assert result.missing["LATE"].startswith("possibly delisted; no price data found")
+    assert result.again == () and list(read_prices(result.folder)) == ["LKMR"]
 
 
-def test_a_complete_window_is_not_downloaded_again_and_a_new_ticker_alone_is(server, tmp_path):
+def test_only_a_new_ticker_of_a_window_is_downloaded(server, tmp_path):
+    """What is complete is not downloaded again."""
     server.charts |= {"LKMR": chart(), "OTHR": chart(7.0)}
     first = download(["LKMR"], tmp_path)
     stored = (first.folder / "LKMR.csv").stat().st_mtime_ns
@@ -164,18 +165,18 @@ def test_without_its_marker_a_window_is_not_trusted(server, tmp_path):
 
 def test_a_window_into_today_ends_yesterday(server, tmp_path):
     server.charts["LKMR"] = chart()
-    done = download(["LKMR"], tmp_path, last=date(2031, 1, 20), today=date(2031, 1, 9))
+    result = download(["LKMR"], tmp_path, last=date(2031, 1, 20), today=date(2031, 1, 9))
     assert (
-        done.note
+        result.note
         == "prices up to 2031-01-08, not 2031-01-20: a day is fetched when it is over (UTC)"
     )
-    assert done.folder.name == "2031-01-03_2031-01-08"
-    assert days(read_prices(done.folder)["LKMR"])[-1] == date(2031, 1, 8)
+    assert result.folder.name == "2031-01-03_2031-01-08"
+    assert days(read_prices(result.folder)["LKMR"])[-1] == date(2031, 1, 8)
     with pytest.raises(ValueError, match="no day is over yet"):
         download(["LKMR"], tmp_path, today=FIRST)
 
 
-def test_a_rate_limit_is_an_error_with_a_remedy_and_stores_nothing(server, tmp_path):
+def test_a_rate_limit_is_an_error_and_stores_nothing(server, tmp_path):
     server.charts |= {"RTEA": chart(status=429), "RTEB": chart(status=429)}
     with pytest.raises(
         ConnectionError,
@@ -190,11 +191,11 @@ def test_a_rate_limit_is_an_error_with_a_remedy_and_stores_nothing(server, tmp_p
 )
 def test_a_ticker_without_a_proper_answer_is_asked_for_again(server, tmp_path, status, reason):
     server.charts |= {"LKMR": chart(), "RTEC": chart(status=status)}
-    done = download(["LKMR", "RTEC"], tmp_path)
-    assert done.again == ("RTEC",) and reason in done.missing["RTEC"]
+    result = download(["LKMR", "RTEC"], tmp_path)
+    assert result.again == ("RTEC",) and reason in result.missing["RTEC"]
     server.charts["RTEC"].status = 200
-    done = download(["LKMR", "RTEC"], tmp_path)
-    assert done.missing == {} and sorted(read_prices(done.folder)) == ["LKMR", "RTEC"]
+    result = download(["LKMR", "RTEC"], tmp_path)
+    assert result.missing == {} and sorted(read_prices(result.folder)) == ["LKMR", "RTEC"]
     assert server.asked["LKMR"] == 1
 
 
@@ -212,7 +213,8 @@ def test_a_network_that_is_down_is_not_taken_for_a_delisting(server, tmp_path, m
     assert list(tmp_path.iterdir()) == [stored]
 
 
-def test_a_process_without_a_network_ends_in_one_error_and_no_noise(tmp_path):
+def test_a_process_without_a_network_ends_in_one_error(tmp_path):
+    """Without any noise."""
     code = (
         "from datetime import date; from data_pipeline.providers.yahoo import download\n"
         "try: download(['LKMR', 'QHB.HE'], date(2026, 1, 2), date(2026, 1, 9), 'prices')\n"
@@ -220,20 +222,21 @@ def test_a_process_without_a_network_ends_in_one_error_and_no_noise(tmp_path):
     )
     closed = dict.fromkeys(("https_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
     environment = {**os.environ, **closed, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
-    assert done.stderr == "" and done.stdout.startswith(
+    assert result.stderr == "" and result.stdout.startswith(
         "Yahoo gave no prices for 2 symbols (LKMR: "
     )
-    assert len(done.stdout.splitlines()) == 1 and not (tmp_path / "prices").exists()
+    assert len(result.stdout.splitlines()) == 1 and not (tmp_path / "prices").exists()
 
 
 def test_yfinance_is_left_as_it_was(server, tmp_path):
     server.charts["LKMR"] = chart()
     download(["LKMR", "NIL"], tmp_path)
     assert not any(
-        isinstance(handler, yahoo._ErrorCollector) for handler in logging.getLogger("yfinance").handlers
+        isinstance(handler, yahoo._ErrorCollector)
+        for handler in logging.getLogger("yfinance").handlers
     )
     assert yfinance.config.debug.hide_exceptions is True
 
@@ -266,14 +269,14 @@ def test_recorded_answers_with_a_split_and_with_dividends(
 ):
     body = recorded(shared_data, name)
     server.charts[symbol] = Chart(body=json.dumps(body).encode())
-    done = download([symbol], tmp_path, first=date(2021, 2, 1), last=date(2022, 1, 30))
-    frame = read_prices(done.folder)[symbol]
-    result = body["chart"]["result"][0]
-    assert frame["adj_close"].tolist() == result["indicators"]["adjclose"][0]["adjclose"]
+    result = download([symbol], tmp_path, first=date(2021, 2, 1), last=date(2022, 1, 30))
+    frame = read_prices(result.folder)[symbol]
+    chart = body["chart"]["result"][0]
+    assert frame["adj_close"].tolist() == chart["indicators"]["adjclose"][0]["adjclose"]
     assert {day.date(): ratio for day, ratio in frame["split"].items() if ratio != 1.0} == splits
-    rows = [line.split(",") for line in (done.folder / f"{symbol}.csv").read_text().splitlines()]
-    place = rows[0].index("Dividends")
-    assert [float(row[place]) for row in rows[1:] if float(row[place])] == dividends
+    rows = [line.split(",") for line in (result.folder / f"{symbol}.csv").read_text().splitlines()]
+    column = rows[0].index("Dividends")
+    assert [float(row[column]) for row in rows[1:] if float(row[column])] == dividends
     if splits:  # Yahoo's closes before a split are in the shares of today
         moves = frame["close"].pct_change().dropna()
         assert moves.abs().max() < 0.15
@@ -288,8 +291,8 @@ def test_a_recorded_body_without_timestamps_is_reported(server, shared_data, tmp
         symbol: Chart(body=json.dumps(recorded(shared_data, name)).encode()),
         "LKMR": chart(),
     }
-    done = download([symbol, "LKMR"], tmp_path)
-    assert "timestamp" in done.missing[symbol] and done.again == (symbol,)
-    assert download([symbol, "LKMR"], tmp_path) == done
+    result = download([symbol, "LKMR"], tmp_path)
+    assert "timestamp" in result.missing[symbol] and result.again == (symbol,)
+    assert download([symbol, "LKMR"], tmp_path) == result
     with pytest.raises(ConnectionError, match=f"{symbol}: KeyError"):
         download([symbol], tmp_path, last=LAST - timedelta(days=1))

@@ -8,7 +8,8 @@ import pandas
 def daily(first: date, last: date, closes=None, dividends=(), splits=(), exchange="XNYS"):
     """Prices of every session from `first` to `last`: 100, 101, ... or `closes` in their order.
 
-    `dividends` and `splits` are (day, amount or ratio); closes are as downloaded, so already divided by later splits.
+    `dividends` and `splits` are (day, amount or ratio); closes are as downloaded, so already
+    divided by later splits.
     """
     from exchange_calendars import get_calendar
 

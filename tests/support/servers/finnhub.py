@@ -1,14 +1,16 @@
-"""A small Finnhub on loopback: company news, profiles, metrics and filings of companies that a test makes up.
+"""A small Finnhub on loopback: companies that a test makes up, with all their facts.
 
-    with FinnhubServer({"LKMR": {"news": [...], "profile": {...}, "metric": {...}, "filings": [...]}}) as server:
+    companies = {"LKMR": {"news": [...], "profile": {...}, "metric": {...}, "filings": [...]}}
+    with FinnhubServer(companies) as server:
         server.fail("company-news", Fault(429, headers={"Retry-After": "1"}), times=2)
         subprocess.run([sys.executable, "-m", "data_pipeline.fetch", ...], env=server.environment())
         server.calls["company-news"], server.seen
 
-All four parts may be left out. News items are Finnhub's rows; each needs `datetime` (epoch seconds) and `id`, and
-`news_item` makes one. As on the true Finnhub an answer holds the newest 250 items of the window, days are those
-of UTC, quarterly filings are the 10-Q and annual ones the 10-K, and an unknown symbol is no error. A request
-without the key in its header is refused, and one with it in the address too.
+All four parts may be left out. News items are Finnhub's rows; each needs `datetime` (epoch seconds)
+and `id`, and `news_item` makes one. As on the true Finnhub an answer holds the newest 250 items of
+the window, days are those of UTC, quarterly filings are the 10-Q and annual ones the 10-K, and an
+unknown symbol is not an error. A request without the key in its header is refused, and one with it
+in the address too.
 """
 
 import json
@@ -32,7 +34,9 @@ KEY = "loopback0key0of0no0account"
 
 @dataclass(frozen=True)
 class Fault:
-    """One bad answer: another status (200 keeps the true body), some delay in its middle, or the end missing."""
+    """One bad answer: another status (200 keeps the true body), some delay in its middle, or the
+    end missing.
+    """
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -61,7 +65,9 @@ _SENTENCES = {
 
 @dataclass(frozen=True)
 class Seen:
-    """One request as it came: endpoint, parameters, status of its answer, and when (monotonic seconds)."""
+    """One request as it came: endpoint, parameters, status of its answer, and when (monotonic
+    seconds).
+    """
 
     endpoint: str
     params: dict[str, str]
@@ -110,24 +116,30 @@ class FinnhubServer:
         return Counter(seen.endpoint for seen in self.seen)
 
     def environment(self) -> dict[str, str]:
-        """Environment of a client process: this server's address and key, and no proxy before it."""
+        """Environment of a client process: this server's address and key, and no proxy before
+        it.
+        """
         own = {"FINNHUB_BASE_URL": self.url, "FINNHUB_API_KEY": self.key}
         return {**os.environ, **own, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 
     def fail(self, endpoint: str, fault: Fault, times: int = 1, symbol: str | None = None) -> None:
-        """Give the next `times` requests of an endpoint (and symbol) this fault; faults come in the order set."""
+        """Give the next `times` requests of an endpoint (and symbol) this fault; faults come in
+        the order set.
+        """
         self._faults += [(endpoint, symbol, fault)] * times
 
     def take_fault(self, endpoint: str, symbol: str) -> Fault:
         with self._lock:
-            for place, (name, only, fault) in enumerate(self._faults):
+            for index, (name, only, fault) in enumerate(self._faults):
                 if name == endpoint and only in (None, symbol):
-                    del self._faults[place]
+                    del self._faults[index]
                     return fault
         return Fault()
 
     def answer(self, endpoint: str, params: Mapping[str, str]) -> Any:
-        """The true JSON value of an endpoint. Raises KeyError for an unknown endpoint or a missing parameter."""
+        """The true JSON value of an endpoint. Raises KeyError for an unknown endpoint or a
+        missing parameter.
+        """
         symbol = params["symbol"]
         company = self.companies.get(symbol, {})
         if endpoint == "company-news":
@@ -174,7 +186,8 @@ def _by_time(items: Sequence[dict[str, Any]]) -> tuple[list[int], list[dict[str,
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Head and body leave together: apart, the second would wait for the client's acknowledgement of the first.
+    # Head and body leave together: apart, the second would wait for the client's acknowledgement of
+    # the first.
     wbufsize = -1
     disable_nagle_algorithm = True
     owner: FinnhubServer

@@ -1,17 +1,20 @@
-"""A teacher on loopback: an OpenAI-compatible server that answers from the request alone, for the real client.
+"""A teacher on loopback: an OpenAI-compatible server that answers from the request alone.
 
     with Teacher(faults={"NOVA-2031-01-05": ["status 500", "wrong bin"]}) as teacher:
-        subprocess.run([sys.executable, "-m", "data_pipeline.teacher", ...], env=teacher.environment())
+        command = [sys.executable, "-m", "data_pipeline.teacher", ...]
+        subprocess.run(command, env=teacher.environment())
         teacher.asked, teacher.delivered
 
-`python -m tests.support.servers.teacher --latency 0.3 --log FILE` runs it in a process of its own; it prints its address,
-and appends a line to FILE for every request that came and for every answer that was sent whole, with the time.
+`python -m tests.support.servers.teacher --latency 0.3 --log FILE` runs it in a process of its own;
+it prints its address, and appends a line to FILE for every request that came and for every answer
+that was sent whole, with the time.
 
-A fault is for requests that hold its text ("" is in all of them). Each fault of a list serves one request; the last
-one serves all later ones too if it ends in " always", and one that begins with "first " leaves second questions
-alone. Faults: "status N", "status N retry-after S", "hang up", "cut body", "broken json", "page", "slow body",
-"empty", "wrong bin", "unparsable", "length", "betrayal", "no usage", "thinking". The message of a status quotes the
-Authorization header, as careless servers do.
+A fault is for requests that hold its text ("" is in all of them). Each fault of a list serves one
+request; the last one serves all later ones too if it ends in " always", and one that begins with
+"first " leaves second questions alone. Faults: "status N", "status N retry-after S", "hang up",
+"cut body", "broken json", "page", "slow body", "empty", "wrong bin", "unparsable", "length",
+"betrayal", "no usage", "thinking". The message of a status quotes the Authorization header, as
+careless servers do.
 """
 
 import argparse
@@ -32,9 +35,15 @@ BINS = [
     for way in ("Up", "Down")
     for step in ("0-1%", "1-2%", "2-3%", "3-4%", "4-5%", "more than 5%")
 ]
-_TOLD = re.compile(r'Prediction: ((?:Up|Down) by (?:\d-\d%|more than 5%))"')
-_REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
-            429: "Too Many Requests"}  # fmt: skip
+_NAMED_BIN = re.compile(r'Prediction: ((?:Up|Down) by (?:\d-\d%|more than 5%))"')
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    429: "Too Many Requests",
+}
 
 
 @dataclass
@@ -48,7 +57,9 @@ class Teacher:
     asked: list[dict] = field(default_factory=list)
     """The bodies of all chat completion requests, in the order they came."""
     delivered: list[str] = field(default_factory=list)
-    """The keys (SHA-256 of the body) whose answer was written whole to a connection that was open."""
+    """The keys (SHA-256 of the body) whose answer was written whole to a connection that was
+    open.
+    """
     authorization: set[str] = field(default_factory=set)
     at_once: int = 0
     most_at_once: int = 0
@@ -126,13 +137,11 @@ class Teacher:
     async def _respond(
         self, path: str, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
-        """Answer one request; False where the connection is to be closed after it."""
+        """Answer one request; False if the connection is to be closed after it."""
         if path == "/v1/models":
-            listed = {
-                "object": "list",
-                "data": [{"id": "loopback", "object": "model", "created": 0, "owned_by": "us"}],
-            }
-            writer.write(_head(200, len(json.dumps(listed))) + json.dumps(listed).encode())
+            model = {"id": "loopback", "object": "model", "created": 0, "owned_by": "us"}
+            content = json.dumps({"object": "list", "data": [model]}).encode()
+            writer.write(_head(200, len(content)) + content)
             return True
         if path != "/v1/chat/completions":
             writer.write(_head(404, 0))
@@ -152,16 +161,10 @@ class Teacher:
             fault = "" if len(request["messages"]) > 2 else fault.removeprefix("first ")
         if fault.startswith("status"):
             _, status, *retry = fault.split()
-            words = json.dumps(
-                {
-                    "error": {
-                        "message": f"fault of status {status} for {max(self.authorization)}",
-                        "code": None,
-                    }
-                }
-            ).encode()
+            message = f"fault of status {status} for {max(self.authorization)}"
+            content = json.dumps({"error": {"message": message, "code": None}}).encode()
             extra = f"retry-after: {retry[1]}\r\n" if retry else "retry-after-ms: 1\r\n"
-            writer.write(_head(int(status), len(words), extra) + words)
+            writer.write(_head(int(status), len(content), extra) + content)
             return True
         return await self._deliver(request, key, fault, reader, writer)
 
@@ -223,26 +226,30 @@ def _head(status: int, length: int, extra: str = "") -> bytes:
 
 
 def key_of(request: dict) -> str:
-    """The SHA-256 of a request as canonical JSON, computed here without the project's own function."""
+    """The SHA-256 of a request as canonical JSON, computed here without the project's own
+    function.
+    """
     text = json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def answer_to(request: dict, fault: str = "") -> str:
-    """A well-formed answer for the bin that the prompt tells, else for one drawn from the prompt; or a bad one."""
+    """A well-formed answer for the bin that the prompt tells, else for one drawn from the
+    prompt; or a bad one.
+    """
     asked = request["messages"][1]["content"]
-    told = _TOLD.findall(asked)
+    named = _NAMED_BIN.findall(asked)
     number = int(hashlib.sha256(asked.encode()).hexdigest(), 16)
-    call = told[-1] if told else BINS[number % len(BINS)]
+    prediction = named[-1] if named else BINS[number % len(BINS)]
     if fault == "wrong bin":
-        call = BINS[(BINS.index(call) + 1) % len(BINS)]
+        prediction = BINS[(BINS.index(prediction) + 1) % len(BINS)]
     analysis = f"On balance the reports of case {number % 10**6} speak for this move."
     if fault == "betrayal":
         analysis += " As we know, the week ended so."
     text = (
         "[Positive Developments]:\n1. Orders grew.\n2. Costs fell.\n\n"
         "[Potential Concerns]:\n1. A rival cut prices.\n\n"
-        f"[Prediction & Analysis]:\nPrediction: {call}\nAnalysis: {analysis}"
+        f"[Prediction & Analysis]:\nPrediction: {prediction}\nAnalysis: {analysis}"
     )
     text = {
         "empty": "",

@@ -4,8 +4,9 @@
         redirect(monkeypatch, server.url)
         yfinance.download("LKMR", ...)
 
-yfinance has its hosts in its code, some as constants and some inside functions. `redirect` changes the host of
-every request that its client library is about to send, and nothing else. An unknown ticker is Yahoo's 404.
+yfinance has its hosts in its code, some as constants and some inside functions. `redirect` changes
+the host of every request that its client library is about to send, and nothing else. An unknown
+ticker is Yahoo's 404.
 """
 
 import json
@@ -31,7 +32,9 @@ _RANGES = ["1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max
 
 @dataclass
 class Chart:
-    """One ticker: (day, close, adjusted close) a session, dividends and splits (new, old) by day."""
+    """One ticker: (day, close, adjusted close) a session, dividends and splits (new, old) by
+    day.
+    """
 
     rows: Sequence[tuple[date, float | None, float | None]] = ()
     dividends: Mapping[date, float] = field(default_factory=dict)
@@ -42,7 +45,9 @@ class Chart:
     """Served instead of all that, whatever the window."""
 
     def answer(self, symbol: str, first: float, last: float) -> Any:
-        """Yahoo's JSON for the sessions that open at `first` or later and before `last` (epoch seconds)."""
+        """Yahoo's JSON for the sessions that open at `first` or later and before `last` (epoch
+        seconds).
+        """
         rows = [row for row in self.rows if first <= self._opening(row[0]) < last]
         closes = [row[1] for row in rows]
         quote = dict.fromkeys(("open", "high", "low", "close"), closes) | {
@@ -71,10 +76,17 @@ class Chart:
 
     def _meta(self, symbol: str) -> dict[str, Any]:
         return {
-            "currency": "USD", "symbol": symbol, "instrumentType": "EQUITY", "exchangeTimezoneName": self.zone,
-            "timezone": "EST", "gmtoffset": -18000, "priceHint": 2, "dataGranularity": "1d", "range": "",
+            "currency": "USD",
+            "symbol": symbol,
+            "instrumentType": "EQUITY",
+            "exchangeTimezoneName": self.zone,
+            "timezone": "EST",
+            "gmtoffset": -18000,
+            "priceHint": 2,
+            "dataGranularity": "1d",
+            "range": "",
             "validRanges": _RANGES,
-        }  # fmt: skip
+        }
 
 
 @dataclass
