@@ -1,16 +1,19 @@
-"""Rows by split out of a file, a folder, a dataset saved to disk or the Hub; shapes are checked elsewhere."""
+"""Rows by split from a file, a folder, a dataset saved to disk or the Hub.
+
+The shapes of the rows are checked elsewhere.
+"""
 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from weekahead import files
-from weekahead.files import Row
+from weekahead.schema.manifests import JsonObject
 
 _SPLIT = re.compile(r"(?P<name>(?:train|validation|test)(?:_\w+)?)(?P<shard>-\d+-of-\d+)?")
 _HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
@@ -18,43 +21,50 @@ _HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
 @dataclass(frozen=True)
 class Source:
-    """Rows by split. `origins` says where each split lies (for messages), `revision` is a Hub commit."""
+    """Rows by split, as they came."""
 
     name: str
-    splits: dict[str, list[Row]]
+    splits: dict[str, list[JsonObject]]
     origins: dict[str, str]
+    """Where each split lies, for messages."""
     sha256: dict[str, str]
-    """Of the split's file; of the rows as JSON where a split is not one file."""
+    """Of the split's file; of the rows as JSON if the split is not one file."""
     single: bool
-    """One file, or one saved dataset, without splits: its only split is named after the file, or `train`."""
+    """One file, or one saved dataset, without splits.
+
+    Its only split is named after the file, or `train`.
+    """
     revision: str | None = None
+    """The commit on the Hub."""
 
 
 def read_source(source: str | Path) -> Source:
-    """Read a .jsonl, .parquet or .arrow file, a folder of such files named by split, a folder that
-    `datasets` saved, or a dataset on the Hub (`user/name`, `user/name@revision`).
+    """Read rows from a file, a folder or the Hub.
 
-    Raises FileNotFoundError, PermissionError or ConnectionError for a source that cannot be reached and
-    ValueError for one that cannot be read; each names the source and the remedy.
+    A .jsonl, .parquet or .arrow file, a folder of such files named by split, a folder that
+    `datasets` saved, or a dataset on the Hub (`user/name`, `user/name@revision`).
+    Raises FileNotFoundError, PermissionError or ConnectionError for a source that cannot be reached
+    and ValueError for one that cannot be read; each names the source and the remedy.
     """
     path, name = Path(source), str(source)
     if path.is_file():
-        rows, found = _read_file(path), _SPLIT.fullmatch(path.stem)
-        split = found["name"] if found else "train"
+        rows, match = _read_file(path), _SPLIT.fullmatch(path.stem)
+        split = match["name"] if match else "train"
         return Source(name, {split: rows}, {split: name}, {split: files.sha256(path)}, single=True)
     if path.is_dir():
         saved = (path / "dataset_dict.json").exists() or (path / "state.json").exists()
         return _read_saved(path) if saved else _read_folder(path)
-    hub = None if name.startswith((".", "/", "~")) else _HUB_ID.fullmatch(name)
-    if hub and path.suffix not in _READERS:
-        return _read_hub(hub["name"], hub["revision"])
+    hub_id = None if name.startswith((".", "/", "~")) else _HUB_ID.fullmatch(name)
+    if hub_id and path.suffix not in _READERS:
+        return _read_hub(hub_id["name"], hub_id["revision"])
     raise FileNotFoundError(
         f"{name}: there is no such file or folder, and it is not a dataset id (user/name); "
-        f"expected one of {', '.join(_READERS)}, a folder or an id: check DATASET for a typing error"
+        f"expected one of {', '.join(_READERS)}, a folder or an id: "
+        "check DATASET for a typing error"
     )
 
 
-def rows_sha256(rows: Sequence[Row]) -> str:
+def rows_sha256(rows: Sequence[Mapping[str, Any]]) -> str:
     """The SHA-256 of rows as JSON lines with sorted keys, for rows that are not one file."""
     digest = hashlib.sha256()
     for row in rows:
@@ -62,7 +72,7 @@ def rows_sha256(rows: Sequence[Row]) -> str:
     return digest.hexdigest()
 
 
-def _read_file(path: Path) -> list[Row]:
+def _read_file(path: Path) -> list[JsonObject]:
     if path.suffix not in _READERS:
         raise ValueError(
             f"{path}: files of type {path.suffix!r} are not read; use {', '.join(_READERS)}"
@@ -70,7 +80,7 @@ def _read_file(path: Path) -> list[Row]:
     return _READERS[path.suffix](path)
 
 
-def _read_columns(path: Path) -> list[Row]:
+def _read_columns(path: Path) -> list[JsonObject]:
     from datasets import Dataset
     from pyarrow import ArrowInvalid
     from pyarrow.parquet import read_table
@@ -85,7 +95,7 @@ def _read_columns(path: Path) -> list[Row]:
         ) from None
 
 
-_READERS: dict[str, Callable[[Path], list[Row]]] = {
+_READERS: dict[str, Callable[[Path], list[JsonObject]]] = {
     ".jsonl": files.read_jsonl,
     ".parquet": _read_columns,
     ".arrow": _read_columns,
@@ -93,31 +103,37 @@ _READERS: dict[str, Callable[[Path], list[Row]]] = {
 
 
 def _read_folder(path: Path) -> Source:
-    """A folder with train.jsonl and so on, or a clone of a Hub repository with data/train-00000-of-00001.parquet."""
-    found: dict[str, list[Path]] = {}
+    """A folder with train.jsonl and so on, or a clone of a repository of the Hub.
+
+    The latter has files such as data/train-00000-of-00001.parquet.
+    """
+    paths = _paths_by_split(path)
+    splits: dict[str, list[JsonObject]] = {}
+    sha256: dict[str, str] = {}
+    for name, shards in paths.items():
+        splits[name] = [row for shard in shards for row in _read_file(shard)]
+        sha256[name] = files.sha256(shards[0]) if len(shards) == 1 else rows_sha256(splits[name])
+    origins = {name: str(shards[0]) for name, shards in paths.items()}
+    return Source(str(path), splits, origins, sha256, single=False)
+
+
+def _paths_by_split(path: Path) -> dict[str, list[Path]]:
+    """The files of each split, in order. Raises ValueError for none, and for two of one split."""
+    paths: dict[str, list[Path]] = {}
     for file in sorted([*path.iterdir(), *(path / "data").glob("*")]):
         match = _SPLIT.fullmatch(file.stem)
         if match and file.suffix in _READERS:
-            found.setdefault(match["name"], []).append(file)
-    if not found:
+            paths.setdefault(match["name"], []).append(file)
+    if not paths:
         raise ValueError(
-            f"{path}: no split found; expected files named train, validation or test with one of {', '.join(_READERS)}"
+            f"{path}: no split found; expected files named train, validation or test with one of "
+            f"{', '.join(_READERS)}"
         )
-    for name, parts in found.items():
-        if len(parts) > 1 and not all("-of-" in part.stem for part in parts):
-            raise ValueError(
-                f"{path}: split {name!r} stands twice: {', '.join(p.name for p in parts)}; keep one"
-            )
-    splits = {
-        name: [row for part in parts for row in _read_file(part)] for name, parts in found.items()
-    }
-    sums = {
-        name: files.sha256(parts[0]) if len(parts) == 1 else rows_sha256(splits[name])
-        for name, parts in found.items()
-    }
-    return Source(
-        str(path), splits, {n: str(parts[0]) for n, parts in found.items()}, sums, single=False
-    )
+    for name, shards in paths.items():
+        if len(shards) > 1 and not all("-of-" in shard.stem for shard in shards):
+            names = ", ".join(shard.name for shard in shards)
+            raise ValueError(f"{path}: split {name!r} stands twice: {names}; keep one")
+    return paths
 
 
 def _read_saved(path: Path) -> Source:
@@ -130,35 +146,43 @@ def _read_saved(path: Path) -> Source:
             f"{path}: the saved dataset cannot be read ({error}); save it again"
         ) from None
     if isinstance(data, DatasetDict):
-        return _of_dict(str(path), data)
+        return _from_splits(str(path), data)
     name = str(data.split) if data.split and _SPLIT.fullmatch(str(data.split)) else "train"
-    return _of_dict(str(path), {name: data}, single=True)
+    return _from_splits(str(path), {name: data}, single=True)
 
 
-def _of_dict(name: str, data: Any, single: bool = False, revision: str | None = None) -> Source:
-    splits = {str(split): [_plain(row) for row in part] for split, part in data.items()}
+def _from_splits(
+    name: str, data: Mapping[Any, Any], *, single: bool = False, revision: str | None = None
+) -> Source:
+    """The splits of a dataset that the library `datasets` has read."""
+    splits = {str(split): [_with_texts(row) for row in part] for split, part in data.items()}
     origins = {split: f"{name}, split {split}" for split in splits}
-    sums = {split: rows_sha256(rows) for split, rows in splits.items()}
-    return Source(name, splits, origins, sums, single, revision)
+    sha256 = {split: rows_sha256(rows) for split, rows in splits.items()}
+    return Source(name, splits, origins, sha256, single, revision)
 
 
-def _plain(row: Row) -> Row:
-    """A row with its dates and times as texts again, which `datasets` makes out of the texts of a JSONL file."""
+def _with_texts(row: JsonObject) -> JsonObject:
+    """A row with its dates and times as texts again.
+
+    `datasets` makes times out of the texts of a JSONL file.
+    """
     return {
         name: _text(value) if isinstance(value, datetime) else value for name, value in row.items()
     }
 
 
 def _text(moment: datetime) -> str:
-    if moment.tzinfo is None and moment == moment.replace(
-        hour=0, minute=0, second=0, microsecond=0
-    ):
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    if moment.tzinfo is None and moment == midnight:
         return moment.date().isoformat()
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
 
 
 def _read_hub(name: str, revision: str | None) -> Source:
-    """A dataset on the Hub at one commit, looked up first: a wrong id or no access fails within a second."""
+    """A dataset on the Hub at one commit.
+
+    The commit is looked up first, so that a wrong id or no access fails within a second.
+    """
     from datasets import load_dataset
     from datasets.exceptions import DatasetNotFoundError, DatasetsError
     from httpx2 import HTTPError
@@ -171,10 +195,10 @@ def _read_hub(name: str, revision: str | None) -> Source:
 
     try:
         offline = constants.is_offline_mode()
-        commit = (
-            revision if offline else HfApi().dataset_info(name, revision=revision, timeout=30).sha
-        )
-        return _of_dict(name, load_dataset(name, revision=commit), revision=commit)
+        commit = revision
+        if not offline:
+            commit = HfApi().dataset_info(name, revision=revision, timeout=30).sha
+        return _from_splits(name, load_dataset(name, revision=commit), revision=commit)
     except RevisionNotFoundError:
         raise FileNotFoundError(
             f"{name}: no revision {revision!r} on the Hub; leave out '@{revision}'"
@@ -191,8 +215,9 @@ def _read_hub(name: str, revision: str | None) -> Source:
         ) from None
     except (HTTPError, ConnectionError) as error:
         raise ConnectionError(
-            f"{name}: not a path here, and the Hub cannot be reached ({_first_line(error)}); connect, or use "
-            "a local file, or HF_HUB_OFFLINE=1 for a copy that is already in the cache"
+            f"{name}: not a path here, and the Hub cannot be reached ({_first_line(error)}); "
+            "connect, or use a local file, or HF_HUB_OFFLINE=1 for a copy that is already in the "
+            "cache"
         ) from None
     except (DatasetsError, ValueError) as error:
         raise ValueError(f"{name}: the dataset cannot be read ({_first_line(error)})") from None

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.slow  # each push is a process of its own
 ROOT = Path(__file__).parents[2]
 LOAD = """
 import sys
-from data_pipeline.dataset import train_rows
-data = train_rows(sys.argv[1])
+from data_pipeline.dataset.load import load_dataset
+data = load_dataset(sys.argv[1]).train
 print(len(data.train), data.revision)
 """
 
@@ -106,7 +106,7 @@ def test_a_second_push_removes_a_split_that_is_gone(hub, tmp_path):
     [
         (None, "user/made", "no Hugging Face token found"),
         ("hf_reader", "user/made", "the Hub refused user/made"),
-        ("hf_owner", "no/such/name", "'no/such/name' is no repository id"),
+        ("hf_owner", "no/such/name", "'no/such/name' is not a repository id"),
     ],
 )
 def test_what_cannot_be_pushed_is_one_line_and_the_dataset_stands(
