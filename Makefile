@@ -66,7 +66,7 @@ doctor: setup ## what this machine has: card, precision, keys, services
 	$(PY) -m sft.doctor
 
 test: .venv/dev ## everything; ARGS='-m "not slow"' leaves out what trains or generates
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: .venv/dev ## ruff and types
 	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m pyright

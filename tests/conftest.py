@@ -6,19 +6,46 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from filelock import FileLock
+from hypothesis import settings
 
 from data_pipeline.dataset.load import eval_rows
 from data_pipeline.synthetic.__main__ import write_market
 from data_pipeline.synthetic.world import tell
 from tests.support.tiny import FP32, ROOT
-from weekahead.models.embedded import DEFAULT_OUT, ensure_embedded
 from weekahead.models.chat_format import stop_token_ids
+from weekahead.models.embedded import DEFAULT_OUT, ensure_embedded
 from weekahead.models.loading import base_from_recipe, load_base, load_tokenizer
+
+# Inputs per property test, the same in every run: few in the quick suite, more in the whole one.
+settings.register_profile("quick", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=300)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    quick = "not slow" in config.getoption("markexpr")
+    settings.load_profile("quick" if quick else "thorough")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Workers of `make test`: one per CPU, up to four (each needs 1 to 2 GB)."""
+    return min(os.cpu_count() or 1, 4)
+
+
+@pytest.fixture(scope="session")
+def embedded_model(tmp_path_factory) -> Path:
+    """The embedded model in `models/`; if it has to be converted, one worker does it for all."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with FileLock(folder / "embedded.lock"):
+        return ensure_embedded(ROOT / DEFAULT_OUT)
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real rows named by WEEKAHEAD_DATA (default `../shared/data`); skips where it is absent."""
+    """The folder of real rows: WEEKAHEAD_DATA (default `../shared/data`); skips if it is absent."""
     default = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("WEEKAHEAD_DATA") or default)
     if not folder.is_dir():
@@ -29,13 +56,13 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
+def tiny(tmp_path_factory, embedded_model):
     """A folder with `base/`, `recipe.yaml` and `data/datasets/m`; it is the working folder of commands."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = AutoTokenizer.from_pretrained(ensure_embedded(ROOT / DEFAULT_OUT))
+    tokenizer = AutoTokenizer.from_pretrained(embedded_model)
     torch.manual_seed(0)
     shape = {
         "hidden_size": 64,
