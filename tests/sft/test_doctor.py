@@ -15,8 +15,8 @@ CLOSED = "http://127.0.0.1:9"  # the discard port: nothing answers there
 
 def doctor(folder, **variables):
     """The doctor in an empty folder with an empty home, and services that do not answer."""
-    dropped = ("WANDB_", "HF_", "OPENAI_", "FINNHUB_", "CUDA_VISIBLE", "LD_LIBRARY", "HUGGING")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    removed = ("WANDB_", "HF_", "OPENAI_", "FINNHUB_", "CUDA_VISIBLE", "LD_LIBRARY", "HUGGING")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
     local = {
         "HOME": str(folder),
         "PYTHONPATH": str(ROOT),
@@ -27,7 +27,7 @@ def doctor(folder, **variables):
     return subprocess.run(
         command,
         cwd=folder,
-        env=kept | local | variables,
+        env=inherited | local | variables,
         capture_output=True,
         text=True,
         timeout=120,
@@ -37,33 +37,33 @@ def doctor(folder, **variables):
 def test_what_was_found_is_printed_and_keys_are_never_shown(tmp_path):
     secret = "s3cret" * 8
     (tmp_path / ".env").write_text(f"FINNHUB_API_KEY={secret}\n")
-    done = doctor(tmp_path, HF_TOKEN=secret, WANDB_API_KEY=secret, CUDA_VISIBLE_DEVICES="")
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^torch +\d+\.\d+", done.stdout, re.M)
-    assert re.search(r"^card +none \(.+\)$", done.stdout, re.M)
-    assert re.search(r"^precision +(bf16|fp32) on cpu: .+", done.stdout, re.M)
-    assert re.search(r"^disk here +[\d.]+ GiB free$", done.stdout, re.M)
+    process = doctor(tmp_path, HF_TOKEN=secret, WANDB_API_KEY=secret, CUDA_VISIBLE_DEVICES="")
+    assert process.returncode == 0, process.stderr
+    assert re.search(r"^torch +\d+\.\d+", process.stdout, re.M)
+    assert re.search(r"^GPU +none \(.+\)$", process.stdout, re.M)
+    assert re.search(r"^precision +(bf16|fp32) on cpu: .+", process.stdout, re.M)
+    assert re.search(r"^disk here +[\d.]+ GiB free$", process.stdout, re.M)
     for name in ("HF_TOKEN", "WANDB_API_KEY", "FINNHUB_API_KEY"):
-        assert re.search(rf"^{name} +set$", done.stdout, re.M)
-    assert re.search(r"^OPENAI_API_KEY +not set$", done.stdout, re.M)
-    assert re.search(rf"^Hub +{CLOSED}: not reachable", done.stdout, re.M)
-    assert re.search(rf"^W&B +{CLOSED}: not reachable", done.stdout, re.M)
-    assert re.search(r"^W&B key +unusable: .+WANDB_MODE=offline", done.stdout, re.M)
-    assert "s3cret" not in done.stdout + done.stderr
+        assert re.search(rf"^{name} +set$", process.stdout, re.M)
+    assert re.search(r"^OPENAI_API_KEY +not set$", process.stdout, re.M)
+    assert re.search(rf"^Hub +{CLOSED}: not reachable", process.stdout, re.M)
+    assert re.search(rf"^W&B +{CLOSED}: not reachable", process.stdout, re.M)
+    assert re.search(r"^W&B key +unusable: .+WANDB_MODE=offline", process.stdout, re.M)
+    assert "s3cret" not in process.stdout + process.stderr
 
 
-def test_a_card_that_torch_cannot_see_is_exit_1(tmp_path):
+def test_a_gpu_that_torch_cannot_see_is_exit_1(tmp_path):
     import torch
 
     if shutil.which("gcc") is None:
         pytest.skip("no gcc to compile the stub driver with")
     if torch.cuda.is_available():
-        pytest.skip("torch sees a card here")
+        pytest.skip("torch sees a GPU here")
     source = Path(__file__).parents[1] / "support" / "servers" / "nvml_stub.c"
     library = tmp_path / "libnvidia-ml.so.1"
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
-    done = doctor(tmp_path, LD_LIBRARY_PATH=str(tmp_path))
-    assert done.returncode == 1
-    assert "0: Stub T4, 15.0 GiB, driver 999.73" in done.stdout
-    assert done.stderr.startswith("error: an NVIDIA card is present but torch sees none")
-    assert "Remedy" in done.stderr
+    process = doctor(tmp_path, LD_LIBRARY_PATH=str(tmp_path))
+    assert process.returncode == 1
+    assert "0: Stub T4, 15.0 GiB, driver 999.73" in process.stdout
+    assert process.stderr.startswith("sft.doctor: an NVIDIA GPU is present but torch sees none")
+    assert "Remedy" in process.stderr

@@ -1,50 +1,57 @@
-"""NVIDIA cards through NVML, without W&B and without torch: what they do now, and whether torch sees them.
+"""NVIDIA GPUs through NVML, without W&B and torch: what they do, and whether torch sees them.
 
-NVML counts cards in the order of the bus and knows nothing of CUDA_VISIBLE_DEVICES; both are handled here.
+NVML counts GPUs in the order of the bus and knows nothing of CUDA_VISIBLE_DEVICES; both are handled
+here.
 """
 
 import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from weekahead.schema.rows import GpuSample
 
 log = logging.getLogger(__name__)
 
-Gpu = dict[str, Any]
+
+class GpuReading(NamedTuple):
+    """The GPUs that this process may use, or why there are none: one of the two is None."""
+
+    gpus: list[GpuSample] | None
+    reason: str | None
 
 
-def read_gpus() -> tuple[list[Gpu] | None, str | None]:
-    """The cards this process may use, as (cards, None), or (None, why there are none).
+def read_gpus() -> GpuReading:
+    """What the GPUs that this process may use do now.
 
-    Each card has `index` (as in nvidia-smi), `name`, `utilization_percent` (0 to 100, over the driver's last
-    sample period), `memory_used_bytes`, `memory_total_bytes`, `power_watts` and `temperature_celsius`. What the
-    driver cannot tell is None and never 0: a MIG slice, for one, has no utilization.
+    A value that the driver does not know is None and never 0: a MIG slice, for one, has no
+    utilization.
     """
     pynvml, reason = _nvml()
     if pynvml is None:
-        return None, reason
+        return GpuReading(None, reason)
     try:
         handles = _visible_handles(pynvml)
     except pynvml.NVMLError as error:
-        return None, str(error)
+        return GpuReading(None, str(error))
     if not handles:
-        return (
-            None,
-            f"no card is visible (CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES')!r})",
-        )
-    return [_read(pynvml, handle) for handle in handles], None
+        setting = os.environ.get("CUDA_VISIBLE_DEVICES")
+        return GpuReading(None, f"no GPU is visible (CUDA_VISIBLE_DEVICES={setting!r})")
+    return GpuReading([_read(pynvml, handle) for handle in handles], None)
 
 
 def _nvml() -> tuple[Any, str | None]:
     """The initialized `pynvml` module, or None and the reason.
 
-    It is not shut down again: repeated initialization only counts up, while a true one takes up to a second.
+    It is not shut down again: repeated initialization only counts up, while a first one takes up to
+    a second.
     """
     try:
-        import pynvml
+        import pynvml as module  # pyright: ignore[reportMissingTypeStubs]
     except ImportError:
         return None, "the package nvidia-ml-py is not installed"
+    pynvml: Any = module
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
@@ -53,42 +60,52 @@ def _nvml() -> tuple[Any, str | None]:
 
 
 def _visible_handles(pynvml: Any) -> list[Any]:
-    cards = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-    uuids = [_ask(pynvml, pynvml.nvmlDeviceGetUUID, card) or "" for card in cards]
-    chosen = visible_devices(os.environ.get("CUDA_VISIBLE_DEVICES"), uuids)
-    return [cards[c] if isinstance(c, int) else pynvml.nvmlDeviceGetHandleByUUID(c) for c in chosen]
+    count = pynvml.nvmlDeviceGetCount()
+    handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
+    uuids = [_ask(pynvml, pynvml.nvmlDeviceGetUUID, handle) or "" for handle in handles]
+    visible: list[Any] = []
+    for device in visible_devices(os.environ.get("CUDA_VISIBLE_DEVICES"), uuids):
+        is_index = isinstance(device, int)
+        visible.append(handles[device] if is_index else pynvml.nvmlDeviceGetHandleByUUID(device))
+    return visible
 
 
 def visible_devices(setting: str | None, uuids: Sequence[str]) -> list[int | str]:
     """The devices that a value of CUDA_VISIBLE_DEVICES leaves visible, by CUDA's own rules.
 
-    `setting` holds indices or UUIDs (a UUID may be cut short); None means all. The first entry that is no
-    device hides itself and all after it, which is why "-1" hides everything. Returned are positions in
-    `uuids`, and the UUIDs of MIG slices as they stand.
+    `setting` holds indices or UUIDs (a UUID may be cut short); None means all. The first entry that
+    is not a device hides itself and all after it, which is why "-1" hides everything. Returned are
+    positions in `uuids`, and the UUIDs of MIG slices as they stand.
     """
     if setting is None:
         return list(range(len(uuids)))
-    found: list[int | str] = []
-    for entry in (part.strip() for part in setting.split(",")):
-        matches = [
-            i for i, uuid in enumerate(uuids) if entry.startswith("GPU-") and uuid.startswith(entry)
-        ]
-        if entry.isdecimal() and int(entry) < len(uuids):
-            found.append(int(entry))
-        elif entry.startswith("MIG-"):
-            found.append(entry)
-        elif len(matches) == 1:
-            found.append(matches[0])
-        else:
+    devices: list[int | str] = []
+    for entry in setting.split(","):
+        device = _device(entry.strip(), uuids)
+        if device is None:
             break
-    return found
+        devices.append(device)
+    return devices
 
 
-def _read(pynvml: Any, handle: Any) -> Gpu:
+def _device(entry: str, uuids: Sequence[str]) -> int | str | None:
+    """What one entry of CUDA_VISIBLE_DEVICES names; None if it is not a device."""
+    if entry.isdecimal():
+        return int(entry) if int(entry) < len(uuids) else None
+    if entry.startswith("MIG-"):
+        return entry
+    if not entry.startswith("GPU-"):
+        return None
+    matches = [index for index, uuid in enumerate(uuids) if uuid.startswith(entry)]
+    return matches[0] if len(matches) == 1 else None
+
+
+def _read(pynvml: Any, handle: Any) -> GpuSample:
     name = _ask(pynvml, pynvml.nvmlDeviceGetName, handle)
     use = _ask(pynvml, pynvml.nvmlDeviceGetUtilizationRates, handle)
     memory = _ask(pynvml, pynvml.nvmlDeviceGetMemoryInfo, handle)
     milliwatts = _ask(pynvml, pynvml.nvmlDeviceGetPowerUsage, handle)
+    sensor = pynvml.NVML_TEMPERATURE_GPU
     return {
         "index": _ask(pynvml, pynvml.nvmlDeviceGetIndex, handle),
         "name": name.decode() if isinstance(name, bytes) else name,
@@ -96,79 +113,84 @@ def _read(pynvml: Any, handle: Any) -> Gpu:
         "memory_used_bytes": None if memory is None else memory.used,
         "memory_total_bytes": None if memory is None else memory.total,
         "power_watts": None if milliwatts is None else milliwatts / 1000,
-        "temperature_celsius": _ask(
-            pynvml, pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU
-        ),
+        "temperature_celsius": _ask(pynvml, pynvml.nvmlDeviceGetTemperature, handle, sensor),
     }
 
 
-def _ask(pynvml: Any, question: Callable[..., Any], *words: Any) -> Any:
-    """The driver's answer, or None where it has none."""
+def _ask(pynvml: Any, question: Callable[..., Any], *arguments: Any) -> Any:
+    """The driver's answer, or None if it has none."""
     try:
-        return question(*words)
+        return question(*arguments)
     except pynvml.NVMLError:
         return None
 
 
 def driver_version() -> str | None:
-    """The version of the NVIDIA driver, or None where no driver answers."""
+    """The version of the NVIDIA driver, or None if no driver answers."""
     pynvml, _ = _nvml()
-    version = None if pynvml is None else _ask(pynvml, pynvml.nvmlSystemGetDriverVersion)
+    if pynvml is None:
+        return None
+    version = _ask(pynvml, pynvml.nvmlSystemGetDriverVersion)
     return version.decode() if isinstance(version, bytes) else version
 
 
 def check_torch_sees_gpu() -> None:
-    """Stop where an NVIDIA card is at hand but torch cannot use it; working on the CPU must be a choice.
+    """Stop if there is an NVIDIA GPU that torch cannot use: working on the CPU must be a choice.
 
-    That choice is CUDA_VISIBLE_DEVICES set to nothing. A card on the bus that no driver answers for is only
-    warned about, because a container shows the bus of its host.
-    Raises RuntimeError naming card, driver, build of torch and remedy.
+    That choice is CUDA_VISIBLE_DEVICES set to nothing. A GPU on the bus that no driver answers for
+    only gives a warning, because a container shows the bus of its host.
+    Raises RuntimeError naming GPU, driver, build of torch and remedy.
     """
-    cards, reason = read_gpus()
+    gpus, reason = read_gpus()
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1", "NoDevFiles")
-    nodes = [] if hidden else sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*"))
-    if not cards and not nodes:
-        if not hidden and (on_bus := _cards_on_bus()):
+    nodes = [] if hidden else sorted(map(str, Path("/dev").glob("nvidia[0-9]*")))
+    if not gpus and not nodes:
+        on_bus = [] if hidden else _gpus_on_bus()
+        if on_bus:
             log.warning(
-                "NVIDIA card %s is on the bus but no driver answers (%s): on CPU", on_bus, reason
+                "NVIDIA GPU %s is on the bus but no driver answers (%s): on CPU", on_bus, reason
             )
         return
     import torch
 
     if torch.cuda.is_available():
         return
-    card = (
-        ", ".join(str(card["name"]) for card in cards or [])
-        or f"{', '.join(nodes)} (NVML: {reason})"
-    )
-    build = f"torch {torch.__version__} " + (
-        f"for CUDA {torch.version.cuda}" if torch.version.cuda else "(no CUDA)"
-    )
-    remedy = (
-        "update the driver, restart the machine after an update, or install a torch build for an older CUDA"
-        if torch.version.cuda
-        else "install a build with CUDA (https://pytorch.org/get-started/locally)"
-    )
+    names = ", ".join(str(gpu["name"]) for gpu in gpus or [])
+    gpu_text = names or f"{', '.join(nodes)} (NVML: {reason})"
     raise RuntimeError(
-        f"an NVIDIA card is present but torch sees none. Card: {card}; driver: {driver_version() or 'none'}; "
-        f"build: {build}; torch says: {_why_no_cuda(torch)}. Remedy: {remedy}; "
+        f"an NVIDIA GPU is present but torch sees none. GPU: {gpu_text}; "
+        f"driver: {driver_version() or 'none'}; {_build_and_remedy(torch)}; "
         "or set CUDA_VISIBLE_DEVICES= (empty) to work on the CPU by choice"
+    )
+
+
+def _build_and_remedy(torch: Any) -> str:
+    build, remedy = (
+        "(no CUDA)",
+        "install a build with CUDA (https://pytorch.org/get-started/locally)",
+    )
+    if torch.version.cuda:
+        build = f"for CUDA {torch.version.cuda}"
+        remedy = (
+            "update the driver, restart the machine after an update, or install a torch build for "
+            "an older CUDA"
+        )
+    return (
+        f"build: torch {torch.__version__} {build}; torch says: {_why_no_cuda(torch)}. "
+        f"Remedy: {remedy}"
     )
 
 
 def _why_no_cuda(torch: Any) -> str:
     try:
         torch.cuda.init()
-    except (
-        AssertionError,
-        RuntimeError,
-    ) as error:  # what torch raises without CUDA in the build, or in the driver
+    except (AssertionError, RuntimeError) as error:  # without CUDA in the build, or in the driver
         return str(error).partition("\n")[0]
     return "nothing"
 
 
-def _cards_on_bus() -> list[str]:
-    """Bus addresses of NVIDIA display and compute devices (vendor 0x10de, class 0x03xx), on Linux."""
+def _gpus_on_bus() -> list[str]:
+    """Bus addresses of NVIDIA GPUs (vendor 0x10de, class 0x03xx: display and 3D), on Linux."""
     return [
         device.name
         for device in sorted(Path("/sys/bus/pci/devices").glob("*"))

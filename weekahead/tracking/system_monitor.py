@@ -1,16 +1,15 @@
-"""A thread that looks at cards, processor and memory every few seconds, whatever the training does."""
+"""A thread that reads GPUs, processor and memory every few seconds while a model trains."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
+from weekahead.schema.rows import HostSample, SystemSample
 from weekahead.tracking.gpu import read_gpus
 
 log = logging.getLogger(__name__)
 
-Sample = dict[str, Any]
 _FIRST_WAIT_SECONDS = 0.2  # processor time can only be measured over a while
 
 
@@ -18,62 +17,66 @@ class HostMeter:
     """Processor and memory of this process and its children."""
 
     def __init__(self) -> None:
-        self._time, self._used = time.monotonic(), 0.0
-        self._used, _ = self._measure()
+        self._time = time.monotonic()
+        self._cpu_seconds, _ = self._measure()
 
-    def read(self) -> Sample:
-        """`cpu_percent` since the last reading (100 is one core fully used) and `rss_bytes` (resident memory).
-
-        Memory shared between the processes counts once for each of them.
-        """
-        used, rss = self._measure()
+    def read(self) -> HostSample:
+        """The processor time since the last reading and the memory now."""
+        cpu_seconds, rss = self._measure()
         now = time.monotonic()
         seconds = now - self._time
-        percent = None if seconds <= 0 else round(100 * max(used - self._used, 0.0) / seconds, 1)
-        self._time, self._used = now, used
+        percent = None
+        if seconds > 0:
+            percent = round(100 * max(cpu_seconds - self._cpu_seconds, 0.0) / seconds, 1)
+        self._time, self._cpu_seconds = now, cpu_seconds
         return {"cpu_percent": percent, "rss_bytes": rss}
 
     def _measure(self) -> tuple[float, int]:
-        """Processor seconds used so far, those of ended children included, and resident bytes now."""
+        """Processor seconds used so far, with those of ended children, and resident bytes now."""
         import psutil
 
         own = psutil.Process()
-        used, rss = 0.0, 0
+        cpu_seconds, rss = 0.0, 0
         for process in [own, *own.children(recursive=True)]:
             try:
                 times, memory = process.cpu_times(), process.memory_info()
             except psutil.Error:  # it ended in between
                 continue
-            used += times.user + times.system + times.children_user + times.children_system
+            cpu_seconds += times.user + times.system + times.children_user + times.children_system
             rss += memory.rss
-        return used, rss
+        return cpu_seconds, rss
 
 
-def read_system(meter: HostMeter) -> Sample:
-    """One sample: `gpu` (a list of cards, or None), `gpu_reason` (why None), `cpu_percent`, `rss_bytes`."""
+def read_system(meter: HostMeter) -> SystemSample:
+    """What the machine does now."""
     gpus, reason = read_gpus()
     return {"gpu": gpus, "gpu_reason": reason, **meter.read()}
 
 
 class SystemMonitor:
-    """Calls `on_sample` with one sample soon after `start` and then every `interval_seconds` until `stop`.
+    """Calls `on_sample` soon after `start` and then every `interval_seconds` until `stop`.
 
-    A sampler that was started and stopped has always given at least one sample. An error in it is a warning
-    and ends the sampling, never the program.
+    A monitor that was started and stopped has given at least one sample. An error in it is a
+    warning and ends the monitoring, never the program.
     """
 
-    def __init__(self, on_sample: Callable[[Sample], None], interval_seconds: float = 5.0) -> None:
-        self.latest: Sample | None = None
+    def __init__(
+        self, on_sample: Callable[[SystemSample], None], interval_seconds: float = 5.0
+    ) -> None:
+        self.latest: SystemSample | None = None
         self._on_sample, self._interval = on_sample, interval_seconds
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="system-sampler", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="system-monitor", daemon=True)
 
     def start(self) -> None:
-        """Start the thread; a sampler can be started once."""
+        """Start the thread; a monitor can be started once."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the thread and wait for a sample that is under way. Harmless twice or before `start`."""
+        """Stop the thread and wait for a sample that is under way.
+
+        Harmless if called twice or before `start`.
+        """
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
@@ -87,7 +90,5 @@ class SystemMonitor:
                 self._on_sample(self.latest)
                 if self._stopped.wait(self._interval):
                     return
-        except (
-            Exception
-        ) as error:  # a thread's last frame: whatever it is, training must not end for it
+        except Exception as error:  # the last frame of a thread: no error here may end a training
             log.warning("system sampling ended: %s: %s", type(error).__name__, error)
