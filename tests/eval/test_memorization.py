@@ -1,4 +1,4 @@
-"""The price-recall probe: its questions from both forms of prompts, and a model that knows nothing or everything."""
+"""Recall of prices: questions from both layouts of prompts, a model that knows nothing or all."""
 
 import json
 import random
@@ -15,8 +15,8 @@ from eval.memorization import (
     is_recalled,
     last_weekday_before,
     main,
+    price_questions,
     prices_of,
-    questions,
     summarize,
 )
 from tests.data_pipeline.test_fingpt import FIXTURE
@@ -86,45 +86,51 @@ def test_the_last_weekday_before(day, before):
     assert last_weekday_before(day) == before
 
 
-def test_a_question_names_the_day_and_has_the_truth_first_and_no_price_twice():
-    asked = questions(market(), cutoff=None)
-    assert len(asked) == 48
-    for one in asked:
-        assert one.options[0] == market()[one.symbol, one.week_end]
-        assert len(set(one.options)) == len(one.options) == OPTIONS
-        assert set(one.options) <= {
-            price for (symbol, _), price in market().items() if symbol == one.symbol
+def test_a_question_has_the_truth_first_and_no_price_twice():
+    questions = price_questions(market(), cutoff=None)
+    assert len(questions) == 48
+    for question in questions:
+        assert question.options[0] == market()[question.symbol, question.week_end]
+        assert len(set(question.options)) == len(question.options) == OPTIONS
+        assert set(question.options) <= {
+            price for (symbol, _), price in market().items() if symbol == question.symbol
         }
     assert (
-        asked[0].sentences[0]
-        == f"On 2031-01-03, the closing price of AAAA was ${asked[0].options[0]}."
+        questions[0].sentences[0]
+        == f"On 2031-01-03, the closing price of AAAA was ${questions[0].options[0]}."
     )
-    assert questions(market(), cutoff=None) == asked
+    assert price_questions(market(), cutoff=None) == questions
 
 
 def test_decoys_come_from_the_same_side_of_the_cutoff():
     cutoff = date(2031, 2, 16)  # the seventh week's end is on it, and counts as before
     side = {price: date.fromisoformat(end) <= cutoff for (_, end), price in market().items()}
-    asked = questions(market(), cutoff)
-    assert {one.before_cutoff for one in asked} == {True, False}
-    assert sum(one.before_cutoff for one in asked) == 3 * 7
-    assert all(side[price] == one.before_cutoff for one in asked for price in one.options)
+    questions = price_questions(market(), cutoff)
+    assert {question.before_cutoff for question in questions} == {True, False}
+    assert sum(question.before_cutoff for question in questions) == 3 * 7
+    assert all(
+        side[price] == question.before_cutoff
+        for question in questions
+        for price in question.options
+    )
 
 
 def test_a_symbol_with_too_few_prices_is_not_asked_about():
     few = {key: price for key, price in market(weeks=OPTIONS - 1).items() if key[0] == "AAAA"}
-    assert questions({**few, ("AAAA", "2031-06-01"): next(iter(few.values()))}, None) == []
+    assert price_questions({**few, ("AAAA", "2031-06-01"): next(iter(few.values()))}, None) == []
 
 
-def test_whoever_likes_prices_for_themselves_and_not_for_their_day_is_at_chance():
-    """A taste for low prices wins one question in five, in a market that only rises too, on both sides."""
+def test_a_taste_for_prices_of_any_day_is_at_chance():
+    """A taste for low prices wins one question in five, also in a market that only rises."""
     rising = {
         key: f"{10 + place}.00"
         for place, key in enumerate(sorted(market(weeks=200), key=lambda key: key[1]))
     }
-    asked = questions(rising, date(2032, 12, 1))
-    recalled = [is_recalled([-float(price) for price in one.options]) for one in asked]
-    for side in summarize(asked, recalled).values():
+    questions = price_questions(rising, date(2032, 12, 1))
+    recalled = [
+        is_recalled([-float(price) for price in question.options]) for question in questions
+    ]
+    for side in summarize(questions, recalled).values():
         assert side["share"] == pytest.approx(0.2, abs=0.06)
 
 
@@ -134,21 +140,22 @@ def test_a_tie_is_no_recall():
 
 
 def test_a_side_without_questions_is_null():
-    asked = [
+    questions = [
         PriceQuestion("AA", end, True, ("1.00", "2.00")) for end in ("2031-01-05", "2031-01-12")
     ]
-    found = summarize(asked, [True, False])
-    assert found["after_cutoff"] is None
-    assert (found["before_cutoff"]["share"], found["before_cutoff"]["ci95"]) == (0.5, None)
+    recall = summarize(questions, [True, False])
+    assert recall["after_cutoff"] is None
+    assert (recall["before_cutoff"]["share"], recall["before_cutoff"]["ci95"]) == (0.5, None)
 
 
 @pytest.fixture
 def probe(tiny, tmp_path, monkeypatch):
     """Call the command on a base of two layers and the rows of `market`; returns recall.json."""
-    write_jsonl(tmp_path / "prices.jsonl", (
-        made(symbol, end, price, week_end=end, label="up by 1-2%", completion=[{"role": "assistant", "content": "x"}])
-        for (symbol, end), price in market().items()
-    ))  # fmt: skip
+    rest = {"label": "up by 1-2%", "completion": [{"role": "assistant", "content": "x"}]}
+    rows = [
+        made(symbol, end, price, week_end=end, **rest) for (symbol, end), price in market().items()
+    ]
+    write_jsonl(tmp_path / "prices.jsonl", rows)
     monkeypatch.chdir(tmp_path)
 
     def call(base, **recipe):
@@ -160,24 +167,15 @@ def probe(tiny, tmp_path, monkeypatch):
             **recipe,
         }
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(fields))
-        flags = [
-            "--config",
-            "recipe.yaml",
-            "--adapter",
-            "none",
-            "--dataset",
-            "prices.jsonl",
-            "--out",
-            "out",
-        ]
-        return main(flags)
+        flags = ["--config", "recipe.yaml", "--adapter", "none", "--dataset", "prices.jsonl"]
+        return main([*flags, "--out", "out"])
 
     return call
 
 
 @pytest.fixture(scope="module")
 def small():
-    """(model, tokenizer) of two layers that read single characters, so that learning by heart takes seconds."""
+    """(model, tokenizer) of two layers that read single characters: it learns by heart in seconds."""
     import torch
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -223,13 +221,17 @@ def learn_by_heart(model, tokenizer, lines, steps):
         optimizer.zero_grad()
 
 
-def test_a_model_is_at_chance_until_it_learns_the_prices_by_heart(small):
+def recalled_by(model, tokenizer, questions):
+    return [is_recalled(logs) for logs in ask(model, tokenizer, questions)]
+
+
+def test_a_model_is_at_chance_until_it_learns_by_heart(small):
     model, tokenizer = small
-    asked = questions(market(weeks=8), None)
-    before = summarize(asked, [is_recalled(logs) for logs in ask(model, tokenizer, asked)])["all"]
+    questions = price_questions(market(weeks=8), None)
+    before = summarize(questions, recalled_by(model, tokenizer, questions))["all"]
     assert before["ci95"][0] < 0.2 < before["ci95"][1]
-    learn_by_heart(model, tokenizer, [one.sentences[0] for one in asked], steps=200)
-    after = summarize(asked, [is_recalled(logs) for logs in ask(model, tokenizer, asked)])["all"]
+    learn_by_heart(model, tokenizer, [question.sentences[0] for question in questions], steps=200)
+    after = summarize(questions, recalled_by(model, tokenizer, questions))["all"]
     assert after["share"] > 0.8
     assert after["versus_chance"]["verdict"] == "better"
 
@@ -238,42 +240,42 @@ def test_the_log_probability_is_that_of_the_whole_price(small):
     import torch
 
     model, tokenizer = small
-    one = questions(market(weeks=8), None)[0]
+    question = price_questions(market(weeks=8), None)[0]
     whole = []
-    for sentence in one.sentences:
+    for sentence in question.sentences:
         ids = tokenizer(sentence, return_tensors="pt")["input_ids"]
         with torch.inference_mode():
             steps = model(input_ids=ids).logits[0, :-1].log_softmax(-1).gather(-1, ids[0, 1:, None])
         whole.append(float(steps.sum()))
-    found = ask(model, tokenizer, [one])[0]
+    logs = ask(model, tokenizer, [question])[0]
     # What the sentences share counts the same in all of them.
-    assert [value - found[0] for value in found] == pytest.approx(
+    assert [value - logs[0] for value in logs] == pytest.approx(
         [value - whole[0] for value in whole], abs=1e-3
     )
 
 
 def test_the_command_finds_a_base_that_knows_nothing_at_chance(probe, tiny, tmp_path):
     assert probe(tiny / "base") == 0
-    found = json.loads((tmp_path / "out/recall.json").read_text())
-    low, high = found["all"]["ci95"]
+    recall = json.loads((tmp_path / "out/recall.json").read_text())
+    low, high = recall["all"]["ci95"]
     assert low < 0.2 < high
-    assert found["all"]["versus_chance"]["verdict"] == "not shown"
-    assert (found["all"]["n"], found["before_cutoff"]["n"], found["after_cutoff"]["n"]) == (
+    assert recall["all"]["versus_chance"]["verdict"] == "not shown"
+    assert (recall["all"]["n"], recall["before_cutoff"]["n"], recall["after_cutoff"]["n"]) == (
         48,
         21,
         27,
     )
     rows = read_jsonl(tmp_path / "out/recall.jsonl")
-    assert sum(row["recalled"] for row in rows) / 48 == pytest.approx(found["all"]["share"])
+    assert sum(row["recalled"] for row in rows) / 48 == pytest.approx(recall["all"]["share"])
 
 
 def test_without_a_cutoff_there_are_no_sides():
-    asked = questions(market(), cutoff=None)
-    found = summarize(asked, [True] * len(asked))
-    assert (found["before_cutoff"], found["after_cutoff"], found["all"]["n"]) == (None, None, 48)
+    questions = price_questions(market(), cutoff=None)
+    recall = summarize(questions, [True] * len(questions))
+    assert (recall["before_cutoff"], recall["after_cutoff"], recall["all"]["n"]) == (None, None, 48)
 
 
-def test_bad_input_is_one_clear_line_and_no_model_is_loaded(probe, tmp_path, capsys):
+def test_bad_input_is_one_line_and_no_model_is_loaded(probe, tmp_path, capsys):
     assert probe(tmp_path / "nothing", knowledge_cutoff="December 2023") == 2
     assert "knowledge_cutoff is 'December 2023'" in capsys.readouterr().err
     rows = [row for row in read_jsonl(tmp_path / "prices.jsonl") if row["symbol"] == "AAAA"][:3]
