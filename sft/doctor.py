@@ -1,49 +1,59 @@
-"""What this machine offers for training: `python -m sft.doctor` prints it and exits 1 where something is broken.
+"""Print what this machine offers for training.
 
-Of keys and tokens only whether they are set is ever shown.
+    python -m sft.doctor
+
+Of keys and tokens it only says whether they are set. Exits 1 if something is broken.
 """
 
 import os
 import platform
 import shutil
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from weekahead.files import load_env
+from weekahead.cli import MODEL_ERRORS, run_command
 from weekahead.models.precision import choose_precision
 from weekahead.tracking.gpu import check_torch_sees_gpu, driver_version, read_gpus
-from weekahead.tracking.wandb_server import TrackingError, check_server, find_account
+from weekahead.tracking.wandb_server import Account, TrackingError, check_server, find_account
 
-Fact = tuple[str, str]
 _SECONDS_TO_ANSWER = 3.0
 _EXAMPLE = Path(__file__).parent.parent / ".env.example"
 _GIB = 2**30
 
 
+class Fact(NamedTuple):
+    """One line of the output."""
+
+    name: str
+    text: str
+
+
 def main() -> int:
-    """Print the facts, one a line, and return the exit code."""
-    try:
-        load_env()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    for name, fact in [*software(), *cards()]:
-        _show(name, fact)
-    try:
-        check_torch_sees_gpu()
-    except RuntimeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    """The command: exit 0, or 1 if something is broken."""
+    status = run_command("sft.doctor", run, errors=MODEL_ERRORS)
+    return 1 if status == 2 else status
+
+
+def run() -> int:
+    """Print the facts, one per line.
+
+    Raises RuntimeError naming the remedy if there is a GPU that torch does not see.
+    """
+    _show(software())
+    _show(gpus())
+    check_torch_sees_gpu()
     precision = choose_precision()
-    _show("precision", f"{precision.mode} on {precision.device}: {precision.reason}")
-    for name, fact in [*room(), *keys(), *services()]:
-        _show(name, fact)
+    reason = f"{precision.mode} on {precision.device}: {precision.reason}"
+    _show([Fact("precision", reason)])
+    for facts in (resources(), keys(), services()):
+        _show(facts)
     return 0
 
 
-def _show(name: str, fact: str) -> None:
-    print(f"{name:<16}{fact}", flush=True)
+def _show(facts: Iterable[Fact]) -> None:
+    for fact in facts:
+        print(f"{fact.name:<16}{fact.text}", flush=True)
 
 
 def software() -> Iterator[Fact]:
@@ -51,54 +61,53 @@ def software() -> Iterator[Fact]:
     import torch
 
     cuda = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "without CUDA"
-    yield "python", f"{platform.python_version()} on {platform.platform()}"
-    yield "torch", f"{torch.__version__}, {cuda}"
+    yield Fact("python", f"{platform.python_version()} on {platform.platform()}")
+    yield Fact("torch", f"{torch.__version__}, {cuda}")
 
 
-def cards() -> Iterator[Fact]:
-    """Every visible card as NVML and torch see it, or why there is none."""
+def gpus() -> Iterator[Fact]:
+    """Every visible GPU as NVML and torch see it, or why there is none."""
     import torch
 
-    found, reason = read_gpus()
-    if not found:
-        yield "card", f"none ({reason})"
-    for card in found or []:
-        size = card["memory_total_bytes"]
+    visible, reason = read_gpus()
+    if not visible:
+        yield Fact("GPU", f"none ({reason})")
+    for gpu in visible or []:
+        size = gpu["memory_total_bytes"]
         memory = "unknown memory" if size is None else f"{size / _GIB:.1f} GiB"
-        yield "card", f"{card['index']}: {card['name']}, {memory}, driver {driver_version()}"
+        yield Fact("GPU", f"{gpu['index']}: {gpu['name']}, {memory}, driver {driver_version()}")
     for number in range(torch.cuda.device_count()):
         major, minor = torch.cuda.get_device_capability(number)
-        yield (
-            "torch sees",
-            f"{torch.cuda.get_device_name(number)}, compute capability {major}.{minor}",
-        )
+        name = torch.cuda.get_device_name(number)
+        yield Fact("torch sees", f"{name}, compute capability {major}.{minor}")
 
 
-def room() -> Iterator[Fact]:
+def resources() -> Iterator[Fact]:
     """Processor, memory and disk."""
     import psutil
 
     memory = psutil.virtual_memory()
-    yield "cpu", f"{os.cpu_count()} cores"
-    yield "memory", f"{memory.available / _GIB:.1f} of {memory.total / _GIB:.1f} GiB free"
-    yield "disk here", f"{shutil.disk_usage(Path.cwd()).free / _GIB:.1f} GiB free"
+    available, total = memory.available / _GIB, memory.total / _GIB
     cache = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     existing = next(path for path in (cache, *cache.absolute().parents) if path.exists())
-    yield "disk for models", f"{shutil.disk_usage(existing).free / _GIB:.1f} GiB free ({cache})"
+    yield Fact("cpu", f"{os.cpu_count()} cores")
+    yield Fact("memory", f"{available:.1f} of {total:.1f} GiB free")
+    yield Fact("disk here", f"{_free_gib(Path.cwd()):.1f} GiB free")
+    yield Fact("disk for models", f"{_free_gib(existing):.1f} GiB free ({cache})")
+
+
+def _free_gib(path: Path) -> float:
+    return shutil.disk_usage(path).free / _GIB
 
 
 def keys() -> Iterator[Fact]:
     """Which keys are set, from the environment, `.env`, or what `.venv/bin/hf auth login` left."""
     from huggingface_hub import get_token
 
-    yield (
-        "HF_TOKEN",
-        "set"
-        if get_token()
-        else "not set (gated models and push need it: .venv/bin/hf auth login)",
-    )
+    remedy = "gated models and push need it: .venv/bin/hf auth login"
+    yield Fact("HF_TOKEN", "set" if get_token() else f"not set ({remedy})")
     for name in key_variables():
-        yield name, "set" if os.environ.get(name) else "not set"
+        yield Fact(name, "set" if os.environ.get(name) else "not set")
 
 
 def key_variables() -> list[str]:
@@ -111,21 +120,24 @@ def key_variables() -> list[str]:
 def services() -> Iterator[Fact]:
     """Whether the Hub and W&B answer, each asked once and briefly."""
     hub = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-    yield "Hub", f"{hub}: {_answer(hub)}"
+    yield Fact("Hub", f"{hub}: {_answer(hub)}")
     try:
         account = find_account()
     except TrackingError as error:
-        yield "W&B", f"unusable: {error}"
+        yield Fact("W&B", f"unusable: {error}")
         return
-    yield "W&B", f"{account.base_url}: {_answer(account.base_url)}"
-    yield "W&B mode", f"{account.mode} ({account.reason})"
+    yield Fact("W&B", f"{account.base_url}: {_answer(account.base_url)}")
+    yield Fact("W&B mode", f"{account.mode} ({account.reason})")
     if account.mode == "online":
-        try:
-            check_server(account, _SECONDS_TO_ANSWER)
-        except TrackingError as error:
-            yield "W&B key", f"unusable: {error}"
-        else:
-            yield "W&B key", "accepted"
+        yield Fact("W&B key", _key_check(account))
+
+
+def _key_check(account: Account) -> str:
+    try:
+        check_server(account, _SECONDS_TO_ANSWER)
+    except TrackingError as error:
+        return f"unusable: {error}"
+    return "accepted"
 
 
 def _answer(address: str) -> str:

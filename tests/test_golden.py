@@ -20,8 +20,8 @@ from data_pipeline import build
 from data_pipeline import fingpt as public
 from data_pipeline.audit.run import main as audit
 from data_pipeline.dataset.card import write_card
-from data_pipeline.synthetic.__main__ import write_market
-from data_pipeline.synthetic.world import tell
+from data_pipeline.synthetic.market import write_market
+from data_pipeline.synthetic.world import Market
 from data_pipeline.teacher.answer_log import AnswerIndex
 from eval.report.__main__ import main as report
 from eval.score import main as score
@@ -34,6 +34,8 @@ from tests.weekahead.test_chat_format import chatml_tokenizer
 from weekahead.files import read_jsonl, write_jsonl
 from weekahead.models.chat_format import apply_chat_format, chat_format, render_row_ids
 from weekahead.models.embedded import DEFAULT_OUT, ensure_embedded
+from weekahead.schema.manifests import training_manifest
+from weekahead.schema.metrics import filled_metrics
 
 ROOT = Path(__file__).parent.parent
 DIGESTS = Path(__file__).with_name("golden.json")
@@ -164,7 +166,7 @@ def report_on_made_up_runs(out):
 
 
 def fictional_market(out):
-    write_market(tell(0, 0.9), out, "m", 0.9, 0)
+    write_market(Market(), out, "m")
     return {"fictional market": folder_content(out)}
 
 
@@ -184,10 +186,14 @@ def dataset_card(out):
 
 
 def model_cards(out):
-    facts = manifest(Path("outputs/tiny"), Path("models/tiny"))
+    facts = training_manifest(manifest(Path("outputs/tiny"), Path("models/tiny")))
     plain = {**facts, "synthetic": False}
-    cards = [model_card(ModelCardFacts("user/tiny", BASE_ID, facts)),
-             model_card(ModelCardFacts("user/tiny", "meta-llama/Llama-3.1-8B", plain, dataset_id="a/b", metrics=metrics()))]  # fmt: skip
+    scored = filled_metrics(metrics(), origin="made up", remedy="none")
+    llama = "meta-llama/Llama-3.1-8B"
+    cards = [
+        model_card(ModelCardFacts("user/tiny", BASE_ID, facts)),
+        model_card(ModelCardFacts("user/tiny", llama, plain, dataset_id="a/b", metrics=scored)),
+    ]
     return {"model cards": [head(card) for card in cards]}
 
 

@@ -1,17 +1,25 @@
-"""What of a run's folder is published and in which form: an allow list, no path of this machine, no secret.
+"""What of a run's folder is published: an allow list, no path of this machine, no secret.
 
-The local folder is only read. Text that names a place on this machine is rewritten in the copy.
+The local folder is only read. Paths of this machine are rewritten in the copy.
 """
 
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from sft.hub.model_card import ModelCardFacts, model_card
 from weekahead.files import sha256
+from weekahead.schema.manifests import (
+    GenerationManifest,
+    JsonObject,
+    TrainingManifest,
+    training_manifest,
+)
+from weekahead.schema.metrics import Metrics, filled_metrics
 
 Files = dict[str, bytes | Path]
 """Path in the repository -> its content, or the file that holds it."""
@@ -34,7 +42,7 @@ _OPTIONAL = (
 )
 _WRITTEN = ("README.md", "metrics.json")
 _FIGURES = "figures/*.png"
-# Written by us or by a library, and so able to name a folder of ours; the others come from the base as they are.
+# Written here or by a library, so they may name a local folder; the others are the base's own.
 _REWRITTEN = (
     "adapter_config.json",
     "tokenizer_config.json",
@@ -58,57 +66,76 @@ _SECRETS = {
     ),
 }
 _SECRET_NAME = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD)$")
-_SHORTEST_SECRET = (
-    12  # a shorter value of such a variable is a placeholder, and would be found everywhere
+_SHORTEST_SECRET = 12
+"""A shorter value of such a variable is a placeholder, and would be found everywhere."""
+
+_GO_ON = (
+    "Run the same `make train` again: it goes on from its last checkpoint and writes what is "
+    "missing."
 )
 
-_GO_ON = "Run the same `make train` again: it goes on from its last checkpoint and writes what is missing."
 
-
-class PublishError(Exception):
+class PublishError(ValueError):
     """Why a folder is not published: what was found, what was expected, what to do."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured of an adapter: the content of metrics.json and the manifest beside it."""
+
+    stored: JsonObject
+    """metrics.json as it is on disk, which is what is uploaded."""
+    metrics: Metrics
+    """The same, with the keys that older files lack."""
+    manifest: GenerationManifest | None = None
+    """None if there is no manifest beside the metrics."""
+
+
+def evaluation_of(stored: JsonObject, manifest: GenerationManifest | None = None) -> Evaluation:
+    """An evaluation from a metrics.json. Raises ValueError if it is not one of eval.score."""
+    metrics = filled_metrics(stored, origin="metrics.json", remedy="run `make eval` again")
+    return Evaluation(stored, metrics, manifest)
 
 
 def bundle(
     folder: Path,
     repo: str,
     *,
-    metrics: Mapping[str, Any] | None = None,
-    evaluation: Mapping[str, Any] | None = None,
+    evaluation: Evaluation | None = None,
     base: str | None = None,
     secrets: Mapping[str, str] | None = None,
 ) -> Files:
     """The files of the run at `folder` as they go to `repo`, with the model card.
 
     `base` is the Hub id of a base that was a local folder in training; `secrets` are environment
-    variables whose values must not appear. Raises PublishError for a folder that is not complete,
-    metrics of another adapter, a base without Hub id, and text that holds a secret.
+    variables whose values must not be published. Raises PublishError for an incomplete folder,
+    metrics of another adapter, a base without Hub id, and a file that holds a secret.
     """
     check_complete(folder)
-    manifest = _read_json(folder / "manifest.json")
-    if manifest.get("result") is None:
+    manifest = training_manifest(_read_json(folder / "manifest.json"))
+    if manifest["result"] is None:
         raise PublishError(
             f"the training of {folder} has not ended: its manifest has no result. {_GO_ON}"
         )
     base_id = base_hub_id(manifest, base)
-    check_evaluation(folder, evaluation)
+    if evaluation:
+        check_evaluation(folder, evaluation.manifest)
     names = [name for name in (*REQUIRED, *_OPTIONAL) if (folder / name).is_file()]
     figures = sorted(path.relative_to(folder).as_posix() for path in folder.glob(_FIGURES))
     files: Files = {name: folder / name for name in (*names, *figures)}
 
     roots = (folder.resolve(), Path.cwd(), Path.home())
     for name in _REWRITTEN:
-        files[name] = _json_bytes(
-            without_paths(_named_base(name, _read_json(folder / name), base_id), roots)
-        )
-    if metrics is not None:
-        files["metrics.json"] = _json_bytes(without_paths(metrics, roots))
+        content = _with_base_id(name, _read_json(folder / name), base_id)
+        files[name] = _json_bytes(without_paths(content, roots))
+    if evaluation:
+        files["metrics.json"] = _json_bytes(without_paths(evaluation.stored, roots))
     facts = ModelCardFacts(
         repo=repo,
         base_id=base_id,
         manifest=without_paths(manifest, roots),
-        metrics=metrics,
-        evaluation=without_paths(evaluation, roots),
+        metrics=evaluation.metrics if evaluation else None,
+        evaluation=without_paths(evaluation.manifest, roots) if evaluation else None,
         dataset_id=dataset_id(manifest),
         figures=tuple(figures),
     )
@@ -118,7 +145,7 @@ def bundle(
 
 
 def is_ours(path: str) -> bool:
-    """Whether a file of the repository is one that a push writes, and so one that a later push may remove."""
+    """Whether a push writes a file of this name, so that a later push may remove it."""
     return path in (*REQUIRED, *_OPTIONAL, *_WRITTEN) or fnmatch(path, _FIGURES)
 
 
@@ -128,58 +155,57 @@ def check_complete(folder: Path) -> None:
         raise PublishError(
             f"{folder} is not a folder; expected outputs/<run>, as `make train` leaves it"
         )
-    missing = [
-        name
-        for name in REQUIRED
-        if not (folder / name).is_file() or not (folder / name).stat().st_size
-    ]
+    missing = [name for name in REQUIRED if not _has_content(folder / name)]
     if missing:
         raise PublishError(
-            f"{folder} is no complete adapter folder: {', '.join(missing)} missing or empty. {_GO_ON}"
+            f"{folder} is not a complete adapter folder: {', '.join(missing)} missing or empty. "
+            f"{_GO_ON}"
         )
 
 
-def check_evaluation(folder: Path, evaluation: Mapping[str, Any] | None) -> None:
-    """Raises PublishError where the evaluation's manifest says that other weights were measured."""
-    if evaluation is None or evaluation.get("adapter_sha256") == sha256(
-        folder / "adapter_model.safetensors"
-    ):
+def _has_content(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
+def check_evaluation(folder: Path, evaluation: GenerationManifest | None) -> None:
+    """Raises PublishError if the evaluation's manifest says that other weights were measured."""
+    weights = folder / "adapter_model.safetensors"
+    if evaluation is None or evaluation["adapter_sha256"] == sha256(weights):
         return
     raise PublishError(
-        f"these metrics measured other weights than this adapter's: {evaluation.get('adapter') or 'the base'}. "
+        "these metrics measured other weights than this adapter's: "
+        f"{evaluation['adapter'] or 'the base'}. "
         f"Evaluate it first: make eval RUN={folder.resolve().name}"
     )
 
 
-def base_hub_id(manifest: Mapping[str, Any], given: str | None = None) -> str:
-    """The Hub id of the base: `given`, else the manifest's `base.hub_id`, else its name.
+def base_hub_id(manifest: TrainingManifest, named: str | None = None) -> str:
+    """The Hub id of the base: `named` by the user, else the manifest's `base.hub_id` or name.
 
-    Raises PublishError where that is a local folder, which nobody else could load.
+    Raises PublishError if that is a local folder, which nobody else could load.
     """
-    recorded = manifest.get("base") or {}
-    found = given or recorded.get("hub_id") or recorded.get("name") or ""
-    if not HUB_ID.fullmatch(found) or (not given and Path(found).exists()):
+    base = manifest["base"]
+    hub_id = named or base.get("hub_id") or base.get("name") or ""
+    if not HUB_ID.fullmatch(hub_id) or (not named and Path(hub_id).exists()):
         raise PublishError(
-            f"the base is {found or 'not recorded'!r}, which is no Hub id, so nobody else could load this adapter. "
-            "Name the model it is a copy of: --base user/name"
+            f"the base is {hub_id or 'not recorded'!r}, which is not a Hub id, so nobody else "
+            "could load this adapter. Name the model it is a copy of: --base user/name"
         )
-    return found
+    return hub_id
 
 
-def dataset_id(manifest: Mapping[str, Any]) -> str | None:
-    """The Hub id of the training data, None for a local file or folder."""
-    source = str((manifest.get("dataset") or {}).get("source") or "")
-    return (
-        source
-        if HUB_ID.fullmatch(source) and not Path(source).suffix and not Path(source).exists()
-        else None
-    )
+def dataset_id(manifest: TrainingManifest) -> str | None:
+    """The Hub id of the training rows; None for a local file or folder."""
+    source = manifest["dataset"].get("source") or ""
+    is_local = Path(source).suffix or Path(source).exists()
+    return source if HUB_ID.fullmatch(source) and not is_local else None
 
 
 def without_paths(value: Any, roots: tuple[Path, ...]) -> Any:
     """A JSON value whose strings name no place on this machine.
 
-    A path below one of `roots` (this project, the home) becomes relative, any other absolute one its last name.
+    A path below one of `roots` (this project, the home) becomes relative; any other absolute path
+    becomes its last part.
     """
     if isinstance(value, Mapping):
         return {key: without_paths(inner, roots) for key, inner in value.items()}
@@ -194,7 +220,10 @@ def without_paths(value: Any, roots: tuple[Path, ...]) -> Any:
 
 
 def find_secret(text: str, secrets: Mapping[str, str]) -> str | None:
-    """What kind of secret `text` holds, or None; `secrets` maps names of environment variables to values."""
+    """What kind of secret `text` holds, or None.
+
+    `secrets` maps names of environment variables to their values.
+    """
     for name, value in secrets.items():
         if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET and value in text:
             return f"the value of {name}"
@@ -206,23 +235,25 @@ def _check_secrets(files: Files, secrets: Mapping[str, str]) -> None:
         if name.endswith((".safetensors", ".png")):
             continue
         raw = content if isinstance(content, bytes) else content.read_bytes()
-        if kind := find_secret(raw.decode("utf-8", errors="replace"), secrets):
+        kind = find_secret(raw.decode("utf-8", errors="replace"), secrets)
+        if kind:
             raise PublishError(
-                f"{name} holds {kind}; nothing was uploaded. Take it out of the run's folder, and revoke it if anyone "
-                "else may have seen it. Keys belong in .env and never on a command line."
+                f"{name} holds {kind}; nothing was uploaded. Take it out of the run's folder, and "
+                "revoke it if anyone else may have seen it. Keys belong in .env and never on a "
+                "command line."
             )
 
 
-def _named_base(name: str, value: dict[str, Any], base_id: str) -> dict[str, Any]:
-    """The file's JSON with the base under its Hub id in place of a local folder."""
+def _with_base_id(name: str, content: JsonObject, base_id: str) -> JsonObject:
+    """The content of a JSON file with the base's Hub id in place of a local folder."""
     if name == "adapter_config.json":
-        return {**value, "base_model_name_or_path": base_id}
+        return {**content, "base_model_name_or_path": base_id}
     if name == "manifest.json":
-        return {**value, "base": {**value["base"], "name": base_id, "hub_id": base_id}}
-    return value
+        return {**content, "base": {**content["base"], "name": base_id, "hub_id": base_id}}
+    return content
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> JsonObject:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -4,7 +4,7 @@ import resource
 import sys
 from collections.abc import Sized
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from transformers import (
     EarlyStoppingCallback,
@@ -18,9 +18,9 @@ from transformers.integrations.integration_utils import WandbCallback
 
 from sft.training.train_log import ThroughputMeter, TrainLog
 from weekahead.schema.manifests import JsonObject
-from weekahead.schema.rows import TrainLogRow
+from weekahead.schema.rows import SystemSample, TrainLogRow
 from weekahead.tracking.run import TrackedRun
-from weekahead.tracking.system_monitor import Sample, SystemMonitor
+from weekahead.tracking.system_monitor import SystemMonitor
 
 _OF_THE_TRAINER = (
     "train_runtime",
@@ -65,7 +65,7 @@ class TrainLogCallback(TrainerCallback):
         self.log.begin(state.global_step)
         self._meter = ThroughputMeter(state)
 
-        def add(sample: Sample) -> None:
+        def add(sample: SystemSample) -> None:
             self.log.add("system", state.global_step, state.epoch or 0.0, sample)
 
         self._monitor = SystemMonitor(add, self._interval)
@@ -150,7 +150,7 @@ class TrainLogCallback(TrainerCallback):
         self.end = self.log.add("end", state.global_step, state.epoch or 0.0, values)
 
 
-def flat_sample(sample: Sample) -> dict[str, float | None]:
+def flat_sample(sample: SystemSample) -> dict[str, float | None]:
     """A sample's numbers by their names in the tracked run, such as `gpu/0/utilization_percent`."""
     flat: dict[str, float | None] = {
         "host/cpu_percent": sample.get("cpu_percent"),
@@ -160,7 +160,7 @@ def flat_sample(sample: Sample) -> dict[str, float | None]:
         index = position if gpu["index"] is None else gpu["index"]
         for name, value in gpu.items():
             if name not in ("index", "name"):
-                flat[f"gpu/{index}/{name}"] = value
+                flat[f"gpu/{index}/{name}"] = cast("float | None", value)
     return flat
 
 

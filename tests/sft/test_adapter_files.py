@@ -18,6 +18,7 @@ from sft.hub.adapter_files import (
 )
 from tests.support.tiny_adapter import write_json
 from weekahead.files import sha256
+from weekahead.schema.manifests import generation_manifest, training_manifest
 
 ROOTS = (Path("/home/jane doe/weekahead"), Path("/home/jane doe"))
 
@@ -68,12 +69,8 @@ def test_strings_lose_the_places_they_name(text, expected):
     ],
 )
 def test_secrets_are_found_and_hashes_are_none(text, kind):
-    assert (
-        find_secret(
-            text, {"MY_TOKEN": "hunter2hunter2", "OTHER_KEY": "x", "HOME": "git_commit sha256"}
-        )
-        == kind
-    )
+    variables = {"MY_TOKEN": "hunter2hunter2", "OTHER_KEY": "x", "HOME": "git_commit sha256"}
+    assert find_secret(text, variables) == kind
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -86,7 +83,7 @@ def test_a_missing_or_empty_file_is_named_with_the_remedy(folder, name):
         bundle(folder, "user/name")
 
 
-def test_a_folder_that_is_none_and_a_file_cut_off(folder, tmp_path):
+def test_a_missing_folder_and_a_file_cut_off_are_refused(folder, tmp_path):
     with pytest.raises(PublishError, match="is not a folder; expected outputs/<run>"):
         check_complete(tmp_path / "absent")
     (folder / "adapter_config.json").write_text('{"r": 8')
@@ -95,7 +92,7 @@ def test_a_folder_that_is_none_and_a_file_cut_off(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("base", "given", "expected"),
+    ("base", "named", "expected"),
     [
         ({"name": "meta-llama/Llama-3.1-8B"}, None, "meta-llama/Llama-3.1-8B"),
         ({"name": "models/smollm2", "hub_id": "a/b"}, None, "a/b"),
@@ -106,16 +103,16 @@ def test_a_folder_that_is_none_and_a_file_cut_off(folder, tmp_path):
         ),
     ],
 )
-def test_the_base_has_a_hub_id(base, given, expected):
-    assert base_hub_id({"base": base}, given) == expected
+def test_the_base_has_a_hub_id(base, named, expected):
+    assert base_hub_id(training_manifest({"base": base}), named) == expected
 
 
 @pytest.mark.parametrize("base", [{"name": "/data/llama"}, {"name": "models/mine"}, {}, None])
 def test_a_base_that_is_a_local_folder_is_refused(base, tmp_path, monkeypatch):
     (tmp_path / "models" / "mine").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(PublishError, match=r"no Hub id.*--base user/name"):
-        base_hub_id({"base": base})
+    with pytest.raises(PublishError, match=r"not a Hub id.*--base user/name"):
+        base_hub_id(training_manifest({"base": base}))
 
 
 @pytest.mark.parametrize(
@@ -131,16 +128,18 @@ def test_a_base_that_is_a_local_folder_is_refused(base, tmp_path, monkeypatch):
     ],
 )
 def test_only_a_hub_dataset_is_linked(source, expected):
-    assert dataset_id({"dataset": {"source": source}}) == expected
+    assert dataset_id(training_manifest({"dataset": {"source": source}})) == expected
 
 
 def test_metrics_of_other_weights_are_refused(folder):
     check_evaluation(folder, None)
-    check_evaluation(folder, {"adapter_sha256": sha256(folder / "adapter_model.safetensors")})
+    weights = sha256(folder / "adapter_model.safetensors")
+    check_evaluation(folder, generation_manifest({"adapter_sha256": weights}))
     with pytest.raises(PublishError, match=r"other weights.*: the base\..*make eval RUN="):
-        check_evaluation(folder, {"adapter": None, "adapter_sha256": None})
+        check_evaluation(folder, generation_manifest({"adapter": None}))
+    others = generation_manifest({"adapter": "outputs/old", "adapter_sha256": "ab" * 32})
     with pytest.raises(PublishError, match=r"other weights.*: outputs/old\."):
-        check_evaluation(folder, {"adapter": "outputs/old", "adapter_sha256": "ab" * 32})
+        check_evaluation(folder, others)
 
 
 def test_a_training_that_has_not_ended_is_refused(folder):
@@ -151,6 +150,5 @@ def test_a_training_that_has_not_ended_is_refused(folder):
 
 def test_only_names_that_a_push_writes_may_be_removed():
     assert all(map(is_ours, [*REQUIRED, "README.md", "metrics.json", "figures/loss.png"]))
-    assert not any(
-        map(is_ours, [".gitattributes", "notes.md", "LICENSE", "figures/notes.md", "config.json"])
-    )
+    others = [".gitattributes", "notes.md", "LICENSE", "figures/notes.md", "config.json"]
+    assert not any(map(is_ours, others))

@@ -12,20 +12,23 @@ from sft.hub.model_card import (
     verdict_text,
 )
 from tests.support.tiny_adapter import BASE_ID, manifest, metrics
+from weekahead.schema.manifests import generation_manifest, training_manifest
+from weekahead.schema.metrics import filled_metrics
 
 MANIFEST = manifest(Path("outputs/tiny"), Path("models/tiny"))
 REAL = {**MANIFEST, "synthetic": False}
+METRICS = filled_metrics(metrics(), origin="for the test", remedy="mend it")
 NF4 = MANIFEST["base"]["quantization"]
 
 
-def card(manifest=MANIFEST, base_id=BASE_ID, **more) -> str:
-    return model_card(ModelCardFacts("user/tiny", base_id, manifest, **more))
+def card(stored=MANIFEST, base_id=BASE_ID, **more) -> str:
+    return model_card(ModelCardFacts("user/tiny", base_id, training_manifest(stored), **more))
 
 
 def test_the_hub_reads_the_metadata():
     from huggingface_hub import ModelCard
 
-    text = card(REAL, "meta-llama/Llama-3.1-8B", dataset_id="FinGPT/dow30", metrics=metrics())
+    text = card(REAL, "meta-llama/Llama-3.1-8B", dataset_id="FinGPT/dow30", metrics=METRICS)
     data = ModelCard(text).data.to_dict()
     assert data == {
         "base_model": "meta-llama/Llama-3.1-8B",
@@ -40,7 +43,8 @@ def test_the_hub_reads_the_metadata():
     assert "Built with Llama" in text
 
 
-def test_an_unknown_base_gets_no_licence_and_synthetic_rows_are_marked():
+def test_an_unknown_base_gets_no_licence():
+    """And rows of a fictional market are marked as such."""
     from huggingface_hub import ModelCard
 
     text = card()
@@ -51,16 +55,16 @@ def test_an_unknown_base_gets_no_licence_and_synthetic_rows_are_marked():
     assert "**Synthetic data.**" not in card(REAL)
 
 
-def test_every_metric_has_its_rows_and_stands_beside_the_baselines():
-    text = card(metrics=metrics())
+def test_every_metric_has_its_rows_and_its_baselines():
+    text = card(metrics=METRICS)
     for line in (
         "| direction accuracy | 0.517, 95 % interval 0.431 to 0.602 | 296 |",
         "| mean squared error, percent squared | 8.250 | 298 |",
         "| valid answers, lenient | 298 | 300 |",
         "| ROUGE-1 / 2 / L, analysis | 0.421 / 0.150 / 0.258 | 296 |",
-        "| seconds an answer | – | 0 |",
-        "| always-down | 0.543 | 7.900 | better than always-down: not shown "
-        "(difference -0.027, 95 % interval -0.100 to 0.050, p 0.440, 0.120 could have been shown) |",
+        "| seconds per answer | – | 0 |",
+        "| always-down | 0.543 | 7.900 | better than always-down: not shown (difference -0.027, "
+        "95 % interval -0.100 to 0.050, p 0.440, 0.120 could have been shown) |",
         "| zero-move | – | 7.500 | squared error worse than zero-move "
         "(difference +0.700, 95 % interval 0.100 to 1.300, p 0.020) |",
         "| last-week | – | – | – |",
@@ -71,11 +75,10 @@ def test_every_metric_has_its_rows_and_stands_beside_the_baselines():
 
 
 def test_what_was_measured_on_what_is_said():
-    evaluation = {
-        "dataset": {"source": "FinGPT/dow30", "split": "test", "sha256": "cd" * 32, "rows": 300},
-        "base": {"quantization": NF4, "dtype": "bfloat16"},
-    }
-    text = card(metrics=metrics(), evaluation=evaluation)
+    dataset = {"source": "FinGPT/dow30", "split": "test", "sha256": "cd" * 32, "rows": 300}
+    base = {"quantization": NF4, "dtype": "bfloat16"}
+    evaluation = generation_manifest({"dataset": dataset, "base": base})
+    text = card(metrics=METRICS, evaluation=evaluation)
     assert "On 300 rows of `FinGPT/dow30`, split `test`" in text
     assert "Generated on the base 4-bit nf4, double quantization, bfloat16." in text
 
@@ -86,13 +89,11 @@ def test_without_metrics_nothing_is_claimed():
 
 
 def test_the_card_always_says_what_it_is_not_and_how_to_load_it():
-    for text in (card(), card(REAL, metrics=metrics())):
+    for text in (card(), card(REAL, metrics=METRICS)):
         assert "Not financial advice" in text and "hindsight" in text
         assert "make eval MODEL=tiny ADAPTER=user/tiny@<commit>" in text
-        assert (
-            "| learning_rate | 5e-05 |" in text
-            and "| lora_target_modules | q_proj, down_proj |" in text
-        )
+        assert "| learning_rate | 5e-05 |" in text
+        assert "| lora_target_modules | q_proj, down_proj |" in text
         assert "ab" * 32 in text
         assert "| training loss, mean | 1.500 |" in text and "| validation loss, last | – |" in text
 
@@ -118,7 +119,7 @@ def test_a_manifest_with_the_least_in_it_still_gives_a_card():
     assert "| SHA-256 | – |" in text and "None" not in text
 
 
-def test_the_compute_dtype_of_the_quantization_is_the_base_dtype_unless_it_is_named():
+def test_the_compute_dtype_is_the_base_dtype_unless_named():
     base = {"dtype": "float16", "quantization": NF4}
     assert "bnb_4bit_compute_dtype=torch.float16" in quantization_arguments(base)
     named = {**base, "quantization": {**NF4, "bnb_4bit_compute_dtype": "torch.bfloat16"}}
@@ -127,33 +128,22 @@ def test_the_compute_dtype_of_the_quantization_is_the_base_dtype_unless_it_is_na
 
 
 @pytest.mark.parametrize(
-    ("comparison", "expected"),
+    ("difference", "verdict", "expected"),
     [
-        (
-            {"difference": 0.2, "ci95": [0.1, 0.3], "p": 0.001, "verdict": "better"},
-            "better than always-up (difference",
-        ),
-        (
-            {"difference": -0.2, "ci95": [-0.3, -0.1], "p": 0.001, "verdict": "worse"},
-            "worse than always-up (difference",
-        ),
-        (
-            {"difference": 0.2, "ci95": None, "p": None, "verdict": None},
-            "not shown (difference +0.200, 95 % interval not",
-        ),
-        ({"difference": None}, "–"),
-        (None, "–"),
+        (0.2, "better", "better than always-up (difference"),
+        (-0.2, "worse", "worse than always-up (difference"),
+        (0.2, "not shown", "not shown (difference +0.200, 95 % interval not"),
+        (0.2, None, "not shown (difference +0.200, 95 % interval not"),
+        (None, None, "–"),
     ],
 )
-def test_a_verdict_is_the_scored_one_in_words(comparison, expected):
+def test_a_verdict_is_the_scored_one_in_words(difference, verdict, expected):
+    unknown = dict.fromkeys(("ci95", "p", "detectable_effect"))
+    comparison = {"difference": difference, "verdict": verdict, **unknown}
     assert expected in verdict_text("always_up", comparison)
+    assert verdict_text("always_up", None) == "–"
 
 
 def test_numbers_are_never_invented():
-    assert [number(None), number(0), number(0.0), number(3), number(1 / 3)] == [
-        "–",
-        "0",
-        "0.000",
-        "3",
-        "0.333",
-    ]
+    values = [None, 0, 0.0, 3, 1 / 3]
+    assert [number(value) for value in values] == ["–", "0", "0.000", "3", "0.333"]

@@ -1,4 +1,4 @@
-"""`python -m sft.publish` against the loopback Hub: the real command and clients, each a process of its own."""
+"""`python -m sft.publish` against a local Hub: the real command and clients, in own processes."""
 
 import json
 import re
@@ -51,7 +51,7 @@ def hub():
 def push(
     hub: Hub, home: Path, *arguments: object, token: str | None = "hf_owner", **environment: str
 ):
-    """The command, in a process of its own. Its folder is `home`, so that no .env of ours is read."""
+    """Run the command in a process of its own, in the folder `home`: no other .env is read."""
     home.mkdir(exist_ok=True)
     env = {**hub.environment(home, token), "PYTHONPATH": str(ROOT), **environment}
     command = [sys.executable, "-m", "sft.publish", *map(str, arguments)]
@@ -60,9 +60,9 @@ def push(
 
 def pushed(hub: Hub, home: Path, *arguments: object, **options) -> str:
     """The commit id that a push which must succeed prints."""
-    done = push(hub, home, *arguments, **options)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.rsplit("@", 1)[1].strip()
+    process = push(hub, home, *arguments, **options)
+    assert process.returncode == 0, process.stderr
+    return process.stdout.rsplit("@", 1)[1].strip()
 
 
 def contents(hub: Hub, repo: str = REPO) -> dict[str, bytes]:
@@ -86,20 +86,17 @@ def test_the_whole_folder_arrives_and_nothing_else(hub, run, tmp_path):
         "tokenizer_config.json",
     ]
     assert json.loads(contents(hub)["metrics.json"]) == metrics()
-    assert (
-        contents(hub)["adapter_model.safetensors"]
-        == (run / "adapter_model.safetensors").read_bytes()
-    )
+    weights = (run / "adapter_model.safetensors").read_bytes()
+    assert contents(hub)["adapter_model.safetensors"] == weights
 
 
-def test_no_path_of_this_machine_arrives_and_the_local_folder_stays_as_it_was(
-    hub, run, base, tmp_path
-):
+def test_no_path_of_this_machine_arrives(hub, run, base, tmp_path):
+    """And the local folder stays as it was."""
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     pushed(hub, tmp_path / "home", run, "--repo", REPO)
     for name, data in contents(hub).items():
-        for place in (str(tmp_path), str(base.parents[1]), str(ROOT), "/tmp/"):
-            assert place.encode() not in data, f"{name} names {place}"
+        for path in (str(tmp_path), str(base.parents[1]), str(ROOT), "/tmp/"):
+            assert path.encode() not in data, f"{name} names {path}"
     assert json.loads(contents(hub)["adapter_config.json"])["base_model_name_or_path"] == BASE_ID
     assert json.loads(contents(hub)["manifest.json"])["base"]["name"] == BASE_ID
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
@@ -121,29 +118,30 @@ with torch.no_grad():
 
 
 def logits(hub: Hub, home: Path, code: str):
-    """The logits of the `models` that `code` makes, in a process of a reader whose cache is empty."""
+    """The logits of the `models` that `code` makes, in a reader's process with an empty cache."""
     import torch
 
     out = home / "logits.pt"
     home.mkdir()
     env = hub.environment(home, "hf_reader")
     script = code + SAVE.format(ids=IDS, out=str(out))
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=300
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     return torch.load(out)
 
 
-def test_the_adapter_loads_back_by_id_and_an_older_one_by_its_revision(hub, run, base, tmp_path):
+def test_the_adapter_loads_by_id_and_by_revision(hub, run, base, tmp_path):
+    """By its id the latest one comes back, by a revision the older one."""
     import torch
 
     first = pushed(hub, tmp_path / "home", run, "--repo", REPO)
     other = make_run(tmp_path / "other", base, seed=3)
     pushed(hub, tmp_path / "home", other, "--repo", REPO)
     code = LOAD.format(base=str(base), repo=REPO, first=first, old=str(run), new=str(other))
-    latest, resolve_revision, old, new = logits(hub, tmp_path / "reader", code)
-    assert torch.equal(latest, new) and torch.equal(resolve_revision, old)
+    latest, pinned, old, new = logits(hub, tmp_path / "reader", code)
+    assert torch.equal(latest, new) and torch.equal(pinned, old)
     assert not torch.equal(old, new)
     assert not any(seen.authorized for seen in hub.seen if seen.origin == "cdn")
 
@@ -155,37 +153,35 @@ def test_the_python_on_the_card_gives_the_model_that_was_trained(hub, run, base,
     pushed(hub, tmp_path / "home", run, "--repo", REPO)
     snippet = re.search(r"```python\n(.*?)```", contents(hub)["README.md"].decode(), re.DOTALL)
     assert snippet is not None
-    (found,) = logits(hub, tmp_path / "reader", f"{snippet[1]}\nmodels = [model]\n")
-    assert torch.equal(found, local_logits(run, base))
+    (loaded,) = logits(hub, tmp_path / "reader", f"{snippet[1]}\nmodels = [model]\n")
+    assert torch.equal(loaded, local_logits(run, base))
 
 
 def test_pushing_again_commits_only_what_changed(hub, run, tmp_path):
-    home, given = tmp_path / "home", tmp_path / "metrics.json"
-    write_json(given, metrics())
-    first = pushed(hub, home, run, "--repo", REPO, "--metrics", given)
-    assert pushed(hub, home, run, "--repo", REPO, "--metrics", given) == first
+    home, measured = tmp_path / "home", tmp_path / "metrics.json"
+    write_json(measured, metrics())
+    first = pushed(hub, home, run, "--repo", REPO, "--metrics", measured)
+    assert pushed(hub, home, run, "--repo", REPO, "--metrics", measured) == first
 
     repo = hub.repo(REPO)
-    repo.add_commit(
-        "main", {**repo.at("main").files, "notes.md": Blob(b"mine", lfs=False)}, "by hand", "user"
-    )
+    files = {**repo.at("main").files, "notes.md": Blob(b"mine", lfs=False)}
+    repo.add_commit("main", files, "by hand", "user")
     (run / "figures" / "loss.png").rename(run / "figures" / "speed.png")
     assert pushed(hub, home, run, "--repo", REPO) != first
     files = contents(hub)
-    assert (
-        "metrics.json" not in files and "figures/loss.png" not in files
-    )  # those of the earlier adapter
+    # Those of the earlier push are gone.
+    assert "metrics.json" not in files and "figures/loss.png" not in files
     assert {"notes.md", "figures/speed.png"} <= set(files)
 
 
-def test_private_is_hidden_from_others_and_cannot_be_had_after_the_fact(hub, run, tmp_path):
+def test_private_is_hidden_and_cannot_be_had_afterwards(hub, run, tmp_path):
     pushed(hub, tmp_path / "home", run, "--repo", "user/hidden", "--private")
     assert hub.repo("user/hidden").private
     pushed(hub, tmp_path / "home", run, "--repo", REPO)
     commits = len(hub.repo(REPO).commits)
     (run / "figures" / "loss.png").write_bytes(b"\x89PNG\0 new")
-    done = push(hub, tmp_path / "home", run, "--repo", REPO, "--private")
-    assert done.returncode == 2 and "exists and is public" in done.stderr
+    process = push(hub, tmp_path / "home", run, "--repo", REPO, "--private")
+    assert process.returncode == 2 and "exists and is public" in process.stderr
     assert len(hub.repo(REPO).commits) == commits
 
 
@@ -196,9 +192,9 @@ def test_private_is_hidden_from_others_and_cannot_be_had_after_the_fact(hub, run
         ("hf_reader", REPO, {}, "may only read.*write access"),
         ("hf_unknown", REPO, {}, r"refused user/tiny \(401\).*token is not valid"),
         ("hf_other", REPO, {}, "not yours to write: this token is other's.*--repo other/tiny"),
-        ("hf_owner", "tiny", {}, "'tiny' is no repository id; expected user/name"),
-        ("hf_owner", "user/ti ny", {}, "'user/ti ny' is no repository id"),
-        ("hf_owner", "a/b/c", {}, "'a/b/c' is no repository id"),
+        ("hf_owner", "tiny", {}, "'tiny' is not a repository id; expected user/name"),
+        ("hf_owner", "user/ti ny", {}, "'user/ti ny' is not a repository id"),
+        ("hf_owner", "a/b/c", {}, "'a/b/c' is not a repository id"),
         (
             "hf_owner",
             REPO,
@@ -211,10 +207,10 @@ def test_private_is_hidden_from_others_and_cannot_be_had_after_the_fact(hub, run
 def test_what_cannot_be_pushed_says_why_and_what_to_do(
     hub, trained, tmp_path, token, repo, environment, expected
 ):
-    done = push(hub, tmp_path / "home", trained, "--repo", repo, token=token, **environment)
-    assert done.returncode == 2
-    assert re.search(expected, done.stderr), done.stderr
-    assert "Traceback" not in done.stderr
+    process = push(hub, tmp_path / "home", trained, "--repo", repo, token=token, **environment)
+    assert process.returncode == 2
+    assert re.search(expected, process.stderr), process.stderr
+    assert process.stderr.count("sft.publish: ") == 1 and "Traceback" not in process.stderr
     assert hub.store.repos == {}
 
 
@@ -225,32 +221,26 @@ def test_a_token_in_dot_env_counts(hub, trained, tmp_path):
     assert pushed(hub, home, trained, "--repo", REPO, token=None) == hub.repo(REPO).branches["main"]
 
 
-def test_metrics_of_the_run_are_found_and_those_of_another_refused(hub, run, tmp_path):
+def test_metrics_of_the_run_are_found_others_refused(hub, run, tmp_path):
     results = tmp_path / "home" / "results" / "tiny"
     results.mkdir(parents=True)
     write_json(results / "metrics.json", metrics())
-    write_json(
-        results / "manifest.json", {"adapter_sha256": sha256(run / "adapter_model.safetensors")}
-    )
+    weights = sha256(run / "adapter_model.safetensors")
+    write_json(results / "manifest.json", {"adapter_sha256": weights})
     pushed(hub, tmp_path / "home", run, "--repo", REPO)
     assert json.loads(contents(hub)["metrics.json"]) == metrics()
 
-    write_json(
-        results / "manifest.json", {"adapter": "outputs/another", "adapter_sha256": "ab" * 32}
-    )
-    done = push(hub, tmp_path / "home", run, "--repo", REPO)
-    assert (
-        done.returncode == 2
-        and "measured other weights than this adapter's: outputs/another" in done.stderr
-    )
+    others = {"adapter": "outputs/another", "adapter_sha256": "ab" * 32}
+    write_json(results / "manifest.json", others)
+    process = push(hub, tmp_path / "home", run, "--repo", REPO)
+    assert process.returncode == 2
+    assert "measured other weights than this adapter's: outputs/another" in process.stderr
 
 
 def test_a_refused_upload_leaves_no_commit(hub, run, tmp_path):
     (run / "tokenizer_config.json").write_text('{"note": "hf_' + "a" * 34 + '"}')
-    done = push(hub, tmp_path / "home", run, "--repo", REPO)
-    assert done.returncode == 2
-    assert (
-        "tokenizer_config.json holds a Hugging Face token" in done.stderr
-        and "a" * 34 not in done.stderr
-    )
+    process = push(hub, tmp_path / "home", run, "--repo", REPO)
+    assert process.returncode == 2
+    assert "tokenizer_config.json holds a Hugging Face token" in process.stderr
+    assert "a" * 34 not in process.stderr
     assert hub.store.repos == {} and hub.seen == []

@@ -1,4 +1,4 @@
-"""The loopback Hub, by the real client, which is a process of its own: it reads its settings at import."""
+"""The local Hub of the tests, used by the real client in a process of its own."""
 
 import json
 import subprocess
@@ -42,18 +42,19 @@ def hub():
 def client(hub: Hub, home: Path, token: str | None, code: str):
     """What `code` leaves in `answer`, run with the real client as the owner of `token`."""
     script = f"{CLIENT}{UPLOAD}{code}\nprint(json.dumps(answer))"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script],
         env=hub.environment(home, token),
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout.splitlines()[-1])
 
 
-def test_what_is_committed_comes_back_and_only_the_hub_sees_the_token(hub, tmp_path):
+def test_what_is_committed_comes_back(hub, tmp_path):
+    """Only the Hub itself sees the token, never the server of the files."""
     answer = client(
         hub,
         tmp_path,
@@ -64,18 +65,19 @@ api.create_repo("user/a")
 first = upload("user/a")
 again = upload("user/a")
 folder = snapshot_download("user/a")
-tree = {row.path: getattr(row, "size", None) for row in api.list_repo_tree("user/a", recursive=True)}
+rows = api.list_repo_tree("user/a", recursive=True)
+tree = {row.path: getattr(row, "size", None) for row in rows}
 top = sorted(row.path for row in api.list_repo_tree("user/a"))
-read = {path: open(f"{folder}/{path}", "rb").read().hex() for path in ("note.txt", "a/weights.safetensors")}
+paths = ("note.txt", "a/weights.safetensors")
+read = {path: open(f"{folder}/{path}", "rb").read().hex() for path in paths}
 answer = [name, first, again, tree, top, read, api.model_info("user/a").sha]
 """,
     )
     name, first, again, tree, top, read, sha = answer
     assert name == "user"
     assert first == again == sha == hub.repo("user/a").branches["main"]
-    assert (
-        len(hub.repo("user/a").commits) == 2
-    )  # the one of the creation and ours: nothing new, no commit
+    # The commit of the creation and one more: the second upload changed nothing.
+    assert len(hub.repo("user/a").commits) == 2
     assert read == {"note.txt": b"one".hex(), "a/weights.safetensors": WEIGHTS.hex()}
     assert tree["a/weights.safetensors"] == len(WEIGHTS)
     assert top == [".gitattributes", "a", "note.txt"]
@@ -127,7 +129,8 @@ api.create_repo("user/a")
 first = upload("user/a")
 api.create_tag("user/a", tag="v1")
 second = upload("user/a", b"two")
-notes = [open(hf_hub_download("user/a", "note.txt", revision=r)).read() for r in ("v1", first, second, "main")]
+revisions = ("v1", first, second, "main")
+notes = [open(hf_hub_download("user/a", "note.txt", revision=r)).read() for r in revisions]
 tags = [[tag.name, tag.target_commit == first] for tag in api.list_repo_refs("user/a").tags]
 answer = [notes, tags, [
     status(upload, "user/a", b"three", parent_commit=first),
@@ -169,8 +172,6 @@ def test_the_cdn_takes_only_the_content_it_was_told(hub):
 def test_blob_ids_are_the_true_ones():
     # `printf hello | git hash-object --stdin`; `git lfs pointer` of the same, hashed by git
     assert Blob(b"hello", lfs=False).oid == "b6fc4c620b67d95f953a5c1c1230aaab5db5a1b0"
-    assert (
-        Blob(b"hello", lfs=True).sha256
-        == "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
-    )
+    sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+    assert Blob(b"hello", lfs=True).sha256 == sha256
     assert Blob(b"hello", lfs=True).pointer.endswith(b"\nsize 5\n")
