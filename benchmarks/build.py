@@ -84,9 +84,7 @@ def _text(draw: random.Random, words: int) -> str:
 
 
 def answers(count: int) -> Iterator[TeacherAnswerRow]:
-    """The log's lines of accepted answers to the first `count` records, about 1,900 characters
-    each.
-    """
+    """Accepted answers to the first `count` records, about 1,900 characters each."""
     for number in range(count):
         record = made_record(number)
         pros, cons, analysis = (_item(number + offset) for offset in range(3))

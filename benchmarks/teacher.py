@@ -66,9 +66,7 @@ class TeacherTiming(TypedDict):
 
 
 def made_up_records(count: int) -> Iterator[Record]:
-    """Records of invented firms, 50 per week; their prompts are about as long as those of the
-    public rows.
-    """
+    """Records of invented firms, 50 per week, with prompts about as long as the public ones."""
     for number in range(count):
         start = _FIRST_WEEK + timedelta(weeks=number // _FIRMS)
         firm = number % _FIRMS

@@ -11,7 +11,7 @@ import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -19,23 +19,22 @@ from typing import cast
 
 from data_pipeline.providers.base import ProviderSettings
 from data_pipeline.providers.table import has_news_provider, news_key_variables, open_sources
-from data_pipeline.records.assemble import (
-    CONTEXT,
-    Assembled,
-    ContextWeeks,
-    forecast_weeks,
-    left_out_week,
-    records_of,
-)
+from data_pipeline.records.assemble import CONTEXT, Assembled, ContextWeeks, forecast_weeks
 from data_pipeline.records.calendar import WEEK, exchange_of
-from data_pipeline.records.collect import Gathered, gather
+from data_pipeline.records.collect import (
+    Gathered,
+    check_any_news,
+    gather,
+    has_news,
+    make_records,
+    weeks_without_news,
+)
 from data_pipeline.records.fundamentals import FILING_LAG_DAYS
 from data_pipeline.records.indices import load, members_on
 from weekahead import files
 from weekahead.cli import add_options, new_parser, option, read_options, run_command
 from weekahead.manifest import new_manifest
 from weekahead.schema.manifests import IndexFacts, RecordsManifest, read_records_manifest
-from weekahead.task.record import Record
 
 AUDIT_LAG_DAYS = 30
 """Days after a quarter's end within which the audit takes it for unpublished."""
@@ -126,10 +125,10 @@ def run(options: FetchOptions) -> FetchResult:
 
 
 def fetch(options: FetchOptions) -> RecordsManifest:
-    """Write `records/<name>.jsonl`, `<name>.dropped.jsonl` and `<name>.manifest.json`; return
-    the manifest.
+    """Write the records, the weeks that gave none, and the manifest; return the manifest.
 
-    Raises as `run` does.
+    The files are `records/<name>.jsonl`, `<name>.dropped.jsonl` and `<name>.manifest.json`. Raises
+    as `run` does.
     """
     weeks = forecast_weeks(options.start, options.end)
     members = membership(options, weeks)
@@ -149,35 +148,41 @@ def fetch(options: FetchOptions) -> RecordsManifest:
     # Nothing is written over what was there before all of it is known.
     files.write_jsonl(options.records, (record.to_json() for record in assembled.records))
     files.write_jsonl(_beside(options.records, "dropped.jsonl"), assembled.left_out)
-    notes = list(gathered.notes)
+    manifest = _manifest(options, gathered, assembled, symbols=len(symbols), weeks=len(weeks))
     if replaced:
-        notes.append(f"this replaces the records of {replaced}; --name keeps both")
+        manifest["notes"].append(f"this replaces the records of {replaced}; --name keeps both")
+    files.write_json(_beside(options.records, "manifest.json"), manifest)
+    return manifest
+
+
+def _manifest(
+    options: FetchOptions, gathered: Gathered, assembled: Assembled, *, symbols: int, weeks: int
+) -> RecordsManifest:
+    """The manifest of records that are written; `symbols` and `weeks` were asked for."""
     reasons = Counter(row["reason"].split(":", 1)[0] for row in assembled.left_out)
     manifest = new_manifest(
         kind="records",
         index=_index_facts(options),
         start=str(options.start),
         end=str(options.end),
-        symbols=len(symbols),
-        weeks=len(weeks),
-        context_weeks=list(context),
+        symbols=symbols,
+        weeks=weeks,
+        context_weeks=[options.min_weeks, options.max_weeks],
         filing_lag_days=options.filing_lag,
         records=len(assembled.records),
         sha256=files.sha256(options.records),
         dropped=dict(sorted(reasons.items())),
         no_prices=dict(gathered.no_prices),
-        without_news=sum(not _has_news(record) for record in assembled.records),
+        without_news=sum(not has_news(record) for record in assembled.records),
         weeks_without_news=weeks_without_news(assembled.records),
-        notes=notes,
+        notes=list(gathered.notes),
         calls=dict(gathered.calls),
     )
-    files.write_json(_beside(options.records, "manifest.json"), manifest)
     return cast("RecordsManifest", manifest)
 
 
 def membership(options: FetchOptions, weeks: Sequence[date]) -> dict[date, tuple[str, ...]]:
-    """The symbols of each forecast week: the index's members on its first day, or those given by
-    hand.
+    """The symbols of each forecast week: those of --symbols, or the members on its first day.
 
     Raises ValueError for an unknown index, and for days on which its members are not known.
     """
@@ -186,53 +191,6 @@ def membership(options: FetchOptions, weeks: Sequence[date]) -> dict[date, tuple
         return dict.fromkeys(weeks, tuple(sorted(symbols - {""})))
     index = load(options.index or "")
     return {week: members_on(index, week) for week in weeks}
-
-
-def make_records(
-    gathered: Gathered, members: Mapping[date, Sequence[str]], context: ContextWeeks
-) -> Assembled:
-    """Records of every symbol in the weeks of which it is a member, ordered by week and symbol.
-
-    Weeks that gave none are ordered by id.
-    """
-    records, left_out = [], []
-    for symbol in sorted({symbol for symbols in members.values() for symbol in symbols}):
-        weeks = [week for week, symbols in members.items() if symbol in symbols]
-        if symbol in gathered.companies:
-            assembled = records_of(gathered.companies[symbol], weeks, context)
-            records += assembled.records
-            left_out += assembled.left_out
-        else:
-            reason = f"no prices: {gathered.no_prices[symbol]}"
-            left_out += [left_out_week(symbol, week, reason) for week in weeks]
-    records.sort(key=lambda record: (record.week_start, record.symbol))
-    left_out.sort(key=lambda row: row["id"])
-    return Assembled(records, left_out)
-
-
-def check_any_news(records: Sequence[Record], notes: Sequence[str]) -> None:
-    """Raise ValueError if no record has news, or if there is no record: there is nothing to
-    learn from.
-    """
-    if not any(map(_has_news, records)):
-        reasons = "; ".join(notes[:3]) or "nothing"
-        raise ValueError(
-            f"{len(records)} records, none with any news; choose a window that your news reach, or "
-            f"give news files with --news. What the sources said: {reasons}"
-        )
-
-
-def weeks_without_news(records: Sequence[Record]) -> list[str]:
-    """The past weeks (their Sundays) in which no record of any symbol shows news."""
-    counts: Counter[str] = Counter()
-    for record in records:
-        for week in record.weeks:
-            counts[week.start] += len(week.news)
-    return sorted(week for week, count in counts.items() if not count)
-
-
-def _has_news(record: Record) -> bool:
-    return any(week.news for week in record.weeks)
 
 
 def _index_facts(options: FetchOptions) -> IndexFacts | None:
@@ -289,9 +247,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit 0 fetched, 2 for an error whose message names the remedy, 130
-    interrupted.
-    """
+    """The command. Exit 0 fetched, 2 an error that the message tells to mend, 130 interrupted."""
     parser = new_parser(__doc__)
     add_arguments(parser)
     options = read_options(parser.parse_args(argv), FetchOptions)

@@ -1,6 +1,4 @@
-"""What providers give, whoever they are: stories, prices and company facts, and how they are
-asked.
-"""
+"""How providers are asked, whoever they are, and what they give: stories, prices, facts."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 if TYPE_CHECKING:
     import pandas
-
 
 
 def midnight_in_new_york(day: date) -> str:
@@ -60,9 +57,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Filing:
-    """One periodic report: its period, the day it was filed, and the shares that it counts, if
-    any.
-    """
+    """One periodic report: its period, its day of filing, and the shares that it counts, if any."""
 
     period_end: date
     filed: date
@@ -120,7 +115,7 @@ class NewsProvider(Provider, Protocol):
     """News of companies, by Yahoo's symbol."""
 
     def news(self, symbol: str, first: date, last: date) -> NewsAnswer:
-        """The stories of the days `first` to `last`, both included; more is no harm.
+        """The stories of the days `first` to `last`, both included, or more.
 
         A symbol outside the plan is a note. Raises PermissionError for a missing or refused key,
         ConnectionError if the provider does not answer, ValueError for an answer that makes no

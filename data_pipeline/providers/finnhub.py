@@ -1,37 +1,14 @@
-"""Finnhub's company news, profiles, metrics and filings, each asked for once and kept as it came.
+"""Finnhub as a provider of news and of company facts."""
 
-Below the folder: `company-news/AAPL/2026-01-04_2026-01-10.json`, and `profile/AAPL/2026-07-01.json`
-for what changes with the day it is fetched on; likewise `metric`, `financials-reported` and
-`financials-reported-annual`.
-"""
-
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import ClassVar, Self
 
-from data_pipeline.providers.base import (
-    FundamentalsAnswer,
-    NewsAnswer,
-    ProviderSettings,
-    Story,
-)
-from data_pipeline.providers.finnhub_http import (
-    KEY_VARIABLE,
-    PER_MINUTE,
-    PER_SECOND,
-    FinnhubClient,
-    NoAccess,
-)
+from data_pipeline.providers.base import FundamentalsAnswer, NewsAnswer, ProviderSettings, Story
+from data_pipeline.providers.finnhub_http import KEY_VARIABLE, NoAccess
 from data_pipeline.providers.finnhub_rows import (
-    FilingRow,
-    FilingsRow,
     MetricRow,
-    NewsRow,
-    ProfileRow,
     finnhub_symbol,
     read_figures,
     read_filings,
@@ -39,72 +16,33 @@ from data_pipeline.providers.finnhub_rows import (
     read_profile,
     read_story,
 )
-from weekahead.files import replacing
+from data_pipeline.providers.finnhub_store import FinnhubStore
 
-NEWS_CAP = 250
-"""One answer holds about so many items, the newest ones; it does not say that older ones are
-missing.
-"""
-NEARLY_CAPPED = 240
-"""If an answer comes this close to the cap, some items may be missing."""
 FREE_NEWS = timedelta(days=365)
-"""How far the news of the free plan reach back: https://github.com/finnhubio/Finnhub-API/issues/307
-"""
+"""The news of the free plan: https://github.com/finnhubio/Finnhub-API/issues/307"""
 _DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True)
-class CompanyNews:
-    """News of one company: Finnhub's rows, oldest first, each id once."""
-
-    rows: list[NewsRow]
-    capped_days: tuple[date, ...] = ()
-    """Days with as many items as an answer can hold: some of their items are missing."""
-    note: str | None = None
-    """What was left out of the window, and why."""
-
-
-class Snapshot(NamedTuple):
-    """An answer that changes with the day of the fetch."""
-
-    content: Any
-    fetched: str
-    """The last moment of the day it was fetched on, ISO 8601 in UTC."""
-
-
 class Finnhub:
-    """Finnhub with a folder of stored answers.
-
-    Only a call whose answer is not stored needs the key and the network.
-    """
+    """Finnhub, with the answers that are stored already."""
 
     KEY_VARIABLE: ClassVar[str] = KEY_VARIABLE
     FOLDER: ClassVar[str] = "finnhub"
     name = "Finnhub"
 
-    def __init__(
-        self,
-        folder: Path | str,
-        *,
-        per_minute: float = PER_MINUTE,
-        per_second: float = PER_SECOND,
-        backoff: float = 1.0,
-        timeout: tuple[float, float] = (10.0, 60.0),
-        today: Callable[[], date] = lambda: datetime.now(UTC).date(),
-    ) -> None:
-        self._folder = Path(folder)
-        self._client = FinnhubClient(per_minute, per_second, backoff, timeout)
-        self._today = today
+    def __init__(self, store: FinnhubStore) -> None:
+        self._store = store
 
     @classmethod
     def open(cls, settings: ProviderSettings) -> Self:
         """Finnhub with the answers stored in its folder below `settings.raw`."""
-        return cls(settings.raw / cls.FOLDER, per_minute=settings.finnhub_per_minute)
+        folder = settings.raw / cls.FOLDER
+        return cls(FinnhubStore(folder, per_minute=settings.finnhub_per_minute))
 
     @property
     def calls(self) -> Counter[str]:
         """Calls made so far by endpoint, retries included; a stored answer counts nothing."""
-        return self._client.counts
+        return self._store.calls
 
     def news(self, symbol: str, first: date, last: date) -> NewsAnswer:
         """The stories of every month from that of `first` to that of `last`.
@@ -113,11 +51,11 @@ class Finnhub:
         notes. Raises what `FinnhubClient.get` raises, but for NoAccess.
         """
         stories: list[Story] = []
-        old = older_than_free_plan(first, last, self._today())
+        old = older_than_free_plan(first, last, self._store.today())
         notes, unusable = [old] if old else [], 0
         for start, end in _months(first, last):
             try:
-                answer = self.company_news(finnhub_symbol(symbol), start, end)
+                answer = self._store.company_news(finnhub_symbol(symbol), start, end)
             except NoAccess as error:
                 notes.append(str(error))
                 break
@@ -145,12 +83,12 @@ class Finnhub:
         """
         name = finnhub_symbol(symbol)
         try:
-            profile = self.profile(name, after=last)
-            metric: MetricRow = self.metric(name, after=last).content
+            profile = self._store.profile(name, after=last)
+            metric: MetricRow = self._store.metric(name, after=last).content
         except NoAccess as error:
             return FundamentalsAnswer(notes=[str(error)])
         try:
-            filings, no_filings = read_filings(self.filings(name, after=last).content), None
+            filings, no_filings = read_filings(self._store.filings(name, after=last).content), None
         except NoAccess as error:
             filings, no_filings = [], str(error)
         unknown = f"{symbol}: unknown to Finnhub, so without introduction"
@@ -163,100 +101,9 @@ class Finnhub:
             notes=[] if profile else [unknown],
         )
 
-    def company_news(self, symbol: str, first: date, last: date) -> CompanyNews:
-        """The rows of the days `first` to `last`, both included. Raises what `FinnhubClient.get`
-        raises.
-
-        A day that is not over (UTC) is left out and noted. A window whose answer may be capped is
-        asked for again in halves, down to single days.
-        """
-        if first > last:
-            raise ValueError(
-                f"{symbol}: news from {first} to {last}; expected a first day that is not "
-                "after the last"
-            )
-        yesterday = self._today() - _DAY
-        note = f"news up to {yesterday} alone: a day is fetched when it is over (UTC)"
-        rows: dict[int, NewsRow] = {}
-        capped, windows = [], [(first, min(last, yesterday))]
-        while windows:
-            start, end = windows.pop()
-            items = self._news_rows(symbol, start, end) if start <= end else []
-            rows.update((item["id"], item) for item in items)
-            if len(items) >= NEARLY_CAPPED and start == end:
-                capped.append(start)
-            elif len(items) >= NEARLY_CAPPED:
-                middle = start + (end - start) // 2
-                windows += [(middle + _DAY, end), (start, middle)]
-        ordered = sorted(rows.values(), key=lambda item: (item["datetime"], item["id"]))
-        return CompanyNews(ordered, tuple(capped), note if last > yesterday else None)
-
-    def profile(self, symbol: str, after: date | None = None) -> Snapshot | None:
-        """Name, country, industry and so on; None for a symbol that Finnhub does not know."""
-        snapshot = self._snapshot("profile", "stock/profile2", symbol, after)
-        content: ProfileRow = snapshot.content
-        return snapshot if content else None
-
-    def metric(self, symbol: str, after: date | None = None) -> Snapshot:
-        """Basic financials with their quarterly series, by the quarter's end."""
-        return self._snapshot("metric", "stock/metric", symbol, after, metric="all")
-
-    def filings(self, symbol: str, after: date | None = None) -> Snapshot:
-        """Quarterly and annual reports as `data`, by the moment of filing.
-
-        The fourth quarter has no report of its own: the annual one says when it became known.
-        """
-        kind, endpoint = "financials-reported", "stock/financials-reported"
-        quarterly = self._snapshot(kind, endpoint, symbol, after, freq="quarterly")
-        fetched = quarterly.fetched
-        reports = _by_access_number(quarterly.content)
-        if not any(str(report.get("form")).startswith("10-K") for report in reports.values()):
-            annual = self._snapshot(f"{kind}-annual", endpoint, symbol, after, freq="annual")
-            reports |= _by_access_number(annual.content)
-            fetched = annual.fetched
-        ordered = sorted(
-            reports.items(), key=lambda report: (str(report[1].get("filedDate")), report[0])
-        )
-        content: FilingsRow = {"symbol": symbol, "data": [report for _, report in ordered]}
-        return Snapshot(content, fetched)
-
-    def _news_rows(self, symbol: str, first: date, last: date) -> list[NewsRow]:
-        path = self._folder / "company-news" / _folder_name(symbol) / f"{first}_{last}.json"
-        if not path.exists():
-            days = {"from": str(first), "to": str(last)}
-            _store(path, self._client.get("company-news", list, symbol=symbol, **days))
-        items = _read(path)
-        if not all(isinstance(item, dict) and {"id", "datetime"} <= item.keys() for item in items):
-            raise ValueError(
-                f"{path}: expected a list of news with id and datetime; remove this file and fetch "
-                "it again"
-            )
-        return items
-
-    def _snapshot(
-        self, kind: str, endpoint: str, symbol: str, after: date | None, **parameters: str
-    ) -> Snapshot:
-        """The newest stored answer; it is fetched if none is stored, or none after the day `after`.
-
-        An answer from before knows nothing of what was filed since. The name of the file keeps the
-        day alone; the last moment of a day never claims that something was known too early.
-        """
-        folder = self._folder / kind / _folder_name(symbol)
-        path = max(folder.glob("????-??-??.json"), default=None)
-        today = str(self._today())
-        # ISO dates are in the order of time as texts too. What was fetched today is as new as can
-        # be.
-        outdated = path and after and path.stem <= str(after) and path.stem < today
-        if path is None or outdated:
-            path = folder / f"{today}.json"
-            _store(path, self._client.get(endpoint, dict, symbol=symbol, **parameters))
-        return Snapshot(_read(path), f"{path.stem}T23:59:59+00:00")
-
 
 def older_than_free_plan(first: date, last: date, today: date) -> str | None:
-    """A warning if news from `first` to `last` is older than the year of news of the free plan,
-    else None.
-    """
+    """A warning if the days `first` to `last` are older than the free plan's news, else None."""
     limit = today - FREE_NEWS
     if first >= limit:
         return None
@@ -269,45 +116,9 @@ def older_than_free_plan(first: date, last: date, today: date) -> str | None:
 
 
 def _months(first: date, last: date) -> Iterator[tuple[date, date]]:
-    """The months from that of `first` to that of `last`: a longer window asks again for none that
-    is stored.
-    """
+    """The months from that of `first` to that of `last`, so that a longer window reuses them."""
     start = first.replace(day=1)
     while start <= last:
         following = (start + timedelta(days=31)).replace(day=1)
         yield start, following - _DAY
         start = following
-
-
-def _by_access_number(content: FilingsRow) -> dict[str, FilingRow]:
-    """Access number of a report, or else what tells it from the others -> the report."""
-    reports: Sequence[FilingRow] = content.get("data") or []
-    return {_access_number(report): report for report in reports}
-
-
-def _access_number(report: FilingRow) -> str:
-    description = [report.get(key) for key in ("form", "endDate", "filedDate")]
-    return str(report.get("accessNumber") or description)
-
-
-def _folder_name(symbol: str) -> str:
-    """The symbol as the name of a folder."""
-    if not symbol or symbol.startswith(".") or "/" in symbol or "\\" in symbol:
-        raise ValueError(
-            f"symbol {symbol!r} cannot name a folder; expected a ticker such as AAPL or SAP.DE"
-        )
-    return symbol
-
-
-def _store(path: Path, body: bytes) -> None:
-    with replacing(path, "wb") as file:
-        file.write(body)
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError:
-        raise ValueError(
-            f"{path}: not JSON; remove this file, and the answer is fetched again"
-        ) from None

@@ -1,6 +1,4 @@
-"""Paced calls to Finnhub's API, with retries: an endpoint and its parameters in, the bytes of a
-good answer out.
-"""
+"""Paced calls to Finnhub's API, with retries."""
 
 import json
 import os

@@ -1,6 +1,4 @@
-"""Finnhub's rows read into what every provider gives: stories, profile, quarterly figures and
-filings.
-"""
+"""Finnhub's rows read into what every provider gives: stories, profile, figures, filings."""
 
 import math
 import re
@@ -144,11 +142,10 @@ def _series(row: MetricRow, period: str) -> Mapping[str, list[Point] | None]:
 
 
 def _shares(report: Mapping[str, Any]) -> float | None:
-    """Shares outstanding as the report counts them; the cover page's number before the balance
-    sheet's.
+    """The shares outstanding that a report counts.
 
-        A company with several classes of shares counts several times, and one price does not value
-        them: None.
+    The cover page's number comes before the balance sheet's. A company with several classes of
+    shares counts several times, and one price does not value them: None.
     """
     values = list(_concepts(report.values()))
     for concept in ("EntityCommonStockSharesOutstanding", "CommonStockSharesOutstanding"):

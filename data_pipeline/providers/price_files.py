@@ -1,5 +1,4 @@
-"""Daily prices from a folder with one CSV or Parquet file per symbol: `AAPL.csv`, `AAPL_data.csv`,
-`AAPL.parquet`.
+"""Daily prices from files: `AAPL.csv`, `AAPL_data.csv` or `AAPL.parquet` for each symbol.
 
 Two forms are read, whatever the case of their columns: that of yfinance (Date, Close, Adj Close,
 and perhaps Dividends and Stock Splits), and date, close, ... without any adjusted close.
@@ -58,8 +57,7 @@ def _notes(frames: "dict[str, pandas.DataFrame]") -> list[str]:
 def read_prices(
     folder: Path | str, symbols: Sequence[str] | None = None
 ) -> "dict[str, pandas.DataFrame]":
-    """Prices by symbol, of `symbols` or of every file; a symbol without a file is not in the
-    answer.
+    """Prices by symbol, of `symbols` or of every file; a symbol without a file is left out.
 
     A frame is indexed by session (naive days, ascending, each once, in the exchange's own time
     zone) with `close` (as in the file: yfinance's is adjusted for splits, not for dividends),
@@ -80,9 +78,7 @@ def read_prices(
 
 
 def without_dividends(prices: "dict[str, pandas.DataFrame]") -> list[str]:
-    """The symbols whose file has no adjusted close, so that dividends are missing from their
-    returns.
-    """
+    """The symbols whose file has no adjusted close: their returns are without dividends."""
     return [symbol for symbol, frame in prices.items() if not frame.attrs["dividends"]]
 
 
@@ -135,9 +131,7 @@ def _read(path: Path) -> "pandas.DataFrame":
 
 
 def _table(path: Path) -> Any:
-    """The file as it is, with its columns in lower case; an index that has a name is a column
-    too.
-    """
+    """The file as it is, with columns in lower case; an index with a name is a column too."""
     import pandas
 
     try:
@@ -160,9 +154,7 @@ def _numbers(path: Path, table: Any, column: str) -> Any:
 
 
 def _days(path: Path, column: Any) -> Any:
-    """Days from dates or times: written out, a time with a zone starts with the day in that
-    zone.
-    """
+    """Days from dates or times: a time with a zone starts with the day in that zone."""
     import pandas
 
     try:
@@ -180,9 +172,7 @@ def _days(path: Path, column: Any) -> Any:
 
 
 def _once(path: Path, frame: Any) -> "pandas.DataFrame":
-    """Rows that agree with the row before on everything are merged; one day with two prices is an
-    error.
-    """
+    """Merge rows that are the same. Raises ValueError for a day with two prices."""
     frame = frame[~frame.reset_index().duplicated().to_numpy()]
     twice = frame.index[frame.index.duplicated()]
     if len(twice):

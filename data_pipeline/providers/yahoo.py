@@ -1,5 +1,4 @@
-"""Daily prices from Yahoo through yfinance: one request for all symbols, stored as one CSV file per
-symbol.
+"""Daily prices from Yahoo through yfinance, stored as one CSV file per symbol.
 
 `<folder>/<first>_<last>/AAPL.csv` is yfinance's own table; `complete.json`, written last, says what
 is settled.
@@ -78,8 +77,7 @@ def download(
     folder: Path | str,
     today: Callable[[], date] = lambda: datetime.now(UTC).date(),
 ) -> Download:
-    """Daily prices, dividends and splits of the days `first` to `last`, both included, in Yahoo's
-    tickers.
+    """Daily prices, dividends and splits of the days `first` to `last`, both included.
 
     The files hold more: Yahoo divides every close by all later splits, so the splits up to
     yesterday are needed to undo them, and those of more than a year before for the shares in an old

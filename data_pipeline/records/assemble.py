@@ -1,6 +1,4 @@
-"""One symbol's prices, news and filings into records: pure, with a reason for every week that
-gives none.
-"""
+"""One symbol's prices, news and filings into records; a week without a record has a reason."""
 
 import itertools
 import random
@@ -85,8 +83,7 @@ def forecast_weeks(first: date, last: date) -> list[date]:
 def records_of(
     company: Company, weeks: Sequence[date], context: ContextWeeks = CONTEXT
 ) -> Assembled:
-    """Records for the forecast weeks that begin on the Sundays `weeks`; a week without one has a
-    reason.
+    """The records of the forecast weeks that begin on the Sundays `weeks`.
 
     A record shows as many past weeks as a seed from its id draws from `context`; fewer if an
     incomplete week comes first. Raises ValueError for a symbol whose exchange is unknown.
@@ -138,9 +135,7 @@ def _record(
     news: Mapping[date, Sequence[News]],
     context: ContextWeeks,
 ) -> Record:
-    """The record of one complete week; `past` are the complete weeks right before it, the
-    nearest first.
-    """
+    """The record of a complete week; `past` are the complete weeks before it, the nearest first."""
     start, before = week.start, past[0]
     name = f"{company.symbol}-{start}"
     now = decision_time(exchange_of(company.symbol), start)
@@ -181,9 +176,7 @@ def _news_of(company: Company, exchange: str, week: date) -> list[News]:
 
 
 def _past_week(before: Week, week: Week, factor: float, news: tuple[News, ...]) -> PastWeek:
-    """A past week as a reader saw it: closes in the shares of the record's own day, and some
-    news.
-    """
+    """A past week as a reader saw it: closes in the shares of the record's day, and its news."""
     assert before.close is not None and week.close is not None
     return PastWeek(
         start=week.start.isoformat(),
@@ -198,9 +191,7 @@ def _past_week(before: Week, week: Week, factor: float, news: tuple[News, ...]) 
 def _capitalization(
     company: Company, before: Week, factor: float, now: str
 ) -> Capitalization | None:
-    """The last close times the shares filed by then, counted up by the splits since their
-    filing.
-    """
+    """The last close times the shares filed by then, with the splits since their filing."""
     filing = shares_known(company.filings, now)
     if filing is None or not filing.shares or before.close is None:
         return None

@@ -35,9 +35,7 @@ _EXCHANGES = {
 _ALWAYS_OPEN = "24/7"
 WEEK = timedelta(weeks=1)
 _HALVED = 0.55
-"""A close that falls to this share of the one before, or rises as much, is a split if none is
-known.
-"""
+"""A close that falls to this share of the one before, or rises as much, is taken for a split."""
 
 
 @dataclass(frozen=True)

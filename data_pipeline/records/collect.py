@@ -1,6 +1,4 @@
-"""Everything known of each company, from whatever providers a run has: the edge where records
-begin.
-"""
+"""From providers to records: what is known of each company, and the records made of it."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,10 +7,17 @@ from datetime import date
 
 from data_pipeline.providers.base import FundamentalsAnswer
 from data_pipeline.providers.table import Sources
-from data_pipeline.records.assemble import Company
+from data_pipeline.records.assemble import (
+    Assembled,
+    Company,
+    ContextWeeks,
+    left_out_week,
+    records_of,
+)
 from data_pipeline.records.calendar import exchange_of
 from data_pipeline.records.fundamentals import FILING_LAG_DAYS, quarters
 from data_pipeline.records.news import clean_stories
+from weekahead.task.record import Record
 
 
 @dataclass(frozen=True)
@@ -85,3 +90,49 @@ def _notes_on_facts(facts: FundamentalsAnswer, filing_lag_days: int) -> list[str
 def _is_abroad(symbol: str) -> bool:
     """Whether the symbol trades outside the United States."""
     return exchange_of(symbol) != exchange_of("")
+
+
+def make_records(
+    gathered: Gathered, members: Mapping[date, Sequence[str]], context: ContextWeeks
+) -> Assembled:
+    """Records of every symbol in the weeks of which it is a member, ordered by week and symbol.
+
+    Weeks that gave none are ordered by id.
+    """
+    records, left_out = [], []
+    for symbol in sorted({symbol for symbols in members.values() for symbol in symbols}):
+        weeks = [week for week, symbols in members.items() if symbol in symbols]
+        if symbol in gathered.companies:
+            assembled = records_of(gathered.companies[symbol], weeks, context)
+            records += assembled.records
+            left_out += assembled.left_out
+        else:
+            reason = f"no prices: {gathered.no_prices[symbol]}"
+            left_out += [left_out_week(symbol, week, reason) for week in weeks]
+    records.sort(key=lambda record: (record.week_start, record.symbol))
+    left_out.sort(key=lambda row: row["id"])
+    return Assembled(records, left_out)
+
+
+def check_any_news(records: Sequence[Record], notes: Sequence[str]) -> None:
+    """Raise ValueError if no record has news, or if there is none: nothing could be learned."""
+    if not any(map(has_news, records)):
+        reasons = "; ".join(notes[:3]) or "nothing"
+        raise ValueError(
+            f"{len(records)} records, none with any news; choose a window that your news reach, or "
+            f"give news files with --news. What the sources said: {reasons}"
+        )
+
+
+def weeks_without_news(records: Sequence[Record]) -> list[str]:
+    """The past weeks (their Sundays) in which no record of any symbol shows news."""
+    counts: Counter[str] = Counter()
+    for record in records:
+        for week in record.weeks:
+            counts[week.start] += len(week.news)
+    return sorted(week for week, count in counts.items() if not count)
+
+
+def has_news(record: Record) -> bool:
+    """Whether any of its weeks shows news."""
+    return any(week.news for week in record.weeks)

@@ -1,5 +1,4 @@
-"""Company facts as they were known: quarters by the day they were filed, introduction, shares
-outstanding.
+"""Company facts as they were known: quarters by the day of filing, introduction, shares.
 
 Providers date a quarter by its end. That is weeks before anyone outside could read it, so each
 quarter gets the day of its filing, and if no filing is found its end plus a lag.
@@ -12,13 +11,11 @@ from data_pipeline.providers.base import Filing, FundamentalsAnswer, Profile, mi
 from weekahead.task.record import Financials, moment
 
 FILING_LAG_DAYS = 45
-"""Days from a quarter's end to its filing if no filing is found; the longest term of a quarterly
-report (SEC)."""
+"""Days from a quarter's end to its filing, if none is found: the SEC's term for a quarter."""
 ANNUAL_LAG_DAYS = 90
-"""The same for the end of a fiscal year; the longest term of an annual report (SEC)."""
+"""The same for the end of a fiscal year: the SEC's term for an annual report."""
 ABROAD_LAG_DAYS = 120
-"""Outside the United States; the term of an annual report in the EU (Directive 2004/109/EC,
-article 4)."""
+"""Outside the United States: the EU's term for an annual report (2004/109/EC, article 4)."""
 _SAME_PERIOD = timedelta(days=7)
 """Providers date the end of one quarter up to a few days apart."""
 _TOO_OLD = timedelta(days=400)

@@ -28,9 +28,7 @@ _DIRECTION_WORDS = frozenset(
 
 
 def clean_stories(stories: Iterable[Story]) -> list[News]:
-    """The stories as they may stand in a prompt, the earliest first, without advertising and
-    empty ones.
-    """
+    """The stories as a prompt may hold them, the earliest first, without advertising."""
     news = []
     for story in sorted(stories, key=lambda story: (story.published, story.headline)):
         headline = sanitize(story.headline)
@@ -41,8 +39,7 @@ def clean_stories(stories: Iterable[Story]) -> list[News]:
 
 
 def news_of_week(news: Sequence[News], start: str, end: str) -> list[News]:
-    """The items published from `start` to before `end` (both ISO 8601), of copies and
-    near-copies the first.
+    """The items published from `start` to before `end` (ISO 8601); of near-copies the first.
 
     Only items of the one week are compared with each other: what a week shows depends on nothing
     before or after it, and what returns every quarter is news again. `news` is in the order of

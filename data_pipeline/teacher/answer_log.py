@@ -1,5 +1,4 @@
-"""The log of paid answers: append-only JSONL, one line per answer, accepted or not, found by the
-request's key.
+"""The log of paid answers: append-only JSONL, one line per answer, accepted or not.
 
 Of every line only its key and its offset in the file are kept in memory; the text is read from the
 file when it is wanted.
@@ -64,8 +63,7 @@ class OpenLog(TeacherLog):
         self._synced = self.end
 
     def append(self, row: TeacherAnswerRow) -> None:
-        """Write an answer to the end of the file: from here on the end of this process cannot
-        lose it.
+        """Write an answer to the end of the file, so that the end of this process cannot lose it.
 
         `files.append_jsonl` would also wait for the disk, some milliseconds in which no other
         answer is taken; `sync` does that for many answers at once. Raises OSError, such as for a
@@ -81,9 +79,7 @@ class OpenLog(TeacherLog):
         self.end += len(line)
 
     def sync(self) -> None:
-        """Force what was appended to the disk, so that the end of the machine cannot lose it
-        either.
-        """
+        """Force what was appended to the disk, so that a power cut cannot lose it either."""
         end = self.end
         if end > self._synced:
             os.fsync(self._file.fileno())
@@ -92,11 +88,10 @@ class OpenLog(TeacherLog):
 
 @contextmanager
 def writing(path: Path) -> Iterator[OpenLog]:
-    """The log at `path` for the one process that may append to it; a last line that was cut off
-    is removed.
+    """The log at `path` for the one process that may append to it.
 
-    Raises BlockingIOError if another process has it open for writing, ValueError as `TeacherLog`
-    does.
+    A last line that was cut off is removed. Raises BlockingIOError if another process has it open
+    for writing, ValueError as `TeacherLog` does.
     """
     import fcntl
 

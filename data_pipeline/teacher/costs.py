@@ -1,6 +1,4 @@
-"""What the teacher's answers cost: the price table, the estimate before a run, and the budget
-during it.
-"""
+"""What the teacher's answers cost: prices, the estimate before a run, the budget during it."""
 
 import asyncio
 import math
@@ -65,9 +63,7 @@ def estimate_tokens(messages: Messages) -> int:
 
 
 def cost_bound(price: Price, messages: Messages, max_tokens: int) -> float:
-    """The most that a request may cost, in US dollars: one token per two bytes, and all of its
-    limit.
-    """
+    """The most that a request may cost, in US dollars: two bytes per token, and its whole limit."""
     size = sum(len(message["content"].encode()) for message in messages)
     return price.cost(size / _BYTES_PER_TOKEN, max_tokens)
 
@@ -96,9 +92,7 @@ class Budget:
             return True
 
     async def settle(self, amount: float, cost: float) -> None:
-        """Release what `reserve` set aside, and count what the request did cost (0 for a failed
-        one).
-        """
+        """Release what `reserve` set aside, and count what the request cost (0 if it failed)."""
         self._reserved.remove(amount)
         self.spent += cost
         async with self._settled:

@@ -1,6 +1,4 @@
-"""What is left to ask: the question that is open for a record, and how far a file of records is
-answered.
-"""
+"""What is left to ask: the next question about a record, and the progress of a file."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -20,9 +18,7 @@ ATTEMPTS = 2
 
 @dataclass(frozen=True)
 class RequestSettings:
-    """How every record is asked; all of it but the kind is part of each request and so of its
-    key.
-    """
+    """How every record is asked; all but the kind is part of each request and so of its key."""
 
     model: str
     kind: AnswerKind

@@ -1,5 +1,4 @@
-"""What the teacher is asked, and how its answers are judged; pure, and the only home of these
-words.
+"""What the teacher is asked, and how its answers are judged.
 
 Two kinds of question, never mixed. `hindsight` names the true bin and asks the teacher to argue for
 it: a training answer. `forecast` is the student's prompt to the letter: the teacher's own row in a
@@ -34,9 +33,7 @@ BETRAYALS = (
     "as instructed",
     "forecast to argue for",
 )
-"""Phrases, in lower case, of an author who knows how the week ended or who speaks of the
-request.
-"""
+"""Phrases of an author who knows how the week ended or speaks of the request; lower case."""
 
 _CUT_OFF = {
     "length": "cut off by the token limit",
@@ -75,8 +72,7 @@ def first_messages(record: Record, kind: AnswerKind) -> Messages:
 
 
 def next_messages(messages: Messages, *, answer: str, reason: str) -> Messages:
-    """The conversation after an answer that was not accepted: that answer, and why it is asked
-    again.
+    """The conversation that asks again after an answer that was not accepted, and says why.
 
     An answer without text adds to the last message, since many chat templates want the roles to
     alternate.
@@ -121,8 +117,7 @@ def without_thought_and_space(answer: str) -> str:
 
 
 def fingerprint(record: Record, kind: AnswerKind) -> str:
-    """The SHA-256 of all that an answer was given to: the student's prompt, and for hindsight
-    the bin.
+    """The SHA-256 of what an answer was given to: the student's prompt, for hindsight the bin.
 
     An answer belongs to a record while this stays the same, whatever model or wording asked for it.
     """

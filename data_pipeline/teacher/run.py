@@ -53,9 +53,7 @@ class TeacherOptions:
     dry_run: bool = option(False, help="only say what would be asked and what it would cost")
 
     def check(self) -> None:
-        """Raise ValueError for options or an environment that cannot work, before anything is
-        asked for.
-        """
+        """Raise ValueError for options or an environment that cannot work."""
         self.request_settings("hindsight")
         self.price()
         if not self.dry_run:
@@ -81,9 +79,7 @@ class TeacherOptions:
         )
 
     def price(self) -> Price | None:
-        """The teacher's price; None if the table does not have it. Raises ValueError if a budget
-        needs it.
-        """
+        """The teacher's price, or None. Raises ValueError if a budget needs one that is missing."""
         model = self.model_name()
         price = read_price(model)
         if price is None and self.max_cost is not None:

@@ -1,5 +1,4 @@
-"""The asking itself: workers that take records in their order, within a budget, until all are
-answered.
+"""The asking itself: workers that take records in order, within a budget, until all are done.
 
 An answer is in the log before anything else happens in this process, and on the disk a moment
 later.
@@ -23,9 +22,7 @@ from weekahead.task.record import Record
 log = logging.getLogger(__name__)
 
 FAILURES_IN_A_ROW = 20
-"""So many requests that came to nothing, with no answer between them, end a run: the teacher is
-away.
-"""
+"""So many requests in a row that came to nothing end a run: the teacher is away."""
 SYNC_SECONDS = 0.05
 """How often the log is forced to the disk: all that a power cut can lose."""
 
@@ -144,9 +141,7 @@ class TeacherRun:
         self._end(End.REFUSAL)
 
     async def _answer(self, question: Question) -> None:
-        """Ask one question and log the answer. Raises what `OpenAIClient.ask` raises, and
-        Stopped.
-        """
+        """Ask one question and log the answer. Raises Stopped and what the client raises."""
         if self.ended:
             raise Stopped
         bound = 0.0

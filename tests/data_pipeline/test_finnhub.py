@@ -7,8 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from data_pipeline.providers.finnhub import Finnhub, older_than_free_plan
+from data_pipeline.providers.finnhub import older_than_free_plan
 from data_pipeline.providers.finnhub_http import NoAccess
+from data_pipeline.providers.finnhub_store import FinnhubStore
 from tests.support.servers.finnhub import (
     BROKEN,
     DROPPED,
@@ -76,7 +77,7 @@ def use(server, monkeypatch):
 
 def client(folder, **changes):
     quick = {"per_minute": 60_000, "per_second": 1_000, "backoff": 0.01, "today": lambda: TODAY}
-    return Finnhub(folder, **{**quick, **changes})
+    return FinnhubStore(folder, **{**quick, **changes})
 
 
 def files(folder):

@@ -1,0 +1,192 @@
+"""Finnhub's answers, each asked for once and kept as it came.
+
+Below the folder: `company-news/AAPL/2026-01-04_2026-01-10.json`, and `profile/AAPL/2026-07-01.json`
+for what changes with the day it is fetched on; likewise `metric`, `financials-reported` and
+`financials-reported-annual`.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data_pipeline.providers.finnhub_http import PER_MINUTE, PER_SECOND, FinnhubClient
+from data_pipeline.providers.finnhub_rows import FilingRow, FilingsRow, NewsRow, ProfileRow
+from weekahead.files import replacing
+
+NEWS_CAP = 250
+"""An answer holds about so many items, the newest ones, and does not say that any is missing."""
+NEARLY_CAPPED = 240
+"""If an answer comes this close to the cap, some items may be missing."""
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class CompanyNews:
+    """News of one company: Finnhub's rows, oldest first, each id once."""
+
+    rows: list[NewsRow]
+    capped_days: tuple[date, ...] = ()
+    """Days with as many items as an answer can hold: some of their items are missing."""
+    note: str | None = None
+    """What was left out of the window, and why."""
+
+
+class Snapshot(NamedTuple):
+    """An answer that changes with the day of the fetch."""
+
+    content: Any
+    fetched: str
+    """The last moment of the day it was fetched on, ISO 8601 in UTC."""
+
+
+class FinnhubStore:
+    """A folder of stored answers; what is not there is asked for.
+
+    Only a call whose answer is not stored needs the key and the network. Every method raises what
+    `FinnhubClient.get` raises, and ValueError for a stored file that is damaged.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        per_minute: float = PER_MINUTE,
+        per_second: float = PER_SECOND,
+        backoff: float = 1.0,
+        timeout: tuple[float, float] = (10.0, 60.0),
+        today: Callable[[], date] = lambda: datetime.now(UTC).date(),
+    ) -> None:
+        self._folder = Path(folder)
+        self._client = FinnhubClient(per_minute, per_second, backoff, timeout)
+        self.today = today
+
+    @property
+    def calls(self) -> Counter[str]:
+        """Calls made so far by endpoint, retries included; a stored answer counts nothing."""
+        return self._client.counts
+
+    def company_news(self, symbol: str, first: date, last: date) -> CompanyNews:
+        """The rows of the days `first` to `last`, both included.
+
+        A day that is not over (UTC) is left out and noted. A window whose answer may be capped is
+        asked for again in halves, down to single days.
+        """
+        if first > last:
+            raise ValueError(
+                f"{symbol}: news from {first} to {last}; expected a first day that is not "
+                "after the last"
+            )
+        yesterday = self.today() - _DAY
+        note = f"news up to {yesterday} alone: a day is fetched when it is over (UTC)"
+        rows: dict[int, NewsRow] = {}
+        capped, windows = [], [(first, min(last, yesterday))]
+        while windows:
+            start, end = windows.pop()
+            items = self._news_rows(symbol, start, end) if start <= end else []
+            rows.update((item["id"], item) for item in items)
+            if len(items) >= NEARLY_CAPPED and start == end:
+                capped.append(start)
+            elif len(items) >= NEARLY_CAPPED:
+                middle = start + (end - start) // 2
+                windows += [(middle + _DAY, end), (start, middle)]
+        ordered = sorted(rows.values(), key=lambda item: (item["datetime"], item["id"]))
+        return CompanyNews(ordered, tuple(capped), note if last > yesterday else None)
+
+    def profile(self, symbol: str, after: date | None = None) -> Snapshot | None:
+        """Name, country, industry and so on; None for a symbol that Finnhub does not know."""
+        snapshot = self._snapshot("profile", "stock/profile2", symbol, after)
+        content: ProfileRow = snapshot.content
+        return snapshot if content else None
+
+    def metric(self, symbol: str, after: date | None = None) -> Snapshot:
+        """Basic financials with their quarterly series, by the quarter's end."""
+        return self._snapshot("metric", "stock/metric", symbol, after, metric="all")
+
+    def filings(self, symbol: str, after: date | None = None) -> Snapshot:
+        """Quarterly and annual reports as `data`, by the moment of filing.
+
+        The fourth quarter has no report of its own: the annual one says when it became known.
+        """
+        kind, endpoint = "financials-reported", "stock/financials-reported"
+        quarterly = self._snapshot(kind, endpoint, symbol, after, freq="quarterly")
+        fetched = quarterly.fetched
+        reports = _by_access_number(quarterly.content)
+        if not any(str(report.get("form")).startswith("10-K") for report in reports.values()):
+            annual = self._snapshot(f"{kind}-annual", endpoint, symbol, after, freq="annual")
+            reports |= _by_access_number(annual.content)
+            fetched = annual.fetched
+        ordered = sorted(
+            reports.items(), key=lambda report: (str(report[1].get("filedDate")), report[0])
+        )
+        content: FilingsRow = {"symbol": symbol, "data": [report for _, report in ordered]}
+        return Snapshot(content, fetched)
+
+    def _news_rows(self, symbol: str, first: date, last: date) -> list[NewsRow]:
+        path = self._folder / "company-news" / _folder_name(symbol) / f"{first}_{last}.json"
+        if not path.exists():
+            days = {"from": str(first), "to": str(last)}
+            _store(path, self._client.get("company-news", list, symbol=symbol, **days))
+        items = _read(path)
+        if not all(isinstance(item, dict) and {"id", "datetime"} <= item.keys() for item in items):
+            raise ValueError(
+                f"{path}: expected a list of news with id and datetime; remove this file and fetch "
+                "it again"
+            )
+        return items
+
+    def _snapshot(
+        self, kind: str, endpoint: str, symbol: str, after: date | None, **parameters: str
+    ) -> Snapshot:
+        """The newest stored answer; it is fetched if none is stored, or none after the day `after`.
+
+        An answer from before knows nothing of what was filed since. The name of the file keeps the
+        day alone; the last moment of a day never claims that something was known too early.
+        """
+        folder = self._folder / kind / _folder_name(symbol)
+        path = max(folder.glob("????-??-??.json"), default=None)
+        today = str(self.today())
+        # ISO dates are in the order of time as texts too. What was fetched today is as new as can
+        # be.
+        outdated = path and after and path.stem <= str(after) and path.stem < today
+        if path is None or outdated:
+            path = folder / f"{today}.json"
+            _store(path, self._client.get(endpoint, dict, symbol=symbol, **parameters))
+        return Snapshot(_read(path), f"{path.stem}T23:59:59+00:00")
+
+
+def _by_access_number(content: FilingsRow) -> dict[str, FilingRow]:
+    """Access number of a report, or else what tells it from the others -> the report."""
+    reports: Sequence[FilingRow] = content.get("data") or []
+    return {_access_number(report): report for report in reports}
+
+
+def _access_number(report: FilingRow) -> str:
+    description = [report.get(key) for key in ("form", "endDate", "filedDate")]
+    return str(report.get("accessNumber") or description)
+
+
+def _folder_name(symbol: str) -> str:
+    """The symbol as the name of a folder."""
+    if not symbol or symbol.startswith(".") or "/" in symbol or "\\" in symbol:
+        raise ValueError(
+            f"symbol {symbol!r} cannot name a folder; expected a ticker such as AAPL or SAP.DE"
+        )
+    return symbol
+
+
+def _store(path: Path, body: bytes) -> None:
+    with replacing(path, "wb") as file:
+        file.write(body)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError:
+        raise ValueError(
+            f"{path}: not JSON; remove this file, and the answer is fetched again"
+        ) from None
