@@ -7,7 +7,7 @@ import pytest
 from eval.metrics.baselines import (
     BASELINES,
     Prediction,
-    baseline_calls,
+    baseline_predictions,
     compare_with_baselines,
     is_right,
     read_number,
@@ -28,7 +28,7 @@ def compare(rows, labels, hits=None, weeks=None):
 
 
 @pytest.mark.parametrize(
-    ("call", "label", "right"),
+    ("prediction", "label", "right"),
     [
         (Prediction(1, 1.5), "up by 3-4%", True),
         (Prediction(-1, -1.5), "up by 0-1%", False),
@@ -37,8 +37,8 @@ def compare(rows, labels, hits=None, weeks=None):
         (Prediction(None, None), "down by 0-1%", False),
     ],
 )
-def test_is_right(call, label, right):
-    assert is_right(call, truth_of(label)) is right
+def test_is_right(prediction, label, right):
+    assert is_right(prediction, truth_of(label)) is right
 
 
 def test_squared_error_is_of_signed_sizes_or_unknown():
@@ -48,7 +48,7 @@ def test_squared_error_is_of_signed_sizes_or_unknown():
 
 
 @pytest.mark.parametrize(
-    ("value", "call"),
+    ("value", "prediction"),
     [
         (1, Prediction(1, 1.5)),
         (-1, Prediction(-1, -1.5)),
@@ -59,8 +59,8 @@ def test_squared_error_is_of_signed_sizes_or_unknown():
         (None, None),
     ],
 )
-def test_train_majority(value, call):
-    assert BASELINES["train_majority"]({"train_majority": value}) == call
+def test_train_majority(value, prediction):
+    assert BASELINES["train_majority"]({"train_majority": value}) == prediction
 
 
 @pytest.mark.parametrize("value", [0, 2, True, "sideways", "", [1]])
@@ -70,7 +70,7 @@ def test_train_majority_that_cannot_be_read(value):
 
 
 @pytest.mark.parametrize(
-    ("value", "call"),
+    ("value", "prediction"),
     [
         (0.0, Prediction(1, 0.5)),  # as in every label, 0 is up
         (0.012, Prediction(1, 1.5)),
@@ -80,12 +80,12 @@ def test_train_majority_that_cannot_be_read(value):
         (float("nan"), None),
     ],
 )
-def test_last_week(value, call):
-    assert BASELINES["last_week"]({"last_week_return": value}) == call
+def test_last_week(value, prediction):
+    assert BASELINES["last_week"]({"last_week_return": value}) == prediction
 
 
 @pytest.mark.parametrize(
-    ("value", "call"),
+    ("value", "prediction"),
     [
         (0.0, Prediction(-1, -0.5)),  # 0 counts as up, so its reversal is down
         (0.012, Prediction(-1, -1.5)),
@@ -93,20 +93,21 @@ def test_last_week(value, call):
         (None, None),
     ],
 )
-def test_reversal_is_the_opposite_of_last_week(value, call):
-    assert BASELINES["reversal"]({"last_week_return": value}) == call
+def test_reversal_is_the_opposite_of_last_week(value, prediction):
+    assert BASELINES["reversal"]({"last_week_return": value}) == prediction
 
 
 @pytest.mark.parametrize("value", ["0.01", True, float("inf"), [0.1]])
-def test_a_number_that_is_none_is_an_error(value):
+def test_a_value_that_is_not_a_number_is_an_error(value):
     with pytest.raises(ValueError, match=r"seconds is .*; expected a finite number or null"):
         read_number({"seconds": value}, "seconds")
 
 
-def test_a_baseline_without_its_input_on_one_row_is_null_as_a_whole():
+def test_a_baseline_is_null_if_one_row_lacks_its_input():
+    """On part of the rows it would be compared with a run on all of them."""
     rows = [{"last_week_return": 0.01, "train_majority": 1}] * 3 + [{"train_majority": 1}]
-    calls, reasons = baseline_calls(rows)
-    assert calls["last_week"] is None
+    predictions, reasons = baseline_predictions(rows)
+    assert predictions["last_week"] is None
     missing = "1 of 4 rows lack last_week_return"
     assert reasons == {"last_week": missing, "reversal": missing}
     result = compare(rows, ["up by 1-2%"] * 4)
@@ -117,7 +118,9 @@ def test_a_baseline_without_its_input_on_one_row_is_null_as_a_whole():
 
 def test_hand_worked_table():
     labels = ["up by 1-2%", "down by 1-2%", "down by 4-5%", "up by more than 5%"]
-    rows = [{"last_week_return": r, "train_majority": -1} for r in (0.012, 0.0, -0.07, -0.001)]
+    rows = [
+        {"last_week_return": value, "train_majority": -1} for value in (0.012, 0.0, -0.07, -0.001)
+    ]
     baselines = compare(rows, labels)["baselines"]
     assert [baselines[name]["bin_acc"] for name in baselines] == [0.5, 0.5, 0.5, 0.5, 0.5, 0.0]
     assert baselines["always_up"]["mse"] == (0 + 9 + 36 + 16) / 4
@@ -130,7 +133,7 @@ def test_hand_worked_table():
 
 def test_versus_is_paired_on_the_same_rows():
     labels = ["up by 1-2%", "down by 1-2%"] * 12
-    weeks = [place // 2 for place in range(24)]
+    weeks = [index // 2 for index in range(24)]
     versus = compare([{}] * 24, labels, hits=[True, False] * 12, weeks=weeks)["versus"]
     # Right exactly where always_up is: no difference in any week. Two points better in none.
     assert versus["always_up"]["difference"] == 0
@@ -147,14 +150,15 @@ def test_no_verdict_without_weeks():
     assert (entry["ci95"], entry["p"], entry["verdict"]) == (None, None, "not shown")
 
 
-def test_no_rows_have_no_baseline():
+def test_without_rows_there_is_no_baseline():
     result = compare([], [])
     assert set(result["baselines"].values()) == {None}
     assert set(result["baseline_reasons"]) == set(BASELINES)
 
 
-def test_every_bin_is_worth_its_middle():
-    assert [truth_of(label).magnitude for label in BINS] == [x + 0.5 for x in range(-6, 6)]
+def test_every_bin_counts_as_its_middle():
+    middles = [number + 0.5 for number in range(-6, 6)]
+    assert [truth_of(label).magnitude for label in BINS] == middles
 
 
 def test_real_test_weeks(shared_data):
@@ -164,7 +168,8 @@ def test_real_test_weeks(shared_data):
     assert baselines["always_down"]["bin_acc"] == 163 / 300
     assert baselines["always_up"]["bin_acc"] == 137 / 300
     assert baselines["zero_move"]["mse"] == pytest.approx(7.12, abs=0.005)
-    # Three references lack their prediction line; without them it is the 7.13 of the public comparison.
-    kept = [row for row in rows if "Prediction:" in row["answer"]]
-    baselines = compare(kept, [row["label"] for row in kept])["baselines"]
+    # Three references lack their prediction line; without them it is the 7.13 of the public
+    # comparison.
+    complete = [row for row in rows if "Prediction:" in row["answer"]]
+    baselines = compare(complete, [row["label"] for row in complete])["baselines"]
     assert (baselines["zero_move"]["mse_n"], round(baselines["zero_move"]["mse"], 2)) == (297, 7.13)

@@ -1,46 +1,54 @@
-"""Accuracy by parts of the rows: the parts add up, and what a row lacks is said."""
+"""Accuracy by parts of the rows, and predictions as classes, by hand."""
 
 from datetime import date
 
 import pytest
 
 from eval.metrics.baselines import Prediction
-from eval.metrics.breakdown import breakdown, knowledge_cutoff
+from eval.metrics.breakdown import breakdown, class_metrics, knowledge_cutoff, matthews
 from eval.metrics.evaluate import evaluate
+from weekahead.schema.manifests import generation_manifest
+from weekahead.task.labels import BINS, direction_of, magnitude_of
 
 WEEKS = [f"2024-0{1 + week // 4}-{1 + 7 * (week % 4):02}" for week in range(8)]
 
 
-def made(firms=("AAA", "BBB"), **fields):
-    """Eight weeks of two firms: rows, truths that grow with the week, hits of the first firm alone, weeks."""
+UNREADABLE, NEUTRAL, NO_SIZE = Prediction(None, None), Prediction(0, 0.0), Prediction(1, None)
+
+
+def two_firms(**fields):
+    """Eight weeks of two firms: truths grow with the week, and only the first firm is right."""
     rows, truths, hits, weeks = [], [], [], []
-    for place, start in enumerate(WEEKS):
-        for firm in firms:
+    for number, start in enumerate(WEEKS):
+        for firm in ("AAA", "BBB"):
             rows.append(
                 {"symbol": firm, "id": f"{firm}-{start}", "period": f"{start} to later", **fields}
             )
-            truths.append(Prediction(1, place + 0.5))
-            hits.append(firm == firms[0])
+            truths.append(Prediction(1, number + 0.5))
+            hits.append(firm == "AAA")
             weeks.append(start)
-    return rows, truths, hits, weeks
+    return {"rows": rows, "truths": truths, "hits": hits, "weeks": weeks}
 
 
-def test_each_way_to_cut_by_hand():
-    found = breakdown(*made(sector="Tools"), date(2024, 1, 20))
-    assert found["symbol"] == [
+def sizes(groups):
+    """Group name -> rows."""
+    return {group["name"]: group["n"] for group in groups}
+
+
+def test_each_cut_by_hand():
+    cuts = breakdown(**two_firms(sector="Tools"), knowledge_cutoff=date(2024, 1, 20))
+    assert cuts["symbol"] == [
         {"name": "AAA", "n": 8, "bin_acc": 1.0},
         {"name": "BBB", "n": 8, "bin_acc": 0.0},
     ]
-    assert [one["name"] for one in found["week"]] == WEEKS
-    assert found["week"][0] == {"name": "2024-01-01", "n": 2, "bin_acc": 0.5}
-    assert [(one["name"], one["n"]) for one in found["move"]] == [
-        ("0-1%", 2), ("1-2%", 2), ("2-5%", 6), ("more than 5%", 6),
-    ]  # fmt: skip
-    assert [(one["name"], one["n"]) for one in found["cutoff"]] == [("after", 10), ("before", 6)]
-    (sector,) = found["sector"]
+    assert list(sizes(cuts["week"])) == WEEKS
+    assert cuts["week"][0] == {"name": "2024-01-01", "n": 2, "bin_acc": 0.5}
+    assert sizes(cuts["move"]) == {"0-1%": 2, "1-2%": 2, "2-5%": 6, "more than 5%": 6}
+    assert sizes(cuts["cutoff"]) == {"after": 10, "before": 6}
+    (sector,) = cuts["sector"]
     assert (sector["name"], sector["n"], sector["bin_acc"]) == ("Tools", 16, 0.5)
     assert sector["ci95"][0] <= 0.5 <= sector["ci95"][1]
-    assert found["reasons"] == {}
+    assert cuts["reasons"] == {}
 
 
 @pytest.mark.parametrize(
@@ -60,70 +68,140 @@ def test_each_way_to_cut_by_hand():
         ("- Analysts see Dell (DELL), a rival.\n", None),
     ],
 )
-def test_the_sector_is_the_one_that_the_prompt_tells(prompt, sector):
-    found = breakdown(*made(prompt=prompt))
-    assert (found["sector"] and found["sector"][0]["name"]) == sector
-    assert ("sector" in found["reasons"]) == (sector is None)
+def test_the_sector_is_the_one_of_the_prompt(prompt, sector):
+    cuts = breakdown(**two_firms(prompt=prompt))
+    assert (cuts["sector"] and cuts["sector"][0]["name"]) == sector
+    assert ("sector" in cuts["reasons"]) == (sector is None)
 
 
 def test_an_interval_needs_six_weeks_of_that_part():
-    rows, truths, hits, weeks = made(sector="Tools")
-    for row in rows[6:]:
+    scored = two_firms(sector="Tools")
+    for row in scored["rows"][6:]:
         row["sector"] = "Banks"  # five weeks
-    tools, banks = sorted(breakdown(rows, truths, hits, weeks)["sector"], key=lambda one: one["n"])
-    assert (tools["n"], tools["ci95"], banks["n"]) == (6, None, 10)
-    assert banks["ci95"] is None
-    rows[6]["sector"] = rows[4]["sector"] = rows[2]["sector"] = "Banks"
-    assert next(
-        one for one in breakdown(rows, truths, hits, weeks)["sector"] if one["name"] == "Banks"
-    )["ci95"]
+    groups = {group["name"]: group for group in breakdown(**scored)["sector"]}
+    assert (groups["Tools"]["n"], groups["Tools"]["ci95"]) == (6, None)
+    assert (groups["Banks"]["n"], groups["Banks"]["ci95"]) == (10, None)
+    for index in (2, 4, 6):
+        scored["rows"][index]["sector"] = "Banks"
+    groups = {group["name"]: group for group in breakdown(**scored)["sector"]}
+    assert groups["Banks"]["ci95"]
 
 
-def test_what_rows_lack_is_null_with_a_reason():
-    rows, truths, hits, _ = made()
-    del rows[3]["symbol"]
-    truths[0] = Prediction(1, None)
-    found = breakdown(rows, truths, hits, None)
-    assert all(found[way] is None for way in ("symbol", "sector", "week", "move", "cutoff"))
-    assert found["reasons"]["symbol"] == "1 of 16 rows: no `symbol`"
-    assert found["reasons"]["sector"].startswith("16 of 16 rows")
-    assert set(found["reasons"]) == {"symbol", "sector", "week", "move", "cutoff"}
-    assert breakdown([], [], [], None)["reasons"]["week"] == "no row with a truth"
+def test_a_cut_without_its_input_is_null_with_a_reason():
+    scored = two_firms() | {"weeks": None}
+    del scored["rows"][3]["symbol"]
+    scored["truths"][0] = Prediction(1, None)
+    cuts = breakdown(**scored)
+    names = {"symbol", "sector", "week", "move", "cutoff"}
+    assert all(cuts[name] is None for name in names)
+    assert cuts["reasons"]["symbol"] == "1 of 16 rows: no `symbol`"
+    assert cuts["reasons"]["sector"].startswith("16 of 16 rows")
+    assert set(cuts["reasons"]) == names
+    empty = breakdown(rows=[], truths=[], hits=[], weeks=None)
+    assert empty["reasons"]["week"] == "no row with a truth"
 
 
-def test_a_week_that_begins_on_the_day_of_the_cutoff_is_before_it():
-    rows, truths, hits, weeks = made(knowledge_cutoff="2024-01-08")
-    sides = {one["name"]: one["n"] for one in breakdown(rows, truths, hits, weeks)["cutoff"]}
-    assert sides == {"before": 4, "after": 12}
-    # The argument goes before the rows' own word.
-    sides = {
-        one["name"]: one["n"]
-        for one in breakdown(rows, truths, hits, weeks, date(2023, 1, 1))["cutoff"]
-    }
-    assert sides == {"after": 16}
+def test_a_week_that_begins_on_the_cutoff_is_before_it():
+    scored = two_firms(knowledge_cutoff="2024-01-08")
+    assert sizes(breakdown(**scored)["cutoff"]) == {"before": 4, "after": 12}
+    earlier = breakdown(**scored, knowledge_cutoff=date(2023, 1, 1))["cutoff"]
+    assert sizes(earlier) == {"after": 16}, "the argument counts before the rows' own key"
 
 
 def test_the_cutoff_of_a_run_is_that_of_its_base():
     cutoffs = {"Llama-3.1-8B": date(2023, 12, 31), "SmolLM2-135M-Instruct": date(2024, 11, 2)}
-    assert knowledge_cutoff({"base": {"name": "meta-llama/Llama-3.1-8B"}}, cutoffs) == date(
-        2023, 12, 31
-    )
+
+    def cutoff_of(manifest):
+        return knowledge_cutoff(generation_manifest(manifest), cutoffs)
+
+    assert cutoff_of({"base": {"name": "meta-llama/Llama-3.1-8B"}}) == date(2023, 12, 31)
     embedded = {"name": "data/base", "hub_id": "HuggingFaceTB/SmolLM2-135M-Instruct"}
-    assert knowledge_cutoff({"base": embedded}, cutoffs) == date(2024, 11, 2)
-    assert knowledge_cutoff({"base": {"name": "org/other", "hub_id": None}}, cutoffs) is None
-    assert knowledge_cutoff({}, cutoffs) is None
+    assert cutoff_of({"base": embedded}) == date(2024, 11, 2)
+    assert cutoff_of({"base": {"name": "org/other", "hub_id": None}}) is None
+    assert cutoff_of({}) is None
 
 
-def test_the_metrics_carry_it_and_a_bad_date_is_named():
-    text = ("[Positive Developments]:\n1. A b.\n\n[Potential Concerns]:\n1. C d.\n\n[Prediction & Analysis]:\n"
-            "Prediction: Up by 1-2%\nAnalysis: E f.")  # fmt: skip
+def test_the_metrics_hold_the_cuts_and_a_bad_date_is_named():
+    text = (
+        "[Positive Developments]:\n1. A b.\n\n[Potential Concerns]:\n1. C d.\n\n"
+        "[Prediction & Analysis]:\nPrediction: Up by 1-2%\nAnalysis: E f."
+    )
     row = {"symbol": "AAA", "id": "AAA-2024-01-07", "generation": text, "answer": text}
     metrics, _ = evaluate([row], date(2024, 6, 1))
-    assert metrics["breakdown"]["cutoff"] == [
-        {"name": "before", "n": 1, "bin_acc": 1.0, "ci95": None}
-    ]
+    before = {"name": "before", "n": 1, "bin_acc": 1.0, "ci95": None}
+    assert metrics["breakdown"]["cutoff"] == [before]
     assert (metrics["design_effect"], metrics["effective_n"]) == (None, None)
-    with pytest.raises(
-        ValueError, match=r"row 1 \(id AAA-2024-01-07\): knowledge_cutoff is 'May'; expected a date"
-    ):
+    message = r"row 1 \(id AAA-2024-01-07\): knowledge_cutoff is 'May'; expected a date"
+    with pytest.raises(ValueError, match=message):
         evaluate([{**row, "knowledge_cutoff": "May"}])
+
+
+def prediction_of(label):
+    return Prediction(direction_of(label), magnitude_of(label))
+
+
+def test_matthews_of_four_cells_by_hand():
+    # 4 up predicted up, 1 up predicted down, 2 down predicted up, 3 down predicted down.
+    truths = [1] * 5 + [-1] * 5
+    predictions = [1, 1, 1, 1, -1, 1, 1, -1, -1, -1]
+    opposite = [-direction for direction in predictions]
+    expected = (4 * 3 - 2 * 1) / (6 * 5 * 4 * 5) ** 0.5
+    assert matthews(truths=truths, predictions=predictions) == pytest.approx(expected)
+    assert matthews(truths=truths, predictions=opposite) == pytest.approx(-expected)
+    assert matthews(truths=truths, predictions=truths) == 1.0
+
+
+def test_an_unreadable_prediction_is_wrong_but_not_the_opposite():
+    def correlation(*predictions):
+        return matthews(truths=[1, 1, 1, -1, -1, -1], predictions=predictions)
+
+    all_right = correlation(1, 1, 1, -1, -1, -1)
+    opposite = correlation(1, 1, -1, -1, -1, 1)
+    assert opposite < correlation(1, 1, None, -1, -1, None) < all_right
+    assert correlation(1, None, None, None, -1, None) > 0  # the two that it stated were right
+    assert correlation(*[None] * 6) is None
+
+
+@pytest.mark.parametrize(
+    ("truths", "predictions"), [([1, -1], [1, 1]), ([1, 1], [1, -1]), ([], [])]
+)
+def test_one_class_has_no_correlation(truths, predictions):
+    assert matthews(truths=truths, predictions=predictions) is None
+
+
+def test_truths_and_predictions_must_be_of_one_length():
+    with pytest.raises(ValueError, match="argument"):
+        matthews(truths=[1], predictions=[1, -1])
+
+
+def test_class_metrics_by_hand():
+    labels = ("up by 1-2%", "up by 1-2%", "down by 0-1%", "down by more than 5%", "up by 0-1%")
+    truths = [prediction_of(label) for label in labels]
+    readable = [prediction_of("up by 1-2%"), prediction_of("down by 0-1%")]
+    metrics = class_metrics([*readable, UNREADABLE, NEUTRAL, NO_SIZE], truths)
+    assert metrics["confusion"] == {
+        "down by more than 5%": {"none": 1},
+        "down by 0-1%": {"none": 1},
+        "up by 0-1%": {"none": 1},
+        "up by 1-2%": {"down by 0-1%": 1, "up by 1-2%": 1},
+    }
+    assert list(metrics["confusion"]) == [label for label in BINS if label in metrics["confusion"]]
+    assert metrics["confusion_n"] == 5
+    # Down by 0-1% is two bins below up by 1-2%.
+    assert (metrics["distance"], metrics["signed_distance"], metrics["distance_n"]) == (1, -1, 2)
+    # Right 2 of 5; true 3 up, 2 down; predicted 2 up, 1 down, 2 neither.
+    expected = (2 * 5 - (3 * 2 + 2 * 1)) / ((25 - 9) * (25 - 13)) ** 0.5
+    assert metrics["matthews"] == pytest.approx(expected)
+    assert metrics["matthews_reason"] is None
+
+
+def test_a_truth_without_a_size_counts_only_for_directions():
+    predictions = [prediction_of("up by 1-2%"), prediction_of("down by 1-2%")]
+    metrics = class_metrics(predictions, [NO_SIZE, prediction_of("down by 1-2%")])
+    assert (metrics["matthews"], metrics["confusion_n"], metrics["distance_n"]) == (1.0, 1, 1)
+
+
+def test_class_metrics_without_rows_are_null_with_a_reason():
+    metrics = class_metrics([], [])
+    assert metrics["matthews"] is metrics["distance"] is metrics["signed_distance"] is None
+    assert metrics["matthews_reason"]

@@ -46,7 +46,7 @@ def test_direction_and_margin(prediction, direction, value):
         "Supply falls, down 1-2%",
     ],
 )
-def test_c4_up_in_any_word_is_up(prediction):
+def test_up_in_any_word_is_up(prediction):
     assert parse(text(prediction)).prediction == 1.5
 
 
@@ -64,7 +64,7 @@ def test_c4_up_in_any_word_is_up(prediction):
         ("Up by 3 %", 0.0),
     ],
 )
-def test_c5_margins_as_the_benchmark_reads_them(prediction, value):
+def test_margins_as_the_benchmark_reads_them(prediction, value):
     assert parse(text(prediction)).prediction == value
 
 
@@ -81,16 +81,18 @@ def test_c5_margins_as_the_benchmark_reads_them(prediction, value):
         text("Up by 1-2%").replace("Prediction: Up", "**Prediction**: Up"),
         text("Up by 1-2%").replace("\nAnalysis:", "\nAnalysis"),
         text("Up by 1-2%").replace("[Positive", "[Potential").replace("Developments]", "Concerns]"),
-        "[Prediction & Analysis]:\nPrediction: Up\nAnalysis: x\n[Positive Developments]:\n[Potential Concerns]:\n",
-        "[Positive Developments]:\n[Prediction & Analysis]:\nPrediction: Up\nAnalysis: x\n[Potential Concerns]:\n",
+        "[Prediction & Analysis]:\nPrediction: Up\nAnalysis: x\n"
+        "[Positive Developments]:\n[Potential Concerns]:\n",
+        "[Positive Developments]:\n[Prediction & Analysis]:\nPrediction: Up\nAnalysis: x\n"
+        "[Potential Concerns]:\n",
         "",
     ],
 )
-def test_c3_c6_anything_but_the_exact_layout_is_invalid(broken):
+def test_anything_but_the_exact_layout_is_invalid(broken):
     assert parse(broken) is None
 
 
-def test_and_stands_for_the_ampersand_and_white_space_may_lead():
+def test_and_replaces_the_ampersand_and_white_space_may_lead():
     plain = parse(text("Up by 1-2%"))
     assert (
         parse("\n \t" + text("Up by 1-2%", last="[Prediction and Analysis]:")) == plain is not None
@@ -140,7 +142,7 @@ def words_in_common(reference, generation):
     return {"rouge1": share, "rouge2": 0.0, "rougeL": float(len(reference))}
 
 
-def test_c7_metrics_are_means_over_the_pairs_that_parse():
+def test_metrics_are_means_over_the_pairs_that_parse():
     generations = [
         text("Up by 1-2%", "a b"),
         text("Down by 12%", "a x"),
@@ -148,39 +150,45 @@ def test_c7_metrics_are_means_over_the_pairs_that_parse():
         "<think></think>" + text("Up by 1-2%"),
         text("Up by 1-2%"),
     ]
-    references = [text("Up by 3-4%", "a b"), text("Up by 0-1%", "a b"), text("Down by 0-1%", "a b"),
-                  text("Up by 1-2%"), "no layout"]  # fmt: skip
-    found = fingpt_metrics(generations, references, rouge=words_in_common)
-    assert found["valid_count"] == 3
-    assert found["bin_acc"] == pytest.approx(1 / 3)  # up and up, down and up, 0 and down
-    assert found["mse"] == pytest.approx(
+    references = [
+        text("Up by 3-4%", "a b"),
+        text("Up by 0-1%", "a b"),
+        text("Down by 0-1%", "a b"),
+        text("Up by 1-2%"),
+        "no layout",
+    ]
+    metrics = fingpt_metrics(generations=generations, references=references, rouge=words_in_common)
+    assert metrics["valid_count"] == 3
+    assert metrics["bin_acc"] == pytest.approx(1 / 3)  # up and up, down and up, 0 and down
+    assert metrics["mse"] == pytest.approx(
         ((1.5 - 3.5) ** 2 + (-2.5 - 0.5) ** 2 + (0 + 0.5) ** 2) / 3
     )
-    assert found["anal_rouge_scores"] == {
+    assert metrics["anal_rouge_scores"] == {
         "rouge1": pytest.approx((1 + 1 / 2 + 0) / 3),
         "rouge2": 0.0,
         "rougeL": 3.0,
     }
-    assert found["pros_rouge_scores"]["rouge1"] == found["cons_rouge_scores"]["rouge1"] == 1.0
+    assert metrics["pros_rouge_scores"]["rouge1"] == metrics["cons_rouge_scores"]["rouge1"] == 1.0
 
 
 def test_no_pair_is_a_count_of_zero_and_nothing_else():
-    found = fingpt_metrics(["", "x"], [text("Up by 1-2%")] * 2)
-    assert found.pop("valid_count") == 0
-    assert found == dict.fromkeys(
+    metrics = fingpt_metrics(generations=["", "x"], references=[text("Up by 1-2%")] * 2)
+    assert metrics.pop("valid_count") == 0
+    assert metrics == dict.fromkeys(
         ["bin_acc", "mse", "pros_rouge_scores", "cons_rouge_scores", "anal_rouge_scores"], None
     )
 
 
 def test_lists_of_different_length_are_an_error():
     with pytest.raises(ValueError, match="2 generations for 1 references"):
-        fingpt_metrics(["a", "b"], ["a"])
+        fingpt_metrics(generations=["a", "b"], references=["a"])
 
 
 def test_section_rouge_by_hand():
-    # Stemmed: "orders grow quick" against "order grow slow": 2 of 3 words, 1 of 2 pairs, subsequence of 2.
-    found = section_rouge(reference="Orders growing slow", generation="order grow quick")
-    assert found == {
+    # Stemmed: "order grow quick" against "order grow slow": 2 of 3 words, 1 of 2 pairs, a
+    # subsequence of 2.
+    metrics = section_rouge(reference="Orders growing slow", generation="order grow quick")
+    assert metrics == {
         "rouge1": pytest.approx(2 / 3),
         "rouge2": pytest.approx(1 / 2),
         "rougeL": pytest.approx(2 / 3),
@@ -195,7 +203,7 @@ def test_section_rouge_of_nothing_is_zero(reference, generation):
     assert section_rouge(reference, generation) == {"rouge1": 0.0, "rouge2": 0.0, "rougeL": 0.0}
 
 
-def test_the_benchmark_rejects_every_answer_of_the_tuned_reasoning_model(shared_data):
+def test_every_answer_of_the_reasoning_model_is_rejected(shared_data):
     folder = shared_data / "generations"
     generations = [
         json.loads(line)["generation"]
@@ -203,4 +211,6 @@ def test_the_benchmark_rejects_every_answer_of_the_tuned_reasoning_model(shared_
         .read_text(encoding="utf-8")
         .splitlines()
     ]
-    assert fingpt_metrics(generations, [text("Up by 1-2%")] * len(generations))["valid_count"] == 0
+    references = [text("Up by 1-2%")] * len(generations)
+    metrics = fingpt_metrics(generations=generations, references=references)
+    assert metrics["valid_count"] == 0

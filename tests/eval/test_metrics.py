@@ -1,4 +1,4 @@
-"""metrics.json from rows: hand-worked numbers, and the ways in which a table of metrics can lie."""
+"""metrics.json from rows: hand-worked numbers, and the ways in which metrics can mislead."""
 
 import json
 import random
@@ -6,97 +6,40 @@ import random
 import pytest
 
 from eval.metrics.evaluate import evaluate
+from tests.support.scorable_rows import UNREADABLE, answer, answer_with, market, scorable_row
+from weekahead.schema.metrics import AnswerMetrics, Metrics, read_metrics
 from weekahead.task.labels import BINS, direction_of, magnitude_of
 
-CONTRACT_KEYS = [
-    *(
-        "n",
-        "valid_strict",
-        "valid_lenient",
-        "n_no_truth",
-        "bin_acc",
-        "bin_acc_ci95",
-        "bin12_acc",
-        "mse",
-        "mse_n",
-    ),
-    *(
-        "pros_rouge_scores",
-        "cons_rouge_scores",
-        "anal_rouge_scores",
-        "inference_seconds",
-        "stop_rate",
-    ),
-    *("baselines", "versus", "fingpt_compatible"),
-]
 NULL_WITHOUT_INPUT = [
-    *(
-        "bin_acc",
-        "bin_acc_ci95",
-        "bin12_acc",
-        "mse",
-        "mse_versus_zero_move",
-        "weeks",
-        "detectable_effect",
-    ),
-    *("design_effect", "effective_n"),
-    *("pros_rouge_scores", "cons_rouge_scores", "anal_rouge_scores"),
-    *("inference_seconds", "latency", "stop_rate", "new_tokens", "tokens_per_second"),
+    "bin_acc",
+    "bin_acc_ci95",
+    "bin12_acc",
+    "mse",
+    "mse_versus_zero_move",
+    "weeks",
+    "detectable_effect",
+    "design_effect",
+    "effective_n",
+    "pros_rouge_scores",
+    "cons_rouge_scores",
+    "anal_rouge_scores",
+    "inference_seconds",
+    "latency",
+    "stop_rate",
+    "new_tokens",
+    "tokens_per_second",
 ]
-UNREADABLE = "I cannot say anything about this company."
-
-
-def answer(
-    prediction,
-    positives="Sales grew fast.",
-    concerns="Debt is high.",
-    analysis="The week looks calm.",
-):
-    return (
-        f"[Positive Developments]:\n1. {positives}\n\n[Potential Concerns]:\n1. {concerns}\n\n"
-        f"[Prediction & Analysis]:\nPrediction: {prediction}\nAnalysis: {analysis}"
-    )
-
-
-def said(label):
-    return answer(label.capitalize())
-
-
-def row(prediction, label, **fields):
-    return {"generation": answer(prediction), "answer": said(label), "label": label, **fields}
-
-
-def market(n=100, weeks=10, seed=1):
-    """Rows with random labels and a model that is right on about half of them."""
-    rng = random.Random(seed)
-    rows = []
-    for place in range(n):
-        label, called = rng.choice(BINS), rng.choice(BINS)
-        rows.append(
-            row(
-                called.capitalize(),
-                label,
-                id=f"S{place}-2024-01-01",
-                period=f"week {place % weeks}",
-                train_majority=1,
-                last_week_return=rng.uniform(-0.07, 0.07),
-                seconds=rng.uniform(1, 3),
-                new_tokens=rng.randrange(50, 400),
-                finish_reason="stop",
-            )
-        )
-    return rows
 
 
 def test_hand_worked_file():
     rows = [
-        row("Up by 1-2%", "up by 1-2%"),  # right, same bin
-        row("Up by 3-4%", "up by more than 5%"),  # right direction, error 2
-        row("Down by 0-1%", "up by 0-1%"),  # wrong, error 1
-        row("Neutral", "up by 0-1%"),  # neutral: wrong, error 0.5
+        scorable_row("Up by 1-2%", "up by 1-2%"),  # right, same bin
+        scorable_row("Up by 3-4%", "up by more than 5%"),  # right direction, error 2
+        scorable_row("Down by 0-1%", "up by 0-1%"),  # wrong, error 1
+        scorable_row("Neutral", "up by 0-1%"),  # neutral: wrong, error 0.5
         {
             "generation": UNREADABLE,
-            "answer": said("down by 2-3%"),
+            "answer": answer_with("down by 2-3%"),
             "label": "down by 2-3%",
         },  # wrong, no error
     ]
@@ -105,23 +48,21 @@ def test_hand_worked_file():
     assert metrics["bin_acc"] == 2 / 5
     assert (metrics["bin12_acc"], metrics["bin12_n"]) == (1 / 5, 5)
     assert (metrics["mse"], metrics["mse_n"]) == ((0 + 4 + 1 + 0.25) / 4, 4)
-    still = metrics["mse_versus_zero_move"]
-    assert still["zero_move_mse"] == (2.25 + 30.25 + 0.25 + 0.25) / 4  # the same four rows
-    assert still["difference"] == metrics["mse"] - still["zero_move_mse"]
+    no_move = metrics["mse_versus_zero_move"]
+    assert no_move["zero_move_mse"] == (2.25 + 30.25 + 0.25 + 0.25) / 4  # the same four rows
+    assert no_move["difference"] == metrics["mse"] - no_move["zero_move_mse"]
     assert metrics["directions"] == {"up": 2, "down": 1, "neutral": 1, "unreadable": 1}
-    assert [one["direction"] for one in scored] == [1, 1, -1, 0, None]
-    assert [one["magnitude"] for one in scored] == [1.5, 3.5, -0.5, 0.0, None]
+    assert [row["direction"] for row in scored] == [1, 1, -1, 0, None]
+    assert [row["magnitude"] for row in scored] == [1.5, 3.5, -0.5, 0.0, None]
     assert scored[4]["reason"]
     assert sum(metrics["reasons"].values()) == 1
 
 
-def test_c7_few_good_answers_do_not_beat_many():
+def test_few_good_answers_do_not_beat_many():
     rows = market()
-    all_right = [{**one, "generation": said(one["label"])} for one in rows]
-    ten_right = [
-        one if place < 10 else {**one, "generation": UNREADABLE}
-        for place, one in enumerate(all_right)
-    ]
+    all_right = [{**row, "generation": answer_with(row["label"])} for row in rows]
+    unreadable = [{**row, "generation": UNREADABLE} for row in rows]
+    ten_right = [*all_right[:10], *unreadable[10:]]
     everything, few = evaluate(all_right)[0], evaluate(ten_right)[0]
     assert everything["bin_acc"] == 1.0
     assert few["bin_acc"] == few["bin12_acc"] == 0.1
@@ -135,7 +76,7 @@ def test_c7_few_good_answers_do_not_beat_many():
 
 
 def test_a_readable_section_of_an_invalid_answer_scores_nothing():
-    reference = said("up by 1-2%")
+    reference = answer_with("up by 1-2%")
     metrics, scored = evaluate(
         [{"generation": reference.split("[Prediction")[0], "answer": reference}]
     )
@@ -143,9 +84,9 @@ def test_a_readable_section_of_an_invalid_answer_scores_nothing():
     assert metrics["pros_rouge_scores"] == {"rouge1": 0.0, "rouge2": 0.0, "rougeL": 0.0}
 
 
-def test_c19_reference_and_generation_cannot_be_swapped_silently():
-    rows = [{"generation": UNREADABLE, "answer": said("up by 1-2%")}]
-    swapped = [{"generation": one["answer"], "answer": one["generation"]} for one in rows]
+def test_swapped_reference_and_generation_are_noticed():
+    rows = [{"generation": UNREADABLE, "answer": answer_with("up by 1-2%")}]
+    swapped = [{"generation": row["answer"], "answer": row["generation"]} for row in rows]
     right, wrong = evaluate(rows)[0], evaluate(swapped)[0]
     assert (right["n_no_truth"], right["bin_acc"], right["valid_lenient"]) == (0, 0.0, 0)
     assert (wrong["n_no_truth"], wrong["bin_acc"], wrong["valid_lenient"]) == (1, None, 1)
@@ -155,39 +96,57 @@ def test_permutation_of_rows_changes_nothing():
     rows = market()
     metrics, scored = evaluate(rows)
     order = random.Random(2).sample(range(100), 100)
-    mixed, mixed_scored = evaluate([rows[place] for place in order])
-    assert mixed_scored == [scored[place] for place in order]
+    mixed, mixed_scored = evaluate([rows[index] for index in order])
+    assert mixed_scored == [scored[index] for index in order]
     assert numbers(mixed) == pytest.approx(numbers(metrics))
 
 
 def numbers(value, name=""):
     """All leaves of a nested value by path, so that two can be compared with a tolerance."""
-    if isinstance(value, dict):
-        return {k: v for key in value for k, v in numbers(value[key], f"{name}/{key}").items()}
     if isinstance(value, list):
-        return {
-            k: v
-            for place, one in enumerate(value)
-            for k, v in numbers(one, f"{name}/{place}").items()
-        }
-    return {name: value}
+        value = dict(enumerate(value))
+    if not isinstance(value, dict):
+        return {name: value}
+    leaves = {}
+    for key, child in value.items():
+        leaves |= numbers(child, f"{name}/{key}")
+    return leaves
 
 
-def test_metrics_are_json_and_every_contract_key_is_there():
+def test_metrics_are_json_with_the_keys_of_the_schema_in_order():
     metrics, scored = evaluate(market())
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
-    assert set(CONTRACT_KEYS) <= set(metrics)
+    assert list(metrics) == list(AnswerMetrics.__annotations__)
     names = {"always_up", "always_down", "train_majority", "last_week", "reversal", "zero_move"}
     assert names <= set(metrics["baselines"]) == set(metrics["versus"])
-    assert {"bin_acc", "mse"} <= set(metrics["baselines"]["last_week"])
-    assert {"difference", "ci95", "p", "verdict"} <= set(metrics["versus"]["last_week"])
     low, high = metrics["bin_acc_ci95"]
     assert low < metrics["bin_acc"] < high
     row_keys = {"direction", "magnitude", "valid_strict", "valid_lenient", "reason"}
     assert row_keys <= set(scored[0])
 
 
-def test_difference_is_the_difference_of_the_two_printed_accuracies():
+def test_metrics_of_an_older_version_are_filled(tmp_path):
+    metrics, _ = evaluate(market())
+    older = {name: metrics[name] for name in metrics if name not in ("classes", "breakdown")}
+    older["versus"] = {"always_up": {"difference": 0.1, "verdict": "not shown", "n": 100}}
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps(older))
+    filled = read_metrics(path, "score again")
+    assert set(filled) == set(Metrics.__annotations__) - {"source"}
+    assert filled["bin_acc"] == metrics["bin_acc"]
+    assert filled["classes"]["distance"] is filled["breakdown"]["sector"] is None
+    assert filled["versus"]["always_up"]["p"] is None
+
+
+def test_other_json_is_refused_with_the_remedy(tmp_path):
+    path = tmp_path / "metrics.json"
+    path.write_text('{"n": 4, "bin_acc": 0.5}')
+    message = "has no valid_strict, valid_lenient, baselines, versus; .*: score again"
+    with pytest.raises(ValueError, match=message):
+        read_metrics(path, "score again")
+
+
+def test_versus_is_the_difference_of_the_two_accuracies():
     metrics, _ = evaluate(market(seed=3))
     for name in ("always_up", "always_down", "train_majority", "last_week"):
         own, other = metrics["bin_acc"], metrics["baselines"][name]["bin_acc"]
@@ -195,10 +154,10 @@ def test_difference_is_the_difference_of_the_two_printed_accuracies():
 
 
 def test_strict_and_lenient_are_counted_apart():
-    generation = "<think>\n\n</think>\n\n" + said("up by 1-2%").replace(
+    generation = "<think>\n\n</think>\n\n" + answer_with("up by 1-2%").replace(
         "[Positive Developments]:", "## Positive Developments"
     )
-    metrics, scored = evaluate([{"generation": generation, "answer": said("up by 1-2%")}])
+    metrics, scored = evaluate([{"generation": generation, "answer": answer_with("up by 1-2%")}])
     assert (metrics["valid_strict"], metrics["valid_lenient"], metrics["bin_acc"]) == (0, 1, 1.0)
     assert scored[0]["reason"] is None
     assert scored[0]["reason_strict"]
@@ -209,7 +168,7 @@ def test_strict_and_lenient_are_counted_apart():
 def test_truth_is_the_label_before_the_answer(label):
     other = "down by 1-2%" if direction_of(label) > 0 else "up by 1-2%"
     _, scored = evaluate(
-        [{"generation": said(label), "answer": said(other), "label": label.upper()}]
+        [{"generation": answer_with(label), "answer": answer_with(other), "label": label.upper()}]
     )
     assert scored[0]["truth_direction"] == direction_of(label) == scored[0]["direction"]
     assert scored[0]["truth_magnitude"] == magnitude_of(label) == scored[0]["magnitude"]
@@ -217,15 +176,21 @@ def test_truth_is_the_label_before_the_answer(label):
 
 def test_rows_without_truth_are_counted_and_left_out():
     rows = [
-        {"generation": said("up by 1-2%"), "answer": said("up by 1-2%")},  # truth from the answer
-        {"generation": said("up by 1-2%"), "answer": UNREADABLE, "label": None},
-        {"generation": said("up by 1-2%"), "answer": answer("Neutral")},  # a week is up or down
-        {"generation": said("up by 1-2%"), "answer": None},
+        {
+            "generation": answer_with("up by 1-2%"),
+            "answer": answer_with("up by 1-2%"),
+        },  # truth from the answer
+        {"generation": answer_with("up by 1-2%"), "answer": UNREADABLE, "label": None},
+        {
+            "generation": answer_with("up by 1-2%"),
+            "answer": answer("Neutral"),
+        },  # a week is up or down
+        {"generation": answer_with("up by 1-2%"), "answer": None},
     ]
     metrics, scored = evaluate(rows)
     assert (metrics["n"], metrics["n_no_truth"], metrics["bin_acc"]) == (4, 3, 1.0)
     assert metrics["mse_n"] == 1
-    assert [one["truth_direction"] for one in scored] == [1, None, None, None]
+    assert [row["truth_direction"] for row in scored] == [1, None, None, None]
     assert metrics["baselines"]["always_up"]["n"] == 1
 
 
@@ -249,53 +214,53 @@ def test_what_cannot_be_computed_is_null():
     assert metrics["interval_reason"] == "no row with a truth"
 
 
-def test_rows_of_a_week_that_share_its_luck_count_for_fewer():
+def test_rows_of_a_week_that_share_its_luck_count_less():
     apart = evaluate(market())[0]
     assert apart["effective_n"] == pytest.approx(100 / max(1, apart["design_effect"]))
-    rows = [
-        row("Up by 1-2%", "up by 1-2%" if i % 10 < 5 else "down by 1-2%", period=f"{i % 10}")
-        for i in range(100)
+    labels = ["up by 1-2%" if index % 10 < 5 else "down by 1-2%" for index in range(100)]
+    by_week = [
+        scorable_row("Up by 1-2%", label, period=f"{index % 10}")
+        for index, label in enumerate(labels)
     ]
-    together = evaluate(rows)[0]
-    assert together["effective_n"] == pytest.approx(
-        10, rel=0.1
-    )  # a week is right or wrong as a whole
-    balanced = evaluate(
-        [row("Up by 1-2%", r["label"], period=f"{i // 7}") for i, r in enumerate(rows)]
-    )[0]
+    together = evaluate(by_week)[0]  # a week is right or wrong as a whole
+    assert together["effective_n"] == pytest.approx(10, rel=0.1)
+    mixed = [{**row, "period": f"{index // 7}"} for index, row in enumerate(by_week)]
+    balanced = evaluate(mixed)[0]
     assert balanced["design_effect"] < 1 and balanced["effective_n"] == 100
     assert balanced["effective_n_reason"] is None
-    few, all_right = (
-        evaluate(market(weeks=5))[0],
-        evaluate([{**r, "label": "up by 1-2%"} for r in rows])[0],
-    )
-    assert (few["effective_n"], few["effective_n_reason"]) == (None, few["interval_reason"])
-    assert (all_right["effective_n"], all_right["effective_n_reason"]) == (
-        None,
-        "rows or weeks do not differ",
-    )
+
+
+def test_no_effective_rows_is_null_with_a_reason():
+    few_weeks = evaluate(market(weeks=5))[0]
+    assert few_weeks["effective_n"] is None
+    assert few_weeks["effective_n_reason"] == few_weeks["interval_reason"]
+    all_right = [scorable_row("Up by 1-2%", "up by 1-2%", period=f"{i % 10}") for i in range(100)]
+    same = evaluate(all_right)[0]
+    assert same["effective_n"] is None
+    assert same["effective_n_reason"] == "rows or weeks do not differ"
 
 
 def test_classes_and_breakdown_are_over_the_rows_with_a_truth():
-    metrics, _ = evaluate([*market(), {"generation": said("up by 1-2%"), "answer": None}])
-    assert sum(sum(called.values()) for called in metrics["classes"]["confusion"].values()) == 100
-    same = sum(called.get(true, 0) for true, called in metrics["classes"]["confusion"].items())
+    metrics, _ = evaluate([*market(), {"generation": answer_with("up by 1-2%"), "answer": None}])
+    confusion = metrics["classes"]["confusion"]
+    assert sum(sum(counts.values()) for counts in confusion.values()) == 100
+    same = sum(counts.get(true_bin, 0) for true_bin, counts in confusion.items())
     assert same / 100 == metrics["bin12_acc"]
-    right = sum(one["n"] * one["bin_acc"] for one in metrics["breakdown"]["move"])
+    right = sum(group["n"] * group["bin_acc"] for group in metrics["breakdown"]["move"])
     assert right == pytest.approx(100 * metrics["bin_acc"])
     assert metrics["text_quality"]["n"] == 101
 
 
-def test_rouge_is_counted_once_for_a_pair_of_texts():
-    asked = []
+def test_rouge_is_computed_once_per_pair_of_texts():
+    pairs = []
 
     def rouge(reference, generation):
-        asked.append((reference, generation))
+        pairs.append((reference, generation))
         return dict.fromkeys(("rouge1", "rouge2", "rougeL"), 1.0)
 
-    metrics, _ = evaluate([row("Up by 1-2%", "up by 1-2%")], rouge=rouge)
+    metrics, _ = evaluate([scorable_row("Up by 1-2%", "up by 1-2%")], rouge=rouge)
     assert metrics["fingpt_compatible"]["valid_count"] == 1
-    assert len(asked) == len(set(asked)) == 3
+    assert len(pairs) == len(set(pairs)) == 3
 
 
 def test_intervals_need_six_weeks():
@@ -309,9 +274,11 @@ def test_intervals_need_six_weeks():
 
 def test_speed_over_the_rows_that_state_it():
     timed = {"seconds": 2.0, "new_tokens": 100, "finish_reason": "stop", "latency_measured": True}
-    rows = [row("Up by 1-2%", "up by 1-2%", **timed) for _ in range(19)]
+    rows = [scorable_row("Up by 1-2%", "up by 1-2%", **timed) for _ in range(19)]
     rows.append(
-        row("Up by 1-2%", "up by 1-2%", **{**timed, "seconds": 22.0, "finish_reason": "length"})
+        scorable_row(
+            "Up by 1-2%", "up by 1-2%", **{**timed, "seconds": 22.0, "finish_reason": "length"}
+        )
     )
     metrics, _ = evaluate(rows)
     assert (metrics["inference_seconds"], metrics["inference_seconds_n"]) == (3.0, 20)
@@ -325,24 +292,23 @@ def test_speed_over_the_rows_that_state_it():
     assert (metrics["inference_seconds_n"], metrics["tokens_per_second"]) == (19, None)
 
 
-def test_a_requests_own_time_is_its_latency_and_a_refused_row_took_none():
+def test_latency_is_that_of_requests_without_refused_rows():
     refused = {"seconds": 0.0, "new_tokens": 0, "finish_reason": "refused"}
     rows = [
-        row("Up by 1-2%", "up by 1-2%", seconds=1.0, latency_seconds=wait, finish_reason="stop")
-        for wait in (2.0, 4.0)
+        scorable_row(
+            "Up by 1-2%", "up by 1-2%", seconds=1.0, latency_seconds=latency, finish_reason="stop"
+        )
+        for latency in (2.0, 4.0)
     ]
-    metrics = evaluate([*rows, row("", "up by 1-2%", **refused)])[0]
-    assert (metrics["latency"]["mean"], metrics["inference_seconds"], metrics["stop_rate"]) == (
-        3.0,
-        1.0,
-        1.0,
-    )
-    assert metrics["n"] == 3, "it is left out of the times alone"
-    alone = evaluate([row("", "up by 1-2%", **refused)])[0]
+    metrics = evaluate([*rows, scorable_row("", "up by 1-2%", **refused)])[0]
+    assert metrics["latency"]["mean"] == 3.0
+    assert metrics["inference_seconds"] == metrics["stop_rate"] == 1.0
+    assert metrics["n"] == 3, "it is left out only of the times"
+    alone = evaluate([scorable_row("", "up by 1-2%", **refused)])[0]
     assert (alone["latency"], alone["inference_seconds"], alone["stop_rate"]) == (None, None, None)
 
 
-def test_synthetic_rows_are_named():
+def test_one_synthetic_row_marks_the_metrics():
     rows = market(n=3)
     assert evaluate(rows)[0]["synthetic"] is False
     assert evaluate([*rows[:2], {**rows[2], "synthetic": True}])[0]["synthetic"] is True

@@ -1,4 +1,4 @@
-"""Scores of probabilities: each number against one worked by hand, and their way into metrics.json."""
+"""Scores of probabilities against numbers worked by hand, and their place in metrics.json."""
 
 import json
 import math
@@ -19,8 +19,9 @@ from eval.metrics.probability import (
 )
 from eval.metrics.statistics import clustered_mean, paired_difference
 from eval.score import main
-from tests.eval.test_metrics import market
+from tests.support.scorable_rows import market
 from weekahead.files import read_jsonl, write_jsonl
+from weekahead.schema.metrics import Metrics
 from weekahead.task.labels import BINS
 
 EVEN = dict.fromkeys(BINS, 1 / 12)
@@ -28,8 +29,8 @@ EVEN = dict.fromkeys(BINS, 1 / 12)
 
 def row(up, label, number=0, **more):
     """A row whose up bins share `up` evenly, and its down bins the rest; weeks from its number."""
-    probs = {bin_: (up if bin_.startswith("up") else 1 - up) / 6 for bin_ in BINS}
-    logs = {bin_: math.log(p) - 2 if p else -1000.0 for bin_, p in probs.items()}
+    probs = {name: (up if name.startswith("up") else 1 - up) / 6 for name in BINS}
+    logs = {name: math.log(p) - 2 if p else -1000.0 for name, p in probs.items()}
     week = f"2024-01-{1 + number:02d}"
     return {
         "id": f"A-{week}",
@@ -43,10 +44,10 @@ def row(up, label, number=0, **more):
 
 
 def certain(label):
-    return {bin_: float(bin_ == label) for bin_ in BINS}
+    return {name: float(name == label) for name in BINS}
 
 
-def test_the_likelier_direction_is_the_call_and_a_tie_is_wrong():
+def test_the_likelier_direction_is_predicted_and_a_tie_is_wrong():
     assert direction_hits(
         [0.6, 0.6, 0.4, 0.4, 0.5, 0.5], [True, False, True, False, True, False]
     ) == [
@@ -77,12 +78,12 @@ def test_rps_by_hand():
     assert rps(certain(BINS[0]), BINS[-1]) == rps(certain(BINS[-1]), BINS[0]) == 1
     # Even odds, the best week comes: the sum of (k/12)^2 for k = 1..11 is 506/144.
     assert rps(EVEN, BINS[-1]) == pytest.approx(506 / 144 / 11)
-    # Half on each side of the truth's lower edge: (1/2)^2 on the way in, and once more on the way out.
+    # Half of it one bin below the truth, half one above: (1/2)^2 for each of the two steps.
     half = {**certain(BINS[0]), BINS[0]: 0.5, BINS[2]: 0.5}
     assert rps(half, BINS[1]) == pytest.approx((0.25 + 0.25) / 11)
 
 
-def test_log_score_is_the_log_of_the_true_bin_among_the_twelve():
+def test_log_score_is_the_log_of_the_true_bins_probability():
     assert log_score(dict.fromkeys(BINS, -40.0), "up by 0-1%") == pytest.approx(-math.log(12))
     logs = {**dict.fromkeys(BINS, -math.inf), BINS[0]: -3.0, BINS[1]: -3.0 + math.log(3)}
     assert log_score(logs, BINS[1]) == pytest.approx(math.log(3 / 4))
@@ -94,7 +95,7 @@ def test_log_score_is_the_log_of_the_true_bin_among_the_twelve():
 
 def test_calibration_bins_and_their_error_by_hand():
     bins = calibration([0.0, 0.05, 0.1, 0.72, 0.78, 1.0], [False, True, False, True, True, False])
-    assert [bin_["n"] for bin_ in bins] == [2, 1, 0, 0, 0, 0, 0, 2, 0, 1]
+    assert [name["n"] for name in bins] == [2, 1, 0, 0, 0, 0, 0, 2, 0, 1]
     assert (bins[0]["mean_p"], bins[0]["share_up"]) == (0.025, 0.5)
     assert (bins[7]["low"], bins[7]["high"], bins[7]["mean_p"]) == (0.7, 0.8, 0.75)
     assert (bins[2]["mean_p"], bins[2]["share_up"]) == (None, None)
@@ -104,19 +105,19 @@ def test_calibration_bins_and_their_error_by_hand():
 
 
 def test_every_boundary_belongs_to_the_bin_above_it():
-    bins = calibration([place / 10 for place in range(10)], [True] * 10)
-    assert [bin_["n"] for bin_ in bins] == [1] * 10
+    bins = calibration([tenth / 10 for tenth in range(10)], [True] * 10)
+    assert [name["n"] for name in bins] == [1] * 10
 
 
-def test_agreement_is_over_the_answers_that_state_a_direction():
+def test_agreement_is_over_answers_that_state_a_direction():
     rows = [{"up": up} for up in (0.9, 0.9, 0.2, 0.2, 0.5, 0.7)]
     assert agreement(rows, [1, -1, -1, 0, 1, None]) == {"share": 2 / 4, "n": 4}
     assert agreement(rows[:1], [None]) == {"share": None, "n": 0}
 
 
-def test_scores_carry_the_week_clustered_interval_and_stand_against_constants():
+def test_scores_have_clustered_intervals_and_two_references():
     ups, rose = [0.8, 0.8, 0.3, 0.6, 0.9, 0.5, 0.7, 0.2], [1, 1, 0, 0, 1, 1, 1, 0]
-    labels = ["up by 0-1%" if one else "down by 0-1%" for one in rose]
+    labels = ["up by 0-1%" if is_up else "down by 0-1%" for is_up in rose]
     rows = [
         row(up, label, number, train_up_share=0.6)
         for number, (up, label) in enumerate(zip(ups, labels, strict=True))
@@ -154,43 +155,38 @@ def test_what_cannot_be_known_is_none_with_a_reason():
 
 def test_rows_meet_by_id_and_missing_ones_are_counted():
     answers = [row(0.5, "up by 0-1%", number) for number in range(3)]
-    found = [row(0.9, "up by 0-1%", 2), row(0.2, "up by 0-1%", 0)]
+    likelihoods = [row(0.9, "up by 0-1%", 2), row(0.2, "up by 0-1%", 0)]
     directions = [{"direction": 1}, {"direction": 1}, {"direction": 1}]
-    known = likelihood_metrics(answers, directions, found)
-    assert known["likelihood_reason"] is None
-    assert (known["likelihood"]["n"], known["likelihood"]["n_missing"]) == (2, 1)
-    assert known["likelihood"]["agreement"] == {"share": 0.5, "n": 2}
+    metrics = likelihood_metrics(answers, directions, likelihoods)
+    assert metrics["likelihood_reason"] is None
+    assert (metrics["likelihood"]["n"], metrics["likelihood"]["n_missing"]) == (2, 1)
+    assert metrics["likelihood"]["agreement"] == {"share": 0.5, "n": 2}
     assert likelihood_metrics(answers, directions, None)["likelihood"] is None
     assert (
-        "no id" in likelihood_metrics(answers[:1], directions[:1], found[:1])["likelihood_reason"]
+        "no id"
+        in likelihood_metrics(answers[:1], directions[:1], likelihoods[:1])["likelihood_reason"]
     )
 
 
-def test_what_was_asked_at_once_is_scored_beside_what_was_asked_after_the_answer():
+def test_direct_questions_are_scored_beside_the_others():
     answers = [row(0.5, "up by 0-1%", number) for number in range(3)]
-    at_once = {
-        key: value
-        for key, value in row(0.2, "", mass=0.1).items()
-        if key in ("probs", "logprobs", "up", "mass")
-    }
-    found = [
-        {**row(0.9, "up by 0-1%", number, prefix="own"), "direct": at_once} for number in range(3)
-    ]
-    known = likelihood_metrics(answers, [{"direction": 1}] * 3, found)["likelihood"]
-    assert (known["prefixes"], known["direct"]["prefixes"]) == ({"own": 3}, {"direct": 3})
-    assert (known["agreement"]["share"], known["direct"]["agreement"]["share"]) == (1.0, 0.0)
-    assert known["direct"]["brier"]["mean"] == pytest.approx(0.64) and known["direct"][
-        "mass"
-    ] == pytest.approx(0.1)
-    assert known["direct"]["brier"]["weeks"] == 3, "the weeks are the rows' own"
-    del found[0]["direct"], found[1]["direct"], found[2]["direct"]
-    assert (
-        likelihood_metrics(answers, [{"direction": 1}] * 3, found)["likelihood"]["direct"] is None
-    )
+    directions = [{"direction": 1}] * 3
+    fields = ("probs", "logprobs", "up", "mass")
+    direct_row = row(0.2, "", mass=0.1)
+    direct = {field: direct_row[field] for field in fields}
+    own = [row(0.9, "up by 0-1%", number, prefix="own") for number in range(3)]
+    both = [{**likelihood, "direct": direct} for likelihood in own]
+    scores = likelihood_metrics(answers, directions, both)["likelihood"]
+    assert (scores["prefixes"], scores["direct"]["prefixes"]) == ({"own": 3}, {"direct": 3})
+    assert (scores["agreement"]["share"], scores["direct"]["agreement"]["share"]) == (1.0, 0.0)
+    assert scores["direct"]["brier"]["mean"] == pytest.approx(0.64)
+    assert scores["direct"]["mass"] == pytest.approx(0.1)
+    assert scores["direct"]["brier"]["weeks"] == 3, "the weeks are the rows' own"
+    assert likelihood_metrics(answers, directions, own)["likelihood"]["direct"] is None
 
 
 @pytest.mark.parametrize(
-    ("found", "message"),
+    ("likelihoods", "message"),
     [
         (
             [row(0.9, "up by 0-1%"), row(0.9, "up by 0-1%")],
@@ -201,42 +197,65 @@ def test_what_was_asked_at_once_is_scored_beside_what_was_asked_after_the_answer
         ([{**row(0.9, "up by 0-1%"), "probs": {"up": 1.0}}], "row 1: its bins are not the twelve"),
     ],
 )
-def test_likelihoods_that_do_not_fit_are_refused(found, message):
+def test_likelihoods_that_do_not_fit_are_refused(likelihoods, message):
     with pytest.raises(ValueError, match=message):
-        likelihood_metrics([row(0.5, "up by 0-1%")], [{"direction": 1}], found)
+        likelihood_metrics([row(0.5, "up by 0-1%")], [{"direction": 1}], likelihoods)
 
 
-def test_score_picks_up_the_likelihoods_beside_the_answers(tmp_path, capsys):
+def score(source, out):
+    return main([str(source), "--out", str(out)])
+
+
+def read_metrics_of(folder):
+    return json.loads((folder / "metrics.json").read_text())
+
+
+@pytest.fixture
+def scored(tmp_path):
+    """A folder of answers with likelihoods for all but the first of them, scored."""
     answers = market()
     write_jsonl(tmp_path / "generations.jsonl", answers)
-    found = [
-        {**row(0.7, one["label"]), "id": one["id"], "prefix": "own", "mass": 0.5}
-        for one in answers[1:]
+    likelihoods = [
+        {**row(0.7, answer["label"]), "id": answer["id"], "prefix": "own", "mass": 0.5}
+        for answer in answers[1:]
     ]
-    assert main([str(tmp_path / "generations.jsonl"), "--out", str(tmp_path)]) == 0
-    without = json.loads((tmp_path / "metrics.json").read_text())
-    assert without["likelihood"] is None and "eval.likelihood" in without["likelihood_reason"]
-    assert "up_probability" not in read_jsonl(tmp_path / "scored.jsonl")[0]
-    assert reliability_points(without) == []
+    write_jsonl(tmp_path / "likelihoods.jsonl", likelihoods)
+    assert score(tmp_path / "generations.jsonl", tmp_path) == 0
+    return tmp_path
 
-    write_jsonl(tmp_path / "likelihoods.jsonl", found)
-    assert main([str(tmp_path / "generations.jsonl"), "--out", str(tmp_path)]) == 0
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
-    rose = sum(one["label"].startswith("up") for one in answers[1:]) / 99
-    assert metrics["likelihood"]["direction_accuracy"]["mean"] == pytest.approx(rose)
-    assert (metrics["likelihood"]["n"], metrics["likelihood"]["n_missing"]) == (99, 1)
-    assert metrics["likelihood"]["direction_accuracy"]["ci95"] is not None
+
+def test_score_reads_the_likelihoods_beside_the_answers(scored):
+    metrics = read_metrics_of(scored)
+    assert list(metrics) == list(Metrics.__annotations__)
+    rose = sum(answer["label"].startswith("up") for answer in market()[1:]) / 99
+    likelihood = metrics["likelihood"]
+    assert likelihood["direction_accuracy"]["mean"] == pytest.approx(rose)
+    assert (likelihood["n"], likelihood["n_missing"]) == (99, 1)
+    assert likelihood["direction_accuracy"]["ci95"] is not None
     assert reliability_points(metrics) == [(pytest.approx(0.7), pytest.approx(rose), 99)]
-    assert [one["up_probability"] for one in read_jsonl(tmp_path / "scored.jsonl")] == [None] + [
-        0.7
-    ] * 99
+    rows = read_jsonl(scored / "scored.jsonl")
+    assert [answer["up_probability"] for answer in rows] == [None] + [0.7] * 99
+
+
+def test_without_likelihoods_only_their_keys_differ(scored, tmp_path):
+    metrics = read_metrics_of(scored)
+    (scored / "likelihoods.jsonl").unlink()
+    assert score(scored / "generations.jsonl", scored) == 0
+    without = read_metrics_of(scored)
+    assert without["likelihood"] is None and "eval.likelihood" in without["likelihood_reason"]
+    assert "up_probability" not in read_jsonl(scored / "scored.jsonl")[0]
+    assert reliability_points(without) == []
     for key in without:
         assert key.startswith("likelihood") or metrics[key] == without[key]
 
-    # Another file in that folder is another run: the likelihoods are not its own.
-    write_jsonl(tmp_path / "other.jsonl", answers)
-    assert main([str(tmp_path / "other.jsonl"), "--out", str(tmp_path / "other")]) == 0
-    assert json.loads((tmp_path / "other/metrics.json").read_text())["likelihood"] is None
-    (tmp_path / "likelihoods.jsonl").write_text('{"id": "cut o')
-    assert main([str(tmp_path / "generations.jsonl"), "--out", str(tmp_path)]) == 2
+
+def test_likelihoods_belong_only_to_generations_jsonl(scored):
+    write_jsonl(scored / "other.jsonl", market())
+    assert score(scored / "other.jsonl", scored / "other") == 0
+    assert read_metrics_of(scored / "other")["likelihood"] is None
+
+
+def test_damaged_likelihoods_are_exit_2(scored, capsys):
+    (scored / "likelihoods.jsonl").write_text('{"id": "cut o')
+    assert score(scored / "generations.jsonl", scored) == 2
     assert "likelihoods.jsonl, line 1: not JSON" in capsys.readouterr().err

@@ -24,12 +24,13 @@ FAST = pytest.mark.skipif(
 
 def test_by_hand():
     scores = section_rouge("the cat sat down", "the cat ran")
-    # Three of seven words doubled: precision 2/3, recall 2/4; one bigram of two and of three; "the cat" in order.
+    # Two words in common: precision 2/3, recall 2/4. One bigram of two and of three. "the cat" is
+    # the longest common subsequence.
     assert scores == pytest.approx({"rouge1": 4 / 7, "rouge2": 2 / 5, "rougeL": 4 / 7})
 
 
 @pytest.mark.parametrize("package", installed())
-def test_the_stemmer_is_on_and_nothing_shares_nothing(package):
+def test_words_are_stemmed_and_an_empty_text_scores_zero(package):
     assert section_rouge("prices rising", "price rises", package)["rouge2"] == 1.0
     assert (
         section_rouge(" \n", "words", package)
@@ -53,7 +54,7 @@ def test_both_scorers_agree_to_the_last_bit():
 
 
 @FAST
-def test_both_scorers_agree_on_made_texts():
+def test_both_scorers_agree_on_random_texts():
     draw = random.Random(7)
     words = [
         "growing",

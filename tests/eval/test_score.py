@@ -11,7 +11,7 @@ import pytest
 from eval.metrics.statistics import holm
 from eval.metrics.text_table import render
 from eval.score import main, result_folders, score_files
-from tests.eval.test_metrics import market, said
+from tests.support.scorable_rows import answer_with, market
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,27 +34,27 @@ def read(folder):
 def test_command_writes_both_files_and_prints_the_table(tmp_path):
     source = write(tmp_path / "run" / "generations.jsonl", market())
     command = [sys.executable, "-m", "eval.score", str(source), "--out", str(tmp_path / "run")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stderr) == (0, "")
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (process.returncode, process.stderr) == (0, "")
     metrics, scored = read(tmp_path / "run")
     assert metrics["n"] == len(scored) == 100
     assert [row["id"] for row in scored] == [row["id"] for row in market()]
     assert metrics["source"]["file"] == "generations.jsonl"
     low, high = metrics["bin_acc_ci95"]
-    assert f"{metrics['bin_acc']:.3f} [{low:.3f}, {high:.3f}]" in done.stdout
-    assert "train_majority" in done.stdout
+    assert f"{metrics['bin_acc']:.3f} [{low:.3f}, {high:.3f}]" in process.stdout
+    assert "train_majority" in process.stdout
 
 
 def test_help_states_columns_and_exit_status():
     command = [sys.executable, "-m", "eval.score", "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert process.returncode == 0
     for word in ("generation", "answer", "--out", "exit status"):
-        assert word in done.stdout
+        assert word in process.stdout
 
 
 def test_a_row_needs_only_generation_and_answer(tmp_path, capsys):
-    rows = [{"generation": said("up by 1-2%"), "answer": said("up by 2-3%")}]
+    rows = [{"generation": answer_with("up by 1-2%"), "answer": answer_with("up by 2-3%")}]
     assert main([str(write(tmp_path / "bare.jsonl", rows)), "--out", str(tmp_path / "out")]) == 0
     metrics, scored = read(tmp_path / "out")
     assert (metrics["bin_acc"], metrics["bin_acc_ci95"], metrics["stop_rate"]) == (1.0, None, None)
@@ -64,14 +64,17 @@ def test_a_row_needs_only_generation_and_answer(tmp_path, capsys):
     assert "1 of 1 rows lack last_week_return" in printed
 
 
-def test_table_corrects_every_printed_comparison_and_says_a_note_once(tmp_path):
+def test_table_corrects_every_comparison_and_prints_a_note_once(tmp_path):
     rows = market()
-    right = [{**row, "generation": said(row["label"]), "last_week_return": None} for row in rows]
+    right = [
+        {**row, "generation": answer_with(row["label"]), "last_week_return": None} for row in rows
+    ]
     half = [{**row, "last_week_return": None} for row in rows]
     sources = [write(tmp_path / "right.jsonl", right), write(tmp_path / "half.jsonl", half)]
     results = score_files(sources, tmp_path / "out")
     lines = render(results).splitlines()
-    p_values = [entry["p"] for m in results.values() for entry in m["versus"].values() if entry]
+    versus = [entry for metrics in results.values() for entry in metrics["versus"].values()]
+    p_values = [entry["p"] for entry in versus if entry]
     compared = [line for line in lines if re.match(r"(right|half) +(always|train)", line)]
     assert len(compared) == len(p_values) == 6
     for line, p in zip(compared, holm(p_values), strict=True):
@@ -92,8 +95,8 @@ def test_table_corrects_every_printed_comparison_and_says_a_note_once(tmp_path):
     ],
 )
 def test_result_folders(sources, folders):
-    found = result_folders([Path(source) for source in sources], Path("out"))
-    assert list(found.values()) == [Path(folder) for folder in folders]
+    result = result_folders([Path(source) for source in sources], Path("out"))
+    assert list(result.values()) == [Path(folder) for folder in folders]
 
 
 @pytest.mark.parametrize(
@@ -134,13 +137,13 @@ def test_an_input_is_never_replaced_by_its_result(tmp_path, capsys):
         ),
     ],
 )
-def test_bad_input_is_exit_2_naming_file_and_place(content, message, tmp_path, capsys):
+def test_bad_input_is_exit_2_naming_file_and_row(content, message, tmp_path, capsys):
     good = write(tmp_path / "good.jsonl", market(n=2))
     bad = tmp_path / "bad.jsonl"
     bad.write_bytes(content)
     assert main([str(good), str(bad), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {bad}")
+    assert error.startswith(f"eval.score: {bad}")
     assert message in error
     assert not (tmp_path / "out").exists()  # nothing of the good file either
 

@@ -20,8 +20,8 @@ GOOD = {"generation": "", "answer": ""}
     ],
 )
 def test_week_keys(rows, keys):
-    found, reason = week_keys(rows)
-    assert found == keys
+    weeks, reason = week_keys(rows)
+    assert weeks == keys
     assert (reason is None) == (keys is not None)
 
 

@@ -1,4 +1,4 @@
-"""Week-clustered intervals: against hand-worked numbers, against scipy, and against simulated worlds."""
+"""Week-clustered intervals against hand-worked numbers, scipy and simulated worlds."""
 
 import math
 import random
@@ -25,7 +25,7 @@ TEN_WEEKS = [week for week in range(10) for _ in range(30)]
 def world(
     rng: random.Random, share: float = 0.5, spread: float = 0.15, per_week: int = 30
 ) -> list[float]:
-    """Ten weeks of right (1) and wrong (0) calls that share their week's luck; the true share is `share`."""
+    """Ten weeks of right (1) and wrong (0) predictions; the rows of a week share its luck."""
     values = []
     for _ in range(10):
         luck = share + rng.uniform(-1, 1) * spread * 3**0.5
@@ -47,18 +47,20 @@ def test_weeks_of_equal_size_give_the_t_test_on_weekly_means():
 def test_weeks_of_unequal_size_by_hand():
     # Week a holds three rows (1, 1, 0), five more weeks one row each: 1, 0, 0, 0, 0. Mean 3/8.
     values, weeks = [1, 1, 0, 1, 0, 0, 0, 0], list("aaabcdef")
-    # Residual totals: a 2 - 9/8 = 7/8, b 5/8, four times -3/8; week a is 3/8 of the rows, the others 1/8 each.
+    # Residual totals: a 2 - 9/8 = 7/8, b 5/8, four times -3/8; week a is 3/8 of the rows, the
+    # others 1/8 each.
     error = ((49 / 64) / (5 / 8) + (25 + 4 * 9) / 64 / (7 / 8)) ** 0.5 / 8
     estimate = clustered_mean(values, weeks)
     assert estimate.standard_error == pytest.approx(error)
-    reach = scipy_stats.t.ppf(0.975, estimate.freedom) * error
-    assert estimate.ci95 == pytest.approx((3 / 8 - reach, 3 / 8 + reach))
+    half_width = scipy_stats.t.ppf(0.975, estimate.freedom) * error
+    assert estimate.ci95 == pytest.approx((3 / 8 - half_width, 3 / 8 + half_width))
     assert estimate.p == pytest.approx(2 * scipy_stats.t.sf(3 / 8 / error, estimate.freedom))
 
 
 @pytest.mark.parametrize("sizes", [[3, 1, 1, 1, 1, 1], [30] * 10, [5, 10, 15, 20, 25, 30, 70]])
-def test_degrees_of_freedom_are_those_of_the_corrected_residuals(sizes):
-    # From the definition: tr(B)^2 / tr(B^2), B the covariance of e_g / sqrt(1 - h_g) under independent rows.
+def test_degrees_of_freedom_follow_from_the_residuals(sizes):
+    # From the definition: tr(B)^2 / tr(B^2), where B is the covariance of e_g / sqrt(1 - h_g) under
+    # independent rows.
     n = numpy.array(sizes)
     scale = 1 / numpy.sqrt(1 - n / n.sum())
     b = scale[:, None] * (numpy.diag(n) - numpy.outer(n, n) / n.sum()) * scale
@@ -76,8 +78,8 @@ def test_interval_covers_in_simulated_clustered_worlds():
         values = world(rng)
         low, high = clustered_share([value == 1 for value in values], TEN_WEEKS).ci95
         clustered += low <= 0.5 <= high
-        reach = 1.96 * (0.25 / 300) ** 0.5
-        naive += abs(sum(values) / 300 - 0.5) <= reach
+        half_width = 1.96 * (0.25 / 300) ** 0.5
+        naive += abs(sum(values) / 300 - 0.5) <= half_width
     assert 0.92 <= clustered / 400 <= 0.98
     assert naive / 400 < 0.85  # an interval that takes rows for independent is far too narrow here
 
@@ -89,11 +91,11 @@ def test_detectable_effect_is_found_four_times_in_five():
         for _ in range(200)
     ]
     effect = sum(effects) / len(effects)
-    found = 0
+    detected = 0
     for _ in range(400):
         estimate = clustered_mean([v - 0.5 for v in world(rng, share=0.5 + effect)], TEN_WEEKS)
-        found += verdict(estimate.mean, estimate.p) == "better"
-    assert 0.72 <= found / 400 <= 0.88
+        detected += verdict(estimate.mean, estimate.p) == "better"
+    assert 0.72 <= detected / 400 <= 0.88
 
 
 def test_no_interval_under_six_weeks_or_without_weeks():
@@ -114,12 +116,12 @@ def test_order_of_rows_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    ("difference", "p", "words"), [(0.0, 1.0, "not shown"), (1.0, 0.0, "better")]
+    ("difference", "p", "expected"), [(0.0, 1.0, "not shown"), (1.0, 0.0, "better")]
 )
-def test_weeks_without_spread(difference, p, words):
+def test_weeks_without_spread(difference, p, expected):
     estimate = paired_difference([difference] * 60, [0.0] * 60, [i % 6 for i in range(60)])
     assert (estimate.mean, estimate.p, estimate.ci95) == (difference, p, (difference, difference))
-    assert verdict(estimate.mean, estimate.p) == words
+    assert verdict(estimate.mean, estimate.p) == expected
     assert detectable_effect(estimate) is None
 
 
@@ -149,8 +151,8 @@ def test_the_interval_of_a_share_is_that_of_its_log_odds():
     hits, weeks = [i % 7 == 0 or i < 20 for i in range(120)], [i // 12 for i in range(120)]
     share, error = sum(hits) / 120, clustered_mean(hits, weeks).standard_error
     middle = math.log(share / (1 - share))
-    reach = scipy_stats.t.ppf(0.975, 9) * error / (share * (1 - share))
-    expected = [1 / (1 + math.exp(-(middle + sign * reach))) for sign in (-1, 1)]
+    half_width = scipy_stats.t.ppf(0.975, 9) * error / (share * (1 - share))
+    expected = [1 / (1 + math.exp(-(middle + sign * half_width))) for sign in (-1, 1)]
     assert clustered_share(hits, weeks).ci95 == pytest.approx(tuple(expected))
     misses = clustered_share([not hit for hit in hits], weeks).ci95
     assert misses == pytest.approx((1 - expected[1], 1 - expected[0]))
@@ -216,7 +218,7 @@ def test_pairing_removes_what_both_share():
 
 
 @pytest.mark.parametrize(
-    ("difference", "p", "higher_is_better", "words"),
+    ("difference", "p", "higher_is_better", "expected"),
     [
         (0.1, 0.049, True, "better"),
         (-0.1, 0.049, True, "worse"),
@@ -226,12 +228,12 @@ def test_pairing_removes_what_both_share():
         (None, None, True, "not shown"),
     ],
 )
-def test_verdict(difference, p, higher_is_better, words):
-    assert verdict(difference, p, higher_is_better) == words
+def test_verdict(difference, p, higher_is_better, expected):
+    assert verdict(difference, p, higher_is_better=higher_is_better) == expected
 
 
 @pytest.mark.parametrize(
-    ("given", "adjusted"),
+    ("p_values", "adjusted"),
     [
         (
             [0.01, 0.04, 0.03, 0.005],
@@ -243,5 +245,5 @@ def test_verdict(difference, p, higher_is_better, words):
         ([], []),
     ],
 )
-def test_holm(given, adjusted):
-    assert holm(given) == pytest.approx(adjusted)
+def test_holm(p_values, adjusted):
+    assert holm(p_values) == pytest.approx(adjusted)

@@ -1,4 +1,4 @@
-"""How answers are written: hand-counted repetition, length, completeness, and figures that no prompt holds."""
+"""How answers are written: repetition, length, completeness, figures that are in no prompt."""
 
 import json
 
@@ -15,13 +15,17 @@ from eval.metrics.text_quality import (
 from weekahead.task.answer import parse_answer
 
 PROMPT = (
-    "[Company Introduction]: market capitalization of 168338.49 in USD, 721.5 shares. From 2024-03-10 to 2024-03-17 "
-    "the price fell from 222.68 to 217.79. Revenue of 1,250 million. grossMargin: 0.6334 peTTM: 16.3032 eps: -2.6589"
+    "[Company Introduction]: market capitalization of 168338.49 in USD, 721.5 shares. "
+    "From 2024-03-10 to 2024-03-17 the price fell from 222.68 to 217.79. "
+    "Revenue of 1,250 million. grossMargin: 0.6334 peTTM: 16.3032 eps: -2.6589"
 )
 ANSWER = (
-    "[Positive Developments]:\n1. Margin of 63.3% is high.\n2. A dividend of $0.70 was declared.\n\n"
-    "[Potential Concerns]:\n1. The price fell from $222.68 to 217.79.\n2. It trades at 16.3x earnings.\n\n"
-    "[Prediction & Analysis]:\nPrediction: Up by 3-4%\nAnalysis: We expect a rise of 3-4% from $218 after 2024-03-17."
+    "[Positive Developments]:\n"
+    "1. Margin of 63.3% is high.\n2. A dividend of $0.70 was declared.\n\n"
+    "[Potential Concerns]:\n"
+    "1. The price fell from $222.68 to 217.79.\n2. It trades at 16.3x earnings.\n\n"
+    "[Prediction & Analysis]:\nPrediction: Up by 3-4%\n"
+    "Analysis: We expect a rise of 3-4% from $218 after 2024-03-17."
 )
 
 
@@ -38,41 +42,46 @@ def test_repetition_by_hand():
 
 
 def test_one_answer_by_hand():
-    found = quality(ANSWER, prompt=PROMPT)
-    assert found["words"] == len(ANSWER.split())
-    assert (found["sections"], found["complete"]) == (3, True)
-    # 63.3 %, $0.70, $222.68, 217.79, 16.3x and $218; only the dividend stands nowhere. 3-4 % is its forecast.
-    assert (found["figures"], found["figures_not_in_prompt"]) == (6, 1)
+    result = quality(ANSWER, prompt=PROMPT)
+    assert result.words == len(ANSWER.split())
+    assert (result.sections, result.is_complete) == (3, True)
+    # 63.3 %, $0.70, $222.68, 217.79, 16.3x and $218; only the dividend is not in the prompt. 3-4 %
+    # is its forecast.
+    assert (result.figures, result.figures_not_in_prompt) == (6, 1)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "figure",
     [
-        *(
-            "$222.68",
-            "$223",
-            "222.7",
-            "$222.6",
-            "63%",
-            "63.34 percent",
-            "0.63",
-            "16x",
-            "16.3 times",
-            "$1,250 million",
-        ),
-        *("$1.25 billion", "$168 billion", "168.3bn", "$168338.49", "2.66", "between 217.8-222.7"),
+        "$222.68",
+        "$223",
+        "222.7",
+        "$222.6",
+        "63%",
+        "63.34 percent",
+        "0.63",
+        "16x",
+        "16.3 times",
+        "$1,250 million",
+        "$1.25 billion",
+        "$168 billion",
+        "168.3bn",
+        "$168338.49",
+        "2.66",
+        "between 217.8-222.7",
     ],
 )
-def test_rounded_cut_off_or_scaled_figures_stand_in_the_prompt(said):
-    missing, total = unsupported_figures(f"It was {said} then.", prompt_figures(PROMPT))
+def test_rounded_cut_off_or_scaled_figures_are_in_the_prompt(figure):
+    missing, total = unsupported_figures(f"It was {figure} then.", prompt_figures(PROMPT))
     assert (missing, total > 0) == ([], True)
 
 
 @pytest.mark.parametrize(
-    "said", ["$224", "221.68", "64.3%", "18x", "$1.35 billion", "$12 million", "0.71", "2.2%"]
+    "figure", ["$224", "221.68", "64.3%", "18x", "$1.35 billion", "$12 million", "0.71", "2.2%"]
 )
-def test_other_figures_do_not(said):
-    assert unsupported_figures(f"It was {said} then.", prompt_figures(PROMPT)) == ([said], 1)
+def test_other_figures_are_not(figure):
+    text = f"It was {figure} then."
+    assert unsupported_figures(text, prompt_figures(PROMPT)) == ([figure], 1)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +93,7 @@ def test_other_figures_do_not(said):
         "",
     ],
 )
-def test_names_counts_dates_and_list_numbers_are_no_figures(text):
+def test_names_counts_dates_and_list_numbers_are_not_figures(text):
     assert unsupported_figures(text, []) == ([], 0)
 
 
@@ -92,7 +101,7 @@ def test_both_ends_of_a_range_count():
     assert unsupported_figures("growth of 12-15%", [12.0]) == (["12-15%"], 2)
 
 
-def test_what_it_predicts_is_no_figure():
+def test_the_predicted_size_is_not_a_figure():
     assert unsupported_figures("Up by 3-4%, or 3%, to $221 from $214.", [], [3.0, 4.0, 221.0]) == (
         ["$214"],
         1,
@@ -120,7 +129,7 @@ def test_only_the_users_words_are_the_prompt():
 def test_messages_do_as_well_as_their_text():
     messages = [{"role": "user", "content": PROMPT}]
     assert quality(ANSWER, prompt=PROMPT) == quality(ANSWER, prompt=messages)
-    assert quality(ANSWER, prompt="No number.")["figures_not_in_prompt"] == 6
+    assert quality(ANSWER, prompt="No number.").figures_not_in_prompt == 6
 
 
 @pytest.mark.parametrize(
@@ -135,11 +144,11 @@ def test_messages_do_as_well_as_their_text():
     ],
 )
 def test_completeness(change, sections, complete):
-    found = quality(change(ANSWER))
-    assert (found["sections"], found["complete"]) == (sections, complete)
+    result = quality(change(ANSWER))
+    assert (result.sections, result.is_complete) == (sections, complete)
 
 
-def test_a_thought_is_no_part_of_the_text():
+def test_a_thought_is_not_part_of_the_text():
     assert quality("<think>one two 99.9%</think>" + ANSWER, prompt=PROMPT) == quality(
         ANSWER, prompt=PROMPT
     )
@@ -151,20 +160,20 @@ def test_the_mean_over_rows_with_its_n():
         {"generation": "Up.", "prompt": None},
         {"generation": None},
     ]
-    found = text_quality(rows, [parse_answer(row["generation"] or "") for row in rows])
-    assert (found["n"], found["words"]) == (3, (len(ANSWER.split()) + 1) / 3)
-    assert (found["complete"], found["sections"], found["repetition_n"]) == (1 / 3, 1.0, 1)
-    assert (found["figures"], found["figures_not_in_prompt"], found["figures_n"]) == (6, 1, 1)
-    assert found["share_not_in_prompt"] == 1 / 6
-    assert found["figures_reason"] is None
+    metrics = text_quality(rows, [parse_answer(row["generation"] or "") for row in rows])
+    assert (metrics["n"], metrics["words"]) == (3, (len(ANSWER.split()) + 1) / 3)
+    assert (metrics["complete"], metrics["sections"], metrics["repetition_n"]) == (1 / 3, 1.0, 1)
+    assert (metrics["figures"], metrics["figures_not_in_prompt"], metrics["figures_n"]) == (6, 1, 1)
+    assert metrics["share_not_in_prompt"] == 1 / 6
+    assert metrics["figures_reason"] is None
 
 
-def test_without_a_prompt_faithfulness_is_null_and_says_why():
-    found = evaluate([{"generation": ANSWER, "answer": ANSWER}])[0]["text_quality"]
-    assert [found[key] for key in ("figures", "figures_not_in_prompt", "share_not_in_prompt")] == [
-        None
-    ] * 3
-    assert found["figures_reason"] == "no row has its `prompt`"
+def test_without_a_prompt_the_figures_are_null_with_a_reason():
+    metrics = evaluate([{"generation": ANSWER, "answer": ANSWER}])[0]["text_quality"]
+    assert [
+        metrics[key] for key in ("figures", "figures_not_in_prompt", "share_not_in_prompt")
+    ] == [None] * 3
+    assert metrics["figures_reason"] == "no row has its `prompt`"
 
 
 @pytest.mark.parametrize(
@@ -174,12 +183,12 @@ def test_without_a_prompt_faithfulness_is_null_and_says_why():
         ({"prompt": [{"role": "user"}]}, "expected a text or messages of role and content"),
     ],
 )
-def test_a_prompt_that_is_none_is_named(fields, message):
+def test_an_invalid_prompt_is_named(fields, message):
     with pytest.raises(ValueError, match=message):
         evaluate([{"generation": ANSWER, "answer": ANSWER, **fields}])
 
 
-def test_real_answers_keep_to_their_own_prompt_and_not_to_anothers(shared_data):
+def test_real_answers_take_figures_from_their_own_prompt(shared_data):
     def read(name):
         return [
             json.loads(line)
@@ -189,10 +198,9 @@ def test_real_answers_keep_to_their_own_prompt_and_not_to_anothers(shared_data):
     prompts = [row["prompt"] for row in read("dow30/test.jsonl")[:100]]
     texts = [row["generation"] for row in read("generations/deepseek_r1_llama8b_lora.jsonl")]
     shares = []
-    for told in (prompts, prompts[37:] + prompts[:37]):
-        rows = [
-            {"generation": text, "prompt": prompt} for text, prompt in zip(texts, told, strict=True)
-        ]
+    for paired in (prompts, prompts[37:] + prompts[:37]):
+        pairs = zip(texts, paired, strict=True)
+        rows = [{"generation": text, "prompt": prompt} for text, prompt in pairs]
         shares.append(
             text_quality(rows, [parse_answer(text) for text in texts])["share_not_in_prompt"]
         )
