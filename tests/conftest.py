@@ -10,8 +10,8 @@ from filelock import FileLock
 from hypothesis import settings
 
 from data_pipeline.dataset.load import eval_rows
-from data_pipeline.synthetic.__main__ import write_market
-from data_pipeline.synthetic.world import tell
+from data_pipeline.synthetic.market import write_market
+from data_pipeline.synthetic.world import Market
 from tests.support.tiny import FP32, ROOT
 from weekahead.models.chat_format import stop_token_ids
 from weekahead.models.embedded import DEFAULT_OUT, ensure_embedded
@@ -85,7 +85,7 @@ def tiny(tmp_path_factory, embedded_model):
         "max_length": 400,
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    write_market(tell(0, 0.9), folder / "data", "m", 0.9, 0)
+    write_market(Market(), folder / "data", "m")
     return folder
 
 

@@ -1,1 +1,4 @@
-"""A fictional market whose news carries a signal of known strength. Nothing outside this package knows of it."""
+"""A fictional market whose news carries a signal of known strength.
+
+No other package imports it.
+"""

@@ -6,105 +6,49 @@ The raw files have the shapes of real providers (daily prices as yfinance, news 
 Finnhub), so that every later stage can be tried on them without an account.
 """
 
-import argparse
-from collections import Counter
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from data_pipeline.dataset.row import dataset_row
-from data_pipeline.dataset.statistics import train_majority
-from data_pipeline.synthetic.analyst import answer
-from data_pipeline.synthetic.raw import write_raw
-from data_pipeline.synthetic.world import PARTS, FictionalStory, best_reachable, tell
-from weekahead.files import Row, sha256, write_json, write_jsonl
-from weekahead.manifest import new_manifest
-from weekahead.task.labels import direction_of
-from weekahead.task.prompt import PROMPT_VERSION
-
-CONTEXT_WEEKS = 1
-TEACHER = "scripted analyst, told the bin"
+from data_pipeline.synthetic.market import write_market
+from data_pipeline.synthetic.world import Market, best_reachable
+from weekahead.cli import add_options, new_parser, option, read_options, run_command
 
 
-def story_row(story: FictionalStory) -> Row:
-    """A story as a dataset row."""
-    return dataset_row(story.record, answer(story), TEACHER)
+@dataclass(frozen=True)
+class SyntheticOptions:
+    """Which market is drawn, and where it goes."""
+
+    out: Path = option(Path("data"), help="folder for raw/, records/, datasets/")
+    name: str = option("fictional", help="name of the market under each of them")
+    signal: float = option(0.9, help="0: news says nothing; 1: it decides")
+    seed: int = option(0)
 
 
-def rule_accuracy(stories: list[FictionalStory]) -> float:
-    """The share of stories whose direction the rule (the sign of the balance) gets right."""
-    hits = [
-        (story.balance > 0) == (direction_of(story.record.label or "") > 0) for story in stories
-    ]
-    return sum(hits) / len(hits)
-
-
-def write_market(
-    stories: list[FictionalStory], out: Path, name: str, signal: float, seed: int
-) -> Path:
-    """Write raw files, records, answers and dataset under `out`; return the dataset's folder."""
-    parts = {part.name: [story for story in stories if story.part == part.name] for part in PARTS}
-    kept = [story for part in parts.values() for story in part]
-    write_raw(stories, out / "raw" / name)
-    write_jsonl(out / "records" / f"{name}.jsonl", (story.record.to_json() for story in kept))
-    answers = (
-        {"id": story.record.id, "teacher": TEACHER, "answer": answer(story)} for story in kept
-    )
-    write_jsonl(out / "teacher" / f"{name}.jsonl", answers)
-    folder = out / "datasets" / name
-    for part, part_stories in parts.items():
-        write_jsonl(folder / f"{part}.jsonl", map(story_row, part_stories))
-    write_jsonl(folder / "dropped.jsonl", [])
-    labels = Counter(story.record.label or "" for story in parts["train"])
-    # The manifest comes last: where it stands, the dataset is whole.
-    write_json(
-        folder / "manifest.json",
-        new_manifest(
-            kind="dataset",
-            synthetic=True,
-            source=f"fictional market, signal {signal:g}, seed {seed}",
-            signal=signal,
-            seed=seed,
-            rows={part: len(part_stories) for part, part_stories in parts.items()},
-            dropped={},
-            sha256={part: sha256(folder / f"{part}.jsonl") for part in parts},
-            context_weeks=CONTEXT_WEEKS,
-            prompt_version=PROMPT_VERSION,
-            train_majority=train_majority(labels),
-            ceiling={
-                "expected": best_reachable(signal),
-                "rule_on_rows": {
-                    part: rule_accuracy(part_stories) for part, part_stories in parts.items()
-                },
-            },
-        ),
-    )
-    return folder
-
-
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("data"), help="folder for raw/, records/, datasets/"
-    )
-    parser.add_argument("--name", default="fictional", help="name of the market under each of them")
-    parser.add_argument(
-        "--signal", type=float, default=0.9, help="0: news says nothing; 1: it decides"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    try:
-        stories = tell(args.seed, args.signal)
-    except ValueError as error:
-        parser.error(str(error))
-    folder = write_market(stories, args.out, args.name, args.signal, args.seed)
-    reach = best_reachable(args.signal)
+def run(options: SyntheticOptions) -> None:
+    """Write the market and print where it is. Raises ValueError for a signal outside 0 to 1."""
+    market = Market(seed=options.seed, signal=options.signal)
+    folder = write_market(market, options.out, options.name)
     print(
-        f"fictional market with signal {args.signal:g}: best reachable direction accuracy {reach:.2f}"
+        f"fictional market with signal {options.signal:g}: "
+        f"best reachable direction accuracy {best_reachable(options.signal):.2f}"
     )
     print(folder)
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Exit 0 written, 2 for an error that the message says how to mend."""
+    parser = new_parser(__doc__)
+    add_options(parser, SyntheticOptions)
+    options = read_options(parser.parse_args(argv), SyntheticOptions)
+
+    def work() -> int:
+        run(options)
+        return 0
+
+    return run_command("data_pipeline.synthetic", work)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""The scripted analyst: reference answers for the fictional market, told the bin as a real teacher is."""
+"""The scripted analyst of the fictional market; it is told the bin, as a teacher is."""
 
 from data_pipeline.synthetic.world import FictionalStory
 from weekahead.task.answer import render_answer
@@ -8,20 +8,19 @@ NOTHING = "Nothing of note."
 
 
 def answer(story: FictionalStory) -> str:
-    """The reference answer to one story: its news under the right heading, and the true bin argued for.
+    """The reference answer to one story: its news by heading, and an argument for the true bin.
 
-    Raises ValueError where the story has no label.
+    Raises ValueError if the story has no label.
     """
     label = story.record.label
     if label is None:
         raise ValueError(
             f"{story.record.id} has no weekly return, so the analyst cannot be told its bin"
         )
-    good = [text for text, sign in story.events if sign > 0]
-    bad = [text for text, sign in story.events if sign < 0]
-    return render_answer(
-        good or [NOTHING], bad or [NOTHING], label, _analysis(story.balance, direction_of(label))
-    )
+    good = [headline.text for headline in story.news if headline.sign > 0]
+    bad = [headline.text for headline in story.news if headline.sign < 0]
+    analysis = _analysis(story.balance, direction_of(label))
+    return render_answer(good or [NOTHING], bad or [NOTHING], label, analysis)
 
 
 def _analysis(balance: int, direction: int) -> str:

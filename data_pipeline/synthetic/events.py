@@ -1,16 +1,28 @@
 """What can happen to a fictional firm in a week: event sentences, and which way each one points.
 
-Each side speaks of orders, costs, products, courts and lenders in words of its own, and no single word
-tells a week: three events pull at once. `{firm}` is the firm's short name and `{n}` a percentage. The
-unseen wordings describe events of the same kinds; no training row holds one.
+Each side speaks of orders, costs, products, courts and lenders in words of its own, and no single
+word gives a week away: three events pull at once. `{firm}` is the firm's short name and `{n}` a
+percentage. The unseen wordings describe events of the same kinds; no training row has one.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Firm(NamedTuple):
+    """A made-up company."""
+
+    symbol: str
+    name: str
+    business: str
 
 
 @dataclass(frozen=True)
 class Event:
-    """One kind of news: its sentence with open slots, and +1, -1 or 0 for what it means to the price."""
+    """One kind of news: its sentence with open slots, and what it means to the price.
+
+    `sign` is +1, -1 or 0.
+    """
 
     text: str
     sign: int
@@ -72,30 +84,29 @@ SEEN: tuple[Event, ...] = _events(_GOOD, _BAD)
 UNSEEN: tuple[Event, ...] = _events(_GOOD_UNSEEN, _BAD_UNSEEN)
 NEUTRAL: tuple[Event, ...] = tuple(Event(text, 0) for text in _NEUTRAL)
 
-FIRMS: tuple[tuple[str, str, str], ...] = (
-    # symbol, name, business: every one of them made up
-    ("ALDW", "Alderwick", "food"),
-    ("BRNT", "Brontelle", "energy"),
-    ("CASP", "Casperon", "software"),
-    ("DRUM", "Drumlane", "railway"),
-    ("ELMO", "Elmoreth", "paper"),
-    ("FARV", "Farvale", "farming"),
-    ("GRIT", "Gritstone", "mining"),
-    ("HOLM", "Holmsea", "shipping"),
-    ("IVER", "Iverdale", "clothing"),
-    ("JUNO", "Junoware", "chip"),
-    ("KELP", "Kelpholm", "fishing"),
-    ("LARK", "Larkfield", "media"),
-    ("MOSS", "Mossgate", "housing"),
-    ("NORD", "Nordvane", "steel"),
-    ("OPAL", "Opalent", "jewellery"),
-    ("PINE", "Pinecrest", "furniture"),
-    ("QUIL", "Quillford", "publishing"),
-    ("RIVE", "Riversend", "water"),
-    ("SOLA", "Solarent", "solar"),
-    ("TARN", "Tarnbrook", "brewing"),
-    ("ULMA", "Ulmarine", "boat"),
-    ("VEST", "Vestonia", "insurance"),
-    ("WREN", "Wrenmoor", "toy"),
-    ("ZEPH", "Zephyrix", "airline"),
+FIRMS = (
+    Firm("ALDW", "Alderwick", "food"),
+    Firm("BRNT", "Brontelle", "energy"),
+    Firm("CASP", "Casperon", "software"),
+    Firm("DRUM", "Drumlane", "railway"),
+    Firm("ELMO", "Elmoreth", "paper"),
+    Firm("FARV", "Farvale", "farming"),
+    Firm("GRIT", "Gritstone", "mining"),
+    Firm("HOLM", "Holmsea", "shipping"),
+    Firm("IVER", "Iverdale", "clothing"),
+    Firm("JUNO", "Junoware", "chip"),
+    Firm("KELP", "Kelpholm", "fishing"),
+    Firm("LARK", "Larkfield", "media"),
+    Firm("MOSS", "Mossgate", "housing"),
+    Firm("NORD", "Nordvane", "steel"),
+    Firm("OPAL", "Opalent", "jewellery"),
+    Firm("PINE", "Pinecrest", "furniture"),
+    Firm("QUIL", "Quillford", "publishing"),
+    Firm("RIVE", "Riversend", "water"),
+    Firm("SOLA", "Solarent", "solar"),
+    Firm("TARN", "Tarnbrook", "brewing"),
+    Firm("ULMA", "Ulmarine", "boat"),
+    Firm("VEST", "Vestonia", "insurance"),
+    Firm("WREN", "Wrenmoor", "toy"),
+    Firm("ZEPH", "Zephyrix", "airline"),
 )

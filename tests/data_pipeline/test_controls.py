@@ -12,8 +12,8 @@ from data_pipeline.controls.masked_names import mask_row, name_variants
 from data_pipeline.controls.shuffled_labels import rewrite_prediction, shuffle_labels
 from data_pipeline.dataset import public_rows
 from data_pipeline.dataset.load import eval_rows, train_rows
-from data_pipeline.synthetic.__main__ import write_market
-from data_pipeline.synthetic.world import tell
+from data_pipeline.synthetic.market import write_market
+from data_pipeline.synthetic.world import Market
 from weekahead.files import read_jsonl, write_jsonl
 from weekahead.task.answer import parse_answer, render_answer
 from weekahead.schema.rows import user_text
@@ -25,7 +25,7 @@ FIXTURE = Path(__file__).parents[1] / "fixtures" / "fingpt_rows.jsonl"
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory):
-    return write_market(tell(0, 0.9), tmp_path_factory.mktemp("market"), "m", 0.9, 0)
+    return write_market(Market(), tmp_path_factory.mktemp("market"), "m")
 
 
 @pytest.fixture

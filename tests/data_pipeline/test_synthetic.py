@@ -5,49 +5,47 @@ from itertools import pairwise
 
 import pytest
 
-from data_pipeline.synthetic.__main__ import rule_accuracy, story_row, write_market
 from data_pipeline.synthetic.analyst import answer
 from data_pipeline.synthetic.events import UNSEEN
-from data_pipeline.synthetic.world import PARTS, best_reachable, tell
+from data_pipeline.synthetic.market import rule_accuracy, story_row, write_market
+from data_pipeline.synthetic.world import PARTS, Market, best_reachable
 from weekahead.files import read_jsonl
 from weekahead.task.answer import parse_answer
 from weekahead.task.labels import direction_of, label_of_magnitude
 from weekahead.task.record import look_ahead
 
 
-def parts(signal=0.9, seed=0):
-    found = defaultdict(list)
-    for story in tell(seed, signal):
-        found[story.part].append(story)
-    return found
+def stories_by_part():
+    parts = defaultdict(list)
+    for story in Market().stories:
+        parts[story.part].append(story)
+    return parts
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        write_market(tell(seed, 0.9), tmp_path / name, "m", 0.9, seed)
+        write_market(Market(seed=seed), tmp_path / name, "m")
     rows = {name: (tmp_path / name / "datasets/m/train.jsonl").read_bytes() for name in "abc"}
     assert rows["a"] == rows["b"] != rows["c"]
 
 
 def test_test_weeks_are_later_and_their_firms_new():
-    found = parts()
-    weeks = {
-        name: sorted({story.record.week_start for story in found[name]}) for name in found if name
-    }
+    parts = stories_by_part()
+    weeks = {}
+    for name, stories in parts.items():
+        weeks[name] = sorted({story.record.week_start for story in stories})
     for before, after in pairwise(PARTS):
         assert weeks[before.name][-1] < weeks[after.name][0]
-    firms = {name: {story.record.symbol for story in found[name]} for name in found}
+    firms = {name: {story.record.symbol for story in stories} for name, stories in parts.items()}
     assert not (firms["train"] | firms["validation"]) & (firms["test"] | firms["test_unseen"])
-    assert len(found["test"]) >= 64 and len(weeks["test"]) >= 16
+    assert len(parts["test"]) >= 64 and len(weeks["test"]) >= 16
 
 
 def test_unseen_wordings_stand_in_no_other_part():
     starts = [event.text.split("{")[0] for event in UNSEEN if not event.text.startswith("{")]
-    texts = {
-        name: " ".join(str(story.events) for story in found)
-        for name, found in parts().items()
-        if name
-    }
+    texts = {}
+    for name, stories in stories_by_part().items():
+        texts[name] = " ".join(str(story.news) for story in stories)
     assert all(start in texts["test_unseen"] for start in starts)
     assert not any(
         start in texts[name] for start in starts for name in ("train", "validation", "test")
@@ -56,7 +54,7 @@ def test_unseen_wordings_stand_in_no_other_part():
 
 def test_no_single_word_tells_the_direction():
     votes = defaultdict(Counter)
-    train = parts()["train"]
+    train = stories_by_part()["train"]
     for story in train:
         row = story_row(story)
         for word in set(row["prompt"][1]["content"].lower().split()):
@@ -69,32 +67,32 @@ def test_no_single_word_tells_the_direction():
 
 @pytest.mark.parametrize("signal", [0.0, 0.5, 1.0])
 def test_the_direction_follows_the_balance_as_often_as_stated(signal):
-    stories = tell(1, signal)
+    stories = Market(seed=1, signal=signal).stories
     share, n = rule_accuracy(stories), len(stories)
     assert abs(share - best_reachable(signal)) <= 4 * (0.25 / n) ** 0.5 * (signal < 1)
 
 
 def test_rows_are_marked_and_records_look_at_nothing_later():
-    for story in tell(0, 0.9):
+    for story in Market().stories:
         assert story_row(story)["synthetic"] is True
         assert look_ahead(story.record) == []
         assert story.record.label not in str(story_row(story)["prompt"][1])
 
 
 def test_the_analyst_writes_what_the_strict_reader_reads():
-    for story in tell(0, 0.9):
+    for story in Market().stories:
         read = parse_answer(answer(story), strict=True)
         assert read.valid and label_of_magnitude(read.magnitude) == story.record.label
 
 
 def test_raw_prices_give_the_returns(tmp_path):
-    stories = tell(0, 0.9)
-    write_market(stories, tmp_path, "m", 0.9, 0)
+    market = Market()
+    write_market(market, tmp_path, "m")
     closes = {}
     for line in (tmp_path / "raw/m/prices/ALDW.csv").read_text().splitlines()[1:]:
         day, *values = line.split(",")
         closes[day] = float(values[3])
-    records = [s.record for s in stories if s.record.symbol == "ALDW"]
+    records = [story.record for story in market.stories if story.record.symbol == "ALDW"]
     weekly = list(closes.values())[4::5]
     for record, before, after in zip(records, weekly, weekly[1:], strict=False):
         assert after / before - 1 == pytest.approx(record.weekly_return, abs=2e-4)
@@ -103,4 +101,4 @@ def test_raw_prices_give_the_returns(tmp_path):
 
 def test_a_signal_outside_its_range_is_an_error():
     with pytest.raises(ValueError, match=r"signal is 1\.5; expected a number from 0"):
-        tell(0, 1.5)
+        Market(signal=1.5)

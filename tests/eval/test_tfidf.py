@@ -7,8 +7,8 @@ import pytest
 
 from data_pipeline.controls.__main__ import main as control
 from data_pipeline.dataset.load import eval_rows, train_rows
-from data_pipeline.synthetic.__main__ import write_market
-from data_pipeline.synthetic.world import tell
+from data_pipeline.synthetic.market import write_market
+from data_pipeline.synthetic.world import Market
 from eval.score import main as score
 from eval.tfidf import UNCHOSEN, bin_shares, fit, main, stated_bins
 from tests.data_pipeline.test_fingpt import FIXTURE
@@ -19,7 +19,7 @@ from weekahead.task.labels import BINS, direction_of
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory):
-    return write_market(tell(0, 0.9), tmp_path_factory.mktemp("market"), "m", 0.9, 0)
+    return write_market(Market(), tmp_path_factory.mktemp("market"), "m")
 
 
 @pytest.fixture(scope="module")
