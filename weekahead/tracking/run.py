@@ -1,7 +1,8 @@
-"""One tracked run: start it, log to it, finish it; the W&B client works, and nothing of it can end a training.
+"""One tracked run: start it, log to it, finish it. No failure of W&B ends a training.
 
-Everything the client writes lies in the folder of the run: the records, and the bytes of tables and artifacts,
-which an upload needs later (the client's default for them is the home folder, and a moved run then loses them).
+Everything that the client writes lies in the folder of the run: the records, and the bytes of
+tables and artifacts, which an upload needs later. The client's default for those bytes is the home
+folder, and a run that is moved would lose them.
 """
 
 import logging
@@ -9,7 +10,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, Literal
 
 from weekahead.tracking.wandb_server import (
     Account,
+    Mode,
     TrackingError,
     check_server,
     drop_empty_variables,
@@ -27,42 +29,76 @@ from weekahead.tracking.wandb_server import (
 log = logging.getLogger(__name__)
 
 PROJECT = "weekahead"
-_SECONDS_BETWEEN_SAMPLES = (
-    2.0  # the client's own default of 15 s leaves a short run without system metrics
-)
-_FINISH_SECONDS = 600.0  # an upload that hangs is given up; its data stay on disk for `wandb sync`
+_SECONDS_BETWEEN_SAMPLES = 2.0
+"""The client's own default of 15 s leaves a short run without system metrics."""
+_FINISH_SECONDS = 600.0
+"""An upload that takes longer is given up; its data stay on disk for `wandb sync`."""
+
+Kind = Literal["train", "eval"]
 
 
 @dataclass
 class TrackedRun:
-    """A started run. Where W&B fails after the start, the first failure is a warning and work goes on."""
+    """A started run. If W&B fails later, the first failure gives a warning and the work goes on."""
 
     folder: Path
     id: str | None
     """The run's id, also in `<folder>/run_id`; None on every process but the first."""
-    mode: str
-    """"online", "offline" or "disabled"."""
+    mode: Mode
     record: Path | None = None
-    """The folder of the W&B record, for `wandb leet` and `wandb sync`; None when disabled."""
+    """The folder of the W&B record, for `wandb leet` and `wandb sync`; None if disabled."""
     _client: Any = field(default=None, repr=False)
-    _variables: dict[str, str | None] = field(default_factory=dict, repr=False)
+    _variables: dict[str, str | None] = field(default_factory=dict[str, str | None], repr=False)
     _warned: bool = field(default=False, repr=False)
+
+    @property
+    def url(self) -> str | None:
+        """Where the run can be seen; None if it is not online."""
+        return self._client.url if self._client else None
+
+    def connect(self, *, project: str, name: str, kind: Kind, config: Mapping[str, Any]) -> None:
+        """Start the client; `start_run` does it. Raises TrackingError if it does not start."""
+        wandb = _wandb()
+        try:
+            self._client = wandb.init(
+                project=project,
+                name=name,
+                id=self.id,
+                resume="allow",
+                job_type=kind,
+                config=dict(config),
+                dir=str(self.folder),
+                mode=self.mode,
+                settings=wandb.Settings(**_client_settings(self.mode)),
+            )
+            # `init` alone leaves later warnings as loud as before.
+            wandb.termsetup(self._client.settings, None)
+            if kind == "train":
+                self._client.define_metric("train/global_step")
+                self._client.define_metric("*", step_metric="train/global_step", step_sync=True)
+        except _failures() as error:
+            raise TrackingError(
+                f"W&B did not start ({type(error).__name__}: {error}); "
+                "set WANDB_MODE=offline to record on disk, or WANDB_MODE=disabled"
+            ) from error
+        if self.mode != "disabled":
+            self.record = Path(self._client.dir).parent
 
     def log(self, metrics: Mapping[str, float | int | None]) -> None:
         """Log scalars; unknown ones (None) are left out.
 
-        There is no `step`: after a resume W&B drops steps that go back. Log `train/global_step` beside.
+        There is no `step`, because after a resume W&B drops steps that go back. Log
+        `train/global_step` with the scalars.
         """
-        known = {name: value for name, value in metrics.items() if value is not None}
-        if self._client and known:
+        numbers = {name: value for name, value in metrics.items() if value is not None}
+        if self._client and numbers:
             with self.guarded():
-                self._client.log(known)
+                self._client.log(numbers)
 
     def log_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Log a table; every row has one value for each column."""
         if self._client and self.mode != "disabled":
-            import wandb
-
+            wandb = _wandb()
             with self.guarded():
                 table = wandb.Table(columns=list(columns), data=[list(row) for row in rows])
                 self._client.log({name: table})
@@ -74,39 +110,41 @@ class TrackedRun:
         files: Mapping[str, Path],
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        """Log files (name inside the artifact -> file) as one artifact; the files are copied at once."""
+        """Log files (name inside the artifact -> file) as one artifact; they are copied at once."""
         if self._client and self.mode != "disabled":
-            import wandb
-
+            wandb = _wandb()
             with self.guarded():
                 artifact = wandb.Artifact(name, type=kind, metadata=dict(metadata or {}))
-                for inside, path in files.items():
-                    artifact.add_file(str(path), name=inside)
+                for inner_name, path in files.items():
+                    artifact.add_file(str(path), name=inner_name)
                 self._client.log_artifact(artifact)
 
     @contextmanager
-    def guarded(self) -> Iterator[None]:
+    def guarded(self) -> Generator[None]:
         """Turn a failure of W&B inside the block into one warning for the whole run."""
         try:
             yield
         except _failures() as error:
             if not self._warned:
-                what = f"{type(error).__name__}: {error}"
                 log.warning(
-                    "W&B failed (%s); the work goes on, its own files are complete without it", what
+                    "W&B failed (%s: %s); the work goes on, its own files are complete without it",
+                    type(error).__name__,
+                    error,
                 )
             self._warned = True
 
     def finish(self, exit_code: int = 0) -> None:
-        """End the run and wait for its upload; call it after the last use of the Trainer. Twice is harmless."""
+        """End the run and wait for its upload. Harmless if called twice.
+
+        Call it after the last use of the Trainer.
+        """
         client, self._client = self._client, None
         if client:
-            import wandb
-
             with self.guarded():
                 client.finish(exit_code=exit_code)
             with self.guarded():
-                wandb.teardown()  # ends the client's processes; the next run reads the environment anew
+                # Ends the client's processes; the next run reads the environment anew.
+                _wandb().teardown()
         for name, value in self._variables.items():
             os.environ.pop(name, None)
             if value is not None:
@@ -129,31 +167,32 @@ def start_run(
     folder: Path | str,
     *,
     name: str,
-    kind: Literal["train", "eval"],
+    kind: Kind,
     config: Mapping[str, Any],
     project: str = PROJECT,
     resume_id: str | None = None,
 ) -> TrackedRun:
-    """Start a run that records into `folder`; WANDB_MODE decides how, and without a key it is offline.
+    """Start a run that records into `folder`, as WANDB_MODE says; without a key it is offline.
 
-    Call it before the model is loaded and before the Trainer is made: the Trainer's own W&B callback then uses
-    this run. `resume_id` (see `saved_run_id`) continues that run. Only the first process of a distributed
-    launch records; the others get a Run that does nothing. Put no secret into `config`.
-    Raises TrackingError where a key is set but the server does not answer or does not take it.
+    Call it before the model is loaded and before the Trainer is made: the Trainer's own W&B
+    callback then uses this run. `resume_id` (see `saved_run_id`) continues that run. Of several
+    processes only the first records; the others get a run that does nothing. Put no secret into
+    `config`.
+    Raises TrackingError if a key is set but the server does not answer or does not accept it.
     """
     folder = Path(folder)
     if int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) != 0:
         return TrackedRun(folder, None, "disabled")
     drop_empty_variables()
-    run = TrackedRun(
-        folder, resume_id or secrets.token_hex(4), "disabled", _variables=_keep_inside(folder)
-    )
+    variables = _keep_inside(folder)
+    run = TrackedRun(folder, resume_id or secrets.token_hex(4), "disabled", _variables=variables)
     try:
         account = find_account()
         run.mode = account.mode
         if account.mode == "online":
             check_server(account)
-        _connect(run, account, os.environ.get("WANDB_PROJECT", project), name, kind, config)
+        project = os.environ.get("WANDB_PROJECT", project)
+        run.connect(project=project, name=name, kind=kind, config=config)
     except BaseException:
         run.finish(exit_code=1)
         raise
@@ -168,58 +207,29 @@ def saved_run_id(folder: Path | str) -> str | None:
     return path.read_text(encoding="utf-8").strip() or None if path.exists() else None
 
 
-def _connect(
-    run: TrackedRun, account: Account, project: str, name: str, kind: str, config: Mapping[str, Any]
-) -> None:
-    import wandb
-
-    wanted = {
+def _client_settings(mode: Mode) -> dict[str, Any]:
+    settings: dict[str, Any] = {
         "x_stats_sampling_interval": _SECONDS_BETWEEN_SAMPLES,
         "finish_timeout": _FINISH_SECONDS,
-        "silent": account.mode != "online",  # our own line says what there is to say
+        "silent": mode != "online",  # our own line says what there is to say
     }
     # Whoever set the client's own variable for one of these meant it.
-    wanted = {
-        key: value for key, value in wanted.items() if f"WANDB_{key.upper()}" not in os.environ
+    return {
+        name: value for name, value in settings.items() if f"WANDB_{name.upper()}" not in os.environ
     }
-    try:
-        run._client = wandb.init(
-            project=project,
-            name=name,
-            id=run.id,
-            resume="allow",
-            job_type=kind,
-            config=dict(config),
-            dir=str(run.folder),
-            mode=account.mode,  # type: ignore[arg-type] # one of the three literals
-            settings=wandb.Settings(**wanted),
-        )
-        wandb.termsetup(
-            run._client.settings, None
-        )  # init alone leaves later warnings as loud as before
-        if kind == "train":
-            run._client.define_metric("train/global_step")
-            run._client.define_metric("*", step_metric="train/global_step", step_sync=True)
-    except _failures() as error:
-        raise TrackingError(
-            f"W&B did not start ({type(error).__name__}: {error}); "
-            "set WANDB_MODE=offline to record on disk, or WANDB_MODE=disabled"
-        ) from error
-    if account.mode != "disabled":
-        run.record = Path(run._client.dir).parent
 
 
 def _keep_inside(folder: Path) -> dict[str, str | None]:
-    """Point the client's folders into `folder`; return what the variables said before."""
+    """Point the client's folders into `folder`; return what the variables were before."""
     home = folder.resolve() / "wandb"
     home.mkdir(parents=True, exist_ok=True)
-    wanted = {
+    variables = {
         "WANDB_DIR": str(folder.resolve()),
         "WANDB_DATA_DIR": str(home / "data"),
         "WANDB_CACHE_DIR": str(home / "cache"),
     }
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     return before
 
 
@@ -230,28 +240,29 @@ def _write_run_id(run: TrackedRun) -> None:
 
 
 def _announce(run: TrackedRun, account: Account) -> None:
-    """One line: where the record goes, and for an offline one how to look at it and how to upload it."""
+    """Say where the record goes, and for an offline one how to look at it and how to upload it."""
     if run.mode == "online":
-        log.info("W&B: online at %s", run._client.url)
+        log.info("W&B: online at %s", run.url)
     elif run.mode == "disabled":
         log.info("W&B: disabled (%s)", account.reason)
     else:
-        path = run.record or run.folder
-        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        why = account.reason
-        wandb = _command("wandb")
-        log.info(
-            "W&B: offline (%s); look: %s leet %s; upload later: %s sync %s",
-            why,
-            wandb,
-            shown,
-            wandb,
-            shown,
-        )
+        record = run.record or run.folder
+        if record.is_relative_to(Path.cwd()):
+            record = record.relative_to(Path.cwd())
+        command = _command("wandb")
+        look, upload = f"{command} leet {record}", f"{command} sync {record}"
+        log.info("W&B: offline (%s); look: %s; upload later: %s", account.reason, look, upload)
+
+
+def _wandb() -> Any:
+    """The module wandb, whose own annotations are incomplete; imported when a run needs it."""
+    import wandb
+
+    return wandb
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What the W&B client raises when it, its background process or its disk fails.
+    """What the W&B client raises if it, its background process or its disk fails.
 
     A background process that was killed shows as ConnectionResetError, so OSError belongs here.
     """
