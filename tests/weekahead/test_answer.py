@@ -1,4 +1,4 @@
-"""Answers: the strict layout, the lenient reading of what models write, and what is never guessed."""
+"""Answers: the strict layout, the lenient reading of model texts, and what is never guessed."""
 
 import json
 import random
@@ -21,7 +21,7 @@ def answer(prediction: str, analysis: str = "Analysis: Demand should carry it.")
     )
 
 
-def call(text: str) -> tuple[int | None, float | None]:
+def predicted(text: str) -> tuple[int | None, float | None]:
     parsed = parse_answer(text)
     return parsed.direction, parsed.magnitude
 
@@ -105,7 +105,7 @@ def test_strict_lets_white_space_pass():
     assert parse_answer(spaced, strict=True).valid
 
 
-# --- lenient layout ---------------------------------------------------------------------------------
+# --- lenient layout -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -137,14 +137,14 @@ def test_strict_lets_white_space_pass():
         ),
     ],
 )
-def test_c6_decorated_headers_are_read(headers):
+def test_decorated_headers_are_read(headers):
     text = PLAIN
     for plain, decorated in zip(HEADERS, headers, strict=True):
         text = text.replace(plain, decorated)
     assert parse_answer(text) == parse_answer(PLAIN)
 
 
-def test_c3_a_header_without_its_colon_is_read():
+def test_a_header_without_its_colon_is_read():
     assert parse_answer(PLAIN.replace("& Analysis]:", "& Analysis]")) == parse_answer(PLAIN)
 
 
@@ -189,7 +189,7 @@ def test_an_analysis_above_its_prediction_is_read():
         "<think>a <think> b</think>{}",
     ],
 )
-def test_c6_thoughts_are_not_the_answer(thought):
+def test_thoughts_are_not_the_answer(thought):
     assert parse_answer(thought.format(PLAIN)) == parse_answer(PLAIN)
 
 
@@ -201,12 +201,12 @@ def test_c6_thoughts_are_not_the_answer(thought):
         (f"<think>{PLAIN.split('Prediction:')[0]}", "unclosed <think> without an answer"),
     ],
 )
-def test_c6_a_thought_without_an_answer_is_a_stated_failure(text, reason):
+def test_a_thought_without_an_answer_is_a_stated_failure(text, reason):
     parsed = parse_answer(text)
     assert (parsed.valid, parsed.direction, parsed.reason) == (False, None, reason)
 
 
-def test_glued_copies_end_the_analysis_and_the_first_complete_one_counts():
+def test_the_first_of_several_glued_copies_counts():
     second = PLAIN.replace("Up by 1-2%", "Down by 3-4%")
     for tail in (second, second[:40], second[:-40], "## " + second):
         assert parse_answer(PLAIN + tail) == parse_answer(PLAIN)
@@ -225,16 +225,19 @@ def test_a_truncated_or_empty_first_copy_does_not_count():
         PLAIN.split("\nAnalysis:")[0],
     ):
         second = PLAIN.replace("Up by 1-2%", "Down by 3-4%")
-        assert call(first + "\n\n" + second) == (-1, -3.5)
+        assert predicted(first + "\n\n" + second) == (-1, -3.5)
 
 
-def test_an_unreadable_first_copy_is_not_replaced_by_a_readable_second():
+def test_an_unreadable_first_copy_is_not_replaced():
     parsed = parse_answer(answer("Up or down by 1%") + "\n" + PLAIN)
     assert (parsed.valid, parsed.reason) == (False, CONTRADICTS)
 
 
-def test_section_names_in_sentences_are_no_headers():
-    analysis = "Analysis: The potential concerns: few. The [Positive Developments] and positive developments weigh more."
+def test_section_names_in_sentences_are_not_headers():
+    analysis = (
+        "Analysis: The potential concerns: few. "
+        "The [Positive Developments] and positive developments weigh more."
+    )
     parsed = parse_answer(answer("Up by 1-2%", analysis))
     assert parsed.valid
     assert parsed.analysis == analysis.removeprefix("Analysis: ")
@@ -268,7 +271,7 @@ def test_section_names_in_sentences_are_no_headers():
         (answer("[Up/Down] by 0-1%, 1-2%, 2-3%, 3-4%, 4-5% or more than 5%"), CONTRADICTS),
     ],
 )
-def test_c7_every_failure_has_its_reason(text, reason):
+def test_every_failure_has_its_reason(text, reason):
     parsed = parse_answer(text)
     assert (parsed.valid, parsed.direction, parsed.magnitude, parsed.reason) == (
         False,
@@ -279,7 +282,7 @@ def test_c7_every_failure_has_its_reason(text, reason):
     assert not parse_answer(text, strict=True).valid
 
 
-# --- wording ----------------------------------------------------------------------------------------
+# --- wording --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -297,21 +300,22 @@ def test_c7_every_failure_has_its_reason(text, reason):
         ("If the market holds, up by 1-2%", (1, 1.5)),
     ],
 )
-def test_c4_the_stated_direction_is_read(text, expected):
-    assert call(answer(text)) == expected
+def test_the_stated_direction_is_read(text, expected):
+    assert predicted(answer(text)) == expected
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "News in the upcoming week", "Support at 100", "Supply update", "Limited downside", "Upside of 1-2%",
-        "An upgrade", "A downgrade by two analysts", "Increased volatility", "Rising interest rates", "A setup",
-        "Up to 3%", "Dividend increases", "Higher oil prices", "Backed by growth in orders", "Uncertain", "1-2%",
-        "A range of $165 to $175", "Mixed trading", "Risk of a decline", "50% chance",
-        "Depends on whether it can rise", "The weight loss drug", "It gives rise to questions", "Moderate by 2%",
+        "News in the upcoming week", "Support at 100", "Supply update", "Limited downside",
+        "Upside of 1-2%", "An upgrade", "A downgrade by two analysts", "Increased volatility",
+        "Rising interest rates", "A setup", "Up to 3%", "Dividend increases", "Higher oil prices",
+        "Backed by growth in orders", "Uncertain", "1-2%", "A range of $165 to $175",
+        "Mixed trading", "Risk of a decline", "50% chance", "Depends on whether it can rise",
+        "The weight loss drug", "It gives rise to questions", "Moderate by 2%",
     ],
 )  # fmt: skip
-def test_c4_upcoming_is_no_direction(text):
+def test_words_that_only_look_like_a_direction_are_none(text):
     parsed = parse_answer(answer(text))
     assert (parsed.valid, parsed.direction, parsed.reason) == (False, None, NO_DIRECTION)
 
@@ -319,21 +323,25 @@ def test_c4_upcoming_is_no_direction(text):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Up by 12%", (1, 12.0)), ("Down by 0.5-1%", (-1, -0.75)), ("Up by 5+%", (1, 5.5)), ("Up by 5%+", (1, 5.5)),
-        ("Down by 2 - 3%", (-1, -2.5)), ("Down by 2–3%", (-1, -2.5)), ("Down by 2—3 %", (-1, -2.5)),
-        ("Up by 2 to 3%", (1, 2.5)), ("Up by 2% to 3%", (1, 2.5)), ("Up between 2 and 3 percent", (1, 2.5)),
-        ("Up by >5%", (1, 5.5)), ("Up by more than 5%", (1, 5.5)), ("Up by over 5 percent", (1, 5.5)),
-        ("Down by 5% or more", (-1, -5.5)), ("Down by at least 4%", (-1, -4.5)), ("Up by 10-15%", (1, 12.5)),
-        ("Up by less than 1%", (1, 0.5)), ("Up by no more than 2%", (1, 1.0)), ("Up by 1.25-1.75%", (1, 1.5)),
-        ("Up by .5%", (1, 0.5)), ("Up by ２－３％", (1, 2.5)), ("Up by 1,5%", (1, None)), ("Up", (1, None)),
-        ("Up by $2", (1, None)), ("A decline of -2% to -3%", (-1, -2.5)), ("Up by +1.5%", (1, 1.5)),
-        ("Up by 0-1%, 1-2% or 2-3%", (1, None)), ("Up by 1 or 2%", (1, None)), ("Up 1.5% to 220.20", (1, 1.5)),
+        ("Up by 12%", (1, 12.0)), ("Down by 0.5-1%", (-1, -0.75)), ("Up by 5+%", (1, 5.5)),
+        ("Up by 5%+", (1, 5.5)), ("Down by 2 - 3%", (-1, -2.5)), ("Down by 2–3%", (-1, -2.5)),
+        ("Down by 2—3 %", (-1, -2.5)), ("Up by 2 to 3%", (1, 2.5)), ("Up by 2% to 3%", (1, 2.5)),
+        ("Up between 2 and 3 percent", (1, 2.5)), ("Up by >5%", (1, 5.5)),
+        ("Up by more than 5%", (1, 5.5)), ("Up by over 5 percent", (1, 5.5)),
+        ("Down by 5% or more", (-1, -5.5)), ("Down by at least 4%", (-1, -4.5)),
+        ("Up by 10-15%", (1, 12.5)), ("Up by less than 1%", (1, 0.5)),
+        ("Up by no more than 2%", (1, 1.0)), ("Up by 1.25-1.75%", (1, 1.5)),
+        ("Up by .5%", (1, 0.5)), ("Up by ２－３％", (1, 2.5)), ("Up by 1,5%", (1, None)),
+        ("Up", (1, None)), ("Up by $2", (1, None)), ("A decline of -2% to -3%", (-1, -2.5)),
+        ("Up by +1.5%", (1, 1.5)), ("Up by 0-1%, 1-2% or 2-3%", (1, None)),
+        ("Up by 1 or 2%", (1, None)), ("Up 1.5% to 220.20", (1, 1.5)),
         ("Up by 1-2% (70% confidence)", (1, 1.5)), ("Up, with a probability of 70%", (1, None)),
-        ("Up by 1-2% in 2024-03-03 to 2024-03-10", (1, 1.5)), ("Up by 2%, driven by a 16% dividend", (1, 2.0)),
+        ("Up by 1-2% in 2024-03-03 to 2024-03-10", (1, 1.5)),
+        ("Up by 2%, driven by a 16% dividend", (1, 2.0)),
     ],
 )  # fmt: skip
-def test_c5_figures(text, expected):
-    assert call(answer(text)) == expected
+def test_figures_are_read_as_sizes(text, expected):
+    assert predicted(answer(text)) == expected
 
 
 UP = "up rise rises rising gain increase climb rebound higher upward bullish uptrend"
@@ -341,18 +349,21 @@ DOWN = "down fall falls falling decline drop slip slips decrease lose lower dip 
 
 
 @pytest.mark.parametrize(("words", "sign"), [(UP, 1), (DOWN, -1)])
-def test_words_of_movement(words, sign):
+def test_each_word_of_movement_has_its_direction(words, sign):
     for word in words.split():
-        assert call(answer(f"The stock: {word} by 1-2%")) == (sign, sign * 1.5), word
+        assert predicted(answer(f"The stock: {word} by 1-2%")) == (sign, sign * 1.5), word
 
 
 @pytest.mark.parametrize(
     "text",
-    ["Neutral", "Flat", "Sideways movement", "Unchanged", "It should remain stable.", "No significant change",
-     "Little changed", "Flat (0-1%)", "It consolidates", "Flat, between -1% and +1%"],
+    [
+        "Neutral", "Flat", "Sideways movement", "Unchanged", "It should remain stable.",
+        "No significant change", "Little changed", "Flat (0-1%)", "It consolidates",
+        "Flat, between -1% and +1%",
+    ],
 )  # fmt: skip
 def test_no_move_is_a_direction_of_zero(text):
-    assert call(answer(text)) == (0, 0.0)
+    assert predicted(answer(text)) == (0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -391,25 +402,25 @@ def test_contradiction_and_negation_are_stated_and_not_guessed(text, reason):
     ("text", "expected"), [("+1.5%", (1, 1.5)), ("-1.5%", (-1, -1.5)), ("−2%", (-1, -2.0))]
 )
 def test_a_sign_alone_is_a_direction(text, expected):
-    assert call(answer(text)) == expected
+    assert predicted(answer(text)) == expected
 
 
 def test_only_the_prediction_line_is_read():
-    assert call(answer("Down by 1-2%", "Analysis: It may go up by 12% later.")) == (-1, -1.5)
-    assert call(answer("Down by 1-2%", "It may go up by 12% later.")) == (-1, -1.5)
+    assert predicted(answer("Down by 1-2%", "Analysis: It may go up by 12% later.")) == (-1, -1.5)
+    assert predicted(answer("Down by 1-2%", "It may go up by 12% later.")) == (-1, -1.5)
 
 
-# --- any text at all --------------------------------------------------------------------------------
+# --- any text at all ------------------------------------------------------------------------------
 
 FRAGMENTS = [
-    *HEADERS, *(header.strip("[]:") for header in HEADERS), "**", "##", "[", "]:", "\n", "\n\n", " ", "1. ", "...",
-    "Prediction:", "Prediction", "Analysis:", "<think>", "</think>", "Up", "down", "by", "not", "up to", "1-2%",
-    "5+%", "-", "+", ">", "%", ".5%", "9" * 30 + "%", "flat", "but", "risk of", "despite", "word", "é", "\ud800",
-    "\x00", "\u2028", "ﷺ", "：",
+    *HEADERS, *(header.strip("[]:") for header in HEADERS), "**", "##", "[", "]:", "\n", "\n\n",
+    " ", "1. ", "...", "Prediction:", "Prediction", "Analysis:", "<think>", "</think>", "Up",
+    "down", "by", "not", "up to", "1-2%", "5+%", "-", "+", ">", "%", ".5%", "9" * 30 + "%", "flat",
+    "but", "risk of", "despite", "word", "é", "\ud800", "\x00", "\u2028", "ﷺ", "：",
 ]  # fmt: skip
 
 
-def test_shuffled_fragments_never_raise_and_keep_the_promises():
+def test_shuffled_fragments_never_raise_and_stay_consistent():
     dice = random.Random(7)
     valid = 0
     for _ in range(3000):
@@ -428,9 +439,12 @@ def test_shuffled_fragments_never_raise_and_keep_the_promises():
 
 @pytest.mark.parametrize(
     "piece",
-    [*HEADERS, "[Positive Developments]", "**", "#", "[", " ", "\n", "*\n", "Prediction:", "Prediction & ",
-     "Analysis: ", "<think>", "</think>", "1-", "1 ", "1%", "5+", "- ", "up ", "up-", "up-1", "not ", "risk of a ",
-     "recent a ", "due to ", "due to, ", "no change ", "(", "more than ", "cap the ", "1. a\n", "\r", "\u00a0"],
+    [
+        *HEADERS, "[Positive Developments]", "**", "#", "[", " ", "\n", "*\n", "Prediction:",
+        "Prediction & ", "Analysis: ", "<think>", "</think>", "1-", "1 ", "1%", "5+", "- ", "up ",
+        "up-", "up-1", "not ", "risk of a ", "recent a ", "due to ", "due to, ", "no change ", "(",
+        "more than ", "cap the ", "1. a\n", "\r", "\u00a0",
+    ],
 )  # fmt: skip
 @pytest.mark.parametrize("where", ["alone", "prediction", "repeated"])
 def test_time_is_linear_in_hostile_text(piece, where):
@@ -441,7 +455,7 @@ def test_time_is_linear_in_hostile_text(piece, where):
         parse_answer(text)
         return time.process_time() - start
 
-    # Backtracking of the second degree takes ten seconds and more here, linear work a fraction of one.
+    # Quadratic backtracking takes ten seconds and more here, linear work a fraction of one.
     assert work(100_000) < 2.0
 
 
@@ -452,14 +466,14 @@ def test_time_is_linear_in_many_copies():
     assert time.process_time() - start < 3.0
 
 
-# --- real rows --------------------------------------------------------------------------------------
+# --- real rows ------------------------------------------------------------------------------------
 
 
 def rows(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_public_reference_answers_parse_strictly_and_say_their_label(shared_data):
+def test_public_references_parse_strictly_and_match_their_label(shared_data):
     failed = []
     for row in rows(shared_data / "dow30" / "train.jsonl") + rows(
         shared_data / "dow30" / "test.jsonl"
@@ -499,7 +513,7 @@ def test_reading_is_the_same_for_a_line_and_an_answer():
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_a_prediction_without_a_label_below_it_ends_with_its_line(end):
+def test_a_prediction_with_no_label_below_ends_with_its_line(end):
     # Found by fuzzing: a lone carriage return ends a line as well.
     text = answer("It depends on the market", "").rstrip() + end + "nalysis:** Down 5% is possible."
     parsed = parse_answer(text)

@@ -1,4 +1,4 @@
-"""Decorated, repeated, broken and random answers: reading never raises and never says what a text does not.
+"""Decorated, repeated, broken and random answers: reading never raises and never invents.
 
 The oracle knows nothing of the parser: a text is put together from parts whose direction is known.
 """
@@ -13,16 +13,25 @@ from hypothesis import strategies as st
 from weekahead.task.answer import Answer, parse_answer
 
 STATED = {
-    1: ["Up by 1-2%", "up by more than 5%", "an increase of 2-3%", "The stock should rise by 1%", "+2%", "a gain",
-        "We expect AXP to climb 3-4% next week", "Likely a slight upward trend of 0-1%", "bullish, 1-2% higher"],
-    -1: ["Down by 1-2%", "down by more than 5%", "a decrease of 2-3%", "The stock should fall by 1%", "-2%", "a loss",
-         "We expect AXP to drop 3-4% next week", "Likely a slight downward trend of 0-1%", "bearish, 1-2% lower"],
+    1: [
+        "Up by 1-2%", "up by more than 5%", "an increase of 2-3%", "The stock should rise by 1%",
+        "+2%", "a gain", "We expect AXP to climb 3-4% next week",
+        "Likely a slight upward trend of 0-1%", "bullish, 1-2% higher",
+    ],
+    -1: [
+        "Down by 1-2%", "down by more than 5%", "a decrease of 2-3%", "The stock should fall by 1%",
+        "-2%", "a loss", "We expect AXP to drop 3-4% next week",
+        "Likely a slight downward trend of 0-1%", "bearish, 1-2% lower",
+    ],
     0: ["Neutral", "Flat", "unchanged", "The price will stay range-bound", "no change"],
-    None: ["uncertain", "Hard to say this week", "1-2%", "It depends on the market", "N/A", "To be decided: 3%", "...",
-           "not up", "It will not fall by 1%", "unlikely to rise", "up or down by 1-2%", "Up by 1%, then down by 2%"],
+    None: [
+        "uncertain", "Hard to say this week", "1-2%", "It depends on the market", "N/A",
+        "To be decided: 3%", "...", "not up", "It will not fall by 1%", "unlikely to rise",
+        "up or down by 1-2%", "Up by 1%, then down by 2%",
+    ],
 }  # fmt: skip
 PHRASES = [(phrase, direction) for direction, phrases in STATED.items() for phrase in phrases]
-# What stands elsewhere moves in all directions, and is no prediction.
+# The rest of an answer moves in all directions, and is not a prediction.
 ITEMS = [
     "Shares rose 5% last week.",
     "Sales fell by 3-4%.",
@@ -36,9 +45,11 @@ ANALYSES = [
     "Bulls say up; bears say lower.",
     "We shall see.",
 ]
-NAMES = (("Positive Developments", "Potential Concerns", "Prediction & Analysis"),
-         ("Positive Development", "potential concern", "Prediction and Analysis"),
-         ("POSITIVE DEVELOPMENTS", "POTENTIAL CONCERNS", "PREDICTION & ANALYSIS"))  # fmt: skip
+NAMES = (
+    ("Positive Developments", "Potential Concerns", "Prediction & Analysis"),
+    ("Positive Development", "potential concern", "Prediction and Analysis"),
+    ("POSITIVE DEVELOPMENTS", "POTENTIAL CONCERNS", "PREDICTION & ANALYSIS"),
+)
 HEADERS = [
     "[{}]:",
     "[{}]",
@@ -69,58 +80,59 @@ BEHIND = [
     "<|im_end|>",
     "\n---\n",
 ]
-PLAIN_WORDS = ["the company", "week", "market", "price of", "and", "report", "3%", "$12", "1-2%", "analysts see",
-               "AXP", "dividend", "outlook", "support", "upcoming", "supply", "downtown", "setup", "[", "]", ":", "#",
-               "*", "\n", "-", "&", "Prediction", "Analysis", "Prediction:", "[Prediction & Analysis]:"]  # fmt: skip
+PLAIN_WORDS = [
+    "the company", "week", "market", "price of", "and", "report", "3%", "$12", "1-2%",
+    "analysts see", "AXP", "dividend", "outlook", "support", "upcoming", "supply", "downtown",
+    "setup", "[", "]", ":", "#", "*", "\n", "-", "&", "Prediction", "Analysis", "Prediction:",
+    "[Prediction & Analysis]:",
+]  # fmt: skip
 
 
 @st.composite
-def parts(draw: st.DrawFn) -> tuple[str, int | None]:
-    """An answer in some decoration, and the direction that its Prediction line states."""
-    pick = {name: draw(st.sampled_from(values)) for name, values in
-            (("names", NAMES), ("header", HEADERS), ("label", LABELS), ("around", AROUND))}  # fmt: skip
+def decorated(draw: st.DrawFn) -> tuple[str, int | None]:
+    """An answer in some decoration, and the direction that its prediction states."""
+    names = draw(st.sampled_from(NAMES))
+    header = draw(st.sampled_from(HEADERS))
+    label = draw(st.sampled_from(LABELS))
+    around = draw(st.sampled_from(AROUND))
     phrase, direction = draw(st.sampled_from(PHRASES))
     items = draw(st.lists(st.sampled_from(ITEMS), min_size=2, max_size=4))
-    listed = [
-        "\n".join(f"{i}. {item}" for i, item in enumerate(some, 1))
-        for some in (items[:1], items[1:])
-    ]
-    heads = [pick["header"].format(name) for name in pick["names"]]
-    call, why = (pick["label"].format(word) for word in ("Prediction", "Analysis"))
     blank = draw(st.sampled_from(["\n", "\n\n"]))
-    body = blank.join([
-        f"{heads[0]}\n{listed[0]}", f"{heads[1]}\n{listed[1]}",
-        f"{heads[2]}\n{call}{pick['around'].format(phrase)}\n{why}{draw(st.sampled_from(ANALYSES))}",
-    ])  # fmt: skip
-    copies = "\n\n".join([body] * draw(st.sampled_from([1, 1, 1, 2, 3])))
+    prediction = label.format("Prediction") + around.format(phrase)
+    analysis = label.format("Analysis") + draw(st.sampled_from(ANALYSES))
+    texts = (numbered(items[:1]), numbered(items[1:]), f"{prediction}\n{analysis}")
+    sections = [f"{header.format(name)}\n{text}" for name, text in zip(names, texts, strict=True)]
+    copies = "\n\n".join([blank.join(sections)] * draw(st.sampled_from([1, 1, 1, 2, 3])))
     text = draw(st.sampled_from(BEFORE)) + copies + draw(st.sampled_from(BEHIND))
     return (text.replace("\n", "\r\n") if draw(st.booleans()) else text), direction
 
 
+def numbered(items: list[str]) -> str:
+    return "\n".join(f"{number}. {item}" for number, item in enumerate(items, start=1))
+
+
 @st.composite
 def broken(draw: st.DrawFn) -> tuple[str, int | None]:
-    """An answer with pieces cut out or put in anywhere but in its Prediction's own words."""
-    text, direction = draw(parts())
+    """An answer with pieces cut out or put in anywhere but in the words of its prediction."""
+    text, direction = draw(decorated())
     for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, len(text)))
-        end = place + draw(st.integers(0, 12))
-        if any(phrase in text and _touches(text, phrase, place, end) for phrase, _ in PHRASES):
+        begin = draw(st.integers(0, len(text)))
+        end = begin + draw(st.integers(0, 12))
+        if any(phrase in text and _touches(text, phrase, begin, end) for phrase, _ in PHRASES):
             continue
-        text = (
-            text[:place]
-            + draw(st.sampled_from(["", "", "*", "\n", " ", "[", "#", "<think>", "é", "\u202e"]))
-            + text[end:]
-        )
+        piece = draw(st.sampled_from(["", "", "*", "\n", " ", "[", "#", "<think>", "é", "\u202e"]))
+        text = text[:begin] + piece + text[end:]
     return text, direction
 
 
 def _touches(text: str, phrase: str, begin: int, end: int) -> bool:
-    at = text.find(phrase)
-    while at >= 0:
-        # With the marks and the line end behind it: without them, what follows would be the Prediction's own words.
-        if at - 1 <= end and begin <= at + len(phrase) + len("**\r\n"):
+    start = text.find(phrase)
+    while start >= 0:
+        # With the marks and the line end after it: without them, what follows would become part of
+        # the prediction.
+        if start - 1 <= end and begin <= start + len(phrase) + len("**\r\n"):
             return True
-        at = text.find(phrase, at + 1)
+        start = text.find(phrase, start + 1)
     return False
 
 
@@ -136,7 +148,7 @@ def read(text: str) -> Answer:
     return answer
 
 
-def check_parts(example: tuple[str, int | None]) -> None:
+def check_decorated(example: tuple[str, int | None]) -> None:
     text, direction = example
     assert read(text).direction == direction, text
 
@@ -149,12 +161,15 @@ def check_broken(example: tuple[str, int | None]) -> None:
 def check_plain(words: list[str]) -> None:
     text = " ".join(words)
     assert read(text).direction is None, text
-    whole = f"[Positive Developments]:\n1. a\n[Potential Concerns]:\n1. b\n[Prediction & Analysis]:\nPrediction: {text}"
+    whole = (
+        "[Positive Developments]:\n1. a\n[Potential Concerns]:\n1. b\n"
+        f"[Prediction & Analysis]:\nPrediction: {text}"
+    )
     assert read(whole).direction is None, whole
 
 
 CHECKS = [
-    (check_parts, parts()),
+    (check_decorated, decorated()),
     (check_broken, broken()),
     (check_plain, st.lists(st.sampled_from(PLAIN_WORDS), max_size=30)),
     (read, st.text(max_size=200)),

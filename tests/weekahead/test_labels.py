@@ -24,12 +24,12 @@ from weekahead.task.labels import (
         (-0.0301, "down by 3-4%"),
         (0.05, "up by 4-5%"),
         (0.0501, "up by more than 5%"),
-        (0.07, "up by more than 5%"),  # 100 * 0.07 is a little more than 7 in floating point
+        (0.07, "up by more than 5%"),  # 100 * 0.07 is more than 7 in floating point
         (-0.9, "down by more than 5%"),
         (3.0, "up by more than 5%"),
     ],
 )
-def test_a_return_has_the_bin_that_its_size_rounded_up_names(weekly_return, label):
+def test_the_size_rounded_up_is_the_end_of_the_bin(weekly_return, label):
     assert label_of_return(weekly_return) == label
 
 
@@ -41,12 +41,12 @@ def test_a_whole_percentage_belongs_to_the_bin_that_ends_there(percent):
 
 
 @pytest.mark.parametrize("zero", [0.0, -0.0])
-def test_c13_a_flat_week_has_a_bin(zero):
+def test_a_flat_week_has_a_bin(zero):
     assert label_of_return(zero) == "up by 0-1%"
 
 
 @pytest.mark.parametrize("missing", [math.nan, math.inf, -math.inf])
-def test_c13_a_week_without_a_price_has_none(missing):
+def test_a_week_without_a_price_has_none(missing):
     with pytest.raises(
         ValueError, match=r"weekly_return is (nan|-?inf).*Drop the week or repair its prices"
     ):
@@ -61,7 +61,7 @@ def test_there_are_twelve_bins_from_worst_to_best():
     assert [label_of_return(size / 100) for size in sizes] == list(BINS)
 
 
-def test_case_and_outer_space_are_set_right_and_nothing_else():
+def test_a_label_is_read_in_any_case_and_spacing():
     assert check_label("  Up by  1-2% ") == "up by 1-2%"
     for text in ("up", "up by 5-6%", "U2", "", None, "up by 1\u20132%"):
         with pytest.raises(
