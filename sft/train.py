@@ -23,7 +23,7 @@ from sft.training.dataset import check_lengths, row_lengths
 from sft.training.resume import MANIFEST, check_folder, last_checkpoint, settings_of
 from weekahead.cli import MODEL_ERRORS, configure_logging, run_command
 from weekahead.distributed import select_gpu
-from weekahead.files import read_jsonl, write_json
+from weekahead.files import write_json
 from weekahead.manifest import provenance
 from weekahead.models.chat_format import stop_token_ids
 from weekahead.models.decoding import SamplingParams
@@ -128,9 +128,9 @@ def train(job: Job) -> None:
             start = f"going on from {checkpoint.name}" if checkpoint else "from the start"
             log.info("training: %s", start)
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-            save_adapter(trainer, job.tokenizer, job.base, folder)
+            save_adapter(trainer, job.tokenizer, folder)
             if trainer.is_world_process_zero():
-                plot_training(read_jsonl(folder / "train_log.jsonl"), folder / "figures")
+                plot_training(train_log.log.rows(), folder / "figures")
                 # The result comes last: a manifest with a result means that the run is complete.
                 assert train_log.end is not None  # on_train_end of this process wrote it
                 manifest["result"] = result_of(trainer, train_log.end)

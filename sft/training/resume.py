@@ -126,8 +126,9 @@ def check_folder(
     # A manifest states what is not the default, so a field that it lacks was the default.
     compared = _compared_fields(keeps_the_best=bool(settings["load_best_model_at_end"]))
     values = [(name, begun["settings"].get(name), settings.get(name)) for name in compared]
-    for name in _OF_THE_BASE:
-        values.append((f"the base's {name}", begun["base"].get(name), base.get(name)))
+    values += [
+        (f"the base's {name}", begun["base"].get(name), base.get(name)) for name in _OF_THE_BASE
+    ]
     differences = [
         f"{name} {before!r} is now {now!r}" for name, before, now in values if _plain(now) != before
     ]

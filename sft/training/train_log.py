@@ -47,6 +47,10 @@ class TrainLog:
             append_jsonl(self.path, [row])
         return cast("TrainLogRow", row)
 
+    def rows(self) -> list[TrainLogRow]:
+        """All rows of the file."""
+        return [cast("TrainLogRow", row) for row in read_log(self.path)]
+
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -151,7 +151,7 @@ def build_trainer(
     return trainer
 
 
-def save_adapter(trainer: Any, tokenizer: Any, base: Base, folder: Path) -> None:
+def save_adapter(trainer: Any, tokenizer: Any, folder: Path) -> None:
     """Make `folder` a complete adapter folder: weights, tokenizer with template, generation config.
 
     `generation_config.json` says where an answer ends, so a reader need not know the chat format.

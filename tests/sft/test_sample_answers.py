@@ -13,8 +13,8 @@ from weekahead.files import read_jsonl
 FLAGS = (
     "--config recipe.yaml --dataset data/datasets/m --max_steps 4 --save_steps 2 "
     "--gradient_accumulation_steps 2 --eval_strategy steps --eval_steps 2"
-).split()
-GEN = "--gen_rows 4 --gen_max_new_tokens 16 --gen_time_share 1000".split()
+)
+GEN = "--gen_rows 4 --gen_max_new_tokens 16 --gen_time_share 1000"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -26,7 +26,9 @@ def one_thread():
 
 
 def train(folder, out, *flags, module="-m sft.train", **options):
-    return command(folder, module, *FLAGS, "--output_dir", f"outputs/{out}", *flags, **options)
+    return command(
+        folder, module, *FLAGS.split(), "--output_dir", f"outputs/{out}", *flags, **options
+    )
 
 
 def trained(folder, out, *flags, **options):
@@ -55,7 +57,7 @@ def plain(tiny):
 @pytest.fixture(scope="module")
 def watched(tiny):
     """The same run with four rows answered at each evaluation."""
-    return trained(tiny, "watched", *GEN)
+    return trained(tiny, "watched", *GEN.split())
 
 
 @pytest.mark.slow
@@ -92,7 +94,7 @@ def test_the_same_rows_are_answered_each_time(tiny, watched):
 @pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_answers_and_weights(tiny, watched):
     out = tiny / "outputs" / "killed"
-    process = train(tiny, "killed", *GEN, wait=False)
+    process = train(tiny, "killed", *GEN.split(), wait=False)
     deadline = time.monotonic() + 240
     while not (out / "checkpoint-2/trainer_state.json").exists() and process.poll() is None:
         assert time.monotonic() < deadline
@@ -100,7 +102,7 @@ def test_a_killed_run_ends_with_the_same_answers_and_weights(tiny, watched):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not json.loads((out / "manifest.json").read_text())["result"]
-    trained(tiny, "killed", *GEN)
+    trained(tiny, "killed", *GEN.split())
     expected = [(row["step"], row["answers"]) for row in of_kind(watched, "gen")]
     assert [(row["step"], row["answers"]) for row in of_kind(out, "gen")] == expected
     assert weights(out) == weights(watched)

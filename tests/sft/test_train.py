@@ -15,11 +15,11 @@ pytestmark = pytest.mark.slow
 FLAGS = (
     "--config recipe.yaml --dataset data/datasets/m --max_steps 6 --save_steps 2 "
     "--eval_strategy no --save_total_limit 9"
-).split()
+)
 
 
 def train(folder, out, *flags, **options):
-    return command(folder, TRAIN, *FLAGS, "--output_dir", out, *flags, **options)
+    return command(folder, TRAIN, *FLAGS.split(), "--output_dir", out, *flags, **options)
 
 
 def losses(folder):
