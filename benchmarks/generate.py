@@ -1,14 +1,20 @@
-"""Tokens a second and seconds a row of generation, by backend and batch size, on the same rows in one run.
+"""Speed of generation by batch size, on the same rows in one run.
 
     python -m benchmarks.generate --config recipes/smollm2.yaml --adapter outputs/smollm2 \\
         --dataset data/datasets/mine --rows 32 --max_new_tokens 128 --batch_sizes 1 8 32
-    python -m benchmarks.generate --config recipes/llama.yaml --shapes llama8b --rows 300 --max_new_tokens 384
+    python -m benchmarks.generate --config recipes/llama.yaml --shapes llama8b --rows 300 \\
+        --max_new_tokens 384
 
-The first line, "upstream's way", is that of the public runs: adapter unmerged on the quantized base, one prompt
-at a time. Answers end where they end; --full makes each one as long as allowed, so that all lines do equal work.
-`--shapes` takes random weights of a known shape and made-up prompts, and is always --full; `llama8b` writes 16 GB
-to a temporary folder first. The first rows are answered once before the clock starts. A model is loaded once for
-each form. `--shapes llama8b` and every number for a card: written for a GPU, not run on one yet.
+The first line, "upstream's way", is that of the public runs: adapter unmerged on the quantized
+base, one prompt at a time. Answers end where they end; --full makes each one as long as allowed, so
+that all lines do equal work. `--padded` adds a line per batch size in which the library reads the
+prompts of a batch as one, padded, and says how many times as fast it is to read each alone into one
+cache (weekahead.models.prefill).
+
+`--shapes` takes random weights of a known shape and made-up prompts, and is always --full;
+`llama8b` writes 16 GB to a temporary folder first. The first rows are answered once before the
+clock starts. A model is loaded once for each form. `--shapes llama8b` and every number for a GPU:
+written for a GPU, not run on one yet.
 """
 
 import argparse
@@ -17,17 +23,29 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypedDict
+from unittest.mock import patch
 
 from benchmarks.bandwidth import bandwidth_of, most_tokens_per_second
 from benchmarks.flops import machine
 from benchmarks.shapes import SHAPES, write_checkpoint
-from data_pipeline.dataset.load import eval_rows
-from eval.generation.batched import batched
-from weekahead.files import Row, append_jsonl, load_env
+from data_pipeline.dataset.load import load_dataset
+from eval.generation.batched import BatchDecoder
+from weekahead.cli import (
+    MODEL_ERRORS,
+    add_options,
+    configure_logging,
+    new_parser,
+    option,
+    read_options,
+    run_command,
+)
+from weekahead.files import append_jsonl
 from weekahead.manifest import new_manifest
+from weekahead.models import prefill
 from weekahead.models.chat_format import render_prompt_ids, stop_token_ids
 from weekahead.models.decoding import Completion, SamplingParams
 from weekahead.models.embedded import DEFAULT_OUT
@@ -42,128 +60,204 @@ from weekahead.models.loading import (
     load_tokenizer,
 )
 from weekahead.models.precision import Precision, choose_precision
-from weekahead.recipe import read_recipe
+from weekahead.recipe import Recipe, read_recipe
 
 RESULTS = Path("benchmarks/results/generate.jsonl")
 UPSTREAM = "upstream's way"
 PUBLISHED = {"tokens_per_second": 1228.0, "batch_size": 32}
 """bitsandbytes' benchmark of Llama-3.1-8B in 16 bits on an H100, transformers' generate."""
-BACKENDS = {"batched": batched}
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """The flags of benchmarks.generate."""
+
+    config: Path = option(help="recipe")
+    adapter: str | None = option(None, help="folder, user/name[@revision], or none for the base")
+    dataset: str | None = option(None, help="folder, .jsonl file or Hub id")
+    split: str | None = option(None, help="split to answer (default: test)")
+    shapes: str | None = option(
+        None, choices=tuple(SHAPES), help="random weights of this shape, not the recipe's model"
+    )
+    length: int = option(700, help="tokens of a made-up prompt, about")
+    rows: int = 32
+    max_new_tokens: int = 128
+    batch_sizes: Sequence[int] = (1, 8, 32)
+    full: bool = option(default=False, help="every answer as long as allowed")
+    padded: bool = option(
+        default=False, help="also let the library read each batch's prompts padded"
+    )
+    results: Path = option(RESULTS, help="JSONL file that the figures are added to")
+
+
+class Figures(TypedDict):
+    """One way to answer all prompts, measured."""
+
+    way: str
+    backend: str
+    batch_size: int
+    seconds: float
+    new_tokens: int
+    tokens_per_second: float
+    seconds_per_row: float
+    bandwidth_tokens_per_second: float | None
+    """What reading the weights and the cache alone allows; null for an unknown GPU."""
+
+
+class Inputs(NamedTuple):
+    """What is measured: a model and the prompts it answers."""
+
+    base: Base
+    adapter: Adapter | None
+    tokenizer: Any
+    prompts: list[list[int]]
+
+
+class Way(NamedTuple):
+    """One loaded form of the model and the batch sizes to measure on it."""
+
+    name: str
+    model: Any
+    batch_sizes: Sequence[int]
+    padded: bool
+    """Whether to measure padded reading as well."""
 
 
 def upstream_model(base: Base, adapter: Adapter | None, precision: Precision) -> tuple[Any, str]:
-    """Base as quantized, adapter unmerged on it, and a word for that."""
+    """The base as quantized with the adapter unmerged on it, and a word for that."""
     from peft import PeftModel
     from transformers import GenerationConfig
 
     model: Any = load_base(base, device_map={"": 0} if precision.device == "cuda" else None)
-    form = "NF4" if base.quantization else "plain"
+    weights_form = "NF4" if base.quantization else "plain"
     if adapter:
-        model, form = (
-            PeftModel.from_pretrained(model, str(adapter.folder)),
-            f"{form}, adapter unmerged",
-        )
+        model = PeftModel.from_pretrained(model, str(adapter.folder))
+        weights_form = f"{weights_form}, adapter unmerged"
     model.config.use_cache = True
     model.generation_config = GenerationConfig()
-    return model.eval(), form
+    return model.eval(), weights_form
 
 
-def random_adapter(base: Base, recipe: Row, folder: Path) -> Adapter:
+def random_adapter(base: Base, recipe: Recipe, folder: Path) -> Adapter:
     """A LoRA adapter with random weights, of the recipe's rank on the recipe's projections."""
     from peft import LoraConfig, get_peft_model
 
+    fields: dict[str, Any] = {**recipe}
     lora = LoraConfig(
-        r=recipe["lora_r"],
-        lora_alpha=recipe["lora_alpha"],
-        target_modules=recipe["lora_target_modules"],
+        r=fields["lora_r"],
+        lora_alpha=fields["lora_alpha"],
+        target_modules=fields["lora_target_modules"],
         init_lora_weights=False,
     )
-    get_peft_model(load_base(replace(base, quantization=None)), lora).save_pretrained(str(folder))
+    model = get_peft_model(load_base(replace(base, quantization=None)), lora)
+    model.save_pretrained(str(folder))
     return find_adapter(str(folder))
 
 
-def timed(
-    model: Any,
-    tokenizer: Any,
-    prompts: list[list[int]],
-    ends: list[int],
-    how: SamplingParams,
-    backend: str,
-) -> Row:
-    """Seconds and tokens of one way to answer all prompts, after a first batch that does not count."""
+@contextmanager
+def padded_reading() -> Iterator[None]:
+    """Let the library read the prompts of a batch as one, padded, inside the block."""
+    with patch.object(prefill, "prefill", return_value=None):
+        yield
+
+
+def ways(options: BenchmarkOptions, inputs: Inputs, precision: Precision) -> Iterator[Way]:
+    """The forms of the model, one after another: only one is in memory."""
+    model, weights_form = upstream_model(inputs.base, inputs.adapter, precision)
+    yield Way(f"{UPSTREAM} ({weights_form})", model, [1], padded=False)
+    del model
+    gc.collect()
+    model, weights_form = load_for_generation(inputs.base, inputs.adapter, precision)
+    yield Way(f"here ({weights_form})", model, options.batch_sizes, options.padded)
+
+
+def measure(options: BenchmarkOptions, inputs: Inputs) -> list[Figures]:
+    """The figures of each way, in order, upstream's first."""
+    endless = options.full or options.shapes is not None
+    stop = [] if endless else stop_token_ids(inputs.tokenizer)
+    figures: list[Figures] = []
+    for way in ways(options, inputs, choose_precision()):
+        figures += _measure_way(way, inputs, options.max_new_tokens, stop, *figures[:1])
+        del way  # with its model, before the next one is loaded
+    return figures
+
+
+def _measure_way(
+    way: Way,
+    inputs: Inputs,
+    max_new_tokens: int,
+    stop: Sequence[int],
+    upstream: Figures | None = None,
+) -> list[Figures]:
+    """The figures of one way; `upstream` is what they are compared with, if it was measured."""
+    figures: list[Figures] = []
+    for size in way.batch_sizes:
+        sampling = SamplingParams(max_new_tokens, size)
+        decoder = BatchDecoder(way.model, inputs.tokenizer, stop, sampling)
+        alone = measure_one(way.name, decoder, inputs.prompts)
+        _print_figures(alone, upstream or alone)
+        figures.append(alone)
+        if way.padded:
+            with padded_reading():
+                padded = measure_one(f"{way.name}, padded", decoder, inputs.prompts)
+            _print_figures(padded, upstream or alone)
+            gain = padded["seconds_per_row"] / alone["seconds_per_row"]
+            print(f"batch {size}: prompts read alone are {gain:.2f} times as fast as padded")
+            figures.append(padded)
+    return figures
+
+
+def measure_one(name: str, decoder: BatchDecoder, prompts: Sequence[list[int]]) -> Figures:
+    """Measure one way to answer all prompts, after a first batch that does not count."""
     import torch
 
-    found: dict[int, Completion] = {}
-    answer = BACKENDS[backend]
-    some, few = prompts[: how.batch_size], replace(how, max_new_tokens=min(8, how.max_new_tokens))
-    answer(model, tokenizer, some, range(len(some)), ends, few, lambda answers: None)
+    sampling = decoder.sampling
+    short = replace(sampling, max_new_tokens=min(8, sampling.max_new_tokens))
+    answers: dict[int, Completion] = {}
+    replace(decoder, sampling=short).answer(prompts[: sampling.batch_size], answers.update)
+    answers.clear()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     start = time.perf_counter()
-    answer(model, tokenizer, prompts, range(len(prompts)), ends, how, found.update)
+    decoder.answer(prompts, answers.update)
     seconds = time.perf_counter() - start
-    tokens = sum(answer.new_tokens or 0 for answer in found.values())
+    tokens = sum(answer.new_tokens or 0 for answer in answers.values())
+    prompt_tokens = sum(map(len, prompts))
     return {
-        "backend": backend,
-        "batch_size": how.batch_size,
+        "way": name,
+        "backend": "batched",
+        "batch_size": sampling.batch_size,
         "seconds": seconds,
         "new_tokens": tokens,
         "tokens_per_second": tokens / seconds,
         "seconds_per_row": seconds / len(prompts),
+        "bandwidth_tokens_per_second": _bandwidth_limit(
+            decoder, context=(prompt_tokens + tokens / 2) / len(prompts)
+        ),
     }
 
 
-def ways(
-    args: argparse.Namespace, base: Base, adapter: Adapter | None, precision: Precision
-) -> Iterator[tuple[str, Any, list[tuple[str, int]]]]:
-    """Name, model, and the backends and batch sizes to time on it; the models one after another."""
-    model, form = upstream_model(base, adapter, precision)
-    yield f"{UPSTREAM} ({form})", model, [("batched", 1)]
-    del model
-    gc.collect()
-    model, form = load_for_generation(base, adapter, precision)
-    yield (
-        f"here ({form})",
-        model,
-        [(name, size) for name in args.backends for size in args.batch_sizes],
-    )
+def _bandwidth_limit(decoder: BatchDecoder, *, context: float) -> float | None:
+    """Tokens per second that reading alone allows; None for a GPU of unknown bandwidth."""
+    rate = bandwidth_of(machine()["card"])
+    if rate is None:
+        return None
+    parameters = decoder.model.parameters()
+    weights = sum(weight.numel() * weight.element_size() for weight in parameters)
+    size = decoder.sampling.batch_size
+    return most_tokens_per_second(decoder.model.config, weights, context, size, rate)
 
 
-def measure(
-    args: argparse.Namespace,
-    base: Base,
-    adapter: Adapter | None,
-    tokenizer: Any,
-    prompts: list[list[int]],
-) -> list[Row]:
-    """The figures of each way, in order, upstream's first."""
-    ends = [] if args.full else stop_token_ids(tokenizer)
-    facts = machine()
-    rate = bandwidth_of(facts["card"])
-    length = sum(map(len, prompts)) / len(prompts)
-    found: list[Row] = []
-    for name, model, settings in ways(args, base, adapter, choose_precision()):
-        weights = sum(p.numel() * p.element_size() for p in model.parameters())
-        for backend, size in settings:
-            how = SamplingParams(args.max_new_tokens, size)
-            row = {"way": name, **timed(model, tokenizer, prompts, ends, how, backend)}
-            context = length + row["new_tokens"] / len(prompts) / 2
-            most = (
-                most_tokens_per_second(model.config, weights, context, size, rate) if rate else None
-            )
-            found.append({**row, "bandwidth_tokens_per_second": most})
-            _print_row(found[-1], found[0])
-        del model
-    return found
-
-
-def _print_row(row: Row, upstream: Row) -> None:
-    times = upstream["seconds_per_row"] / row["seconds_per_row"]
-    most = row["bandwidth_tokens_per_second"]
-    limit = f"  {row['tokens_per_second'] / most:.0%} of {most:.0f} by bandwidth" if most else ""
+def _print_figures(figures: Figures, upstream: Figures) -> None:
+    times = upstream["seconds_per_row"] / figures["seconds_per_row"]
+    limit = figures["bandwidth_tokens_per_second"]
+    share = ""
+    if limit:
+        share = f"  {figures['tokens_per_second'] / limit:.0%} of {limit:.0f} by bandwidth"
     print(
-        f"{row['way']:<44} {row['backend']:<10} batch {row['batch_size']:>3} "
-        f"{row['tokens_per_second']:>9.1f} tokens/s {row['seconds_per_row']:>8.3f} s a row  x{times:.2f}{limit}",
+        f"{figures['way']:<52} batch {figures['batch_size']:>3} "
+        f"{figures['tokens_per_second']:>9.1f} tokens/s "
+        f"{figures['seconds_per_row']:>8.3f} s per row  x{times:.2f}{share}",
         flush=True,
     )
 
@@ -174,87 +268,81 @@ def made_up_prompts(tokenizer: Any, rows: int, length: int) -> list[list[int]]:
     return [render_prompt_ids(tokenizer, [{"role": "user", "content": text}]) for text in texts]
 
 
-def benchmark(args: argparse.Namespace, scratch: Path) -> list[Row]:
-    """Load what the flags name and measure it. Raises ValueError or OSError for what does not fit."""
-    precision, recipe = choose_precision(), read_recipe(args.config)
-    base = base_from_recipe(recipe, precision)
-    if args.shapes:
-        base = replace(base, name=str(DEFAULT_OUT), revision=None, turn_format="smollm2")
-        tokenizer = load_tokenizer(base)
-        base = replace(
-            base, name=str(write_checkpoint(SHAPES[args.shapes], scratch / "model", base.dtype))
-        )
-        adapter = random_adapter(base, recipe, scratch / "adapter")
-        return measure(
-            args, base, adapter, tokenizer, made_up_prompts(tokenizer, args.rows, args.length)
-        )
-    if not args.dataset or not args.adapter:
+def made_up_inputs(shapes: str, options: BenchmarkOptions, scratch: Path) -> Inputs:
+    """Random weights of known shapes with an adapter, written to `scratch`, and made-up prompts."""
+    recipe = read_recipe(options.config)
+    base = base_from_recipe(recipe, choose_precision())
+    embedded = replace(base, name=str(DEFAULT_OUT), revision=None, turn_format="smollm2")
+    tokenizer = load_tokenizer(embedded)
+    folder = write_checkpoint(SHAPES[shapes], scratch / "model", base.dtype)
+    base = replace(embedded, name=str(folder))
+    adapter = random_adapter(base, recipe, scratch / "adapter")
+    prompts = made_up_prompts(tokenizer, options.rows, options.length)
+    return Inputs(base, adapter, tokenizer, prompts)
+
+
+def named_inputs(options: BenchmarkOptions) -> Inputs:
+    """The model and the rows that the flags name. Raises ValueError if the two do not fit."""
+    if not options.dataset or not options.adapter:
         raise ValueError("--dataset and --adapter are needed, or --shapes for made-up ones")
-    adapter = None if args.adapter == "none" else find_adapter(args.adapter)
-    base = base_for_adapter(adapter, base) if adapter else base
+    base = base_from_recipe(read_recipe(options.config), choose_precision())
+    adapter = None if options.adapter == "none" else find_adapter(options.adapter)
+    if adapter:
+        base = base_for_adapter(adapter, base)
     tokenizer = load_tokenizer(base)
-    rows = eval_rows(args.dataset, args.split).rows[: args.rows]
-    return measure(
-        args,
-        base,
-        adapter,
-        tokenizer,
-        [render_prompt_ids(tokenizer, row["prompt"]) for row in rows],
-    )
+    rows = load_dataset(options.dataset).split(options.split).rows[: options.rows]
+    prompts = [render_prompt_ids(tokenizer, row["prompt"]) for row in rows]
+    return Inputs(base, adapter, tokenizer, prompts)
 
 
-def arguments() -> argparse.ArgumentParser:
-    """The command's flags."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def run(options: BenchmarkOptions) -> int:
+    """Measure what the flags name, print the figures and add them to the file of results."""
+    if min(options.rows, options.max_new_tokens, *options.batch_sizes) < 1:
+        raise ValueError("--rows, --max_new_tokens and --batch_sizes must be at least 1")
+    with tempfile.TemporaryDirectory() as scratch:
+        if options.shapes:
+            inputs = made_up_inputs(options.shapes, options, Path(scratch))
+        else:
+            inputs = named_inputs(options)
+        figures = measure(options, inputs)
+    results = new_manifest(
+        kind="benchmark",
+        recipe=options.config.stem,
+        shapes=options.shapes,
+        adapter=options.adapter,
+        dataset=options.dataset,
+        rows=options.rows,
+        max_new_tokens=options.max_new_tokens,
+        full=options.full or options.shapes is not None,
+        ways=figures,
+        machine=machine(),
     )
-    parser.add_argument("--config", type=Path, required=True, help="recipe")
-    parser.add_argument("--adapter", help="folder, user/name[@revision], or none for the base")
-    parser.add_argument("--dataset", help="folder, .jsonl file or Hub id")
-    parser.add_argument("--split", help="split to answer (default: test)")
-    parser.add_argument(
-        "--shapes", choices=SHAPES, help="random weights of this shape, not the recipe's model"
+    append_jsonl(options.results, [results])
+    best = min(figures, key=lambda way: way["seconds_per_row"])
+    times = figures[0]["seconds_per_row"] / best["seconds_per_row"]
+    print(
+        f"best: {best['way']}, batch {best['batch_size']}: {times:.2f} times as fast as {UPSTREAM}"
     )
-    parser.add_argument("--length", type=int, default=700, help="tokens of a made-up prompt, about")
-    parser.add_argument("--rows", type=int, default=32)
-    parser.add_argument("--max_new_tokens", type=int, default=128)
-    parser.add_argument("--batch_sizes", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--backends", choices=BACKENDS, nargs="+", default=["batched"])
-    parser.add_argument("--full", action="store_true", help="every answer as long as allowed")
-    parser.add_argument(
-        "--results", type=Path, default=RESULTS, help="JSONL file that the figures are added to"
-    )
+    if options.shapes == "llama8b":
+        published = "{tokens_per_second:.0f} tokens/s at batch {batch_size}".format(**PUBLISHED)
+        print(f"published for Llama-3.1-8B: {published}")
+    return 0
+
+
+def new_arguments() -> argparse.ArgumentParser:
+    """The parser of the command."""
+    parser = new_parser(__doc__)
+    sizes = BenchmarkOptions.batch_sizes
+    parser.add_argument("--batch_sizes", type=int, nargs="+", default=sizes)
+    add_options(parser, BenchmarkOptions)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit 0 measured, 2 for something the message says how to mend."""
-    args = arguments().parse_args(argv)
-    args.full = args.full or args.shapes is not None
-    try:
-        if min(args.rows, args.max_new_tokens, *args.batch_sizes) < 1:
-            raise ValueError("--rows, --max_new_tokens and --batch_sizes must be at least 1")
-        load_env()
-        with tempfile.TemporaryDirectory() as scratch:
-            found = benchmark(args, Path(scratch))
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"benchmarks.generate: {error}", file=sys.stderr)
-        return 2
-    facts = {"recipe": args.config.stem, "shapes": args.shapes, "adapter": args.adapter, "dataset": args.dataset,
-             "rows": args.rows, "max_new_tokens": args.max_new_tokens, "full": args.full}  # fmt: skip
-    append_jsonl(args.results, [new_manifest(kind="benchmark", **facts, ways=found, machine=machine())])
-    best = min(found, key=lambda row: row["seconds_per_row"])
-    ratio = found[0]["seconds_per_row"] / best["seconds_per_row"]
-    print(
-        f"best: {best['way']}, {best['backend']}, batch {best['batch_size']}: {ratio:.2f} times as fast as {UPSTREAM}"
-    )
-    if args.shapes == "llama8b":
-        print(
-            "published for Llama-3.1-8B: {tokens_per_second:.0f} tokens/s at batch {batch_size}".format(
-                **PUBLISHED
-            )
-        )
-    return 0
+    """The command. Exit 0 measured, 2 an error whose message has the remedy, 130 interrupted."""
+    options = read_options(new_arguments().parse_args(argv), BenchmarkOptions)
+    configure_logging()
+    return run_command("benchmarks.generate", lambda: run(options), errors=MODEL_ERRORS)
 
 
 if __name__ == "__main__":

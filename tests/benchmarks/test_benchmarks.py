@@ -1,4 +1,4 @@
-"""The training benchmark: its arithmetic by hand, and the command itself on a tiny model."""
+"""The benchmarks: their arithmetic by hand, and the commands themselves on a tiny model."""
 
 import json
 import subprocess
@@ -29,9 +29,8 @@ def test_the_shapes_called_8b_have_as_many_weights():
 
     with torch.device("meta"):
         model = LlamaForCausalLM(LlamaConfig(**SHAPES["llama8b"], tie_word_embeddings=False))
-    assert (
-        model.num_parameters() == 8_030_261_248
-    )  # what the model card of Llama-3.1-8B calls 8.03B
+    # What the model card of Llama-3.1-8B calls 8.03B.
+    assert model.num_parameters() == 8_030_261_248
 
 
 @pytest.mark.parametrize(
@@ -58,30 +57,21 @@ def test_random_weights_load_as_a_normal_checkpoint(tmp_path):
     model, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
     weight = model.get_input_embeddings().weight
-    assert (
-        abs(float(weight.detach().std()) - 0.02) < 0.001
-        and float(model.model.norm.weight.detach().min()) == 1.0
-    )
+    assert abs(float(weight.detach().std()) - 0.02) < 0.001
+    assert float(model.model.norm.weight.detach().min()) == 1.0
+
+
+def run(module, *flags):
+    words = [sys.executable, "-m", module, "--config", "recipes/llama.yaml", "--shapes", "tiny"]
+    return subprocess.run([*words, *flags], cwd=ROOT, capture_output=True, text=True, timeout=600)
 
 
 @pytest.mark.slow
-def test_the_command_measures_the_recipes_own_settings(tmp_path):
-    flags = [
-        "--config",
-        "recipes/llama.yaml",
-        "--shapes",
-        "tiny",
-        "--length",
-        "256",
-        "--steps",
-        "2",
-    ]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.train", *flags, "--results", str(tmp_path / "train.jsonl")],
-        cwd=ROOT, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
+def test_the_training_is_measured_with_the_recipe_s_settings(tmp_path):
+    results = tmp_path / "train.jsonl"
+    done = run("benchmarks.train", "--length", "256", "--steps", "2", "--results", str(results))
     assert done.returncode == 0, done.stderr
-    (row,) = map(json.loads, (tmp_path / "train.jsonl").read_text().splitlines())
+    (row,) = map(json.loads, results.read_text().splitlines())
     assert row["recipe"] == "llama" and row["shapes"] == "tiny"
     assert row["rows_a_step"] == 16 and len(row["step_seconds"]) == 2
     step = sum(row["step_seconds"]) / 2
@@ -93,12 +83,23 @@ def test_the_command_measures_the_recipes_own_settings(tmp_path):
         assert row["mfu"] is None and row["peak_gpu_memory_bytes"] is None
 
 
+@pytest.mark.slow
+def test_generation_is_measured_with_padded_prompts_beside(tmp_path):
+    results = tmp_path / "generate.jsonl"
+    flags = ["--rows", "3", "--length", "60", "--max_new_tokens", "3", "--batch_sizes", "2"]
+    done = run("benchmarks.generate", *flags, "--padded", "--results", str(results))
+    assert done.returncode == 0, done.stderr
+    (row,) = map(json.loads, results.read_text().splitlines())
+    upstream, alone, padded = row["ways"]
+    assert [way["new_tokens"] for way in row["ways"]] == [9, 9, 9] and row["full"]
+    assert upstream["batch_size"] == 1 and alone["batch_size"] == padded["batch_size"] == 2
+    assert padded["way"] == f"{alone['way']}, padded"
+    assert "batch 2: prompts read alone are" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("flags", "named"), [(["--steps", "0"], "--steps is 0"), (["--length", "3"], "3 tokens")]
 )
-def test_a_setting_that_cannot_be_measured_is_named(flags, named, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.train", "--config", "recipes/llama.yaml", "--shapes", "tiny", *flags],
-        cwd=ROOT, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+def test_a_setting_that_cannot_be_measured_is_named(flags, named):
+    done = run("benchmarks.train", *flags)
     assert done.returncode == 2 and named in done.stderr and "Traceback" not in done.stderr

@@ -175,7 +175,7 @@ def probe(tiny, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def small():
-    """(model, tokenizer) of two layers that read single characters: it learns by heart in seconds."""
+    """(model, tokenizer) of two layers, of single characters: it learns by heart in seconds."""
     import torch
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
