@@ -1,7 +1,7 @@
 """Rows of news in Alpaca's form: `created_at`, `updated_at`, `symbols`, `headline`, `summary`."""
 
 from datetime import UTC, datetime
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from data_pipeline.providers.base import Story
 
@@ -12,11 +12,11 @@ TIME_KEY = "created_at"
 class AlpacaNewsRow(TypedDict, total=False):
     """What is read of a row. Nothing has been checked, so the values may be anything."""
 
-    created_at: Any
-    updated_at: Any
-    symbols: Any
-    headline: Any
-    summary: Any
+    created_at: object
+    updated_at: object
+    symbols: object
+    headline: object
+    summary: object
 
 
 def read_story(row: AlpacaNewsRow) -> Story:
@@ -24,7 +24,7 @@ def read_story(row: AlpacaNewsRow) -> Story:
     try:
         written = [row.get(key) for key in ("created_at", "updated_at")]
         published = max(_utc(text) for text in written if text)
-    except (TypeError, ValueError):
+    except ValueError:
         raise ValueError(
             f"created_at is {row.get('created_at')!r} and updated_at {row.get('updated_at')!r}; "
             "expected times in ISO 8601 with a time zone, such as 2026-01-05T12:00:00Z: a day "
@@ -39,8 +39,10 @@ def read_story(row: AlpacaNewsRow) -> Story:
     return Story(tuple(symbols), headline, str(row.get("summary") or ""), published)
 
 
-def _utc(text: str) -> datetime:
-    """A time with a zone in UTC. Raises ValueError for one without a zone."""
+def _utc(text: object) -> datetime:
+    """A time with a zone in UTC. Raises ValueError for anything else."""
+    if not isinstance(text, str):
+        raise ValueError(text)
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(text)

@@ -51,7 +51,7 @@ class Finnhub:
         notes. Raises what `FinnhubClient.get` raises, but for NoAccess.
         """
         stories: list[Story] = []
-        old = older_than_free_plan(first, last, self._store.today())
+        old = older_than_free_plan(first, last, today=self._store.today())
         notes, unusable = [old] if old else [], 0
         for start, end in _months(first, last):
             try:
@@ -102,7 +102,7 @@ class Finnhub:
         )
 
 
-def older_than_free_plan(first: date, last: date, today: date) -> str | None:
+def older_than_free_plan(first: date, last: date, *, today: date) -> str | None:
     """A warning if the days `first` to `last` are older than the free plan's news, else None."""
     limit = today - FREE_NEWS
     if first >= limit:

@@ -29,6 +29,7 @@ class FinnhubClient:
 
     def __init__(
         self,
+        *,
         per_minute: float = PER_MINUTE,
         per_second: float = PER_SECOND,
         backoff: float = 1.0,
@@ -110,7 +111,8 @@ class FinnhubClient:
                 "check the network, then run the same command again: what was fetched is kept"
             ) from None
         self.counts[endpoint] += len(response.raw.retries.history)
-        _check_status(response.status_code, call, _reason(response.content).replace(key, "..."))
+        reason = _reason(response.content).replace(key, "...")
+        _check_status(response.status_code, call=call, reason=reason)
         return response.content
 
 
@@ -126,7 +128,7 @@ def _key() -> str:
     return key
 
 
-def _check_status(status: int, call: str, reason: str) -> None:
+def _check_status(status: int, *, call: str, reason: str) -> None:
     if status == HTTPStatus.OK:
         return
     if status == HTTPStatus.UNAUTHORIZED:

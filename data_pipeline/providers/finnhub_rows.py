@@ -18,26 +18,26 @@ class NewsRow(TypedDict, total=False):
     """A row of /company-news."""
 
     id: Required[int]
-    datetime: Required[Any]
+    datetime: Required[float]
     """Seconds since 1970, in UTC."""
-    related: Any
+    related: object
     """Symbols, separated by commas."""
-    headline: Any
-    summary: Any
+    headline: object
+    summary: object
 
 
 class ProfileRow(TypedDict, total=False):
     """An answer of /stock/profile2; empty for an unknown symbol."""
 
-    name: Any
-    finnhubIndustry: Any
+    name: object
+    finnhubIndustry: object
 
 
 class Point(TypedDict, total=False):
     """One figure of one period."""
 
-    period: Any
-    v: Any
+    period: object
+    v: object
 
 
 class Series(TypedDict, total=False):
@@ -56,11 +56,11 @@ class MetricRow(TypedDict, total=False):
 class FilingRow(TypedDict, total=False):
     """One report of /stock/financials-reported."""
 
-    accessNumber: Any
-    form: Any
-    endDate: Any
-    filedDate: Any
-    report: dict[str, Any] | None
+    accessNumber: object
+    form: object
+    endDate: object
+    filedDate: object
+    report: dict[str, object] | None
 
 
 class FilingsRow(TypedDict, total=False):
@@ -141,7 +141,7 @@ def _series(row: MetricRow, period: str) -> Mapping[str, list[Point] | None]:
     return series.get(period) or {}
 
 
-def _shares(report: Mapping[str, Any]) -> float | None:
+def _shares(report: Mapping[str, object]) -> float | None:
     """The shares outstanding that a report counts.
 
     The cover page's number comes before the balance sheet's. A company with several classes of

@@ -61,7 +61,9 @@ class FinnhubStore:
         today: Callable[[], date] = lambda: datetime.now(UTC).date(),
     ) -> None:
         self._folder = Path(folder)
-        self._client = FinnhubClient(per_minute, per_second, backoff, timeout)
+        self._client = FinnhubClient(
+            per_minute=per_minute, per_second=per_second, backoff=backoff, timeout=timeout
+        )
         self.today = today
 
     @property
@@ -98,13 +100,13 @@ class FinnhubStore:
 
     def profile(self, symbol: str, after: date | None = None) -> Snapshot | None:
         """Name, country, industry and so on; None for a symbol that Finnhub does not know."""
-        snapshot = self._snapshot("profile", "stock/profile2", symbol, after)
+        snapshot = self._snapshot(symbol, after, kind="profile", endpoint="stock/profile2")
         content: ProfileRow = snapshot.content
         return snapshot if content else None
 
     def metric(self, symbol: str, after: date | None = None) -> Snapshot:
         """Basic financials with their quarterly series, by the quarter's end."""
-        return self._snapshot("metric", "stock/metric", symbol, after, metric="all")
+        return self._snapshot(symbol, after, kind="metric", endpoint="stock/metric", metric="all")
 
     def filings(self, symbol: str, after: date | None = None) -> Snapshot:
         """Quarterly and annual reports as `data`, by the moment of filing.
@@ -112,11 +114,13 @@ class FinnhubStore:
         The fourth quarter has no report of its own: the annual one says when it became known.
         """
         kind, endpoint = "financials-reported", "stock/financials-reported"
-        quarterly = self._snapshot(kind, endpoint, symbol, after, freq="quarterly")
+        quarterly = self._snapshot(symbol, after, kind=kind, endpoint=endpoint, freq="quarterly")
         fetched = quarterly.fetched
         reports = _by_access_number(quarterly.content)
         if not any(str(report.get("form")).startswith("10-K") for report in reports.values()):
-            annual = self._snapshot(f"{kind}-annual", endpoint, symbol, after, freq="annual")
+            annual = self._snapshot(
+                symbol, after, kind=f"{kind}-annual", endpoint=endpoint, freq="annual"
+            )
             reports |= _by_access_number(annual.content)
             fetched = annual.fetched
         ordered = sorted(
@@ -139,7 +143,7 @@ class FinnhubStore:
         return items
 
     def _snapshot(
-        self, kind: str, endpoint: str, symbol: str, after: date | None, **parameters: str
+        self, symbol: str, after: date | None, *, kind: str, endpoint: str, **parameters: str
     ) -> Snapshot:
         """The newest stored answer; it is fetched if none is stored, or none after the day `after`.
 

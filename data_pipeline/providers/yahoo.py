@@ -98,7 +98,7 @@ def download(
     window = Path(folder) / f"{first}_{last}"
     settled = _settled(window)
     asked = sorted(set(symbols) - settled.keys())
-    tables, reasons = _ask(asked, first, last, yesterday) if asked else _Tables({}, {})
+    tables, reasons = _ask(asked, first, last, yesterday=yesterday) if asked else _Tables({}, {})
     answers = {symbol: _yahoos_answer(reason) for symbol, reason in reasons.items()}
     final = {symbol: answer for symbol, answer in answers.items() if answer}
     again = tuple(symbol for symbol in reasons if symbol not in final)
@@ -144,7 +144,7 @@ class _Tables(NamedTuple):
     reasons: dict[str, str]
 
 
-def _ask(symbols: Sequence[str], first: date, last: date, yesterday: date) -> _Tables:
+def _ask(symbols: Sequence[str], first: date, last: date, *, yesterday: date) -> _Tables:
     """Download `symbols`; a table without a price between `first` and `last` is left out."""
     import yfinance
 

@@ -112,18 +112,18 @@ def _week(
     if not sessions:
         return Week(start, None, missing="no session in the week")
     day, closed_at = sessions[-1]
-    # NaN compares as false, so a price that is not a number is missing too.
-    unpriced = [
-        session
-        for session, _ in sessions
-        if not all(price > 0 for price in closes.get(session, (0.0,)))
-    ]
+    unpriced = [session for session, _ in sessions if not _has_prices(closes.get(session))]
     if unpriced:
         ended = not closes or unpriced[0] > max(closes)
         reason = "the prices end before" if ended else "no price on"
         missing = f"{len(unpriced)} of {len(sessions)} sessions: {reason} {unpriced[0]}"
         return Week(start, closed_at, missing=missing)
     return Week(start, closed_at, *closes[day])
+
+
+def _has_prices(prices: tuple[float, float] | None) -> bool:
+    """Whether close and adjusted close are prices. NaN compares as false, so it is not one."""
+    return prices is not None and prices[0] > 0 and prices[1] > 0
 
 
 def weekly_return(before: Week, week: Week) -> float:

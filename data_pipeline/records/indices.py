@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -90,59 +89,68 @@ def _check_known(index: Index, on: date) -> None:
         )
 
 
-def _index(key: str, value: Any) -> Index:
-    _check_keys(value, _INDEX_KEYS, "the list")
+def _index(key: str, value: object) -> Index:
+    fields = _fields(value, _INDEX_KEYS, "the list")
     return Index(
         key=key,
-        name=_text(value["name"], "name"),
-        as_of=_day(value["as_of"], "as_of"),
-        known_from=_day(value["known_from"], "known_from"),
-        source=_text(value["source"], "source"),
-        members=_symbols(value["members"], "members"),
-        changes=tuple(_change(item) for item in _list(value["changes"], "changes")),
+        name=_text(fields["name"], "name"),
+        as_of=_day(fields["as_of"], "as_of"),
+        known_from=_day(fields["known_from"], "known_from"),
+        source=_text(fields["source"], "source"),
+        members=_symbols(fields["members"], "members"),
+        changes=tuple(_change(item) for item in _list(fields["changes"], "changes")),
     )
 
 
-def _change(value: Any) -> Change:
-    _check_keys(value, _CHANGE_KEYS, "a change")
-    day = _day(value["date"], "date of a change")
-    added, removed = (_symbols(value[field], f"{field} on {day}") for field in ("added", "removed"))
-    return Change(day, added, removed, _text(value["source"], f"source of the change on {day}"))
+def _change(value: object) -> Change:
+    fields = _fields(value, _CHANGE_KEYS, "a change")
+    day = _day(fields["date"], "date of a change")
+    return Change(
+        date=day,
+        added=_symbols(fields["added"], f"added on {day}"),
+        removed=_symbols(fields["removed"], f"removed on {day}"),
+        source=_text(fields["source"], f"source of the change on {day}"),
+    )
 
 
-def _check_keys(value: Any, keys: set[str], what: str) -> None:
-    if not isinstance(value, dict) or set(value) != keys:
-        content = ", ".join(map(str, value)) if isinstance(value, dict) else repr(value)
+def _fields(value: object, keys: set[str], what: str) -> dict[str, object]:
+    """A mapping that has exactly these keys."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} has {value!r}; expected {', '.join(sorted(keys))}")
+    if set(value) != keys:
+        content = ", ".join(map(str, value))
         raise ValueError(f"{what} has {content}; expected {', '.join(sorted(keys))}")
+    return value
 
 
-def _day(value: Any, what: str) -> date:
+def _day(value: object, what: str) -> date:
     if not isinstance(value, date) or isinstance(value, datetime):
         raise ValueError(f"{what} is {value!r}; expected a day such as 2026-01-20, without quotes")
     return value
 
 
-def _text(value: Any, what: str) -> str:
+def _text(value: object, what: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{what} is {value!r}; expected a text")
     return value.strip()
 
 
-def _list(value: Any, what: str) -> list[Any]:
+def _list(value: object, what: str) -> list[object]:
     if not isinstance(value, list):
         raise ValueError(f"{what} is {value!r}; expected a list, [] for none")
     return value
 
 
-def _symbols(value: Any, what: str) -> tuple[str, ...]:
-    symbols = _list(value, what)
-    for symbol in symbols:
+def _symbols(value: object, what: str) -> tuple[str, ...]:
+    symbols: list[str] = []
+    for symbol in _list(value, what):
         # YAML reads a bare ON, a ticker, as true.
         if not isinstance(symbol, str) or not symbol:
             raise ValueError(
                 f"{what} holds {symbol!r}; expected a ticker, in quotes if YAML reads a value "
                 'without them: "ON"'
             )
+        symbols.append(symbol)
     twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
     if twice:
         raise ValueError(f"{what} names {', '.join(twice)} twice; expected every symbol once")

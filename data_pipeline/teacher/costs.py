@@ -91,7 +91,7 @@ class Budget:
             self._reserved.append(amount)
             return True
 
-    async def settle(self, amount: float, cost: float) -> None:
+    async def settle(self, amount: float, *, cost: float) -> None:
         """Release what `reserve` set aside, and count what the request cost (0 if it failed)."""
         self._reserved.remove(amount)
         self.spent += cost

@@ -161,7 +161,7 @@ class TeacherRun:
             cost = bound if logged_cost is None else logged_cost
             self._failed_in_a_row = 0
         finally:
-            await self.budget.settle(bound, cost)
+            await self.budget.settle(bound, cost=cost)
 
     async def _ask(self, question: Question) -> ChatReply:
         """The reply to a question; an empty one if the teacher does not take this one request."""

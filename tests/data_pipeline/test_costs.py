@@ -64,9 +64,9 @@ def test_a_budget_keeps_room_for_what_is_on_its_way():
         waiting = asyncio.create_task(budget.reserve(0.6))
         await asyncio.sleep(0)
         assert not waiting.done()
-        await budget.settle(0.6, 0.1)  # cheaper than feared
+        await budget.settle(0.6, cost=0.1)  # cheaper than feared
         assert await waiting
-        await budget.settle(0.6, 0.6)
+        await budget.settle(0.6, cost=0.6)
         assert budget.spent == pytest.approx(0.7)
         assert not await budget.reserve(0.31)
         assert await budget.reserve(0.29)
@@ -79,7 +79,7 @@ def test_a_request_that_came_to_nothing_gives_its_room_back():
         budget = Budget(1.0)
         for _ in range(3):
             assert await budget.reserve(0.9)
-            await budget.settle(0.9, 0.0)
+            await budget.settle(0.9, cost=0.0)
         assert budget.spent == 0
 
     asyncio.run(spend())

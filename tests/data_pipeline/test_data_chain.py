@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from data_pipeline import fetch
+from data_pipeline.fetch import FetchOptions
 from data_pipeline.records.indices import load, members_on
 from tests.support import market as made_market
 from tests.support.servers.finnhub import FORBIDDEN, FinnhubServer
 from tests.support.servers.teacher import Teacher
 from tests.support.tiny import TRAIN, command
+from weekahead.cli import new_parser, read_options
 from weekahead.files import read_jsonl, write_jsonl
 
 ROOT = Path(__file__).parents[2]
@@ -141,8 +144,6 @@ def test_a_dry_run_asks_no_teacher_and_tells_the_price(tmp_path):
     ],
 )
 def test_what_cannot_work_is_one_line_and_exit_2(tmp_path, capsys, monkeypatch, flags, message):
-    from data_pipeline import fetch
-
     monkeypatch.setenv("FINNHUB_API_KEY", "never-sent")
     made_market.write_prices(tmp_path / "prices", ["AAPL"], FIRST, LAST)
     result = fetch.main(
@@ -153,9 +154,36 @@ def test_what_cannot_work_is_one_line_and_exit_2(tmp_path, capsys, monkeypatch, 
     assert not (tmp_path / "data" / "records").exists()
 
 
-def test_without_a_key_and_news_files_nothing_is_asked_for(tmp_path, capsys, monkeypatch):
-    from data_pipeline import fetch
+def test_flags_become_the_options_of_the_stage():
+    parser = new_parser(None)
+    fetch.add_arguments(parser)
+    flags = ["--symbols", "AAPL", *WINDOW, "--news", "a.jsonl", "b.jsonl", "--min_weeks", "2"]
+    options = read_options(parser.parse_args(flags), FetchOptions)
+    assert options == FetchOptions(
+        symbols="AAPL",
+        start=date(2025, 12, 28),
+        end=date(2026, 6, 30),
+        news=(Path("a.jsonl"), Path("b.jsonl")),
+        min_weeks=2,
+    )
+    assert options.records == Path("data/records/symbols.jsonl")
 
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--start", "2025-13-01"), "'2025-13-01' is not a date; expected YYYY-MM-DD"),
+        (("--index", "dow30", "--symbols", "A"), "not allowed with argument --index"),
+        ((), "one of the arguments --index --symbols is required"),
+    ],
+)
+def test_flags_that_cannot_be_read_are_named(capsys, flags, message):
+    with pytest.raises(SystemExit) as stop:
+        fetch.main([*WINDOW, *flags])
+    assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_without_a_key_and_news_files_nothing_is_asked_for(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("FINNHUB_API_KEY", raising=False)
     assert fetch.main([*WINDOW, "--symbols", "AAPL", "--data", str(tmp_path / "data")]) == 2
     assert "no news: set FINNHUB_API_KEY" in capsys.readouterr().err

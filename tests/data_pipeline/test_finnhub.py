@@ -402,12 +402,11 @@ def test_a_damaged_file_and_a_symbol_that_is_a_path_are_named(server, tmp_path):
 
 def test_the_year_of_the_free_plan_is_told():
     today = date(2026, 11, 24)
-    assert older_than_free_plan(date(2025, 11, 24), today, today) is None
-    text = older_than_free_plan(date(2025, 10, 5), date(2026, 6, 30), today)
+    assert older_than_free_plan(date(2025, 11, 24), today, today=today) is None
+    text = older_than_free_plan(date(2025, 10, 5), date(2026, 6, 30), today=today)
     assert text.startswith("news from 2025-10-05 to 2025-11-23 is older than one year")
-    assert "from 2023-05-01 to 2024-05-05" in older_than_free_plan(
-        date(2023, 5, 1), date(2024, 5, 5), today
-    )
+    text = older_than_free_plan(date(2023, 5, 1), date(2024, 5, 5), today=today)
+    assert "from 2023-05-01 to 2024-05-05" in text
 
 
 def test_real_answers_are_read(shared_data, tmp_path, monkeypatch):
