@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from weekahead.task.prompt import Messages
+from weekahead.schema.rows import Message
 
 PRICES = Path(__file__).with_name("prices.yaml")
 
@@ -56,13 +56,13 @@ def read_price(model: str, path: Path = PRICES) -> Price | None:
     return price
 
 
-def estimate_tokens(messages: Messages) -> int:
+def estimate_tokens(messages: list[Message]) -> int:
     """About how many tokens a conversation has, from its characters."""
     characters = sum(len(message["content"]) for message in messages)
     return math.ceil(characters / _CHARACTERS_PER_TOKEN)
 
 
-def cost_bound(price: Price, messages: Messages, max_tokens: int) -> float:
+def cost_bound(price: Price, messages: list[Message], max_tokens: int) -> float:
     """The most that a request may cost, in US dollars: two bytes per token, and its whole limit."""
     size = sum(len(message["content"].encode()) for message in messages)
     return price.cost(size / _BYTES_PER_TOKEN, max_tokens)

@@ -8,8 +8,7 @@ from typing import NamedTuple
 from data_pipeline.teacher.answer_log import TeacherLog
 from data_pipeline.teacher.costs import estimate_tokens
 from data_pipeline.teacher.prompts import AnswerKind, digest, first_messages, next_messages
-from weekahead.schema.rows import ChatRequest, TeacherAnswerRow
-from weekahead.task.prompt import Messages
+from weekahead.schema.rows import ChatRequest, Message, TeacherAnswerRow
 from weekahead.task.record import Record
 
 ATTEMPTS = 2
@@ -26,7 +25,7 @@ class RequestSettings:
     max_tokens: int = 1024
     seed: int | None = None
 
-    def request(self, messages: Messages) -> ChatRequest:
+    def request(self, messages: list[Message]) -> ChatRequest:
         """A chat completion request."""
         request: ChatRequest = {
             "model": self.model,

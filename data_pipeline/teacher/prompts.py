@@ -9,9 +9,10 @@ import hashlib
 import json
 from typing import Literal, get_args
 
+from weekahead.schema.rows import Message
 from weekahead.task.answer import parse_answer
 from weekahead.task.answer_sections import without_thought
-from weekahead.task.prompt import Messages, render_prompt
+from weekahead.task.prompt import render_prompt
 from weekahead.task.record import Record
 
 TEACHING_VERSION = "t1"
@@ -54,7 +55,7 @@ _AGAIN = """This answer cannot be used ({reason}). Write the whole answer once m
 apology or comment, in exactly the layout asked for."""
 
 
-def first_messages(record: Record, kind: AnswerKind) -> Messages:
+def first_messages(record: Record, kind: AnswerKind) -> list[Message]:
     """The conversation that opens the question: the student's prompt.
 
     For hindsight its user message has one more paragraph, which names the bin. Raises ValueError
@@ -71,7 +72,7 @@ def first_messages(record: Record, kind: AnswerKind) -> Messages:
     return [system, {**user, "content": f"{user['content']}\n\n{instruction}"}]
 
 
-def next_messages(messages: Messages, *, answer: str, reason: str) -> Messages:
+def next_messages(messages: list[Message], *, answer: str, reason: str) -> list[Message]:
     """The conversation that asks again after an answer that was not accepted, and says why.
 
     An answer without text adds to the last message, since many chat templates want the roles to

@@ -7,8 +7,6 @@ from weekahead.task.record import Financials, News, PastWeek, Record
 PROMPT_VERSION = "w1"
 """Change it with every change of the wording below: results of two wordings do not compare."""
 
-Messages = list[Message]
-
 SYSTEM = f"""You are an equity analyst. Write a forecast for the coming week in exactly this layout:
 
 {HEADERS[0]}
@@ -22,7 +20,7 @@ Prediction: Up or Down by 0-1%, 1-2%, 2-3%, 3-4%, 4-5% or more than 5%
 Analysis: ..."""
 
 
-def render_prompt(record: Record) -> Messages:
+def render_prompt(record: Record) -> list[Message]:
     """The system and the user message for a record, without its label and its return."""
     blocks = [f"[Company]: {record.company}", *map(_week, record.weeks)]
     if record.capitalization:
@@ -53,6 +51,6 @@ def _financials(quarter: Financials) -> str:
     return "\n".join(lines)
 
 
-def completion(answer: str) -> Messages:
+def completion(answer: str) -> list[Message]:
     """The completion of a row: one assistant message that holds `answer`."""
     return [{"role": "assistant", "content": answer}]
