@@ -1,4 +1,4 @@
-"""A whole adapter folder in miniature: a random Llama base, a random LoRA adapter, and all that lies beside it."""
+"""A small adapter folder: a random Llama base, a random LoRA adapter, and the files beside it."""
 
 import json
 from functools import cache
@@ -29,9 +29,8 @@ def make_base(folder: Path) -> Path:
     )
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     letters = ["<s>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    backend = Tokenizer(
-        models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[])
-    )
+    vocabulary = {letter: token_id for token_id, letter in enumerate(letters)}
+    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(
@@ -71,7 +70,7 @@ def make_run(folder: Path, base: Path, seed: int = 2) -> Path:
 
 
 def manifest(folder: Path, base: Path) -> dict[str, Any]:
-    """A training manifest full of this machine's paths, as an honest one is."""
+    """A training manifest that holds paths of this machine, as a real one does."""
     return {
         "kind": "train",
         "created": "2026-01-05T10:00:00+00:00",
@@ -99,7 +98,7 @@ def manifest(folder: Path, base: Path) -> dict[str, Any]:
                 "bnb_4bit_use_double_quant": True,
             },
         },
-        "precision": {"mode": "bf16", "device": "cpu", "reason": "no card"},
+        "precision": {"mode": "bf16", "device": "cpu", "reason": "no GPU"},
         "dataset": {
             "source": str(folder.parent / "data" / "rows.jsonl"),
             "sha256": "ab" * 32,
@@ -118,7 +117,7 @@ def manifest(folder: Path, base: Path) -> dict[str, Any]:
 
 
 def metrics() -> dict[str, Any]:
-    """A metrics.json with a null in it, as there would be under six weeks."""
+    """A metrics.json with nulls in it, as one of few weeks has."""
     rouge = {"rouge1": 0.421, "rouge2": 0.15, "rougeL": 0.258}
     return {
         "n": 300,
@@ -166,7 +165,10 @@ def metrics() -> dict[str, Any]:
 
 @cache
 def local_logits(folder: Path, base: Path) -> Any:
-    """Logits of the adapter on its base as trained: NF4, dequantized. The snippet on the card must give these."""
+    """Logits of the adapter on its base as trained: NF4, dequantized.
+
+    The Python code of the model card must give the same.
+    """
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -180,12 +182,9 @@ def local_logits(folder: Path, base: Path) -> Any:
     model = AutoModelForCausalLM.from_pretrained(
         base, quantization_config=quantization, dtype=torch.bfloat16
     )
+    adapted = PeftModel.from_pretrained(model.dequantize(), str(folder)).eval()
     with torch.no_grad():
-        return (
-            PeftModel.from_pretrained(model.dequantize(), str(folder))
-            .eval()(torch.tensor(IDS))
-            .logits
-        )
+        return adapted(torch.tensor(IDS)).logits
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -5,13 +5,15 @@
         subprocess.run([sys.executable, "-m", "sft.publish", ...], env=env)
         hub.repo("user/name").at("main").files["adapter_config.json"].data
 
-Two origins, as on the true Hub: the hub itself, and a "CDN" that serves and takes LFS content without
-any token. The client follows a redirect to the same host even for HEAD and then misses the commit
-header, so one port would not do. Uploads take the LFS route: xet is a protocol of its own, switched off
-by HF_HUB_DISABLE_XET, which the client reads at import; hence `environment` and a process for the client.
-A cached file hides a refusal, so each account in a test needs a home of its own.
+There are two origins, as on the true Hub: the hub itself, and a "CDN" that serves and takes LFS
+content without a token. One port would not be enough: the client follows a redirect to the same
+host even for HEAD and then misses the commit header. Uploads take the LFS route: xet is another
+protocol, switched off by HF_HUB_DISABLE_XET, which the client reads at import. So the client needs
+a process of its own with the variables of `environment`. A cached file hides a refusal, so each
+account in a test needs a home of its own.
 
-Tokens: "hf_owner" writes as `user` (and org `lab`), "hf_reader" reads as `user`, "hf_other" writes as `other`.
+Tokens: "hf_owner" writes as `user` (and org `lab`), "hf_reader" reads as `user`, "hf_other" writes
+as `other`.
 """
 
 import os
@@ -68,14 +70,16 @@ class Hub:
         return self._address("cdn")
 
     def repo(self, repo_id: str, kind: str = "model") -> Repo:
-        """A repository as it stands, past all access rules. Raises KeyError."""
+        """A repository as it is, without access rules. Raises KeyError if it does not exist."""
         return self.store.repos[kind, repo_id]
 
     def add_folder(self, repo_id: str, folder: Path, kind: str = "model") -> str:
-        """Put the files of `folder` into a new repository, without any client; return the commit's id."""
+        """Put the files of `folder` into a new repository, without a client; return the commit."""
         owner = Account(repo_id.split("/")[0], "write")
         files = {}
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        for path in sorted(folder.rglob("*")):
+            if not path.is_file():
+                continue
             data = path.read_bytes()
             blob = Blob(data, stored_as_lfs(path.name, len(data), data[:512]))
             if blob.lfs:
@@ -85,12 +89,12 @@ class Hub:
         return repo.add_commit("main", files, "add folder", owner.name).oid
 
     def environment(self, home: Path, token: str | None = None) -> dict[str, str]:
-        """Environment of a client process that knows this hub alone. `home` holds its cache and token file."""
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("HF_", "HUGGING"))
-        }
+        """The environment of a client process that knows this hub alone.
+
+        `home` holds its cache and its token file.
+        """
+        foreign = ("HF_", "HUGGING")
+        inherited = {name: v for name, v in os.environ.items() if not name.startswith(foreign)}
         own = {
             "HOME": str(home),
             "HF_HOME": str(home / "hf"),
@@ -119,17 +123,15 @@ class _Handler(BaseHTTPRequestHandler):
     origin: str
 
     def _answer(self) -> None:
-        body = (
-            self._body()
-        )  # read even when refused: what is left would be taken for the next request
+        # Read even if the request is refused: the rest would be taken for the next request.
+        body = self._body()
         try:
             with self.hub.store.lock:
                 reply = self._route(body)
         except HubError as error:
-            headers = {
-                "X-Error-Message": error.message,
-                **({"X-Error-Code": error.code} if error.code else {}),
-            }
+            headers = {"X-Error-Message": error.message}
+            if error.code:
+                headers["X-Error-Code"] = error.code
             reply = Reply.of_json({"error": error.message, **error.body}, error.status, headers)
         authorized = "Authorization" in self.headers
         self.hub.seen.append(Seen(self.origin, self.command, self.path, reply.status, authorized))
@@ -143,9 +145,9 @@ class _Handler(BaseHTTPRequestHandler):
             match = re.fullmatch(pattern, split.path)
             if match and origin == self.origin and self.command in methods.split():
                 query = {name: values[-1] for name, values in parse_qs(split.query).items()}
-                found = {name: unquote(value or "") for name, value in match.groupdict().items()}
+                path = {name: unquote(value or "") for name, value in match.groupdict().items()}
                 account = self.hub.store.account(self._token()) if origin == "hub" else None
-                return action(Request(self.hub.store, self.hub, account, found, query, body))
+                return action(Request(self.hub.store, self.hub, account, path, query, body))
         raise HubError(404, "", f"no route for {self.command} {split.path} on {self.origin}")
 
     def _token(self) -> str | None:

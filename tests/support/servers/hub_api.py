@@ -1,4 +1,4 @@
-"""The Hub's routes, as the `huggingface_hub` client calls them: one function a route."""
+"""The Hub's routes, as the `huggingface_hub` client calls them: one function per route."""
 
 import base64
 import json
@@ -44,7 +44,7 @@ class Request:
 
     @property
     def kind(self) -> str:
-        """ "models" or "datasets/" in a path is a repository's kind "model" or "dataset"; nothing is a model."""
+        """The repository's kind: "models" or "datasets/" in a path, or nothing for a model."""
         return self.path.get("kind", "").rstrip("/").removesuffix("s") or "model"
 
     def readable(self) -> Repo:
@@ -64,28 +64,18 @@ class Reply:
     def of_json(
         cls, value: Any, status: int = 200, headers: dict[str, str] | None = None
     ) -> "Reply":
-        return cls(
-            status,
-            json.dumps(value).encode(),
-            {"Content-Type": "application/json", **(headers or {})},
-        )
+        all_headers = {"Content-Type": "application/json", **(headers or {})}
+        return cls(status, json.dumps(value).encode(), all_headers)
 
 
 def whoami(request: Request) -> Reply:
     account = request.account
     if account is None:
         raise HubError(401, "", "Invalid username or password.")
-    return Reply.of_json(
-        {
-            "type": "user",
-            "name": account.name,
-            "orgs": [{"type": "org", "name": name, "roleInOrg": "write"} for name in account.orgs],
-            "auth": {
-                "type": "access_token",
-                "accessToken": {"displayName": "test", "role": account.role},
-            },
-        }
-    )
+    orgs = [{"type": "org", "name": name, "roleInOrg": "write"} for name in account.orgs]
+    token = {"displayName": "test", "role": account.role}
+    auth = {"type": "access_token", "accessToken": token}
+    return Reply.of_json({"type": "user", "name": account.name, "orgs": orgs, "auth": auth})
 
 
 def create_repo(request: Request) -> Reply:
@@ -96,15 +86,14 @@ def create_repo(request: Request) -> Reply:
     try:
         request.store.create(kind, repo_id, order.get("visibility") == "private", request.account)
     except KeyError:
-        # The client takes the address from this refusal when it was told that the repository may exist.
-        raise HubError(
-            409, "", f"You already created this {kind} repo: {repo_id}", url=url
-        ) from None
+        # With exist_ok the client takes the address from this refusal.
+        message = f"You already created this {kind} repo: {repo_id}"
+        raise HubError(409, "", message, url=url) from None
     return Reply.of_json({"url": url, "name": repo_id})
 
 
 def validate_yaml(request: Request) -> Reply:
-    """The card's metadata block is looked for and not judged: the client parses it itself."""
+    """Only whether there is a metadata block: the client parses it itself."""
     has_block = re.match(r"---\n.*?\n---\n", request.json["content"], re.DOTALL)
     warnings = [] if has_block else [{"message": "empty or missing yaml metadata in repo card"}]
     return Reply.of_json({"errors": [], "warnings": warnings})
@@ -136,19 +125,21 @@ def preupload(request: Request) -> Reply:
             "uploadMode": "lfs" if lfs else "regular",
             "shouldIgnore": False,
         }
-        if known := files.get(file["path"]):
-            answer["oid"] = known.sha256 if known.lfs else known.oid
+        present = files.get(file["path"])
+        if present:
+            answer["oid"] = present.sha256 if present.lfs else present.oid
         answers.append(answer)
     return Reply.of_json({"files": answers})
 
 
 def lfs_batch(request: Request) -> Reply:
     request.writable()
+    repository = f"{request.origins.url}/{request.path['kind']}{request.path['id']}.git"
+    verify = f"{repository}/info/lfs/objects/verify"
     objects = []
     for wanted in request.json["objects"]:
         answer = dict(wanted)
         if wanted["oid"] not in request.store.objects:
-            verify = f"{request.origins.url}/{request.path['kind']}{request.path['id']}.git/info/lfs/objects/verify"
             upload = f"{request.origins.cdn_url}/objects/{wanted['oid']}"
             answer["actions"] = {
                 "upload": {"href": upload, "header": {}},
@@ -160,8 +151,8 @@ def lfs_batch(request: Request) -> Reply:
 
 def lfs_verify(request: Request) -> Reply:
     request.writable()
-    found = request.store.objects.get(request.json["oid"])
-    if found is None or len(found) != request.json["size"]:
+    content = request.store.objects.get(request.json["oid"])
+    if content is None or len(content) != request.json["size"]:
         raise HubError(422, "", f"object {request.json['oid']} is not here in that size")
     return Reply.of_json({})
 
@@ -177,9 +168,8 @@ def cdn_put(request: Request) -> Reply:
 def cdn_get(request: Request) -> Reply:
     if request.path["oid"] not in request.store.objects:
         raise HubError(404, "", "no such object")
-    return Reply(
-        200, request.store.objects[request.path["oid"]], {"ETag": f'"{request.path["oid"]}"'}
-    )
+    oid = request.path["oid"]
+    return Reply(200, request.store.objects[oid], {"ETag": f'"{oid}"'})
 
 
 def commit(request: Request) -> Reply:
@@ -193,11 +183,9 @@ def commit(request: Request) -> Reply:
     for row in rows:
         _apply(row["key"], row["value"], files, request.store.objects)
     author = may_write(repo.id, request.account)
-    done = repo.add_commit(branch, files, header["summary"], author.name)
-    url = f"{request.origins.url}/{repo.id}/commit/{done.oid}"
-    return Reply.of_json(
-        {"success": True, "commitOid": done.oid, "commitUrl": url, "hookOutput": ""}
-    )
+    oid = repo.add_commit(branch, files, header["summary"], author.name).oid
+    url = f"{request.origins.url}/{repo.id}/commit/{oid}"
+    return Reply.of_json({"success": True, "commitOid": oid, "commitUrl": url, "hookOutput": ""})
 
 
 def _apply(
@@ -211,14 +199,11 @@ def _apply(
             raise HubError(400, "", f"{value['path']}: LFS object {value['oid']} was not uploaded")
         files[value["path"]] = Blob(objects[value["oid"]], lfs=True)
     elif key in ("deletedFile", "deletedFolder"):
-        gone = [
-            path
-            for path in files
-            if path == value["path"] or path.startswith(value["path"].rstrip("/") + "/")
-        ]
-        if not gone:
+        name = value["path"].rstrip("/")
+        deleted = [path for path in files if path == name or path.startswith(f"{name}/")]
+        if not deleted:
             raise HubError(404, "EntryNotFound", "A file with this name doesn't exist")
-        for path in gone:
+        for path in deleted:
             del files[path]
 
 
@@ -239,28 +224,27 @@ def tree(request: Request) -> Reply:
 
 def _folders(paths: Iterable[str], folder: str, flat: bool) -> list[dict[str, Any]]:
     parents = {path[: match.start()] for path in paths for match in re.finditer("/", path)}
-    below = {p for p in parents if p.startswith(folder) and not (flat and "/" in p[len(folder) :])}
-    return [
-        {"type": "directory", "path": path, "oid": "0" * 40, "size": 0} for path in sorted(below)
-    ]
+    below = sorted(path for path in parents if path.startswith(folder))
+    shown = [path for path in below if not (flat and "/" in path[len(folder) :])]
+    return [{"type": "directory", "path": path, "oid": "0" * 40, "size": 0} for path in shown]
 
 
 def refs(request: Request) -> Reply:
     repo = request.readable()
-    named = {
-        "branches": ("heads", repo.branches),
-        "tags": ("tags", repo.tags),
-        "converts": ("converts", {}),
-    }
     return Reply.of_json(
         {
-            group: [
-                {"name": n, "ref": f"refs/{place}/{n}", "targetCommit": oid}
-                for n, oid in names.items()
-            ]
-            for group, (place, names) in named.items()
+            "branches": _refs("heads", repo.branches),
+            "tags": _refs("tags", repo.tags),
+            "converts": [],
         }
     )
+
+
+def _refs(folder: str, commits: Mapping[str, str]) -> list[dict[str, str]]:
+    return [
+        {"name": name, "ref": f"refs/{folder}/{name}", "targetCommit": oid}
+        for name, oid in commits.items()
+    ]
 
 
 def tag(request: Request) -> Reply:
@@ -273,14 +257,13 @@ def tag(request: Request) -> Reply:
 
 def resolve(request: Request) -> Reply:
     """A file's content; LFS content by a redirect to the other origin."""
-    done, blob = request.readable().file(request.path["revision"], request.path["file"])
-    headers = {"X-Repo-Commit": done.oid}
+    at_commit, blob = request.readable().file(request.path["revision"], request.path["file"])
+    headers = {"X-Repo-Commit": at_commit.oid}
     if not blob.lfs:
         return Reply(200, blob.data, {**headers, "ETag": f'"{blob.oid}"'})
     headers |= {"X-Linked-Etag": f'"{blob.sha256}"', "X-Linked-Size": str(len(blob.data))}
-    return Reply(
-        302, b"", {**headers, "Location": f"{request.origins.cdn_url}/objects/{blob.sha256}"}
-    )
+    headers["Location"] = f"{request.origins.cdn_url}/objects/{blob.sha256}"
+    return Reply(302, b"", headers)
 
 
 _ID = r"(?P<id>[^/]+/[^/]+)"

@@ -1,7 +1,7 @@
 """What a model hub keeps: accounts, repositories, commits and blobs. No HTTP here.
 
-Blob ids are the true ones, git's SHA-1 and LFS's SHA-256, because the client compares them with its own
-to leave out files that have not changed.
+Blob ids are the true ones, git's SHA-1 and LFS's SHA-256: the client compares them with its own to
+leave out files that have not changed.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ FIRST_FILES = {".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -
 
 
 class HubError(Exception):
-    """An answer that is an error: HTTP status, X-Error-Code (may be empty), X-Error-Message, more for its body."""
+    """An answer that is an error: status, X-Error-Code (may be empty), X-Error-Message, body."""
 
     def __init__(self, status: int, code: str, message: str, **body: str):
         super().__init__(message)
@@ -24,7 +24,7 @@ class HubError(Exception):
 
 @dataclass(frozen=True)
 class Account:
-    """Who a token belongs to, and what it may do: "write" or "read"."""
+    """The owner of a token, and what the token may do: "write" or "read"."""
 
     name: str
     role: str
@@ -122,7 +122,7 @@ class Repo:
 
 
 class Store:
-    """All accounts, repositories and uploaded LFS objects, and the rules of who may see and write them."""
+    """All accounts, repositories and uploaded LFS objects, and who may see and write them."""
 
     def __init__(self) -> None:
         self.accounts = {
@@ -135,7 +135,7 @@ class Store:
         self.lock = threading.RLock()
 
     def account(self, token: str | None) -> Account | None:
-        """The account of a bearer token, None without one. Raises HubError 401 for an unknown token."""
+        """The account of a bearer token, None without one. Raises HubError 401 if it is unknown."""
         if token is None:
             return None
         if token not in self.accounts:
@@ -160,32 +160,29 @@ class Store:
         return repo
 
     def create(self, kind: str, repo_id: str, private: bool, account: Account | None) -> Repo:
-        """A new repository with its first commit. Raises HubError 401, 403, and KeyError where it exists."""
+        """A new repository with its first commit.
+
+        Raises HubError 401 or 403, and KeyError if it exists.
+        """
         author = may_write(repo_id, account)
         if (kind, repo_id) in self.repos:
             raise KeyError(repo_id)
         repo = self.repos[kind, repo_id] = Repo(kind, repo_id, private)
-        repo.add_commit(
-            "main",
-            {path: Blob(data, lfs=False) for path, data in FIRST_FILES.items()},
-            "initial commit",
-            author.name,
-        )
+        files = {path: Blob(data, lfs=False) for path, data in FIRST_FILES.items()}
+        repo.add_commit("main", files, "initial commit", author.name)
         return repo
 
 
 def may_write(repo_id: str, account: Account | None) -> Account:
-    """The account, when it may write to `repo_id`. Raises HubError 401 or 403."""
+    """The account, if it may write to `repo_id`. Raises HubError 401 or 403."""
     if account is None:
         raise HubError(401, "", "Invalid username or password.")
     if account.role != "write":
         raise HubError(403, "", "This token has read access only; a write token is needed")
     if not account.owns(repo_id):
-        raise HubError(
-            403,
-            "",
-            f"You don't have the rights to create a model under the namespace {repo_id.split('/')[0]!r}",
-        )
+        namespace = repr(repo_id.split("/")[0])
+        message = f"You don't have the rights to create a model under the namespace {namespace}"
+        raise HubError(403, "", message)
     return account
 
 
