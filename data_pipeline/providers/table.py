@@ -83,14 +83,15 @@ def open_sources(
 ) -> Sources:
     """The providers for a run about `symbols`; without files Yahoo and the tables above.
 
-    With news from files and without a key there are no company facts. Raises ValueError and
-    FileNotFoundError for news files that cannot be read.
+    Without a key there are no company facts, but for stored ones beside news that are not from
+    files. Raises ValueError and FileNotFoundError for news files that cannot be read.
     """
     prices = PriceFiles(price_folder) if price_folder else Yahoo(settings.raw / "yahoo")
     with_news = _choose(NEWS_PROVIDERS, settings.raw)
     with_facts = _choose(FUNDAMENTALS_PROVIDERS, settings.raw)
     news = NewsFiles(news_files, symbols) if news_files else with_news.open(settings)
-    if news_files and not _has_key(with_facts):
+    use_stored = _is_stored(with_facts, settings.raw) and not news_files
+    if not _has_key(with_facts) and not use_stored:
         return Sources(prices, news, NoFundamentals())
     if isinstance(news, with_facts):
         return Sources(prices, news, news)  # one client, so one pace

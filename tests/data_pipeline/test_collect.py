@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from data_pipeline.providers import table
 from data_pipeline.providers.base import (
     FundamentalsAnswer,
     NewsAnswer,
@@ -14,6 +15,7 @@ from data_pipeline.providers.base import (
     ProviderSettings,
     Story,
 )
+from data_pipeline.providers.finnhub import Finnhub
 from data_pipeline.providers.finnhub_rows import finnhub_symbol
 from data_pipeline.providers.price_files import PriceFiles
 from data_pipeline.providers.table import (
@@ -210,6 +212,30 @@ def test_any_provider_of_the_protocol_will_do(prices):
         "Another: no news about BRK-B",
     ]
     assert result.calls == other.calls, "one provider of both counts once"
+
+
+class AnotherLiveProvider(AnotherProvider):
+    """The same behind a network, with a key."""
+
+    KEY_VARIABLE = "ANOTHER_API_KEY"
+    FOLDER = "another"
+
+    @classmethod
+    def open(cls, settings):
+        return cls()
+
+
+def test_a_new_provider_of_news_is_one_line_in_the_table(prices, tmp_path, monkeypatch):
+    monkeypatch.setattr(table, "NEWS_PROVIDERS", (Finnhub, AnotherLiveProvider))
+    monkeypatch.delenv("FINNHUB_API_KEY", raising=False)
+    assert table.news_key_variables() == "FINNHUB_API_KEY or ANOTHER_API_KEY"
+    assert not table.has_news_provider(tmp_path)
+    monkeypatch.setenv("ANOTHER_API_KEY", "k")
+    assert table.has_news_provider(tmp_path)
+    sources = open_sources(ProviderSettings(tmp_path), ["ACME"], price_folder=prices)
+    result = gather(["ACME"], FIRST, LAST, sources)
+    assert [item.headline for item in result.companies["ACME"].news] == ["ACME opens a plant"]
+    assert result.notes[-1].startswith("FINNHUB_API_KEY is not set: introductions")
 
 
 def test_every_key_is_in_the_example_of_the_environment():

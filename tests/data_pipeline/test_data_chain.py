@@ -21,6 +21,8 @@ from tests.support.servers.teacher import Teacher
 from tests.support.tiny import TRAIN, command
 from weekahead.cli import new_parser, read_options
 from weekahead.files import read_jsonl, write_jsonl
+from weekahead.schema.manifests import read_records_manifest
+from weekahead.schema.rows import user_text
 
 ROOT = Path(__file__).parents[2]
 FIRST, LAST = date(2025, 11, 9), date(2026, 7, 3)
@@ -39,19 +41,10 @@ def data_command(folder, *flags, env=None, module="data_pipeline"):
 
 
 def make_data(folder, finnhub, teacher, *flags):
-    flags = (
-        "--prices",
-        folder / "prices",
-        "--data",
-        folder / "data",
-        "--finnhub_per_minute",
-        "1000000",
-        "--model",
-        "gpt-4.1",
-        *WINDOW,
-        *flags,
-    )
-    return data_command(folder, *flags, env={**finnhub.environment(), **teacher.environment()})
+    folders = ("--prices", folder / "prices", "--data", folder / "data")
+    settings = ("--finnhub_per_minute", "1000000", "--model", "gpt-4.1")
+    environment = {**finnhub.environment(), **teacher.environment()}
+    return data_command(folder, *folders, *settings, *WINDOW, *flags, env=environment)
 
 
 @pytest.mark.slow
@@ -61,43 +54,31 @@ def test_make_data_of_an_index_and_again_without_a_call(tmp_path):
     companies = {symbol: made_market.company(symbol, FIRST, LAST) for symbol in SYMBOLS}
     with FinnhubServer(companies) as finnhub, Teacher() as teacher:
         finnhub.fail("stock/financials-reported", FORBIDDEN, times=9, symbol=SYMBOLS[0])
-        result = make_data(
-            tmp_path, finnhub, teacher, "--index", "nasdaq100", "--max_cost", "9", "--forecast"
-        )
+        flags = ("--index", "nasdaq100", "--max_cost", "9", "--forecast")
+        result = make_data(tmp_path, finnhub, teacher, *flags)
         assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
         folder = tmp_path / "data" / "datasets" / "nasdaq100"
         before = {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}
         calls, asked = finnhub.calls.copy(), len(teacher.asked)
-        again = make_data(
-            tmp_path, finnhub, teacher, "--index", "nasdaq100", "--max_cost", "9", "--forecast"
-        )
+        again = make_data(tmp_path, finnhub, teacher, *flags)
         assert again.returncode == 0, again.stderr[-3000:]
         assert len(teacher.asked) == asked
-        assert set(finnhub.calls - calls) <= {
-            "stock/financials-reported"
-        }  # only what was refused is asked again
+        # Only what was refused is asked again.
+        assert set(finnhub.calls - calls) <= {"stock/financials-reported"}
     assert {path.name: path.read_bytes() for path in folder.glob("*.jsonl")} == before
 
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    records = json.loads(
-        (tmp_path / "data/records/nasdaq100.manifest.json").read_text(encoding="utf-8")
-    )
+    records = read_records_manifest(tmp_path / "data/records/nasdaq100.manifest.json")
     assert manifest["read"] == records["records"]
-    assert (
-        sum(part["rows"] for part in manifest["splits"].values())
-        + sum(manifest["dropped"].values())
-        == manifest["read"]
-    )
+    rows = sum(split["rows"] for split in manifest["splits"].values())
+    assert rows + sum(manifest["dropped"].values()) == manifest["read"]
     assert records["records"] == 20 * 26 and records["without_news"] == 0
-    shown = [
-        row["prompt"][1]["content"].count("\n- ") for row in read_jsonl(folder / "train.jsonl")
-    ]
-    assert min(shown) >= 3 and max(shown) == 20  # four weeks of five
-    kept = manifest["read"] - manifest["dropped"]["gap"]
-    assert (
-        len([body for body in teacher.asked if "[To the author" in body["messages"][1]["content"]])
-        == kept
-    )
+    prompts = [user_text(row["prompt"]) for row in read_jsonl(folder / "train.jsonl")]
+    stories = [prompt.count("\n- ") for prompt in prompts]
+    assert min(stories) >= 3 and max(stories) == 20  # four weeks of five
+    questions = [user_text(request["messages"]) for request in teacher.asked]
+    hindsight = sum("[To the author" in question for question in questions)
+    assert hindsight == manifest["read"] - manifest["dropped"]["gap"]
     assert records["no_prices"] and set(records["no_prices"]).isdisjoint(SYMBOLS)
     assert calls["stock/profile2"] == calls["stock/metric"] == 20
     assert calls["company-news"] == 20 * 8  # November to June
@@ -110,10 +91,8 @@ def test_make_data_of_an_index_and_again_without_a_call(tmp_path):
     assert (audit["duplicate"]["count"], audit["missing_prediction"]["count"]) == (0, 0)
     assert "# nasdaq100" in (folder / "README.md").read_text(encoding="utf-8")
     assert len(read_jsonl(folder / "forecast.jsonl")) == manifest["splits"]["test"]["rows"]
-    key = finnhub.key.encode()
-    assert not any(
-        key in path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()
-    )
+    written = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+    assert not any(finnhub.key.encode() in path.read_bytes() for path in written)
 
 
 def test_a_dry_run_asks_no_teacher_and_tells_the_price(tmp_path):
