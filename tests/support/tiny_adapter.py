@@ -11,7 +11,7 @@ IDS = [[1, 17, 230, 5, 499, 64, 3]]
 
 
 def make_base(folder: Path) -> Path:
-    """A Llama with 2 layers, hidden size 64 and 512 tokens, random weights and a byte-level tokenizer."""
+    """A Llama of 2 layers with random weights and a byte-level tokenizer of 512 tokens."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
