@@ -45,12 +45,12 @@ def metric(**series):
 
 def quarters(answer, filings, **options):
     """The quarters of an answer of /stock/metric."""
-    known = FundamentalsAnswer(
+    facts = FundamentalsAnswer(
         figures=read_figures(answer),
         fiscal_year_ends=read_fiscal_year_ends(answer),
         filings=filings,
     )
-    return fundamentals.quarters(known, **options)
+    return fundamentals.quarters(facts, **options)
 
 
 EPS = [("2025-12-31", 3.0), ("2025-09-30", 2.0), ("2025-06-30", 1.0)]

@@ -72,13 +72,13 @@ def test_members_are_those_of_the_day_each_once():
 
 def test_nasdaq100_is_known_for_the_first_half_of_2026():
     """With the weeks of context before it."""
-    known = {
+    symbols = {
         symbol
         for day in days(date(2025, 12, 1), date(2026, 6, 30))
         for symbol in members("nasdaq100", day)
     }
-    assert {"BIIB", "ALNY", "AZN", "WMT", "CHTR", "CRWV", "VSNT", "HONA"} <= known
-    assert not {"SOLS", "SPCX"} & known
+    assert {"BIIB", "ALNY", "AZN", "WMT", "CHTR", "CRWV", "VSNT", "HONA"} <= symbols
+    assert not {"SOLS", "SPCX"} & symbols
 
 
 @pytest.mark.parametrize("day", [date(2020, 8, 30), date(2026, 7, 1)])

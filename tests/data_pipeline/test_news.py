@@ -182,9 +182,9 @@ def test_a_figure_or_a_direction_makes_another_story(first, second):
 
 def test_a_week_shows_the_same_whatever_came_before_and_after_it():
     """So a record does not depend on the day that a window starts on."""
-    at = {day: MONDAY.replace(day=day) for day in (1, 5, 12)}
+    moments = {day: MONDAY.replace(day=day) for day in (1, 5, 12)}
     news = clean_stories(
-        [story("Acme beats profit forecasts", published=when) for when in at.values()]
+        [story("Acme beats profit forecasts", published=when) for when in moments.values()]
     )
     assert [item.known_at[:10] for item in news_of_week(news, *WEEK)] == ["2026-01-05"]
     assert news_of_week(news, *WEEK) == news_of_week(news[1:2], *WEEK)

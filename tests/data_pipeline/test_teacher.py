@@ -240,10 +240,10 @@ def test_logs_hold_the_same_lines_whatever_was_at_once(monkeypatch):
     with Teacher() as teacher:
         assert ask(monkeypatch, teacher, "--concurrency", "1", "--out", "one") == 0
         assert ask(monkeypatch, teacher, "--concurrency", "16", "--out", "two") == 0
-    one, two = (
+    sequential, parallel = (
         Path(out, "loopback", "hindsight.jsonl").read_text().splitlines() for out in ("one", "two")
     )
-    assert len(one) == 40 and sorted(one) == sorted(two)
+    assert len(sequential) == 40 and sorted(sequential) == sorted(parallel)
 
 
 def test_no_more_are_asked_at_once_than_allowed(monkeypatch):
@@ -446,11 +446,11 @@ def test_a_dry_run_asks_nothing_writes_nothing_and_needs_no_key(capsys):
     tokens = (
         sum(len(turn["content"]) for r in records for turn in first_messages(r, "hindsight")) / 4
     )
-    found = re.search(
+    numbers = re.search(
         r"10 to ask; about (\d+) tokens in and 5000 out at 500 per answer; about \$(\d+\.\d+)", line
     )
-    assert found and int(found[1]) == pytest.approx(tokens, abs=10)
-    assert float(found[2]) == pytest.approx((tokens * 2 + 5000 * 8) / 1e6, abs=0.006)
+    assert numbers and int(numbers[1]) == pytest.approx(tokens, abs=10)
+    assert float(numbers[2]) == pytest.approx((tokens * 2 + 5000 * 8) / 1e6, abs=0.006)
     assert not Path("data").exists()
 
 

@@ -1,4 +1,4 @@
-"""Made-up daily prices for tests, in the frame that `prices.read_prices` gives."""
+"""Made-up daily prices for tests, in the frame that `price_files.read_prices` gives."""
 
 from datetime import date
 
