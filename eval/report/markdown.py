@@ -16,7 +16,7 @@ def render_markdown(report: Report, folder: Path) -> str:
     """The report as it is in `folder`, from where the links to figures start."""
     blocks = [
         f"# {escape(report.title)}",
-        escape(f"{', '.join(report.runs)}. {report.made}."),
+        escape(f"{', '.join(report.runs)}. {report.created}."),
         f"**{ADVICE}**",
     ]
     if report.fictional:

@@ -70,7 +70,7 @@ class Report:
     """Everything that is printed."""
 
     title: str
-    made: str
+    created: str
     """When and with which code."""
     runs: tuple[str, ...]
     fictional: tuple[str, ...]
@@ -94,7 +94,7 @@ def build_report(runs: Sequence[EvaluatedRun], title: str, figures: Path) -> Rep
     table_sections = [_table_section(plan, compared, figures) for plan in TABLES]
     return Report(
         title=title,
-        made=_made(),
+        created=_created(),
         runs=tuple(run.name for run in runs),
         fictional=fictional_notes(runs),
         warnings=warnings(compared),
@@ -170,7 +170,7 @@ def _settings_section(compared: ComparedRuns) -> Section:
     )
 
 
-def _made() -> str:
+def _created() -> str:
     facts = provenance()
     time = facts["created"][:16].replace("T", " ")
     commit = facts["git_commit"]

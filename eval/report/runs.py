@@ -63,7 +63,7 @@ class EvaluatedRun:
             self.is_language_model
             and bool(self.stored)
             and self.manifest["adapter"] is None
-            and self.manifest["backend"].get("runs_locally", True)
+            and self.manifest["backend"]["runs_locally"]
         )
 
     @property

@@ -1,4 +1,4 @@
-"""The report as files: complete in itself, safe to open, and never half-written from folders that are not right."""
+"""The report as files: complete in itself, safe to open, never half-written."""
 
 import csv
 import json
@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from eval.report.__main__ import main
-from eval.report.comparisons import compare_all
-from eval.report.examples import clean
+from eval.report.comparisons import compare_runs
 from eval.report.markdown import escape, fence
+from eval.report.page import build_report
 from eval.report.runs import load_runs
 from eval.report.write import write_report
 from eval.score import score_files
@@ -36,38 +36,29 @@ def written(tmp_path_factory):
 
 def test_the_command_prints_the_page_last(tmp_path):
     run, out = make_run(tmp_path / "one", generation_rows(lambda week: 3)), tmp_path / "report"
-    command = [
-        sys.executable,
-        "-m",
-        "eval.report",
-        str(run),
-        "--out",
-        str(out),
-        "--title",
-        "One run",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == str(out / "report.html")
+    command = [sys.executable, "-m", "eval.report", str(run), "--out", str(out)]
+    command += ["--title", "One run"]
+    root = Path(__file__).parents[2]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines()[-1] == str(out / "report.html")
     assert "One run" in read_page(out / "report.html").text
     assert (out / "report.md").read_text(encoding="utf-8").startswith("# One run\n")
 
 
-def test_a_report_is_a_page_markdown_tables_and_pictures(written):
+def test_a_report_is_a_page_markdown_tables_and_figures(written):
+    _, out = written
+    files = {"report.html", "report.md", "manifest.json", "tables", "figures"}
+    assert {path.name for path in out.iterdir()} == files
+    figures = {"accuracy.png", "training.png", "differences.png", "1-tuned"}
+    assert {path.name for path in (out / "figures").iterdir()} == figures
+    markdown = (out / "report.md").read_text(encoding="utf-8")
+    for target in re.findall(r"!\[.*?\]\((.*?)\)", markdown):
+        assert (out / target).read_bytes().startswith(b"\x89PNG"), target
+
+
+def test_the_leaderboard_csv_holds_the_numbers_of_metrics_json(written):
     pair, out = written
-    assert {path.name for path in out.iterdir()} == {
-        "report.html",
-        "report.md",
-        "manifest.json",
-        "tables",
-        "figures",
-    }
-    assert {path.name for path in (out / "figures").iterdir()} == {
-        "accuracy.png",
-        "training.png",
-        "differences.png",
-        "1-tuned",
-    }
     with (out / "tables" / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
         rows = {row["Name"]: row for row in csv.DictReader(file)}
     metrics = json.loads((pair[1] / "metrics.json").read_text())
@@ -75,8 +66,18 @@ def test_a_report_is_a_page_markdown_tables_and_pictures(written):
     assert float(rows["demo-tuned"]["Direction accuracy low"]) == metrics["bin_acc_ci95"][0]
     assert rows["demo-tuned"]["Direction accuracy n"] == str(metrics["n"])
     assert float(rows["always-down"]["Squared error"]) == metrics["baselines"]["always_down"]["mse"]
-    for target in re.findall(r"!\[.*?\]\((.*?)\)", (out / "report.md").read_text(encoding="utf-8")):
-        assert (out / target).read_bytes().startswith(b"\x89PNG"), target
+
+
+def test_the_page_and_the_markdown_have_the_same_sections(pair, tmp_path):
+    page = write_report(pair, tmp_path / "report", "T")
+    report = build_report(load_runs(pair), "T", tmp_path / "figures")
+    html, markdown = page.read_text("utf-8"), (tmp_path / "report/report.md").read_text("utf-8")
+    for section in report.sections:
+        heading = f"<summary>{section.title}</summary>" if section.folded else section.title
+        assert heading in html.replace("&#39;", "'") and heading in markdown
+    in_page = re.findall(r'<table id="(\w+)"', html)
+    assert in_page == [table.key for table in report.tables() if table.rows]
+    assert in_page[:2] == ["leaderboard", "comparisons"]
 
 
 def test_the_page_needs_nothing_outside_itself_and_runs_nothing(written):
@@ -94,7 +95,7 @@ def test_the_page_needs_nothing_outside_itself_and_runs_nothing(written):
     assert "url(" not in css and "@import" not in css
 
 
-def test_model_text_is_printed_and_never_believed(written):
+def test_model_text_is_printed_and_never_interpreted(written):
     out = written[1]
     page = read_page(out / "report.html")
     assert "<script>alert(1)</script>" in page.text  # as text, in an example
@@ -117,7 +118,7 @@ def test_page_states_hindsight_power_and_advice(written):
     assert "Fictional market" not in text
 
 
-def test_a_run_name_from_a_manifest_cannot_leave_the_report_folder(pair, tmp_path):
+def test_a_run_name_cannot_lead_out_of_the_report_folder(pair, tmp_path):
     manifest = json.loads((pair[1] / "manifest.json").read_text())
     manifest["train"]["run"] = "../../../escape"
     manifest["adapter"] = str(tmp_path / "outputs" / "tuned")
@@ -154,14 +155,17 @@ def broken_scores(folder):
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("damage", "message"),
     [
         (without_metrics, "metrics.json is not there; run: python -m eval.score"),
         (broken_metrics, "metrics.json cannot be read"),
-        (foreign_metrics, "has no n, bin_acc, baselines, versus; it is not one of eval.score"),
+        (
+            foreign_metrics,
+            "has no n, valid_strict, valid_lenient, bin_acc, baselines, versus; it is not one of",
+        ),
         (
             longer_answers,
-            "generations.jsonl is not the file that metrics.json was made from; run: python -m eval.score",
+            "generations.jsonl is not the file that metrics.json was made from; run: python -m",
         ),
         (
             shorter_scores,
@@ -170,12 +174,12 @@ def broken_scores(folder):
         (broken_scores, "scored.jsonl, line 2: not JSON"),
     ],
 )
-def test_a_damaged_folder_is_named_with_its_remedy(tmp_path, damage, words, capsys):
+def test_a_damaged_folder_is_named_with_its_remedy(tmp_path, damage, message, capsys):
     run = make_run(tmp_path / "demo-base", generation_rows(lambda week: 3))
     damage(run)
     assert main([str(run), "--out", str(tmp_path / "report")]) == 2
     error = capsys.readouterr().err
-    assert words in error and "demo-base" in error
+    assert message in error and "demo-base" in error
     assert not (tmp_path / "report").exists()
 
 
@@ -199,7 +203,7 @@ def test_two_runs_of_one_name_are_refused(pair, tmp_path):
         load_runs([*pair, twin])
 
 
-def test_a_report_replaces_its_own_files_and_no_one_elses(pair, tmp_path):
+def test_a_report_replaces_only_its_own_files(pair, tmp_path):
     out = tmp_path / "report"
     write_report(pair, out, "T")
     (out / "figures" / "mine.png").write_bytes(b"mine")
@@ -207,7 +211,7 @@ def test_a_report_replaces_its_own_files_and_no_one_elses(pair, tmp_path):
     assert not (out / "figures" / "training.png").exists()
     assert (out / "figures" / "mine.png").read_bytes() == b"mine"
     for folder in (pair[0], tmp_path / "outputs" / "tuned"):
-        with pytest.raises(ValueError, match="choose a folder of its own"):
+        with pytest.raises(ValueError, match="such as results/compare"):
             write_report(pair, folder, "T")
 
 
@@ -225,26 +229,21 @@ def test_markdown_escapes_marks_and_fences_backticks():
     assert fence("x ```` y").startswith("`````text\n")
 
 
-def test_clean_makes_any_text_writable():
-    assert clean("a\x00b\ud800c\u202ed\te\n") == "a\ufffdb\ufffdc\ufffdd\te"
-    assert clean(None) == ""
-    assert clean("x" * 5000).endswith(
-        "[cut here for the page: 5,000 characters in generations.jsonl]"
-    )
-
-
 def test_real_answers_of_four_models(shared_data, tmp_path):
     with (shared_data / "dow30" / "test.jsonl").open(encoding="utf-8") as file:
-        known = {(row["symbol"], row["period"]): row for row in map(json.loads, file)}
+        references = {
+            (row["symbol"], row["period"]): row["answer"] for row in map(json.loads, file)
+        }
     folders = []
     for source in sorted((shared_data / "generations").glob("*.jsonl")):
         rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
-        joined = [{**row, "answer": known[row["symbol"], row["period"]]["answer"]} for row in rows]
+        joined = [{**row, "answer": references[row["symbol"], row["period"]]} for row in rows]
         folder = tmp_path / source.stem
         write_jsonl(folder / "generations.jsonl", joined)
         score_files([folder / "generations.jsonl"], folder)
         folders.append(folder)
     page = read_page(write_report(folders, tmp_path / "report", "T"))
-    compared = [one for one in compare_all(load_runs(folders)) if one.between_runs]
-    assert len(compared) == 6  # symbol and period name the rows where there is no id
+    comparisons = compare_runs(load_runs(folders)).comparisons
+    between = [comparison for comparison in comparisons if comparison.between_runs]
+    assert len(between) == 6  # rows without an id are identified by symbol and period
     assert "better than always-down: not shown" in page.text

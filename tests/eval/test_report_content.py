@@ -1,16 +1,21 @@
-"""What a report says: verdicts, tables, examples, settings, and the reasons for what it cannot say."""
+"""What a report says: verdicts, tables, settings, and the reasons for what it lacks."""
+
+import math
 
 import pytest
 
 from eval.metrics.statistics import holm
-from eval.report.comparisons import Comparison, compare_all
-from eval.report.examples import choose, clean
-from eval.report.page import build
-from eval.report.runs import load_run, load_runs, outcome, row_groups
+from eval.report.comparisons import RunComparison, compare_runs
+from eval.report.page import build_report
+from eval.report.rows import row_groups
+from eval.report.runs import load_run, load_runs
 from eval.report.table import Cell, Table, format_value, to_csv
-from eval.report.tables import quality
+from eval.report.tables.quality import likelihood
 from eval.report.write import write_report
+from eval.score import score_files
 from tests.support.report_runs import WEEKS, generation_rows, make_pair, make_run, read_page
+from weekahead.files import write_jsonl
+from weekahead.task.labels import BINS
 
 
 @pytest.fixture
@@ -19,52 +24,69 @@ def pair(tmp_path):
     return make_pair(tmp_path)
 
 
-def test_verdicts_are_computed_and_corrected_over_all_comparisons(pair):
+def compare(runs):
+    return compare_runs(runs).comparisons
+
+
+def between_runs(runs):
+    return [comparison for comparison in compare(runs) if comparison.between_runs]
+
+
+def versus(runs, name):
+    """The comparisons of one run by what it is compared with."""
+    return {shown.other: shown for shown in compare(runs) if shown.run == name}
+
+
+def build(runs, folder):
+    return build_report(runs, "T", folder / "figures")
+
+
+def section_of(report, title):
+    return next(section for section in report.sections if section.title.startswith(title))
+
+
+def test_p_is_corrected_over_all_comparisons(pair):
+    comparisons = compare(load_runs(pair))
+    p_values = [comparison.p for comparison in comparisons]
+    assert [comparison.p_holm for comparison in comparisons] == holm(p_values)
+    # Five baselines and the squared error of each run, and the two runs.
+    assert len(p_values) == 2 * 6 + 1 and None not in p_values
+
+
+def test_verdicts_are_those_of_metrics_json_and_between_runs(pair):
     runs = load_runs(pair)
-    compared = compare_all(runs)
-    assert [one.p_holm for one in compared] == holm([one.p for one in compared])
-    expected = 2 * 6 + 1  # five baselines and the squared error of each run, and the two runs
-    assert len(compared) == expected and all(one.p is not None for one in compared)
-    tuned = {one.other: one for one in compared if one.run == "demo-tuned"}
-    entry = runs[1].metrics["versus"]["always_down"]
-    assert (tuned["always-down"].difference, tuned["always-down"].p) == (
-        entry["difference"],
-        entry["p"],
-    )
-    against = tuned["demo-base"]
+    tuned = versus(runs, "demo-tuned")
+    stored = runs[1].metrics["versus"]["always_down"]
+    assert tuned["always-down"].difference == stored["difference"]
+    assert tuned["always-down"].p == stored["p"]
+    over_base = tuned["demo-base"]
     accuracies = [run.metrics["bin_acc"] for run in runs]
-    assert against.difference == pytest.approx(accuracies[1] - accuracies[0])
-    assert against.verdict == "better" and against.holds
-    assert against.sentence.startswith(
-        "demo-tuned: better than demo-base: shown (difference 0.55, "
-    )
+    assert over_base.difference == pytest.approx(accuracies[1] - accuracies[0])
+    assert over_base.verdict == "better" and over_base.holds
+    start = "demo-tuned: better than demo-base: shown (difference 0.55, "
+    assert over_base.sentence.startswith(start)
 
 
 @pytest.mark.parametrize("answered", [0, 8], ids=["no answer", "too few answers"])
-def test_answers_that_can_be_read_are_no_better_forecasts(tmp_path, answered):
-    """Half of the tuned run's calls are right, and the base hardly ever keeps the layout."""
+def test_more_readable_answers_are_not_better_forecasts(tmp_path, answered):
+    """Half of the tuned run's predictions are right; the base hardly ever keeps the layout."""
     rows = generation_rows(lambda week: 2 + week % 2)
-    silent = [
-        row | {"generation": "Hm."} if place >= answered else row for place, row in enumerate(rows)
-    ]
-    runs = load_runs(
-        [make_run(tmp_path / "base", silent), make_run(tmp_path / "tuned", rows, adapter="a")]
-    )
-    one = next(one for one in compare_all(runs) if one.between_runs)
-    assert one.difference > 0.3 and one.p < 0.05  # an unreadable answer is wrong
-    assert one.verdict == "not shown" and not one.holds
-    assert "it lies in what could be read: 38 rows of tuned could be read and" in one.sentence
-    assert " p " not in one.sentence  # a small p would speak against the verdict beside it
+    silent = [row | {"generation": "Hm."} for row in rows]
+    base = make_run(tmp_path / "base", rows[:answered] + silent[answered:])
+    (comparison,) = between_runs(load_runs([base, make_run(tmp_path / "tuned", rows, adapter="a")]))
+    assert comparison.difference > 0.3 and comparison.p < 0.05  # an unreadable answer is wrong
+    assert comparison.verdict == "not shown" and not comparison.holds
+    reading = "it lies in what could be read: 38 rows of tuned could be read and"
+    assert reading in comparison.sentence
+    assert " p " not in comparison.sentence, "a small p would contradict the verdict"
 
 
-def test_a_run_is_told_in_one_sentence_and_rows_of_training_weeks_are_a_warning(tmp_path):
+def test_a_headline_sums_up_a_run_and_warns_of_its_weeks(tmp_path):
     rows = generation_rows(lambda week: 5 - week % 2)
     folder = make_run(tmp_path / "tuned", rows, adapter="a", rows_in_training_weeks=12)
-    report = build(load_runs([folder]), "t", tmp_path / "figures")
-    short = report.headlines[0].short
-    assert short.startswith(
-        "In direction, after Holm's correction: better than always-up, always-down"
-    )
+    report = build(load_runs([folder]), tmp_path)
+    summary = "In direction, after Holm's correction: better than always-up, always-down"
+    assert report.headlines[0].summary.startswith(summary)
     assert "38 of 40 answers could be read" in report.headlines[0].accuracy
     assert "tuned: 12 of 40 rows lie in weeks that its training reached" in report.warnings[0]
 
@@ -85,7 +107,8 @@ def test_a_run_is_told_in_one_sentence_and_rows_of_training_weeks_are_a_warning(
                 "p_holm": 0.09,
                 "verdict": "worse",
             },
-            "a: worse than b: not shown after Holm's correction (difference -0.20, 95 % interval -0.30 to -0.001); "
+            "a: worse than b: not shown after Holm's correction "
+            "(difference -0.20, 95 % interval -0.30 to -0.001); "
             "p 0.030, after Holm's correction 0.090",
         ),
         (
@@ -101,7 +124,8 @@ def test_a_run_is_told_in_one_sentence_and_rows_of_training_weeks_are_a_warning(
         ),
         (
             {"difference": -0.0, "why": "no interval: 4 weeks; an interval needs at least 6"},
-            "a: better than b: not shown (difference 0.00, no interval: 4 weeks; an interval needs at least 6)",
+            "a: better than b: not shown "
+            "(difference 0.00, no interval: 4 weeks; an interval needs at least 6)",
         ),
         (
             {"why": "3 of 3 rows lack last_week_return"},
@@ -110,103 +134,111 @@ def test_a_run_is_told_in_one_sentence_and_rows_of_training_weeks_are_a_warning(
     ],
 )
 def test_the_sentence_of_a_comparison(facts, sentence):
-    values = {
-        "difference": None,
-        "ci95": None,
-        "p": None,
-        "verdict": "not shown",
-        "detectable": None,
-        "n": 9,
-        **facts,
-    }
-    assert Comparison(run="a", other="b", **values).sentence == sentence
+    assert RunComparison(run="a", other="b", **facts).sentence == sentence
 
 
-def test_the_seeds_of_a_recipe_are_compared_as_one(tmp_path):
-    train = {"base": {"name": "org/base"}, "dataset": {"sha256": "d"}}
-    folders = [
-        make_run(tmp_path / f"s{seed}", generation_rows(lambda week, seed=seed: 3 + (week + seed) % 2),
-                 adapter=f"outputs/s{seed}", train={**train, "settings": {"learning_rate": 1e-4, "seed": seed}})
-        for seed in range(3)
-    ]  # fmt: skip
+def seed_run(folder, seed, rows, **manifest):
+    """A run of a recipe that was trained with `seed`."""
+    settings = {"learning_rate": 1e-4, "seed": seed}
+    train = {"base": {"name": "org/base"}, "dataset": {"sha256": "d"}, "settings": settings}
+    adapter = f"outputs/s{seed}"
+    return make_run(folder / f"s{seed}", rows, adapter=adapter, train=train, **manifest)
+
+
+@pytest.fixture
+def three_seeds(tmp_path):
+    """Three seeds of one recipe and their base."""
+    folders = []
+    for seed in range(3):
+        rows = generation_rows(lambda week, seed=seed: 3 + (week + seed) % 2)
+        folders.append(seed_run(tmp_path, seed, rows))
     base = make_run(tmp_path / "base", generation_rows(lambda week: 2 - week % 2))
-    runs = load_runs([*folders, base])
-    compared = compare_all(runs)
+    return load_runs([*folders, base])
+
+
+def test_the_seeds_of_a_recipe_are_compared_as_one(three_seeds):
     name = "3 seeds: s0, s1, s2"
-    assert {one.run for one in compared} == {name, "base"}
-    (between,) = (one for one in compared if one.between_runs)
-    accuracies = [run.metrics["bin_acc"] for run in runs]
-    assert between.other == "base"
-    assert between.difference == pytest.approx(sum(accuracies[:3]) / 3 - accuracies[3])
-    against = {one.other: one for one in compared if one.run == name}
-    down = runs[0].metrics["baselines"]["always_down"]["bin_acc"]
-    assert against["always-down"].difference == pytest.approx(sum(accuracies[:3]) / 3 - down)
-    assert "zero-move" not in against and "train-majority" in against
-    report = build(runs, "t", tmp_path / "figures")
-    assert [one.run for one in report.headlines] == [name, "base"]
-    assert (
-        f"{sum(accuracies[:3]) / 3:.3f}, mean of 3 seeds (95 % interval"
-        in report.headlines[0].accuracy
-    )
+    assert {comparison.run for comparison in compare(three_seeds)} == {name, "base"}
+    (over_base,) = between_runs(three_seeds)
+    *seeds, base = [run.metrics["bin_acc"] for run in three_seeds]
+    assert over_base.other == "base"
+    assert over_base.difference == pytest.approx(sum(seeds) / 3 - base)
+    over_baselines = versus(three_seeds, name)
+    down = three_seeds[0].metrics["baselines"]["always_down"]["bin_acc"]
+    assert over_baselines["always-down"].difference == pytest.approx(sum(seeds) / 3 - down)
+    assert "zero-move" not in over_baselines and "train-majority" in over_baselines
 
 
-def test_probabilities_are_shown_after_the_answer_and_at_once_and_only_where_there_are_some(
-    tmp_path,
-):
-    rows = generation_rows(lambda week: 3)
-    folders = [make_run(tmp_path / name, rows) for name in ("own", "unread", "none")]
-    runs = load_runs(folders)
-    found = {
-        "prefixes": {"own": 40},
-        "mass": 0.9,
-        "direct": {"prefixes": {"direct": 40}, "mass": 0.2},
-    }
-    unread = {
-        "prefixes": {"direct": 40},
-        "mass": 0.3,
-        "direct": {"prefixes": {"direct": 40}, "mass": 0.3},
-    }
-    runs[0].metrics["likelihood"], runs[1].metrics["likelihood"] = found, unread
-    table = quality.likelihood(runs)
-    assert [[cell.text for cell in row[:2]] for row in table.rows] == [
-        ["own", "after its answer: 40"], ["own", "at once: 40"], ["unread", "at once: 40"],
-    ]  # fmt: skip
-    assert table.note.endswith("Not asked for any: none.")
-    assert quality.likelihood(runs[2:]).rows == ()
+def test_the_seeds_of_a_recipe_have_one_headline(three_seeds, tmp_path):
+    report = build(three_seeds, tmp_path)
+    assert [headline.run for headline in report.headlines] == ["3 seeds: s0, s1, s2", "base"]
+    mean = sum(run.metrics["bin_acc"] for run in three_seeds[:3]) / 3
+    assert f"{mean:.3f}, mean of 3 seeds (95 % interval" in report.headlines[0].accuracy
+    assert section_of(report, "Seeds of one recipe").tables[0].rows[0][1].text == "0, 1, 2"
 
 
 def test_seeds_on_other_rows_stand_alone(tmp_path):
-    train = {"base": {"name": "org/base"}, "dataset": {"sha256": "d"}}
-    folders = [
-        make_run(tmp_path / f"s{seed}", generation_rows(lambda week: 3)[seed:], adapter="outputs/x",
-                 dataset={"sha256": "0"}, train={**train, "settings": {"seed": seed}})
-        for seed in range(2)
-    ]  # fmt: skip
-    assert {one.run for one in compare_all(load_runs(folders))} == {"s0", "s1"}
+    folders = []
+    for seed in range(2):
+        rows = generation_rows(lambda week: 3)[seed:]
+        folders.append(seed_run(tmp_path, seed, rows, dataset={"sha256": "0"}))
+    assert {comparison.run for comparison in compare(load_runs(folders))} == {"s0", "s1"}
 
 
-def test_rows_of_a_control_are_a_warning_and_a_served_model_is_no_base(tmp_path):
+def test_probabilities_are_shown_after_the_answer_and_at_once(tmp_path):
+    rows = generation_rows(lambda week: 3)
+    folders = [make_run(tmp_path / name, rows) for name in ("own", "unread", "none")]
+    for folder, prefix in zip(folders, ("own", "direct"), strict=False):
+        write_jsonl(folder / "likelihoods.jsonl", [likelihood_row(row, prefix) for row in rows])
+        score_files([folder / "generations.jsonl"], folder)
+    table = likelihood(compare_runs(load_runs(folders)))
+    assert [[cell.text for cell in row[:2]] for row in table.rows] == [
+        ["own", "after its answer: 40"],
+        ["own", "at once: 40"],
+        ["unread", "at once: 40"],
+    ]
+    assert table.note.endswith("Without probabilities: none.")
+    assert likelihood(compare_runs(load_runs(folders[2:]))).rows == ()
+
+
+def likelihood_row(row, prefix):
+    """Equal probabilities, asked after the model's own answer (own) or at once (direct)."""
+    equal = {
+        "probs": dict.fromkeys(BINS, 1 / 12),
+        "logprobs": dict.fromkeys(BINS, -math.log(12)),
+        "up": 0.5,
+        "mass": 0.2,
+    }
+    ids = {"id": row["id"], "week_end": row["week_end"], "label": row["label"]}
+    return {**ids, **equal, "prefix": prefix, "direct": equal}
+
+
+def test_rows_of_a_control_are_warned_of(tmp_path):
     rows = [{**row, "control": "no_news"} for row in generation_rows(lambda week: 3)]
-    served = make_run(tmp_path / "a", rows, backend={"name": "endpoint", "model": "tuned"})
-    (run,) = load_runs([served])
-    report = build([run], "t", tmp_path / "figures")
+    report = build(load_runs([make_run(tmp_path / "a", rows)]), tmp_path)
+    assert any("a: its rows are the control no_news" in note for note in report.warnings)
+
+
+def test_a_served_model_is_not_a_base(tmp_path):
+    served = {"name": "endpoint", "model": "tuned"}
+    (run,) = load_runs([make_run(tmp_path / "a", generation_rows(lambda week: 3), backend=served)])
     assert not run.is_base
-    assert any("a: its rows are the control no_news" in one for one in report.warnings)
 
 
 def test_the_base_is_what_is_subtracted_in_either_order(pair):
     for folders in (pair, pair[::-1]):
-        between = [one for one in compare_all(load_runs(folders)) if one.between_runs]
-        assert [(one.run, one.other) for one in between] == [("demo-tuned", "demo-base")]
+        (comparison,) = between_runs(load_runs(folders))
+        assert (comparison.run, comparison.other) == ("demo-tuned", "demo-base")
 
 
 @pytest.mark.parametrize(
-    ("ceiling", "words"),
+    ("ceiling", "sentence"),
     [
         (0.9, "Best reachable direction accuracy: 0.900."),
         (
             {"expected": 0.95, "rule_on_rows": {"test": 0.9375}},
-            "Best reachable direction accuracy: 0.950 expected; the rule that made the rows gets 0.938 on split test.",
+            "Best reachable direction accuracy: 0.950 expected; "
+            "the rule that made the rows gets 0.938 on split test.",
         ),
         (
             {"expected": 0.95, "rule_on_rows": 0.9},
@@ -215,12 +247,12 @@ def test_the_base_is_what_is_subtracted_in_either_order(pair):
         (None, "Nothing here is about a real market."),
     ],
 )
-def test_made_up_rows_carry_a_banner(tmp_path, ceiling, words):
+def test_made_up_rows_carry_a_banner(tmp_path, ceiling, sentence):
     rows = generation_rows(lambda week: 3, synthetic=True)
     run = make_run(tmp_path / "toy", rows, dataset={"split": "test", "ceiling": ceiling})
     out = tmp_path / "report"
     text = read_page(write_report([run], out, "T")).text
-    assert "Fictional market:" in text and words in text
+    assert "Fictional market:" in text and sentence in text
     assert "**Fictional market:**" in (out / "report.md").read_text(encoding="utf-8")
 
 
@@ -233,7 +265,7 @@ def test_runs_on_other_rows_are_flagged_and_not_compared(pair, tmp_path):
         ["demo-base", "demo-tuned"],
         ["other"],
     ]
-    assert len([one for one in compare_all(runs) if one.between_runs]) == 1
+    assert len(between_runs(runs)) == 1
     text = read_page(write_report([*pair, other], tmp_path / "report", "T")).text
     assert "Not on the same rows" in text and "A: demo-base, demo-tuned; B: other" in text
 
@@ -246,95 +278,38 @@ def test_the_same_ids_with_another_truth_are_other_rows(tmp_path):
     assert len(row_groups(load_runs([first, second]))) == 2
 
 
-def test_unknown_numbers_are_dashes_with_their_reason_and_never_zero(tmp_path):
-    keep = ("id", "label", "answer", "generation")
-    rows = [
-        {key: row[key] for key in keep} for row in generation_rows(lambda week: 3, weeks=WEEKS[:4])
-    ]
-    report = build([load_run(make_run(tmp_path / "bare", rows))], "T", tmp_path / "figures")
-    cells = {(table.key, table.columns[place]): cell for table in report.measured for row in table.rows[:1]
-             for place, cell in enumerate(row)}  # fmt: skip
-    for key in (("speed", "Seconds a row"), ("speed", "Latency, p50"), ("validity", "Stop rate")):
-        assert cells[key].text == "–" and cells[key].details, key
-    baselines = {row[0].text: row[1] for row in report.measured[0].rows}
+def test_unknown_numbers_are_dashes_with_their_reason(tmp_path):
+    columns = ("id", "label", "answer", "generation")
+    rows = generation_rows(lambda week: 3, weeks=WEEKS[:4])
+    bare = [{column: row[column] for column in columns} for row in rows]
+    report = build([load_run(make_run(tmp_path / "bare", bare))], tmp_path)
+    tables = {table.key: table for table in report.tables()}
+    for key, column in (
+        ("speed", "Seconds per row"),
+        ("speed", "Latency, p50"),
+        ("validity", "Stop rate"),
+    ):
+        cell = tables[key].rows[0][tables[key].columns.index(column)]
+        assert cell.text == "–" and cell.details, column
+    baselines = {row[0].text: row[1] for row in tables["leaderboard"].rows}
     assert baselines["train-majority"].text == "–"
     assert baselines["train-majority"].details == ["20 of 20 rows lack train_majority"]
-    assert baselines["zero-move"].details == ["calls no direction"]
+    assert baselines["zero-move"].details == ["predicts no direction"]
     assert "4 weeks; an interval needs at least 6" in report.headlines[0].accuracy
-    assert all(one.verdict == "not shown" for one in report.headlines[0].verdicts)
-
-
-def test_examples_are_the_same_ids_for_all_runs_and_show_every_outcome(pair):
-    runs = load_runs(pair)
-    chosen = choose(runs)
-    assert len(chosen) == 10 and chosen == choose(load_runs(pair))
-    assert all(
-        [reply.run for reply in one.replies] == ["demo-base", "demo-tuned"] for one in chosen
-    )
-    assert {reply.outcome for one in chosen for reply in one.replies} == {
-        "right",
-        "wrong",
-        "unreadable",
-    }
-    rows = {row["id"]: row for row in runs[1].generations}
-    for one in chosen:
-        assert one.truth == rows[one.key]["label"] and one.reference == clean(
-            rows[one.key]["answer"]
-        )
-        assert one.prompt == "", "these rows have none"
-
-
-def test_an_example_says_what_the_model_was_told(tmp_path):
-    rows = [
-        {**row, "prompt": f"About {row['id']}:\x00 " + "much. " * 900}
-        for row in generation_rows(lambda week: 3)
-    ]
-    for one in choose(load_runs([make_run(tmp_path / "a", rows)])):
-        assert one.prompt.startswith(f"About {one.key}:\ufffd much.") and len(one.prompt) > 5000, (
-            "it is not cut"
-        )
-
-
-def test_without_a_row_in_common_each_group_shows_its_own_examples(tmp_path):
-    early, twin = (
-        make_run(tmp_path / name, generation_rows(lambda week: 3, weeks=WEEKS[:4])) for name in "ab"
-    )
-    late = make_run(tmp_path / "late", generation_rows(lambda week: 3, weeks=WEEKS[4:]))
-    shown = [[reply.run for reply in one.replies] for one in choose(load_runs([early, late, twin]))]
-    assert shown == [["a", "b"]] * 10 + [["late"]] * 10
-
-
-@pytest.mark.parametrize(
-    ("scored", "expected"),
-    [
-        ({"truth_direction": 1, "valid_lenient": True, "direction": 1}, "right"),
-        ({"truth_direction": 1, "valid_lenient": True, "direction": -1}, "wrong"),
-        ({"truth_direction": 1, "valid_lenient": True, "direction": 0}, "wrong"),
-        ({"truth_direction": 1, "valid_lenient": False, "direction": None}, "unreadable"),
-        ({"truth_direction": None, "valid_lenient": True, "direction": 1}, "no truth"),
-    ],
-)
-def test_outcome(scored, expected):
-    assert outcome(scored) == expected
+    assert {verdict.verdict for verdict in report.headlines[0].verdicts} == {"not shown"}
 
 
 def test_settings_that_differ_stand_apart_from_equal_ones(pair, tmp_path):
-    other = make_run(
-        tmp_path / "results" / "long",
-        generation_rows(lambda week: 3),
-        generation={"max_new_tokens": 512},
-    )
-    report = build(load_runs([*pair, other]), "T", tmp_path / "figures")
-    differing = {row[0].text: row for row in report.settings.rows}
-    equal = {row[0].text: row for row in report.settings_equal.rows}
-    assert [cell.text for cell in differing["generation.max_new_tokens"][1:]] == [
-        "256",
-        "256",
-        "512",
-    ]
-    assert {cell.mark for cell in differing["generation.max_new_tokens"][1:]} == {"differs"}
+    rows = generation_rows(lambda week: 3)
+    other = make_run(tmp_path / "results/long", rows, generation={"max_new_tokens": 512})
+    section = section_of(build(load_runs([*pair, other]), tmp_path), "Settings")
+    differing = {row[0].text: row for row in section.tables[0].rows}
+    equal = {row[0].text: row for row in section.sections[0].tables[0].rows}
+    lengths = differing["generation.max_new_tokens"][1:]
+    assert [cell.text for cell in lengths] == ["256", "256", "512"]
+    assert {cell.mark for cell in lengths} == {"differs"}
     assert equal["base.name"][1].text == "org/base"
-    # A base model has no learning rate; that is no difference, and the page says why the cell is empty.
+    # A base model has no learning rate: that is not a difference, and the cell says why.
     assert [cell.text for cell in equal["training.learning_rate"][1:]] == ["–", "5e-05", "–"]
     assert equal["training.learning_rate"][1].details == ["not trained: the base model as it is"]
 
@@ -343,29 +318,27 @@ def test_a_run_without_a_manifest_says_what_is_missing(tmp_path):
     run = make_run(tmp_path / "bare", generation_rows(lambda week: 3))
     (run / "manifest.json").unlink()
     text = read_page(write_report([run], tmp_path / "report", "T")).text
-    assert "bare: no manifest.json in the folder; what would stand there is left out." in text
+    assert "bare: no manifest.json in the folder; what depends on it is left out." in text
     assert "bare: no manifest.json says how it was trained." in text
     assert "No settings are recorded." in text
 
 
-def test_training_pictures_or_the_reason_why_there_are_none(pair, tmp_path):
-    report = build(load_runs(pair), "T", tmp_path / "figures")
-    assert [picture.path.name for picture in report.comparison_pictures] == ["training.png"]
-    assert {picture.path.name for picture in report.training_pictures["tuned"]} >= {
-        "loss.png",
-        "gpu.png",
-    }
-    assert (
-        "tuned: no GPU curves (no NVIDIA driver); processor and memory are shown."
-        in report.training_notes
-    )
+def test_training_curves_stand_in_a_section_of_their_own(pair, tmp_path):
+    section = section_of(build(load_runs(pair), tmp_path), "Training")
+    assert [figure.path.name for figure in section.figures] == ["training.png"]
+    (curves,) = section.sections
+    assert curves.title == "tuned"
+    assert {figure.path.name for figure in curves.figures} >= {"loss.png", "gpu.png"}
+    note = "tuned: no GPU curves (no NVIDIA driver); processor and memory are shown."
+    assert note in section.notes
+
+
+def test_a_training_without_its_log_has_a_reason_instead(pair, tmp_path):
     (tmp_path / "outputs" / "tuned" / "train_log.jsonl").unlink()
-    report = build(load_runs(pair), "T", tmp_path / "figures")
-    assert report.training_pictures == {} and not report.comparison_pictures
-    assert (
-        "tuned: its folder is not on this machine (outputs/tuned), so no curves."
-        in report.training_notes
-    )
+    section = section_of(build(load_runs(pair), tmp_path), "Training")
+    assert section.figures == section.sections == ()
+    note = "tuned: its folder is not on this machine (outputs/tuned), so no curves."
+    assert note in section.notes
 
 
 @pytest.mark.parametrize(
@@ -383,11 +356,7 @@ def test_format_value(value, digits, text):
     assert format_value(value, digits) == text
 
 
-def test_csv_keeps_full_precision_and_empty_cells(tmp_path):
-    table = Table(
-        "t",
-        "T",
-        ("a", "b"),
-        ((Cell("x,y"), Cell(1 / 3, ci95=(0.25, 0.5), n=4)), (Cell("z"), Cell(None))),
-    )
+def test_csv_keeps_full_precision_and_empty_cells():
+    rows = ((Cell("x,y"), Cell(1 / 3, ci95=(0.25, 0.5), n=4)), (Cell("z"), Cell(None)))
+    table = Table("t", "T", ("a", "b"), rows)
     assert to_csv(table) == f'a,b,b low,b high,b n\n"x,y",{1 / 3},0.25,0.5,4\nz,,,,\n'
