@@ -1,17 +1,18 @@
-"""How honest the intervals and verdicts of `eval.metrics.statistics` are, in made worlds; and how long scoring takes.
+"""How honest the intervals of `eval.metrics.statistics` are, and how long scoring takes.
 
-python -m benchmarks.statistics                     the tables of worlds (about a minute)
-python -m benchmarks.statistics --runs 20           seconds to score 20 runs of 300 rows, part by part
+python -m benchmarks.statistics                     tables over simulated worlds (about a minute)
+python -m benchmarks.statistics --runs 20           seconds to score 20 runs of 300 rows, by part
 
-A world is a few weeks of rows. Each week draws its own share of right calls from a beta distribution around the
-true accuracy, so that rows of one week resemble each other as much as on the public test rows.
+A world is a few weeks of rows. Each week draws its own share of right predictions from a beta
+distribution around the true accuracy, so that rows of one week resemble each other as much as on
+the public test rows.
 """
 
-import argparse
 import random
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy
 from scipy.special import betaincinv, ndtr
@@ -20,7 +21,9 @@ from eval.metrics.evaluate import evaluate
 from eval.metrics.rouge import installed, section_rouge
 from eval.metrics.statistics import TYPICAL_ICC, clustered_share, paired_difference, verdict
 from eval.metrics.text_table import table
-from weekahead.files import Row
+from weekahead.cli import add_options, new_parser, option, read_options
+from weekahead.schema.metrics import Verdict
+from weekahead.schema.rows import RougeScores, ScorableRow
 from weekahead.task.answer import render_answer
 from weekahead.task.labels import BINS
 
@@ -34,29 +37,41 @@ SIZES = {
     "10 weeks of 5 to 70": [5, 10, 15, 20, 25, 30, 35, 40, 50, 70],
     "9 weeks of 10, one of 210": [10] * 9 + [210],
 }
-_WORDS = [
-    f"{a}{b}"
-    for a in ("mar", "dem", "or", "cap", "re", "in")
-    for b in ("ket", "and", "ders", "ital", "come")
+VERDICTS: tuple[Verdict, ...] = ("better", "worse", "not shown")
+_COVERAGE_ACCURACIES = (0.5, 0.6, 0.8, 0.9, 0.95)
+_RUN_AND_BASELINE = ((0.5, 0.5), (0.55, 0.55), (0.8, 0.8), (0.6, 0.5), (0.7, 0.5), (0.8, 0.52))
+_VOCABULARY = [
+    first + second
+    for first in ("mar", "dem", "or", "cap", "re", "in")
+    for second in ("ket", "and", "ders", "ital", "come")
 ]
 
 
-def made_hits(
+@dataclass(frozen=True)
+class Options:
+    """The flags."""
+
+    worlds: int = option(4000, help="how many worlds each number is a mean over")
+    runs: int = option(0, help="measure the time of scoring this many runs instead")
+    rows: int = option(300, help="rows of a run whose scoring is measured")
+
+
+def simulate_hits(
     seed: int,
     worlds: int,
     sizes: Sequence[int],
     accuracies: Sequence[float],
+    *,
     icc: float = TYPICAL_ICC,
 ) -> numpy.ndarray:
-    """Right calls as an array of shape (systems, worlds, rows), one system for each true accuracy.
+    """Right predictions as an array of shape (systems, worlds, rows), one system per true accuracy.
 
     All systems of a world share their weeks' luck (a Gaussian copula of correlation SHARED_LUCK).
     """
     draw = numpy.random.default_rng(seed)
     shape = (len(accuracies), worlds, len(sizes))
-    luck = SHARED_LUCK**0.5 * draw.normal(size=shape[1:]) + (1 - SHARED_LUCK) ** 0.5 * draw.normal(
-        size=shape
-    )
+    shared, own = draw.normal(size=shape[1:]), draw.normal(size=shape)
+    luck = SHARED_LUCK**0.5 * shared + (1 - SHARED_LUCK) ** 0.5 * own
     spread = 1 / icc - 1  # of a beta distribution whose variance is icc * p * (1 - p)
     means = numpy.asarray(accuracies)[:, None, None]
     shares = betaincinv(means * spread, (1 - means) * spread, ndtr(luck))
@@ -69,113 +84,124 @@ def weeks_of(sizes: Sequence[int]) -> list[int]:
 
 
 def coverage(seed: int, worlds: int, sizes: Sequence[int], accuracy: float) -> float:
-    """The share of worlds in which the 95 % interval holds the true accuracy."""
+    """The share of worlds in which the 95 % interval contains the true accuracy."""
     weeks = weeks_of(sizes)
-    intervals = [
-        clustered_share(hits, weeks).ci95
-        for hits in made_hits(seed, worlds, sizes, [accuracy])[0].tolist()
-    ]
+    hits_by_world = simulate_hits(seed, worlds, sizes, [accuracy])[0].tolist()
+    intervals = [clustered_share(hits, weeks).ci95 for hits in hits_by_world]
     return sum(low <= accuracy <= high for low, high in filter(None, intervals)) / worlds
 
 
 def verdicts(
     seed: int, worlds: int, sizes: Sequence[int], run: float, baseline: float
-) -> dict[str, float]:
-    """The share of worlds that find a run of accuracy `run` better, worse and not shown against `baseline`."""
+) -> dict[Verdict, float]:
+    """The share of worlds with each verdict on a run of accuracy `run` against `baseline`."""
     weeks = weeks_of(sizes)
-    ours, theirs = made_hits(seed, worlds, sizes, [run, baseline]).astype(float).tolist()
-    estimates = [paired_difference(a, b, weeks) for a, b in zip(ours, theirs, strict=True)]
-    said = [verdict(estimate.mean, estimate.p) for estimate in estimates]
-    return {word: said.count(word) / worlds for word in ("better", "worse", "not shown")}
+    hits = simulate_hits(seed, worlds, sizes, [run, baseline]).astype(float)
+    counts = dict.fromkeys(VERDICTS, 0)
+    for ours, theirs in zip(*hits.tolist(), strict=True):
+        estimate = paired_difference(ours, theirs, weeks)
+        counts[verdict(estimate.mean, estimate.p)] += 1
+    return {name: count / worlds for name, count in counts.items()}
 
 
 def coverage_table(worlds: int) -> str:
     """Coverage by weeks and true accuracy."""
-    accuracies = (0.5, 0.6, 0.8, 0.9, 0.95)
-    lines = [
-        [name, *(f"{coverage(11, worlds, sizes, accuracy):.3f}" for accuracy in accuracies)]
-        for name, sizes in SIZES.items()
-    ]
-    return table([f"covered by 95 %, {worlds} worlds", *map(str, accuracies)], lines)
+    lines: list[list[str]] = []
+    for name, sizes in SIZES.items():
+        shares = [coverage(11, worlds, sizes, accuracy) for accuracy in _COVERAGE_ACCURACIES]
+        lines.append([name, *(f"{share:.3f}" for share in shares)])
+    header = [f"covered by 95 %, {worlds} worlds", *map(str, _COVERAGE_ACCURACIES)]
+    return table(header, lines)
 
 
 def verdict_table(worlds: int) -> str:
-    """Verdicts where there is no effect, and where there is a large one."""
-    pairs = ((0.5, 0.5), (0.55, 0.55), (0.8, 0.8), (0.6, 0.5), (0.7, 0.5), (0.8, 0.52))
-    lines = []
+    """Verdicts without an effect, and with a large one."""
+    lines: list[list[str]] = []
     for name, sizes in SIZES.items():
-        for run, baseline in pairs:
-            said = verdicts(12, worlds, sizes, run, baseline)
-            lines.append(
-                [name, f"{run} against {baseline}", *(f"{share:.3f}" for share in said.values())]
-            )
-    return table(
-        [f"verdicts, {worlds} worlds", "true accuracies", "better", "worse", "not shown"],
-        lines,
-        left=2,
-    )
+        for run, baseline in _RUN_AND_BASELINE:
+            shares = verdicts(12, worlds, sizes, run, baseline)
+            columns = [f"{share:.3f}" for share in shares.values()]
+            lines.append([name, f"{run} against {baseline}", *columns])
+    return table([f"verdicts, {worlds} worlds", "true accuracies", *VERDICTS], lines, left=2)
 
 
-def made_run(seed: int, rows: int) -> list[Row]:
-    """Answers of about the length of real ones (250 words) with references and prompts, as eval.generate writes them.
+def simulate_run(seed: int, rows: int) -> list[ScorableRow]:
+    """Answers as long as real ones (250 words) with references and prompts, as eval.generate
+    writes.
 
-    A prompt is 1,200 words, 150 of them figures.
+    A prompt has 1,200 words, 150 of them figures.
     """
     draw = random.Random(seed)
 
     def text(words: int) -> str:
-        return " ".join(draw.choices(_WORDS, k=words)).capitalize() + "."
+        return " ".join(draw.choices(_VOCABULARY, k=words)).capitalize() + "."
+
+    def items() -> list[str]:
+        return [text(25) for _ in range(3)]
 
     def answer(label: str) -> str:
-        return render_answer(
-            [text(25) for _ in range(3)], [text(25) for _ in range(3)], label, text(120)
-        )
+        return render_answer(items(), items(), label, text(120))
 
-    return [
-        {
-            "id": f"S{place % 30}-2024-{1 + place // 30:02}-07", "symbol": f"S{place % 30}",
-            "week_end": f"2024-{1 + place // 30:02}-14", "label": (label := draw.choice(BINS)),
-            "answer": answer(label), "generation": answer(draw.choice(BINS)), "seconds": 1.0, "new_tokens": 300,
-            "finish_reason": "stop", "last_week_return": draw.gauss(0, 0.03), "train_majority": 1,
-            "prompt": " ".join(f"{text(7)} {draw.random() * 100:.2f}" for _ in range(150)),
-        }
-        for place in range(rows)
-    ]  # fmt: skip
+    run: list[ScorableRow] = []
+    for number in range(rows):
+        symbol, month = f"S{number % 30}", 1 + number // 30
+        label = draw.choice(BINS)
+        run.append(
+            {
+                "id": f"{symbol}-2024-{month:02}-07",
+                "symbol": symbol,
+                "week_end": f"2024-{month:02}-14",
+                "label": label,
+                "answer": answer(label),
+                "generation": answer(draw.choice(BINS)),
+                "seconds": 1.0,
+                "new_tokens": 300,
+                "finish_reason": "stop",
+                "last_week_return": draw.gauss(0, 0.03),
+                "train_majority": 1,
+                "prompt": " ".join(f"{text(7)} {draw.random() * 100:.2f}" for _ in range(150)),
+            }
+        )
+    return run
+
+
+class TimedRouge:
+    """ROUGE with the package that scoring uses, and the seconds spent in it."""
+
+    def __init__(self) -> None:
+        self.package = installed()[0]
+        self.seconds = 0.0
+
+    def __call__(self, reference: str, generation: str) -> RougeScores:
+        """Score one section."""
+        start = time.perf_counter()
+        scores = section_rouge(reference, generation, self.package)
+        self.seconds += time.perf_counter() - start
+        return scores
 
 
 def speed(runs: int, rows: int) -> str:
-    """Seconds to score `runs` runs of `rows` rows, and ROUGE's part of them, with the package that scoring takes."""
-    made = [made_run(seed, rows) for seed in range(runs)]
-    package, spent = installed()[0], 0.0
-
-    def rouge(reference: str, generation: str) -> dict[str, float]:
-        nonlocal spent
-        begin = time.perf_counter()
-        scores = section_rouge(reference, generation, package)
-        spent += time.perf_counter() - begin
-        return scores
-
+    """Seconds to score `runs` runs of `rows` rows, and the part of ROUGE."""
+    simulated = [simulate_run(seed, rows) for seed in range(runs)]
+    rouge = TimedRouge()
     start = time.perf_counter()
-    for one in made:
-        evaluate(one, rouge=rouge)
+    for run in simulated:
+        evaluate(run, rouge=rouge)
     total = time.perf_counter() - start
-    line = [package, f"{total:.2f}", f"{spent:.2f}", f"{total - spent:.2f}"]
-    return table([f"{runs} runs of {rows} rows, seconds", "total", "ROUGE", "all else"], [line])
+    seconds = (total, rouge.seconds, total - rouge.seconds)
+    header = [f"{runs} runs of {rows} rows, seconds", "total", "ROUGE", "all else"]
+    return table(header, [[rouge.package, *(f"{part:.2f}" for part in seconds)]])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--worlds", type=int, default=4000)
-    parser.add_argument("--runs", type=int, help="measure the time of scoring instead")
-    parser.add_argument("--rows", type=int, default=300)
-    args = parser.parse_args(argv)
-    if args.runs:
-        print(speed(args.runs, args.rows))
+    parser = new_parser(__doc__)
+    add_options(parser, Options)
+    options = read_options(parser.parse_args(arguments), Options)
+    if options.runs:
+        print(speed(options.runs, options.rows))
     else:
-        print(f"{coverage_table(args.worlds)}\n\n{verdict_table(args.worlds)}")
+        print(f"{coverage_table(options.worlds)}\n\n{verdict_table(options.worlds)}")
     return 0
 
 

@@ -3,15 +3,15 @@
 import numpy
 import pytest
 
-from benchmarks.statistics import SIZES, WEEKS, coverage, made_hits, speed, verdicts
+from benchmarks.statistics import SIZES, WEEKS, coverage, simulate_hits, speed, verdicts
 from eval.metrics.statistics import TYPICAL_ICC, clustered_mean, planned_effect
 
 WORLDS = 1000
 SAMPLING_ERROR = 1.64 * (0.05 * 0.95 / WORLDS) ** 0.5  # of a true rate of 5 %, one-sided 95 %
 
 
-def test_made_weeks_have_the_accuracy_and_the_correlation_they_are_made_with():
-    hits = made_hits(1, 4000, WEEKS, [0.5, 0.8]).astype(float)
+def test_made_weeks_have_the_stated_accuracy_and_correlation():
+    hits = simulate_hits(1, 4000, WEEKS, [0.5, 0.8]).astype(float)
     assert hits.mean(axis=(1, 2)) == pytest.approx([0.5, 0.8], abs=0.005)
     weekly = hits.reshape(2, 4000, 10, 30).mean(axis=3)
     for accuracy, means in zip((0.5, 0.8), weekly, strict=True):
@@ -35,11 +35,11 @@ def test_intervals_cover_with_few_many_and_unequal_weeks(name):
     assert 0.93 <= coverage(12, WORLDS, SIZES[name], 0.55) <= 0.97
 
 
-def test_a_week_that_holds_most_rows_makes_the_interval_wide_not_narrow():
+def test_a_week_with_most_rows_makes_the_interval_wide():
     assert 0.95 <= coverage(12, WORLDS, SIZES["9 weeks of 10, one of 210"], 0.55) <= 0.985
 
 
-def test_intervals_near_the_end_are_a_little_narrow_and_known_to_be():
+def test_intervals_near_1_are_slightly_narrow():
     assert 0.92 <= coverage(13, WORLDS, WEEKS, 0.9) <= 0.97
     assert (
         0.90 <= coverage(13, WORLDS, WEEKS, 0.95) <= 0.95
@@ -48,7 +48,7 @@ def test_intervals_near_the_end_are_a_little_narrow_and_known_to_be():
 
 @pytest.mark.parametrize("accuracy", [0.5, 0.55, 0.8])
 @pytest.mark.parametrize("name", ["10 weeks of 30", "6 weeks of 30", "10 weeks of 5 to 70"])
-def test_worlds_without_an_effect_are_seldom_called_better_or_worse(name, accuracy):
+def test_worlds_without_an_effect_seldom_get_a_verdict(name, accuracy):
     said = verdicts(14, WORLDS, SIZES[name], accuracy, accuracy)
     assert said["better"] + said["worse"] <= 0.05 + SAMPLING_ERROR
     assert said["better"] > 0 < said["worse"]  # nor is the test asleep
@@ -60,7 +60,7 @@ def test_a_large_effect_is_found():
 
 def test_what_was_planned_is_found_four_times_in_five():
     effect = planned_effect(WEEKS)
-    hits = made_hits(16, WORLDS, WEEKS, [0.5 + effect])[0]
+    hits = simulate_hits(16, WORLDS, WEEKS, [0.5 + effect])[0]
     weeks = [week for week in range(10) for _ in range(30)]
     found = [
         clustered_mean([hit - 0.5 for hit in world], weeks).p < 0.05 for world in hits.tolist()
