@@ -384,39 +384,42 @@ def read_json_object(path: Path) -> JsonObject:
     Raises ValueError naming the file for anything else, OSError for a file that is not there.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
+        value: Any = json.loads(path.read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{path} cannot be read ({error}); write it again with the command that made it"
         ) from None
     if not isinstance(value, dict):
         raise ValueError(f"{path}: expected a JSON object, found {type(value).__name__}")
-    return value
+    return cast("JsonObject", value)
 
 
 def training_manifest(stored: JsonObject) -> TrainingManifest:
-    """The manifest of an adapter out of what is stored; keys that older files lack are null or empty."""
-    filled = {**_NO_PROVENANCE, **_TRAINING, **stored}
+    """The manifest of an adapter as stored; keys that older files lack are null or empty."""
+    filled: JsonObject = {**_NO_PROVENANCE, **_TRAINING, **stored}
     for name in ("base", "precision", "dataset", "settings"):
         filled[name] = filled[name] or {}
     return cast("TrainingManifest", filled)
 
 
 def read_training_manifest(path: Path) -> TrainingManifest:
-    """Read the manifest of an adapter. Raises ValueError naming a file that cannot be read, OSError without one."""
+    """Read the manifest of an adapter.
+
+    Raises ValueError naming a file that cannot be read, OSError if there is none.
+    """
     return training_manifest(read_json_object(path))
 
 
 def generation_manifest(stored: JsonObject) -> GenerationManifest:
-    """The manifest of a folder of answers out of what is stored; keys that older files lack are null or empty.
+    """The manifest of a folder of answers as stored; keys that older files lack are null or empty.
 
-    `backend` of a file from before there were several is the one that there was; `runs_locally` of a file that
-    does not state it follows from the backend's name.
+    Files from before there were several backends get the only one of that time. If a file does not
+    state `runs_locally`, it follows from the backend's name.
     """
-    filled = {**_NO_PROVENANCE, **_GENERATION, **stored}
+    filled: JsonObject = {**_NO_PROVENANCE, **_GENERATION, **stored}
     for name in ("precision", "dataset", "generation"):
         filled[name] = filled[name] or {}
-    backend = {"name": "batched", **(stored.get("backend") or {})}
+    backend: JsonObject = {"name": "batched", **(stored.get("backend") or {})}
     filled["backend"] = {"runs_locally": backend["name"] != "endpoint", **backend}
     if filled["train"]:
         filled["train"] = training_manifest(filled["train"])
@@ -424,17 +427,26 @@ def generation_manifest(stored: JsonObject) -> GenerationManifest:
 
 
 def read_generation_manifest(path: Path) -> GenerationManifest:
-    """Read the manifest of a folder of answers. Raises ValueError naming a file that cannot be read, OSError without one."""
+    """Read the manifest of a folder of answers.
+
+    Raises ValueError naming a file that cannot be read, OSError if there is none.
+    """
     return generation_manifest(read_json_object(path))
 
 
 def read_likelihood_manifest(path: Path) -> LikelihoodManifest:
-    """Read the manifest beside likelihoods. Raises ValueError naming a file that cannot be read, OSError without one."""
+    """Read the manifest beside likelihoods.
+
+    Raises ValueError naming a file that cannot be read, OSError if there is none.
+    """
     return cast("LikelihoodManifest", read_json_object(path))
 
 
 def read_dataset_manifest(path: Path) -> DatasetManifest:
-    """Read the manifest of a dataset folder. Raises ValueError naming a file that cannot be read, OSError without one."""
+    """Read the manifest of a dataset folder.
+
+    Raises ValueError naming a file that cannot be read, OSError if there is none.
+    """
     return cast("DatasetManifest", read_json_object(path))
 
 
