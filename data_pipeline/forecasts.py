@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from data_pipeline.dataset.load import eval_rows
+from data_pipeline.dataset.load import load_dataset
 from data_pipeline.dataset.writer import MANIFEST
 from data_pipeline.teacher.answer_log import AnswerIndex
 from weekahead import files
@@ -32,7 +32,7 @@ def forecast_rows(dataset: Path, records: Path, answers: AnswerIndex) -> Iterato
             "expected a teacher that was not told"
         )
     majority = read_dataset_manifest(dataset / MANIFEST)["train_majority"]
-    tests = {row["id"]: row for row in eval_rows(dataset / "test.jsonl").rows}
+    tests = {row["id"]: row for row in load_dataset(dataset / "test.jsonl").split().rows}
     for record in read_records(records):
         row = tests.get(record.id)
         if row is None:

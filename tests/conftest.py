@@ -9,7 +9,7 @@ import yaml
 from filelock import FileLock
 from hypothesis import settings
 
-from data_pipeline.dataset.load import eval_rows
+from data_pipeline.dataset.load import load_dataset
 from data_pipeline.synthetic.market import write_market
 from data_pipeline.synthetic.world import Market
 from tests.support.tiny import FP32, ROOT
@@ -119,7 +119,7 @@ def small(tiny):
 @pytest.fixture
 def market(tiny):
     """Six rows of the fictional market, of prompts that differ in length."""
-    data = eval_rows(tiny / "data/datasets/m")
+    data = load_dataset(tiny / "data/datasets/m").split()
     del data.rows[6:]
     for number, row in enumerate(data.rows):
         row["prompt"][-1]["content"] += " And then?" * 3 * number

@@ -201,18 +201,6 @@ def load_dataset(
     )
 
 
-def train_rows(
-    source: str | Path, validation_share: float = VALIDATION_SHARE, gap_weeks: int = CONTEXT_WEEKS
-) -> TrainData:
-    """`load_dataset(source).train` for a caller that needs nothing else of the dataset."""
-    return load_dataset(source, validation_share=validation_share, gap_weeks=gap_weeks).train
-
-
-def eval_rows(source: str | Path, split: str | None = None) -> EvalData:
-    """`load_dataset(source).split(split)` for a caller that needs nothing else of the dataset."""
-    return load_dataset(source).split(split)
-
-
 def is_public(rows: Sequence[JsonObject]) -> bool:
     """Whether rows have the public dataset's shape (`answer`) and not ours (`completion`)."""
     return bool(rows) and "answer" in rows[0] and "completion" not in rows[0]

@@ -143,7 +143,7 @@ def test_clean_rows_of_every_shape_have_no_finding(rows):
     assert counts(checks(train=rows)) == {}
 
 
-def test_a_public_prompt_without_its_wrapping_is_audited_as_it_is():
+def test_a_public_prompt_without_wrapping_is_audited_as_it_is():
     bare = public(
         1, quarter=day(0), prompt=public(1, quarter=day(0))["prompt"].removesuffix("[/INST]")
     )
@@ -196,7 +196,8 @@ def test_a_record_with_news_from_the_forecast_week_is_a_leak():
     assert len(found.examples[0]) <= 100
 
 
-def test_a_market_cap_that_stands_still_is_a_leak_for_every_row_of_the_symbol():
+def test_a_constant_market_cap_is_a_leak_in_every_row():
+    """Of the symbol: those of other symbols do not count."""
     moving = [public(week, cap=f"9{week}.5", symbol="QHBF") for week in WEEKS]
     found = checks(train=[public(1), public(2)], test=[public(4), *moving])["constant_market_cap"]
     assert (found.count, found.of, found.leak) == (3, 7, True)
@@ -284,7 +285,7 @@ def test_a_prompt_that_tells_its_outcome_is_a_leak(line):
 
 
 @pytest.mark.parametrize("line", INNOCENT)
-def test_a_prompt_with_moves_in_its_news_or_with_choices_tells_nothing(line):
+def test_moves_in_news_and_choices_of_bins_are_not_leaks(line):
     assert outcome(system=line, user=f"[Company]: Larkmoor.\n\n{line}") is None
 
 
@@ -328,7 +329,8 @@ def test_a_repeated_id_and_a_repeated_prompt_are_duplicates():
     ]
 
 
-def test_answers_without_prediction_or_with_another_bin_are_defects():
+def test_answers_without_their_labels_bin_are_defects():
+    """Whether no bin can be read or another one is named."""
     rows = [
         public(1, cap="1", answer=ANSWER.format("").replace("Prediction: \n", "")),
         public(2, cap="2", answer=""),
@@ -342,7 +344,7 @@ def test_answers_without_prediction_or_with_another_bin_are_defects():
     assert not any(check.leak for check in found.values())
 
 
-def test_only_a_company_asked_about_a_cryptocurrency_is_worded_wrong():
+def test_only_a_company_can_be_asked_about_the_wrong_asset():
     coin = public(3, cap="3", asset="cryptocurrency")
     coin["prompt"] = coin["prompt"].replace("stock market analyst", "crypto market analyst")
     news = public(2, cap="2", news="A cryptocurrency price movement for next week")
@@ -357,7 +359,8 @@ def test_a_label_that_is_not_the_bin_of_its_return_is_a_defect():
     assert (found.count, found.of, found.leak) == (1, 2, False)
 
 
-def test_a_label_that_later_prices_contradict_is_found_in_either_split():
+def test_a_label_that_later_prices_contradict_is_a_defect():
+    """In either split: the prices may be in a prompt of the other one."""
     rows = [public(week, cap=str(week)) for week in WEEKS]
     found = checks(train=rows[:1], test=rows[1:])["label_against_prices"]
     assert (found.count, found.of) == (0, len(rows) - 1)
@@ -386,7 +389,8 @@ def test_the_bins_that_a_price_line_allows(line, bins):
     assert (found[0], found[-1]) == (bins[0], bins[-1])
 
 
-def test_weeks_missing_inside_a_split_are_holes_and_the_gap_between_splits_is_none():
+def test_weeks_missing_inside_a_split_are_holes():
+    """The gap between two splits is not one."""
     found = checks(train=[ours(1), ours(1, "QHBF"), ours(2, "QHBF")], test=[ours(4)])[
         "symbol_week_holes"
     ]
@@ -472,7 +476,8 @@ def test_training_refuses_a_cutoff_that_is_no_day():
         ScriptArguments(knowledge_cutoff="December 2023")
 
 
-def test_the_command_writes_what_it_prints_and_exits_0_without_a_leak(tmp_path, capsys):
+def test_the_command_exits_0_without_a_leak(tmp_path, capsys):
+    """It writes what it prints."""
     write_jsonl(tmp_path / "rows" / "train.jsonl", [ours(1)])
     write_jsonl(tmp_path / "rows" / "test.jsonl", [ours(3, completion=completion("no answer"))])
     assert audit.main([str(tmp_path / "rows"), "--out", str(tmp_path / "out")]) == 0

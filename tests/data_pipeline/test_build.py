@@ -9,7 +9,7 @@ from datetime import date
 import pytest
 
 from data_pipeline import build as stage
-from data_pipeline.dataset.load import eval_rows, train_rows
+from data_pipeline.dataset.load import load_dataset
 from data_pipeline.forecasts import forecast_rows
 from data_pipeline.teacher.answer_log import AnswerIndex
 from tests.support import records as made_records
@@ -35,7 +35,8 @@ def built(tmp_path, made, answered=None, gap=4):
     return manifest, rows
 
 
-def test_c11_every_record_is_in_one_split_or_dropped_and_no_week_in_two(tmp_path):
+def test_every_record_is_in_one_split_or_dropped(tmp_path):
+    """No week is in two splits."""
     manifest, rows = built(tmp_path, made_records.records())
     assert manifest["read"] == 60 == sum(map(len, rows.values()))
     assert Counter(row["id"] for part in rows.values() for row in part).most_common(1)[0][1] == 1
@@ -46,7 +47,7 @@ def test_c11_every_record_is_in_one_split_or_dropped_and_no_week_in_two(tmp_path
     assert sum(part["rows"] for part in manifest["splits"].values()) + 24 == 60
 
 
-def test_c12_splits_are_a_context_apart(tmp_path):
+def test_splits_are_a_context_apart(tmp_path):
     _, rows = built(tmp_path, made_records.records())
     ends = [
         (min(row["week_start"] for row in rows[n]), max(row["week_start"] for row in rows[n]))
@@ -80,12 +81,13 @@ def test_a_row_has_everything_that_training_and_audit_read(tmp_path):
 
 def test_the_suite_trains_and_evaluates_on_it(tmp_path):
     _, rows = built(tmp_path, made_records.records())
-    data = train_rows(tmp_path / "out")
+    data = load_dataset(tmp_path / "out").train
     assert (data.train, data.validation, data.warnings) == (rows["train"], rows["validation"], [])
-    assert eval_rows(tmp_path / "out").rows == rows["test"]
+    assert load_dataset(tmp_path / "out").split().rows == rows["test"]
 
 
-def test_c18_a_record_without_an_accepted_answer_is_no_training_row_and_stays_a_test_row(tmp_path):
+def test_a_record_without_an_answer_is_only_a_test_row(tmp_path):
+    """Its truth is the label; there is nothing to train on."""
     made = made_records.records()
     path, log = made_records.write(tmp_path, made, made[3:-1])
     write_jsonl(log, [*read_jsonl(log), made_records.answer_row(made[0], accepted=False)])
@@ -97,7 +99,7 @@ def test_c18_a_record_without_an_accepted_answer_is_no_training_row_and_stays_a_
     }
     assert manifest["without_reference"] == 1
     assert read_jsonl(tmp_path / "out" / "test.jsonl")[-1]["completion"][0]["content"] == ""
-    assert eval_rows(tmp_path / "out").rows[-1]["label"] == made[-1].label
+    assert load_dataset(tmp_path / "out").split().rows[-1]["label"] == made[-1].label
 
 
 def test_an_answer_to_another_prompt_of_the_same_id_is_none(tmp_path):
@@ -109,7 +111,8 @@ def test_an_answer_to_another_prompt_of_the_same_id_is_none(tmp_path):
     assert manifest["dropped"]["no answer: not asked"] == 1
 
 
-def test_a_record_that_looks_ahead_stops_the_build_and_the_old_dataset_stands(tmp_path):
+def test_a_record_that_looks_ahead_stops_the_build(tmp_path):
+    """The old dataset stays as it was."""
     made = made_records.records()
     built(tmp_path, made)
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}

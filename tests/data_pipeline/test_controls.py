@@ -11,12 +11,12 @@ from data_pipeline.controls.apply import CONTROLS, apply_control
 from data_pipeline.controls.masked_names import mask_row, name_variants
 from data_pipeline.controls.shuffled_labels import rewrite_prediction, shuffle_labels
 from data_pipeline.dataset import public_rows
-from data_pipeline.dataset.load import eval_rows, train_rows
+from data_pipeline.dataset.load import load_dataset
 from data_pipeline.synthetic.market import write_market
 from data_pipeline.synthetic.world import Market
 from weekahead.files import read_jsonl, write_jsonl
-from weekahead.task.answer import parse_answer, render_answer
 from weekahead.schema.rows import user_text
+from weekahead.task.answer import parse_answer, render_answer
 from weekahead.task.labels import BINS, direction_of, magnitude_of
 from weekahead.task.prompt_reader import read_prompt
 
@@ -54,7 +54,8 @@ def masked(text, name="Larkmoor Tools Inc", symbol="LKMR"):
 # --- shuffled labels --------------------------------------------------------------------------------
 
 
-def test_labels_are_dealt_out_within_train_and_within_validation_and_test_keeps_its_own(market):
+def test_labels_are_shuffled_within_train_and_within_validation(market):
+    """Test splits keep theirs."""
     before = splits_of(market)
     after, dropped = shuffle_labels(before, 0)
     assert dropped == []
@@ -66,7 +67,7 @@ def test_labels_are_dealt_out_within_train_and_within_validation_and_test_keeps_
     assert (after["test"], after["test_unseen"]) == (before["test"], before["test_unseen"])
 
 
-def test_a_shuffled_row_says_one_thing_in_label_return_and_answer(market):
+def test_label_return_and_answer_of_a_shuffled_row_agree(market):
     after, _ = shuffle_labels(splits_of(market), 0)
     for row in after["train"]:
         said = parse_answer(row["completion"][0]["content"], strict=True)
@@ -77,7 +78,7 @@ def test_a_shuffled_row_says_one_thing_in_label_return_and_answer(market):
         assert (row["weekly_return"] >= 0) == (direction_of(row["label"]) > 0)
 
 
-def test_nothing_ties_a_shuffled_label_to_its_prompt_nor_to_its_week(market):
+def test_a_shuffled_label_depends_on_neither_prompt_nor_week(market):
     before = splits_of(market)["train"]
     after = shuffle_labels({"train": before}, 0)[0]["train"]
     same = [
@@ -97,7 +98,8 @@ def test_nothing_ties_a_shuffled_label_to_its_prompt_nor_to_its_week(market):
     assert sum(one != other for one, other in ups.values()) > len(weeks) / 2
 
 
-def test_a_seed_decides_the_shuffle_and_the_order_of_splits_does_not(market):
+def test_the_seed_alone_decides_the_shuffle(market):
+    """The order of the splits does not."""
     before = splits_of(market)
     first = shuffle_labels(before, 0)[0]["train"]
     assert shuffle_labels(dict(reversed(before.items())), 0)[0]["train"] == first
@@ -105,7 +107,7 @@ def test_a_seed_decides_the_shuffle_and_the_order_of_splits_does_not(market):
 
 
 @pytest.mark.parametrize("label", BINS)
-def test_only_the_call_of_an_answer_is_rewritten(label):
+def test_only_the_prediction_of_an_answer_is_rewritten(label):
     text = render_answer(
         ["Up by 1-2% last week."], ["It fell."], "up by 1-2%", "It was Up by 1-2% before."
     )
@@ -113,7 +115,8 @@ def test_only_the_call_of_an_answer_is_rewritten(label):
     assert rewrite_prediction(text, label) == expected
 
 
-def test_a_public_answer_is_rewritten_too_and_one_without_a_call_is_dropped(public):
+def test_public_answers_are_rewritten_or_dropped(public):
+    """One without a prediction cannot be rewritten."""
     after, dropped = shuffle_labels({"train": public}, 3)
     unreadable = [
         row["id"] for row in public if not parse_answer(row["completion"][0]["content"]).valid
@@ -129,7 +132,8 @@ def test_a_public_answer_is_rewritten_too_and_one_without_a_call_is_dropped(publ
 # --- no news ----------------------------------------------------------------------------------------
 
 
-def test_no_news_is_left_in_public_rows_and_answers_are_not_touched(public):
+def test_no_news_is_left_in_public_rows(public):
+    """Answers are not touched."""
     made, dropped, counts = apply_control("no_news", {"test": public})
     assert dropped == [] and counts == {"test": {"changed": len(public), "unchanged": 0}}
     for row, source in zip(made["test"], public, strict=True):
@@ -179,7 +183,8 @@ def test_a_name_is_masked_whole_in_part_and_as_a_possessive(text, expected):
         ("O'Dell Foods Corp", "O’Dell's loaf", "the company's loaf"),
     ],
 )
-def test_parts_and_initials_are_masked_but_not_words_that_many_firms_share(name, text, expected):
+def test_parts_and_initials_of_a_name_are_masked(name, text, expected):
+    """But not words that many firms share."""
     assert masked(text, name) == expected
 
 
@@ -210,7 +215,8 @@ def test_public_rows_do_not_say_whose_they_are(public):
         )
 
 
-def test_a_row_without_a_name_is_counted_and_one_with_nothing_to_mask_too():
+def test_rows_without_a_name_are_counted():
+    """And rows in which there is nothing to mask."""
     blank = {
         "id": "a",
         "symbol": "ZZ",
@@ -233,9 +239,7 @@ def test_a_row_without_a_name_is_counted_and_one_with_nothing_to_mask_too():
 
 @pytest.mark.parametrize("control", CONTROLS)
 @pytest.mark.parametrize("form", ["ours", "public"])
-def test_the_command_writes_a_dataset_that_training_and_evaluation_read(
-    control, form, market, tmp_path, capsys
-):
+def test_training_and_evaluation_read_a_control(control, form, market, tmp_path, capsys):
     source, out = market, tmp_path / "out"
     if form == "public":
         source = tmp_path / "public"
@@ -249,17 +253,18 @@ def test_the_command_writes_a_dataset_that_training_and_evaluation_read(
         form == "ours",
     )
     assert capsys.readouterr().out.splitlines()[-1] == str(out)
-    rows = eval_rows(out).rows
-    assert [row["id"] for row in rows] == [row["id"] for row in eval_rows(source).rows]
-    assert [row["label"] for row in rows] == [row["label"] for row in eval_rows(source).rows]
-    train = train_rows(out)
+    rows = load_dataset(out).split().rows
+    assert [row["id"] for row in rows] == [row["id"] for row in load_dataset(source).split().rows]
+    assert [row["label"] for row in rows] == [
+        row["label"] for row in load_dataset(source).split().rows
+    ]
+    train = load_dataset(out).train
     assert {row["control"] for row in [*rows, *train.train]} == {control}
     assert sum(manifest["counts"]["test"].values()) >= len(rows)
 
 
-def test_an_unknown_control_a_control_of_a_control_and_the_source_itself_are_refused(
-    market, tmp_path, capsys
-):
+def test_bad_controls_and_targets_are_refused(market, tmp_path, capsys):
+    """An unknown control, a control of a control, and the source's own folder."""
     with pytest.raises(
         ValueError, match="unknown control 'no_prices'; expected one of: shuffled_labels"
     ):
@@ -279,7 +284,7 @@ def test_an_unknown_control_a_control_of_a_control_and_the_source_itself_are_ref
 
 
 def test_real_rows_keep_neither_news_nor_ticker(shared_data):
-    rows = eval_rows(shared_data / "dow30" / "test.jsonl").rows
+    rows = load_dataset(shared_data / "dow30" / "test.jsonl").split().rows
     for name in ("no_news", "masked_names"):
         made, _, counts = apply_control(name, {"test": rows})
         assert (counts["test"]["changed"], counts["test"].get("name_unknown", 0)) == (300, 0)

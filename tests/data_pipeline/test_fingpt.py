@@ -60,7 +60,8 @@ def test_no_llama_2_wrapping_is_left_in_any_message(public):
     )
 
 
-def test_c2_companies_are_asked_about_stock_and_news_keeps_its_words(public):
+def test_companies_are_asked_about_stock(public):
+    """News about cryptocurrencies keeps its words."""
     rows = converted(public)
     assert all(
         "cryptocurrency price movement for next week" not in row["prompt"][1]["content"]
@@ -70,20 +71,21 @@ def test_c2_companies_are_asked_about_stock_and_news_keeps_its_words(public):
     assert "a cryptocurrency price movement display" in rows[1]["prompt"][1]["content"]
 
 
-def test_c2_a_prompt_for_cryptocurrencies_keeps_its_asset():
+def test_a_prompt_for_cryptocurrencies_keeps_its_asset():
     user = (
         "Then make your prediction of the XYZ cryptocurrency price movement for next week (A to B)."
     )
     assert repair_prompt("You are a seasoned crypto market analyst.", user)[1] == user
 
 
-def test_c3_the_system_prompt_shows_the_header_that_answers_have(public):
+def test_the_system_prompt_shows_the_header_of_the_answers(public):
     for row in converted(public):
         assert "[Prediction & Analysis]:\n" in row["prompt"][0]["content"]
     assert "[Prediction & Analysis]::" not in repair_prompt("[Prediction & Analysis]:", "")[0]
 
 
-def test_c16_original_wording_is_the_text_inside_the_wrapping_to_the_letter(public):
+def test_the_original_wording_is_not_changed(public):
+    """It is the text inside the wrapping to the letter."""
     for row, ours in zip(public, converted(public, "original"), strict=True):
         system, user = (turn["content"] for turn in ours["prompt"])
         assert f"[INST]<<SYS>>\n{system}\n<</SYS>>\n\n{user}[/INST]" == row["prompt"]
@@ -163,7 +165,7 @@ def test_a_bad_value_is_named_with_row_and_column(public, change, words):
     assert words in str(error.value)
 
 
-def test_a_missing_column_an_empty_file_and_a_repeated_id_are_errors(public):
+def test_missing_columns_no_rows_and_repeated_ids_are_errors(public):
     short = {name: value for name, value in public[1].items() if name != "label"}
     for rows, words in [
         (
@@ -180,7 +182,8 @@ def test_a_missing_column_an_empty_file_and_a_repeated_id_are_errors(public):
             public_rows.convert(rows, "rows")
 
 
-def test_training_answers_that_do_not_fit_their_label_are_dropped_and_test_rows_stay(public):
+def test_training_answers_that_contradict_labels_are_dropped(public):
+    """Test rows stay."""
     built = public_rows.build({"train": public}, {"train": "train"}, gap_weeks=0)
     assert [row["id"] for row in built.dropped] == ["LKMR-2031-01-12", "QHBF-2031-01-12"]
     assert built.dropped[0]["reason"].startswith("answer: ")
@@ -238,7 +241,7 @@ def test_a_second_build_is_the_same_and_replaces_the_first_whole(public, tmp_pat
     assert not (out / "test.jsonl").exists()
 
 
-def test_c23_dates_do_not_depend_on_the_clock_of_the_machine(tmp_path, monkeypatch):
+def test_dates_do_not_depend_on_the_machines_time_zone(tmp_path, monkeypatch):
     made = []
     for zone in ("Pacific/Kiritimati", "America/Los_Angeles"):  # 22 hours apart
         monkeypatch.setenv("TZ", zone)

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from data_pipeline import fingpt
-from data_pipeline.dataset import public_rows
-from data_pipeline.dataset.load import eval_rows, load_dataset, train_rows
+from data_pipeline.dataset import load, public_rows
+from data_pipeline.dataset.load import load_dataset
 from tests.support.servers.hub import Hub
 from weekahead.files import read_jsonl, sha256, write_jsonl
 from weekahead.task.answer import render_answer
+from weekahead.task.prompt import completion
 
 ROOT = Path(__file__).parents[2]
 FIXTURE = ROOT / "tests" / "fixtures" / "fingpt_rows.jsonl"
@@ -29,14 +30,22 @@ def ours(public):
     return public_rows.convert(public, "rows")[0]
 
 
+def read_train(source):
+    return load_dataset(source).train
+
+
+def read_test(source):
+    return load_dataset(source).split()
+
+
 def ids(rows):
     return [row["id"] for row in rows]
 
 
-def test_one_file_of_our_rows_is_cut_for_training_and_whole_for_evaluation(ours, tmp_path):
+def test_one_file_is_cut_for_training_and_whole_for_evaluation(ours, tmp_path):
     path = tmp_path / "rows.jsonl"
     write_jsonl(path, ours)
-    data, whole = train_rows(path, gap_weeks=1), eval_rows(path)
+    data, whole = load_dataset(path, gap_weeks=1).train, load_dataset(path).split()
     assert sorted(ids(data.train + data.validation + data.dropped)) == sorted(ids(ours))
     assert len(data.validation) == 2
     assert (ids(whole.rows), whole.split, whole.train_majority) == (ids(ours), "all", None)
@@ -44,7 +53,7 @@ def test_one_file_of_our_rows_is_cut_for_training_and_whole_for_evaluation(ours,
 
 
 def test_one_file_of_public_rows_is_converted_on_the_way(public):
-    data, whole = train_rows(FIXTURE, gap_weeks=1), eval_rows(FIXTURE, "test")
+    data, whole = load_dataset(FIXTURE, gap_weeks=1).train, load_dataset(FIXTURE).split("test")
     assert (
         len(data.train) + len(data.validation) + len(data.dropped) == len(whole.rows) == len(public)
     )
@@ -60,7 +69,7 @@ def test_a_folder_that_was_built_is_taken_as_it_stands(public, tmp_path):
     write_jsonl(tmp_path / "in" / "test.jsonl", public[14:])
     out = tmp_path / "out"
     assert fingpt.main([str(tmp_path / "in"), "--out", str(out), "--gap-weeks", "0"]) == 0
-    data, test = train_rows(out), eval_rows(out)
+    data, test = load_dataset(out).train, load_dataset(out).split()
     assert ids(data.train) == ids(read_jsonl(out / "train.jsonl"))
     assert ids(data.validation) == ids(read_jsonl(out / "validation.jsonl"))
     assert (data.dropped, data.warnings) == ([], [])
@@ -69,10 +78,10 @@ def test_a_folder_that_was_built_is_taken_as_it_stands(public, tmp_path):
     assert test.sha256 == sha256(out / "test.jsonl")
 
 
-def test_a_folder_of_public_rows_trains_and_evaluates_with_one_majority(public, tmp_path):
+def test_training_and_evaluation_have_one_majority(public, tmp_path):
     write_jsonl(tmp_path / "train.jsonl", public[:14])
     write_jsonl(tmp_path / "test.jsonl", public[14:])
-    data, test = train_rows(tmp_path), eval_rows(tmp_path)
+    data, test = load_dataset(tmp_path).train, load_dataset(tmp_path).split()
     assert test.train_majority == data.train_majority
     assert len(test.rows) == 2
     assert not {row["week_start"] for row in data.train + data.validation} & {
@@ -80,29 +89,75 @@ def test_a_folder_of_public_rows_trains_and_evaluates_with_one_majority(public, 
     }
 
 
-def test_other_splits_are_evaluated_by_name_and_unknown_ones_listed(ours, tmp_path):
+def test_a_source_is_read_once_and_each_split_converted_once(public, tmp_path, monkeypatch):
+    """Training rows, their majority and the rows to evaluate come from one reading."""
+    write_jsonl(tmp_path / "train.jsonl", public[:14])
+    write_jsonl(tmp_path / "test.jsonl", public[14:])
+    reads, conversions = [], []
+    read_source, convert = load.read_source, public_rows.convert
+
+    def counted_read(source):
+        reads.append(source)
+        return read_source(source)
+
+    def counted_convert(rows, origin):
+        conversions.append(Path(origin).name)
+        return convert(rows, origin)
+
+    monkeypatch.setattr(load, "read_source", counted_read)
+    monkeypatch.setattr(public_rows, "convert", counted_convert)
+    dataset = load_dataset(tmp_path)
+    data, test = dataset.train, dataset.split("test")
+    assert test.train_majority == data.train_majority == dataset.train_majority
+    assert test.train_up_share == data.train_up_share == dataset.train_up_share
+    assert dataset.split().rows == test.rows
+    assert len(reads) == 1 and sorted(conversions) == ["test.jsonl", "train.jsonl"]
+
+
+def test_a_caller_may_shorten_the_rows_of_a_split(ours, tmp_path):
+    write_jsonl(tmp_path / "rows.jsonl", ours)
+    dataset = load_dataset(tmp_path / "rows.jsonl")
+    del dataset.split().rows[1:]
+    assert ids(dataset.split().rows) == ids(ours)
+
+
+def test_one_majority_without_the_rows_that_teach_no_bin(ours, tmp_path):
+    """Evaluation states the majority of the rows that training takes."""
+    ups = [row for row in ours if row["label"].startswith("up")]
+    downs = [row for row in ours if row["label"].startswith("down")]
+    broken_downs = [{**row, "completion": completion("Prediction: down")} for row in downs]
+    write_jsonl(tmp_path / "train.jsonl", [ups[0], *broken_downs])
+    write_jsonl(tmp_path / "validation.jsonl", ours[-1:])
+    dataset = load_dataset(tmp_path)
+    assert len(broken_downs) > 1
+    assert dataset.split("validation").train_majority == dataset.train.train_majority == 1
+    assert dataset.train_up_share == 1.0
+
+
+def test_splits_are_evaluated_by_name(ours, tmp_path):
+    """An unknown one is an error that lists those there are."""
     write_jsonl(tmp_path / "train.jsonl", ours[:8])
     write_jsonl(tmp_path / "test_unseen.jsonl", ours[14:])
-    assert ids(eval_rows(tmp_path, "test_unseen").rows) == ids(ours[14:])
+    assert ids(load_dataset(tmp_path).split("test_unseen").rows) == ids(ours[14:])
     with pytest.raises(ValueError, match=r"no split 'test'; it has: test_unseen, train"):
-        eval_rows(tmp_path)
+        read_test(tmp_path)
 
 
-def test_c11_a_week_in_train_and_test_of_a_folder_is_told(ours, tmp_path):
+def test_a_week_in_train_and_test_of_a_folder_is_a_warning(ours, tmp_path):
     for name in ("train", "validation", "test"):
         write_jsonl(tmp_path / f"{name}.jsonl", ours[:4])
-    told = train_rows(tmp_path).warnings
-    assert sum("weeks lie in both train and" in warning for warning in told) == 2
+    warnings = read_train(tmp_path).warnings
+    assert sum("weeks lie in both train and" in warning for warning in warnings) == 2
 
 
-def test_own_rows_whose_answer_teaches_no_call_are_left_out(ours, tmp_path):
+def test_own_rows_whose_answer_teaches_no_bin_are_left_out(ours, tmp_path):
     """As in the public rows: a model that learns such an answer would score as wrong each time it gives it."""
     bad = [
         {**row, "completion": [{"role": "assistant", "content": "Prediction: up"}]} for row in ours
     ]
     write_jsonl(tmp_path / "train.jsonl", bad)
     with pytest.raises(ValueError, match="no training row is left"):
-        train_rows(tmp_path / "train.jsonl")
+        read_train(tmp_path / "train.jsonl")
 
 
 def test_parquet_arrow_and_saved_datasets_are_the_same_rows(public, tmp_path):
@@ -115,12 +170,12 @@ def test_parquet_arrow_and_saved_datasets_are_the_same_rows(public, tmp_path):
     ).save_to_disk(tmp_path / "two")
     (tmp_path / "clone" / "data").mkdir(parents=True)
     data.to_parquet(tmp_path / "clone" / "data" / "test-00000-of-00001.parquet")
-    expected = ids(eval_rows(FIXTURE).rows)
+    expected = ids(load_dataset(FIXTURE).split().rows)
     arrow = next((tmp_path / "one").glob("*.arrow"))
     for source in (tmp_path / "rows.parquet", arrow, tmp_path / "one", tmp_path / "clone"):
-        assert ids(eval_rows(source).rows) == expected, source
-    assert ids(eval_rows(tmp_path / "two").rows) == expected[14:]
-    assert train_rows(tmp_path / "two").train_majority in (1, -1)
+        assert ids(load_dataset(source).split().rows) == expected, source
+    assert ids(load_dataset(tmp_path / "two").split().rows) == expected[14:]
+    assert load_dataset(tmp_path / "two").train.train_majority in (1, -1)
 
 
 def broken(tmp_path, name, content):
@@ -147,7 +202,7 @@ def broken(tmp_path, name, content):
 )
 def test_a_broken_file_is_named_with_line_and_remedy(tmp_path, name, content, words):
     path = broken(tmp_path, name, content)
-    for read in (train_rows, eval_rows):
+    for read in (read_train, read_test):
         with pytest.raises(ValueError) as error:
             read(path)
         assert words in str(error.value)
@@ -169,7 +224,7 @@ def test_a_broken_file_is_named_with_line_and_remedy(tmp_path, name, content, wo
 def test_a_bad_value_in_our_rows_is_named(ours, tmp_path, change, words):
     path = tmp_path / "rows.jsonl"
     write_jsonl(path, [*ours[:2], {**ours[2], **change}])
-    for read in (train_rows, eval_rows):
+    for read in (read_train, read_test):
         with pytest.raises(ValueError) as error:
             read(path)
         assert f"{path}, {words}" in str(error.value)
@@ -177,26 +232,26 @@ def test_a_bad_value_in_our_rows_is_named(ours, tmp_path, change, words):
 
 def test_a_label_in_other_spelling_comes_back_in_ours(ours, tmp_path):
     write_jsonl(tmp_path / "rows.jsonl", [{**ours[0], "label": " Up by  1-2% "}])
-    assert eval_rows(tmp_path / "rows.jsonl").rows[0]["label"] == "up by 1-2%"
+    assert load_dataset(tmp_path / "rows.jsonl").split().rows[0]["label"] == "up by 1-2%"
 
 
 def test_a_file_in_which_no_answer_can_be_trained_on_is_an_error(public, tmp_path):
     write_jsonl(tmp_path / "rows.jsonl", [public[2]])
     with pytest.raises(ValueError, match="no training row is left of 1; dropped for: answer"):
-        train_rows(tmp_path / "rows.jsonl")
+        read_train(tmp_path / "rows.jsonl")
 
 
-def test_a_path_that_does_not_exist_and_a_folder_without_splits_say_what_was_expected(tmp_path):
+def test_a_source_that_is_not_there_says_what_was_expected(tmp_path):
     for missing in (tmp_path / "none.jsonl", "data/none.jsonl", "nowhere"):
         with pytest.raises(FileNotFoundError, match="no such file or folder"):
-            eval_rows(missing)
+            read_test(missing)
     with pytest.raises(ValueError, match="no split found; expected files named train"):
-        train_rows(tmp_path)
+        read_train(tmp_path)
 
 
 def test_a_hub_id_without_network_is_one_clear_message(tmp_path):
     """In a process of its own: the offline switch is read when the Hub client is imported."""
-    code = "from data_pipeline.dataset.load import eval_rows\ntry: eval_rows('nobody/none')\nexcept OSError as e: print(e)"
+    code = "from data_pipeline.dataset.load import load_dataset\ntry: load_dataset('nobody/none').split()\nexcept OSError as e: print(e)"
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True
@@ -210,22 +265,22 @@ def test_a_hub_id_without_network_is_one_clear_message(tmp_path):
 HUB_ROUND_TRIP = """
 import sys
 from datasets import Dataset, DatasetDict
-from data_pipeline.dataset.load import eval_rows, train_rows
+from data_pipeline.dataset.load import load_dataset
 from weekahead.files import read_jsonl
 rows = read_jsonl(sys.argv[1])
 parts = DatasetDict(train=Dataset.from_list(rows[:14]), test=Dataset.from_list(rows[14:]))
 parts.push_to_hub("user/rows", private=True)
-test, data = eval_rows("user/rows"), train_rows("user/rows@main")
+test, data = load_dataset("user/rows").split(), load_dataset("user/rows@main").train
 try:
-    eval_rows("user/rows@v9")
+    load_dataset("user/rows@v9").split()
 except FileNotFoundError as error:
     print(error)
 print(*[row["id"] for row in test.rows], test.revision, data.train_majority == test.train_majority)
 """
 HUB_REFUSAL = """
-from data_pipeline.dataset.load import eval_rows
+from data_pipeline.dataset.load import load_dataset
 try:
-    eval_rows("user/rows")
+    load_dataset("user/rows").split()
 except OSError as error:
     print(type(error).__name__, error)
 """
@@ -240,7 +295,8 @@ def in_process(code, *arguments, env):
     return done.stdout.splitlines()
 
 
-def test_a_hub_id_is_read_at_one_commit_and_a_refusal_names_the_remedy(tmp_path):
+def test_a_hub_id_is_read_at_one_commit(tmp_path):
+    """A refusal names the remedy."""
     with Hub() as hub:
         said = in_process(
             HUB_ROUND_TRIP, str(FIXTURE), env=hub.environment(tmp_path / "owner", "hf_owner")
@@ -255,7 +311,8 @@ def test_a_hub_id_is_read_at_one_commit_and_a_refusal_names_the_remedy(tmp_path)
     assert "set HF_TOKEN" in refused[-1]
 
 
-def test_the_majority_of_a_training_on_the_first_rows_is_that_of_those_rows(tmp_path):
+def test_the_majority_of_the_first_rows_is_their_own(tmp_path):
+    """Not that of the whole split: `max_rows` shortens a training."""
     from sft.train import rows_to_train_on
 
     def made(week, label):

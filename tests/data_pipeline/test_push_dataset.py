@@ -69,7 +69,7 @@ def test_a_dataset_is_pushed_privately_and_trained_on_by_its_id(hub, tmp_path):
     assert (int(rows), revision) == (train["rows"], repo.at("main").oid)
 
 
-def test_a_folder_of_jsonl_that_was_uploaded_by_hand_reads_the_same(hub, tmp_path):
+def test_jsonl_that_was_uploaded_by_hand_reads_the_same(hub, tmp_path):
     """`datasets` takes the dates in its texts for moments."""
     path, log = made_records.write(tmp_path, made_records.records())
     flags = (
@@ -109,9 +109,8 @@ def test_a_second_push_removes_a_split_that_is_gone(hub, tmp_path):
         ("hf_owner", "no/such/name", "'no/such/name' is not a repository id"),
     ],
 )
-def test_what_cannot_be_pushed_is_one_line_and_the_dataset_stands(
-    hub, tmp_path, token, repo, words
-):
+def test_a_push_that_is_refused_is_one_line(hub, tmp_path, token, repo, words):
+    """The dataset stays."""
     done = build_and_push(hub, tmp_path, token, repo)
     assert done.returncode == 2 and words in done.stderr and done.stderr.strip().count("\n") == 0, (
         done.stderr

@@ -29,7 +29,8 @@ def numbers(rows):
     return sorted({(date.fromisoformat(row["week_start"]) - FIRST).days // 7 for row in rows})
 
 
-def test_c11_one_cut_for_all_symbols_and_no_week_in_two_splits():
+def test_one_cut_for_all_symbols():
+    """No week is in two splits."""
     # A symbol with more rows must not get another cut than one with few.
     rows = rows_of(range(20)) + rows_of(range(12, 20), symbols=("TINY",))
     cut = cut_by_date(rows, validation_share=0.2)
@@ -39,7 +40,7 @@ def test_c11_one_cut_for_all_symbols_and_no_week_in_two_splits():
     assert cut.warnings == []
 
 
-def test_c12_neighbouring_weeks_are_a_context_apart():
+def test_train_and_validation_are_a_context_apart():
     cut = cut_by_date(rows_of(range(30)), gap_weeks=4)
     last = max(date.fromisoformat(row["week_start"]) for row in cut.train) + timedelta(weeks=1)
     first = min(date.fromisoformat(row["week_start"]) for row in cut.validation)
@@ -51,7 +52,7 @@ def test_c12_neighbouring_weeks_are_a_context_apart():
 @pytest.mark.parametrize(
     "weeks", [range(1), range(2), range(3), range(6), range(41), (0, 1, 9), (0, 5, 6, 7)]
 )
-def test_rows_are_conserved_and_the_order_of_the_input_does_not_matter(weeks, gap_weeks):
+def test_rows_are_conserved_in_any_order(weeks, gap_weeks):
     rows = rows_of(weeks)
     cut = cut_by_date(rows, gap_weeks=gap_weeks)
     shuffled = random.Random(0).sample(rows, len(rows))
@@ -74,20 +75,21 @@ def test_rows_are_conserved_and_the_order_of_the_input_does_not_matter(weeks, ga
         ((0, 9), [0], 4),
     ],
 )
-def test_the_gap_shrinks_with_a_warning_rather_than_emptying_train(weeks, train, gap):
+def test_the_gap_shrinks_before_train_is_empty(weeks, train, gap):
+    """With a warning."""
     cut = cut_by_date(rows_of(weeks))
     assert numbers(cut.train) == train
     assert any(f"is {gap} weeks instead of 4" in text for text in cut.warnings) == (gap < 4)
 
 
-def test_a_gap_that_costs_more_rows_than_it_keeps_is_told():
+def test_a_gap_that_drops_more_than_it_keeps_is_a_warning():
     assert any(
         "drops 8 rows and keeps 2" in text for text in cut_by_date(rows_of(range(6))).warnings
     )
 
 
 @pytest.mark.parametrize("rows", [rows_of([3]), rows_of([3], symbols=("LKMR",))])
-def test_c21_a_single_week_or_row_is_all_train_and_says_so(rows):
+def test_a_single_week_is_all_train_with_a_warning(rows):
     cut = cut_by_date(rows)
     assert (cut.train, cut.validation, cut.dropped) == (rows, [], [])
     assert "validation is empty" in cut.warnings[0]
@@ -106,7 +108,7 @@ def test_arguments_that_make_no_sense_are_errors(arguments, words):
         cut_by_date(**arguments)
 
 
-def test_fixed_test_weeks_stay_whole_and_train_keeps_away_from_them():
+def test_test_weeks_stay_whole_and_train_keeps_away():
     splits = {
         "train": rows_of(range(40)),
         "test": rows_of(range(38, 48)),
@@ -124,7 +126,7 @@ def test_fixed_test_weeks_stay_whole_and_train_keeps_away_from_them():
     assert len(cut.train) + len(cut.validation) + len(cut.dropped) == 80
 
 
-def test_a_validation_split_that_is_given_is_kept_apart_and_not_cut_again():
+def test_a_validation_split_is_kept_apart_and_not_cut_again():
     splits = {
         "train": rows_of(range(20)),
         "validation": rows_of(range(20, 30)),
@@ -134,18 +136,19 @@ def test_a_validation_split_that_is_given_is_kept_apart_and_not_cut_again():
     assert (numbers(cut.train), numbers(cut.validation)) == (list(range(16)), list(range(20, 26)))
 
 
-def test_two_training_weeks_before_the_test_weeks_still_give_train_and_validation():
+def test_two_training_weeks_give_train_and_validation():
     cut = separate({"train": rows_of([0, 1]), "test": rows_of([2])})
     assert (numbers(cut.train), numbers(cut.validation), cut.dropped) == ([0], [1], [])
     assert len(cut.warnings) == 2
 
 
-def test_training_weeks_that_all_lie_after_the_test_weeks_are_an_error():
+def test_training_weeks_after_the_test_weeks_are_an_error():
     with pytest.raises(ValueError, match="no training week lies before 2031-01-05"):
         separate({"train": rows_of([3, 4]), "test": rows_of([0])})
 
 
-def test_purge_never_keeps_a_week_of_the_later_split_even_without_a_gap():
+def test_purge_keeps_no_week_of_the_later_split():
+    """Even without a gap."""
     kept, dropped, _ = purge(rows_of([0, 1, 2]), "2031-01-19", gap_weeks=0, later="test")
     assert (numbers(kept), numbers(dropped)) == ([0, 1], [2])
 

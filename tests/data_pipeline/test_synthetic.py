@@ -22,7 +22,7 @@ def stories_by_part():
     return parts
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
+def test_the_seed_decides_the_bytes(tmp_path):
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         write_market(Market(seed=seed), tmp_path / name, "m")
     rows = {name: (tmp_path / name / "datasets/m/train.jsonl").read_bytes() for name in "abc"}

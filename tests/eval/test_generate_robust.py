@@ -193,13 +193,13 @@ def test_transformers_serve_answers_as_this_process_does(
 
 
 def in_process(small, tiny, out):
-    from data_pipeline.dataset.load import eval_rows
+    from data_pipeline.dataset.load import load_dataset
     from eval.generate import generate, new_job
     from eval.generation.backends import BackendOptions, Batched
     from tests.support.tiny import FP32
     from weekahead.models.decoding import SamplingParams
 
-    data, backend = eval_rows(tiny / "data/datasets/m"), Batched(BackendOptions())
+    data, backend = load_dataset(tiny / "data/datasets/m").split(), Batched(BackendOptions())
     del data.rows[12:]
     sampling = SamplingParams(24, 2)
     job = new_job(small.recipe, str(small.adapter), data, sampling, FP32, backend)

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from data_pipeline.controls.__main__ import main as control
-from data_pipeline.dataset.load import eval_rows, train_rows
+from data_pipeline.dataset.load import load_dataset
 from data_pipeline.synthetic.market import write_market
 from data_pipeline.synthetic.world import Market
 from eval.score import main as score
@@ -60,7 +60,7 @@ def test_its_folder_is_that_of_a_run(run, market):
     )
     manifest = json.loads((run / "manifest.json").read_text())
     assert (manifest["kind"], manifest["adapter"], manifest["n"]) == ("tfidf", None, 64)
-    assert manifest["dataset"]["sha256"] == eval_rows(market).sha256
+    assert manifest["dataset"]["sha256"] == load_dataset(market).split().sha256
     assert metrics(run)["inference_seconds"] is None
 
 
@@ -100,7 +100,7 @@ def test_it_is_the_same_twice_and_does_not_depend_on_the_test_rows(run, market, 
 
 
 def test_the_penalty_is_the_best_on_validation(market):
-    fitted = fit(train_rows(market))
+    fitted = fit(load_dataset(market).train)
     assert fitted.losses[fitted.strength] == min(fitted.losses.values())
     assert fitted.losses[fitted.strength] < math.log(2)  # a coin
 
@@ -111,7 +111,7 @@ def test_one_week_of_rows_leaves_nothing_to_choose_on(market, tmp_path):
         tmp_path / "week.jsonl",
         [{**row, "id": str(i), "week_start": "2031-01-05"} for i, row in enumerate(rows)],
     )
-    fitted = fit(train_rows(tmp_path / "week.jsonl"))
+    fitted = fit(load_dataset(tmp_path / "week.jsonl").train)
     assert (fitted.strength, fitted.losses) == (UNCHOSEN, {})
 
 

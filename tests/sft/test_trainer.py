@@ -4,7 +4,7 @@ from dataclasses import field, make_dataclass, replace
 
 import pytest
 
-from data_pipeline.dataset.load import train_rows
+from data_pipeline.dataset.load import load_dataset
 from sft.training.arguments import parse
 from weekahead.models.chat_format import render_row_ids
 from weekahead.models.loading import NF4, Base, load_tokenizer
@@ -23,7 +23,7 @@ def make_trainer(tiny, tmp_path_factory):
 
     from sft.training.trainer import build_trainer
 
-    data = train_rows(tiny / "data/datasets/m")
+    data = load_dataset(tiny / "data/datasets/m").train
     data = replace(data, train=data.train[:6], validation=[])
 
     def make(*more_flags):
@@ -81,7 +81,7 @@ def test_only_the_answer_and_its_end_carry_loss(tiny, trainer):
     """Prompt and padding have no label; the answer has all of them, its stop token included."""
     tokenizer = trainer.processing_class
     batch = batch_of(trainer, range(6))
-    rows = train_rows(tiny / "data/datasets/m").train[:6]
+    rows = load_dataset(tiny / "data/datasets/m").train.train[:6]
     token_ids, labels = batch["input_ids"].tolist(), batch["labels"].tolist()
     for row, row_ids, row_labels in zip(rows, token_ids, labels, strict=True):
         prompt, completion = render_row_ids(tokenizer, row["prompt"], row["completion"])
@@ -92,7 +92,10 @@ def test_only_the_answer_and_its_end_carry_loss(tiny, trainer):
         assert trainer.model.config.eos_token_id in completion
 
 
-@pytest.mark.parametrize("indices", [[0], [0, 1, 2, 3], [5, 2]])
+FOUR_ROWS = pytest.param([0, 1, 2, 3], marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("indices", [[0], FOUR_ROWS, [5, 2]])
 @pytest.mark.parametrize("items", [None, ITEMS])
 def test_plain_nll_and_its_gradients_are_trls(trainer, indices, items):
     """TRL projects every position, the short way only those with a label."""
