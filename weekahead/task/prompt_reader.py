@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 _DAY = r"\d{4}-\d\d-\d\d"
 _PRICE = r"\d[\d,]*(?:\.\d+)?"
-# Public: "From 2023-05-07 to 2023-05-14, AAPL's stock price decreased from 172.65 to 171.89."
-# Ours: "[Week to 2023-05-14]: 172.65 to 171.89 (-0.4%)"
+# The public line is "From 2023-05-07 to 2023-05-14, AAPL's stock price decreased from 172.65 to
+# 171.89.", ours is "[Week to 2023-05-14]: 172.65 to 171.89 (-0.4%)".
 _PRICE_LINE = re.compile(
     rf"^(?:From \S+ to (?P<adjusted>{_DAY}), .*? price \w+ from|\[Week to (?P<raw>{_DAY})\]:)"
     rf" (?P<before>{_PRICE}) to (?P<after>{_PRICE})",
