@@ -19,7 +19,6 @@ from sft.hub.adapter_files import (
     Evaluation,
     PublishError,
     bundle,
-    evaluation_of,
     is_ours,
 )
 from sft.hub.model_card import eval_command
@@ -29,6 +28,7 @@ from weekahead.schema.manifests import (
     read_json_object,
     read_training_manifest,
 )
+from weekahead.schema.metrics import filled_metrics
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -171,7 +171,9 @@ def read_evaluation(folder: Path, metrics_path: Path | None) -> Evaluation | Non
         return None
     beside = path.parent / "manifest.json"
     manifest = read_generation_manifest(beside) if beside.is_file() else None
-    return evaluation_of(read_json_object(path), manifest)
+    stored = read_json_object(path)
+    metrics = filled_metrics(stored, origin=str(path), remedy="run `make eval` again")
+    return Evaluation(stored, metrics, manifest)
 
 
 def run(options: argparse.Namespace) -> int:

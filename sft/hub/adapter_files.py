@@ -19,7 +19,7 @@ from weekahead.schema.manifests import (
     TrainingManifest,
     training_manifest,
 )
-from weekahead.schema.metrics import Metrics, filled_metrics
+from weekahead.schema.metrics import Metrics
 
 Files = dict[str, bytes | Path]
 """Path in the repository -> its content, or the file that holds it."""
@@ -89,12 +89,6 @@ class Evaluation:
     """The same, with the keys that older files lack."""
     manifest: GenerationManifest | None = None
     """None if there is no manifest beside the metrics."""
-
-
-def evaluation_of(stored: JsonObject, manifest: GenerationManifest | None = None) -> Evaluation:
-    """An evaluation from a metrics.json. Raises ValueError if it is not one of eval.score."""
-    metrics = filled_metrics(stored, origin="metrics.json", remedy="run `make eval` again")
-    return Evaluation(stored, metrics, manifest)
 
 
 def bundle(

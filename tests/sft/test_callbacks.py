@@ -10,51 +10,44 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.miniature import train_and_log
 from weekahead.tracking.plots import plot_comparison, plot_training
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Four optimizer steps of two rows each; every second row is half padding: 8 + 4 real tokens.
-TRAIN = """
-import sys, logging
+TRACKED = """
+import logging, sys
 from pathlib import Path
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
+import psutil
+from transformers import TrainerCallback
 from sft.training.callbacks import TrainLogCallback, guard_wandb
+from tests.support.miniature import make_trainer
 from weekahead.tracking.run import start_run
 
-folder = Path(sys.argv[1])
+folder, mode = Path(sys.argv[1]), sys.argv[2]
 
-def row(number):
-    mask = [1] * 8 if number % 2 else [1] * 4 + [0] * 4
-    ids = [(number + position) % 30 + 1 for position in range(8)]
-    labels = [token if seen else -100 for token, seen in zip(ids, mask)]
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+class KillTheClient(TrainerCallback):
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == 1 and mode == "kill":
+            children = psutil.Process().children(recursive=True)
+            core = next(child for child in children if child.name() == "wandb-core")
+            core.kill(); core.wait()
 
-def make_trainer(callbacks, report_to="none", **settings):
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=1,
-        num_attention_heads=2, num_key_value_heads=2)
-    arguments = TrainingArguments(
-        output_dir=str(folder), per_device_train_batch_size=2, max_steps=4, logging_steps=1,
-        save_steps=2, eval_strategy="steps", eval_steps=2, use_cpu=True, report_to=report_to,
-        disable_tqdm=True, include_num_input_tokens_seen="non_padding", **settings)
-    rows = [row(number) for number in range(8)]
-    return Trainer(
-        model=LlamaForCausalLM(config), args=arguments, train_dataset=rows,
-        eval_dataset=rows[:2], callbacks=callbacks)
+with start_run(folder, name="tiny", kind="train", config={"lr": 1}) as run:
+    trainer = make_trainer(folder, [TrainLogCallback(folder, run), KillTheClient()], ["wandb"])
+    guard_wandb(trainer, run)
+    trainer.train()
 """
 
 
-def run_python(code, folder, **variables):
-    """A training in a fresh process with an empty home."""
+def train_tracked(folder, mode, **variables):
+    """A training with W&B in a fresh process with an empty home."""
     home = folder.parent / "home"
     home.mkdir(exist_ok=True)
     own = {"HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     inherited = {name: v for name, v in os.environ.items() if not name.startswith("WANDB_")}
-    command = [sys.executable, "-c", TRAIN + code, str(folder)]
+    command = [sys.executable, "-c", TRACKED, str(folder), mode]
     environment = inherited | own | variables
     process = subprocess.run(
         command, cwd=home, env=environment, capture_output=True, text=True, timeout=240
@@ -75,14 +68,9 @@ def of_kind(rows, kind):
 def trained(tmp_path_factory):
     """The folder of a finished training without W&B."""
     folder = tmp_path_factory.mktemp("training") / "run"
-    code = """
-callback = TrainLogCallback(folder)
-trainer = make_trainer([callback])
-trainer.train()
-print(callback.end["step"], trainer.state.num_input_tokens_seen)
-"""
-    process = run_python(code, folder)
-    assert process.stdout.split()[-2:] == ["4", str(4 * 12)]
+    trainer, callback = train_and_log(folder)
+    assert callback.end["step"] == 4
+    assert trainer.state.num_input_tokens_seen == 4 * 12
     return folder
 
 
@@ -130,9 +118,7 @@ def test_a_resumed_training_leaves_one_clean_series(trained, tmp_path):
     before = read_rows(folder)
     with (folder / "train_log.jsonl").open("a") as file:
         file.write('{"step": 4, "kind": "train", "lo')  # what a SIGKILL leaves
-    run_python(
-        "make_trainer([TrainLogCallback(folder)]).train(resume_from_checkpoint=True)", folder
-    )
+    train_and_log(folder, resume=True)
     after = read_rows(folder)
     assert [row["step"] for row in of_kind(after, "train")] == [1, 2, 3, 4]
     assert [row["step"] for row in of_kind(after, "eval")] == [2, 4]
@@ -179,26 +165,9 @@ def test_the_speed_leaves_out_evaluation_and_saving():
     assert (unknown["samples_per_second"], unknown["tokens_per_second"]) == (None, None)
 
 
-TRACKED = """
-import psutil
-class KillTheClient(TrainerCallback):
-    def on_step_begin(self, args, state, control, **kwargs):
-        if state.global_step == 1 and "kill" in sys.argv:
-            children = psutil.Process().children(recursive=True)
-            core = next(child for child in children if child.name() == "wandb-core")
-            core.kill(); core.wait()
-
-sys.argv.append(MODE)
-with start_run(folder, name="tiny", kind="train", config={"lr": 1}) as run:
-    trainer = make_trainer([TrainLogCallback(folder, run), KillTheClient()], report_to=["wandb"])
-    guard_wandb(trainer, run)
-    trainer.train()
-"""
-
-
 def test_losses_and_speeds_reach_the_run_on_one_axis(tmp_path):
     folder = tmp_path / "run"
-    run_python("MODE = 'offline'" + TRACKED, folder)
+    train_tracked(folder, "offline")
     (record,) = (folder / "wandb").glob("offline-run-*")
     wandb = shutil.which("wandb", path=str(Path(sys.executable).parent)) or "wandb"
     process = subprocess.run(
@@ -219,7 +188,7 @@ def test_losses_and_speeds_reach_the_run_on_one_axis(tmp_path):
 def test_training_goes_on_without_wandb(tmp_path, mode, warnings):
     folder = tmp_path / "run"
     variables = {"WANDB_MODE": "disabled"} if mode == "disabled" else {}
-    process = run_python(f"MODE = {mode!r}" + TRACKED, folder, **variables)
+    process = train_tracked(folder, mode, **variables)
     assert process.stderr.count("W&B failed") == warnings
     assert [row["step"] for row in of_kind(read_rows(folder), "train")] == [1, 2, 3, 4]
     assert len(of_kind(read_rows(folder), "end")) == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sft.publish import read_evaluation
 from tests.support.servers.hub import Hub
 from tests.support.servers.hub_store import Blob
 from tests.support.tiny_adapter import (
@@ -132,29 +133,23 @@ def logits(hub: Hub, home: Path, code: str):
     return torch.load(out)
 
 
-def test_the_adapter_loads_by_id_and_by_revision(hub, run, base, tmp_path):
-    """By its id the latest one comes back, by a revision the older one."""
-    import torch
-
-    first = pushed(hub, tmp_path / "home", run, "--repo", REPO)
-    other = make_run(tmp_path / "other", base, seed=3)
-    pushed(hub, tmp_path / "home", other, "--repo", REPO)
-    code = LOAD.format(base=str(base), repo=REPO, first=first, old=str(run), new=str(other))
-    latest, pinned, old, new = logits(hub, tmp_path / "reader", code)
-    assert torch.equal(latest, new) and torch.equal(pinned, old)
-    assert not torch.equal(old, new)
-    assert not any(seen.authorized for seen in hub.seen if seen.origin == "cdn")
-
-
-def test_the_python_on_the_card_gives_the_model_that_was_trained(hub, run, base, tmp_path):
+def test_the_adapter_loads_by_id_by_revision_and_as_on_its_card(hub, run, base, tmp_path):
+    """By its id and by the card's Python the latest one comes back, by a revision the older one."""
     import torch
 
     hub.add_folder(BASE_ID, base)
-    pushed(hub, tmp_path / "home", run, "--repo", REPO)
+    first = pushed(hub, tmp_path / "home", run, "--repo", REPO)
+    other = make_run(tmp_path / "other", base, seed=3)
+    pushed(hub, tmp_path / "home", other, "--repo", REPO)
     snippet = re.search(r"```python\n(.*?)```", contents(hub)["README.md"].decode(), re.DOTALL)
     assert snippet is not None
-    (loaded,) = logits(hub, tmp_path / "reader", f"{snippet[1]}\nmodels = [model]\n")
-    assert torch.equal(loaded, local_logits(run, base))
+    code = LOAD.format(base=str(base), repo=REPO, first=first, old=str(run), new=str(other))
+    code += f"{snippet[1]}\nmodels.append(model)\n"
+    latest, pinned, old, new, of_card = logits(hub, tmp_path / "reader", code)
+    assert torch.equal(latest, new) and torch.equal(pinned, old)
+    assert not torch.equal(old, new)
+    assert torch.equal(of_card, local_logits(other, base))
+    assert not any(seen.authorized for seen in hub.seen if seen.origin == "cdn")
 
 
 def test_pushing_again_commits_only_what_changed(hub, run, tmp_path):
@@ -244,3 +239,28 @@ def test_a_refused_upload_leaves_no_commit(hub, run, tmp_path):
     assert "tokenizer_config.json holds a Hugging Face token" in process.stderr
     assert "a" * 34 not in process.stderr
     assert hub.store.repos == {} and hub.seen == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"accuracy": 1}', r"m\.json has no n, .* not one of eval\.score: run `make eval` again"),
+        ('{"n": ', r"m\.json cannot be read"),
+        (None, r"m\.json does not exist; `make eval` writes it, or leave --metrics out"),
+    ],
+)
+def test_metrics_that_cannot_be_used_are_named(tmp_path, content, message):
+    path = tmp_path / "m.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_evaluation(tmp_path / "outputs" / "tiny", path)
+
+
+def test_metrics_are_uploaded_as_they_are_stored(tmp_path):
+    """The model card reads them with the keys that older files lack."""
+    write_json(tmp_path / "metrics.json", metrics())
+    evaluation = read_evaluation(tmp_path / "tiny", tmp_path / "metrics.json")
+    assert evaluation is not None and evaluation.manifest is None
+    assert evaluation.stored == metrics() and "effective_n" not in evaluation.stored
+    assert evaluation.metrics["effective_n"] is None
