@@ -20,7 +20,8 @@ def test_made_weeks_have_the_stated_accuracy_and_correlation():
             means.var() / variance * 30 - 1
         ) / 29  # var of a week's mean: variance * (1 + 29 icc) / 30
         assert icc == pytest.approx(TYPICAL_ICC, abs=0.01)
-    # What both share of the weeks: nearly SHARED_LUCK of the variance between weeks, and none of that within.
+    # What both share of the weeks: nearly SHARED_LUCK of the variance between weeks, none of that
+    # within.
     shared = numpy.corrcoef(weekly[0].ravel(), weekly[1].ravel())[0, 1]
     assert 0.5 < shared < 0.8
 

@@ -1,4 +1,4 @@
-"""The audit: each check finds its fault and passes clean rows; the command's files and exit status."""
+"""The audit: each check finds its fault and passes clean rows; files and exit status."""
 
 import json
 from dataclasses import replace
@@ -20,7 +20,8 @@ from weekahead.task.prompt_reader import read_prompt
 from weekahead.task.record import Capitalization, Financials, News, PastWeek, Record
 
 ANSWER = (
-    "[Positive Developments]:\n1. The new depot opened.\n\n[Potential Concerns]:\n1. Freight costs rose.\n\n"
+    "[Positive Developments]:\n1. The new depot opened.\n\n"
+    "[Potential Concerns]:\n1. Freight costs rose.\n\n"
     "[Prediction & Analysis]:\nPrediction: {}\nAnalysis: The depot weighs more."
 )
 FIRST = date(2031, 1, 5)
@@ -40,9 +41,9 @@ def day(week):
 
 
 def record(week, symbol="LKMR", **changes):
-    """A clean record of one forecast week, with one week of context, a filed quarter and a capitalization."""
-    at = f"{day(week)}T05:00:00+00:00"
-    made = Record(
+    """A clean record with one week of context, a filed quarter and a capitalization."""
+    sunday = f"{day(week)}T05:00:00+00:00"
+    clean = Record(
         symbol=symbol,
         company=f"Larkmoor Tools ({symbol}), a maker of lathes.",
         weeks=(
@@ -51,35 +52,35 @@ def record(week, symbol="LKMR", **changes):
                 day(week),
                 PRICES[week - 1],
                 PRICES[week],
-                (News("A depot opens.", "", at),),
+                (News("A depot opens.", "", sunday),),
             ),
         ),
         week_start=day(week),
         week_end=day(week + 1),
-        decision_time=at,
+        decision_time=sunday,
         weekly_return=PRICES[week + 1] / PRICES[week] - 1,
         last_week_return=PRICES[week] / PRICES[week - 1] - 1,
         financials=Financials("2030-09-30", "2030-11-04T22:00:00+00:00", {"eps": 1.5}),
         capitalization=Capitalization(PRICES[week] * 1e9, "2030-11-04T22:00:00+00:00"),
     )
-    return replace(made, **changes)
+    return replace(clean, **changes)
 
 
 def ours(week, symbol="LKMR", **changes):
     """A clean row of ours."""
-    made = record(week, symbol)
+    clean = record(week, symbol)
     row = {
-        "id": made.id,
+        "id": clean.id,
         "symbol": symbol,
-        "week_start": made.week_start,
-        "week_end": made.week_end,
-        "decision_time": made.decision_time,
-        "prompt": render_prompt(made),
-        "completion": completion(ANSWER.format(made.label.capitalize())),
-        "label": made.label,
-        "weekly_return": made.weekly_return,
-        "known_at": made.decision_time,
-        "financials_known_at": made.financials.known_at,
+        "week_start": clean.week_start,
+        "week_end": clean.week_end,
+        "decision_time": clean.decision_time,
+        "prompt": render_prompt(clean),
+        "completion": completion(ANSWER.format(clean.label.capitalize())),
+        "label": clean.label,
+        "weekly_return": clean.weekly_return,
+        "known_at": clean.decision_time,
+        "financials_known_at": clean.financials.known_at,
     }
     return {**row, **changes}
 
@@ -103,11 +104,14 @@ def public(
     """A row in the public shape; clean unless told otherwise."""
     start, end = PRICES[week - 1], PRICES[week]
     prompt = (
-        "[INST]<<SYS>>\nYou are a seasoned stock market analyst.\n<</SYS>>\n\n[Company Introduction]:\n\n"
-        f"Larkmoor Tools makes lathes. As of today, it has a market capitalization of {cap} in USD.\n\n"
-        f"From {day(week - 1)} to {day(week)}, {symbol}'s stock price moved from {start:.2f} to {end:.2f}. News:\n\n"
+        "[INST]<<SYS>>\nYou are a seasoned stock market analyst.\n<</SYS>>\n\n"
+        "[Company Introduction]:\n\nLarkmoor Tools makes lathes. "
+        f"As of today, it has a market capitalization of {cap} in USD.\n\n"
+        f"From {day(week - 1)} to {day(week)}, {symbol}'s stock price moved from {start:.2f} "
+        f"to {end:.2f}. News:\n\n"
         f"[Headline]: {news}\n[Summary]: It is large.\n\n"
-        f"Some recent basic financials of {symbol}, reported at {quarter}, are presented below:\n\neps: 1.5\n\n"
+        f"Some recent basic financials of {symbol}, reported at {quarter}, are presented below:\n\n"
+        "eps: 1.5\n\n"
         f"Then make your prediction of the {symbol} {asset} price movement for next week.[/INST]"
     )
     label = label_of_return(PRICES[week + 1] / PRICES[week] - 1)
@@ -122,13 +126,13 @@ def public(
 
 
 def checks(lag=30, cutoffs=None, **splits):
-    """Every finding over rows given by split."""
+    """Every finding over rows by split."""
     source = Source("rows", splits, {name: name for name in splits}, {}, single=len(splits) == 1)
     return audit.audit(audit_rows(source), lag, cutoffs or {})
 
 
-def counts(found):
-    return {name: check.count for name, check in found.items() if check.count}
+def counts(findings):
+    return {name: check.count for name, check in findings.items() if check.count}
 
 
 CLEAN_PUBLIC = [public(week, cap=f"12{week}0.50") for week in WEEKS]
@@ -151,14 +155,14 @@ def test_a_public_prompt_without_wrapping_is_audited_as_it_is():
 
 
 def test_a_check_that_does_not_apply_has_count_0_and_says_so():
-    found = checks(train=CLEAN_PUBLIC)
-    notes = {name: check.note for name, check in found.items() if not check.of}
+    findings = checks(train=CLEAN_PUBLIC)
+    notes = {name: check.note for name, check in findings.items() if not check.of}
     assert notes == {
         "known_at": "no row says when its facts were known",
         "label_against_return": "no row carries a weekly_return",
         "split_gap": "one split: no gap to measure",
     }
-    assert found["split_overlap"].note == "one split: nothing to overlap with"
+    assert findings["split_overlap"].note == "one split: nothing to overlap with"
     assert (
         checks(train=[record(1).to_json()])["missing_prediction"].note == "records have no answers"
     )
@@ -182,26 +186,26 @@ def test_a_check_that_does_not_apply_has_count_0_and_says_so():
     ],
 )
 def test_a_fact_known_after_the_decision_is_a_leak(change):
-    found = checks(train=[ours(1), ours(2, **change)])["known_at"]
-    assert (found.count, found.of, found.leak) == (1, 2, True)
-    assert found.examples[0].startswith(f"LKMR-{day(2)}: ")
+    finding = checks(train=[ours(1), ours(2, **change)])["known_at"]
+    assert (finding.count, finding.of, finding.leak) == (1, 2, True)
+    assert finding.examples[0].startswith(f"LKMR-{day(2)}: ")
 
 
 def test_a_record_with_news_from_the_forecast_week_is_a_leak():
     late = PastWeek(
         day(1), day(2), 50.6, 49.9, (News("It burned down. " * 20, "", f"{day(2)}T20:00:00+00:00"),)
     )
-    found = checks(train=[record(1).to_json(), record(2, weeks=(late,)).to_json()])["known_at"]
-    assert (found.count, found.of) == (1, 2)
-    assert len(found.examples[0]) <= 100
+    finding = checks(train=[record(1).to_json(), record(2, weeks=(late,)).to_json()])["known_at"]
+    assert (finding.count, finding.of) == (1, 2)
+    assert len(finding.examples[0]) <= 100
 
 
 def test_a_constant_market_cap_is_a_leak_in_every_row():
     """Of the symbol: those of other symbols do not count."""
     moving = [public(week, cap=f"9{week}.5", symbol="QHBF") for week in WEEKS]
-    found = checks(train=[public(1), public(2)], test=[public(4), *moving])["constant_market_cap"]
-    assert (found.count, found.of, found.leak) == (3, 7, True)
-    assert found.examples == ["LKMR: 1200.50 in 3 weeks"]
+    finding = checks(train=[public(1), public(2)], test=[public(4), *moving])["constant_market_cap"]
+    assert (finding.count, finding.of, finding.leak) == (3, 7, True)
+    assert finding.examples == ["LKMR: 1200.50 in 3 weeks"]
 
 
 def test_a_market_cap_in_our_prompts_must_move_with_the_price():
@@ -229,8 +233,8 @@ def test_one_week_or_a_news_item_proves_no_constant_market_cap(row):
 @pytest.mark.parametrize(("age", "count"), [(-3, 1), (0, 1), (30, 1), (31, 0)])
 def test_a_quarter_is_young_up_to_and_with_the_filing_lag(age, count):
     ended = (date.fromisoformat(day(1)) - timedelta(days=age)).isoformat()
-    found = checks(train=[public(1, quarter=ended)])["young_quarter"]
-    assert (found.count, found.of, found.leak) == (count, 1, bool(count))
+    finding = checks(train=[public(1, quarter=ended)])["young_quarter"]
+    assert (finding.count, finding.of, finding.leak) == (count, 1, bool(count))
 
 
 @pytest.mark.parametrize(
@@ -294,20 +298,20 @@ def test_the_layout_in_our_own_system_prompt_tells_nothing():
 
 
 def test_the_label_in_any_part_of_the_prompt_is_counted_by_row():
-    told = with_user(ours(1), "Forecast LKMR", f"It will be {ours(1)['label']}. Forecast LKMR")
+    in_user = with_user(ours(1), "Forecast LKMR", f"It will be {ours(1)['label']}. Forecast LKMR")
     system = [{"role": "system", "content": f"Say {ours(2)['label']}."}, ours(2)["prompt"][1]]
-    found = checks(train=[told, ours(2, prompt=system), ours(3)])["label_in_prompt"]
-    assert (found.count, found.of, found.leak) == (2, 3, True)
-    assert found.examples[0] == f"LKMR-{day(1)}: the label's words"
+    finding = checks(train=[in_user, ours(2, prompt=system), ours(3)])["label_in_prompt"]
+    assert (finding.count, finding.of, finding.leak) == (2, 3, True)
+    assert finding.examples[0] == f"LKMR-{day(1)}: the label's words"
 
 
 def test_a_week_or_an_id_in_two_splits_is_a_leak():
-    found = checks(
+    findings = checks(
         train=[ours(1), ours(2)],
         validation=[ours(3)],
         test=[ours(2, "QHBF"), ours(4, id=f"LKMR-{day(1)}")],
     )
-    overlap = found["split_overlap"]
+    overlap = findings["split_overlap"]
     assert (overlap.count, overlap.of, overlap.leak) == (4, 5, True)
     assert overlap.examples == [f"LKMR-{day(1)} in test and train", f"{day(2)} in test and train"]
 
@@ -321,9 +325,9 @@ def test_two_test_splits_may_share_a_week():
 
 def test_a_repeated_id_and_a_repeated_prompt_are_duplicates():
     copied = ours(2, prompt=ours(1)["prompt"])
-    found = checks(train=[ours(1), copied, ours(3)], test=[ours(3)])["duplicate"]
-    assert (found.count, found.of, found.leak) == (2, 4, True)
-    assert found.examples == [
+    finding = checks(train=[ours(1), copied, ours(3)], test=[ours(3)])["duplicate"]
+    assert (finding.count, finding.of, finding.leak) == (2, 4, True)
+    assert finding.examples == [
         f"LKMR-{day(2)}: the prompt of LKMR-{day(1)}",
         f"LKMR-{day(3)}: the id",
     ]
@@ -337,36 +341,39 @@ def test_answers_without_their_labels_bin_are_defects():
         public(3, cap="3", answer=ANSWER.format("Down by more than 5%")),
         public(4, cap="4"),
     ]
-    found = checks(train=rows)
-    assert counts(found) == {"missing_prediction": 2, "answer_against_label": 1}
-    assert found["missing_prediction"].of == 4 and found["answer_against_label"].of == 2
-    assert found["answer_against_label"].examples == [f"LKMR-{day(3)}"]
-    assert not any(check.leak for check in found.values())
+    findings = checks(train=rows)
+    assert counts(findings) == {"missing_prediction": 2, "answer_against_label": 1}
+    assert findings["missing_prediction"].of == 4 and findings["answer_against_label"].of == 2
+    assert findings["answer_against_label"].examples == [f"LKMR-{day(3)}"]
+    assert not any(check.leak for check in findings.values())
 
 
 def test_only_a_company_can_be_asked_about_the_wrong_asset():
     coin = public(3, cap="3", asset="cryptocurrency")
     coin["prompt"] = coin["prompt"].replace("stock market analyst", "crypto market analyst")
     news = public(2, cap="2", news="A cryptocurrency price movement for next week")
-    found = checks(train=[public(1, cap="1", asset="cryptocurrency"), news, coin])[
+    finding = checks(train=[public(1, cap="1", asset="cryptocurrency"), news, coin])[
         "wrong_asset_wording"
     ]
-    assert (found.count, found.examples) == (1, [f"LKMR-{day(1)}"])
+    assert (finding.count, finding.examples) == (1, [f"LKMR-{day(1)}"])
 
 
 def test_a_label_that_is_not_the_bin_of_its_return_is_a_defect():
-    found = checks(train=[ours(1), ours(2, weekly_return=-0.2)])["label_against_return"]
-    assert (found.count, found.of, found.leak) == (1, 2, False)
+    finding = checks(train=[ours(1), ours(2, weekly_return=-0.2)])["label_against_return"]
+    assert (finding.count, finding.of, finding.leak) == (1, 2, False)
 
 
 def test_a_label_that_later_prices_contradict_is_a_defect():
     """In either split: the prices may be in a prompt of the other one."""
     rows = [public(week, cap=str(week)) for week in WEEKS]
-    found = checks(train=rows[:1], test=rows[1:])["label_against_prices"]
-    assert (found.count, found.of) == (0, len(rows) - 1)
+    finding = checks(train=rows[:1], test=rows[1:])["label_against_prices"]
+    assert (finding.count, finding.of) == (0, len(rows) - 1)
     wrong = {**rows[0], "label": "up by 0-1%"}
-    found = checks(train=[wrong], test=rows[1:])["label_against_prices"]
-    assert (found.count, found.examples) == (1, [f"LKMR-{day(1)}: up by 0-1%, but 50.6 to 49.9"])
+    finding = checks(train=[wrong], test=rows[1:])["label_against_prices"]
+    assert (finding.count, finding.examples) == (
+        1,
+        [f"LKMR-{day(1)}: up by 0-1%, but 50.6 to 49.9"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -385,18 +392,22 @@ def test_a_label_that_later_prices_contradict_is_a_defect():
     ids=["adjusted", "rounded cents", "raw, with room for a dividend"],
 )
 def test_the_bins_that_a_price_line_allows(line, bins):
-    found = bins_of(read_prompt(line).price_moves[0])
-    assert (found[0], found[-1]) == (bins[0], bins[-1])
+    allowed = bins_of(read_prompt(line).price_moves[0])
+    assert (allowed[0], allowed[-1]) == (bins[0], bins[-1])
 
 
 def test_weeks_missing_inside_a_split_are_holes():
     """The gap between two splits is not one."""
-    found = checks(train=[ours(1), ours(1, "QHBF"), ours(2, "QHBF")], test=[ours(4)])[
+    finding = checks(train=[ours(1), ours(1, "QHBF"), ours(2, "QHBF")], test=[ours(4)])[
         "symbol_week_holes"
     ]
-    assert (found.count, found.of) == (0, 4)
-    found = checks(train=[ours(1), ours(4)])["symbol_week_holes"]
-    assert (found.count, found.of, found.examples) == (2, 4, [f"LKMR-{day(2)}", f"LKMR-{day(3)}"])
+    assert (finding.count, finding.of) == (0, 4)
+    finding = checks(train=[ours(1), ours(4)])["symbol_week_holes"]
+    assert (finding.count, finding.of, finding.examples) == (
+        2,
+        4,
+        [f"LKMR-{day(2)}", f"LKMR-{day(3)}"],
+    )
 
 
 def test_broken_text_is_counted_by_row_and_its_places_are_noted():
@@ -404,17 +415,19 @@ def test_broken_text_is_counted_by_row_and_its_places_are_noted():
         public(1, cap="1", news="Larkmoor\u00e2\u0080\u0099s \u00c2\u00ae lathe"),
         public(2, cap="2", news="R&amp;D"),
     ]
-    found = checks(train=rows)
-    assert [(found[name].count, found[name].note) for name in ("mojibake", "html_entity")] == [
+    findings = checks(train=rows)
+    assert [
+        (findings[name].count, findings[name].note) for name in ("mojibake", "html_entity")
+    ] == [
         (1, "2 places"),
         (1, "1 places"),
     ]
 
 
 def test_a_gap_shorter_than_the_context_is_told_with_its_weeks():
-    found = checks(train=[ours(1)], validation=[ours(3)], test=[ours(4)])["split_gap"]
-    assert (found.count, found.of, found.leak) == (1, 2, False)
-    assert found.examples == [
+    finding = checks(train=[ours(1)], validation=[ours(3)], test=[ours(4)])["split_gap"]
+    assert (finding.count, finding.of, finding.leak) == (1, 2, False)
+    assert finding.examples == [
         "train to validation: 1 weeks, context 1",
         "validation to test: 0 weeks, context 1",
     ]
@@ -425,33 +438,33 @@ def test_a_gap_shorter_than_the_context_is_told_with_its_weeks():
 
 def test_weeks_before_a_knowledge_cutoff_are_told_by_base():
     bases = {"early": date.fromisoformat(day(0)), "late": date.fromisoformat(day(2))}
-    found = checks(cutoffs=bases, train=[ours(1), ours(2), ours(2, "QHBF"), ours(3)])[
+    finding = checks(cutoffs=bases, train=[ours(1), ours(2), ours(2, "QHBF"), ours(3)])[
         "weeks_before_cutoff"
     ]
-    assert (found.count, found.of, found.leak) == (3, 4, False)
-    assert found.examples == [
+    assert (finding.count, finding.of, finding.leak) == (3, 4, False)
+    assert finding.examples == [
         f"late, {day(2)}: 3 rows, 2 weeks",
         f"early, {day(0)}: 0 rows, 0 weeks",
     ]
 
 
 def test_every_recipe_states_a_knowledge_cutoff():
-    found = knowledge_cutoffs(RECIPES)
-    assert found["Llama-3.1-8B"] == date(2023, 12, 31)
-    assert len(found) == len({path.stem.removesuffix("_t4") for path in RECIPES.glob("*.yaml")})
+    cutoffs = knowledge_cutoffs(RECIPES)
+    assert cutoffs["Llama-3.1-8B"] == date(2023, 12, 31)
+    assert len(cutoffs) == len({path.stem.removesuffix("_t4") for path in RECIPES.glob("*.yaml")})
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("knowledge_cutoff: December 2023", "knowledge_cutoff is 'December 2023'"),
         ("- a list", "not a recipe"),
         ("a: [", "not a recipe"),
     ],
 )
-def test_a_recipe_that_cannot_be_read_is_named(tmp_path, text, words):
+def test_a_recipe_that_cannot_be_read_is_named(tmp_path, text, message):
     (tmp_path / "mine.yaml").write_text(text)
-    with pytest.raises(ValueError, match=f"mine.yaml: {words}"):
+    with pytest.raises(ValueError, match=f"mine.yaml: {message}"):
         knowledge_cutoffs(tmp_path)
 
 
@@ -481,10 +494,12 @@ def test_the_command_exits_0_without_a_leak(tmp_path, capsys):
     write_jsonl(tmp_path / "rows" / "train.jsonl", [ours(1)])
     write_jsonl(tmp_path / "rows" / "test.jsonl", [ours(3, completion=completion("no answer"))])
     assert audit.main([str(tmp_path / "rows"), "--out", str(tmp_path / "out")]) == 0
-    told = json.loads((tmp_path / "out" / "audit.json").read_text())
-    assert told["missing_prediction"]["count"] == 1 and told["missing_prediction"]["leak"] is False
+    report = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert (
+        report["missing_prediction"]["count"] == 1 and report["missing_prediction"]["leak"] is False
+    )
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:-1]] == list(told)
+    assert [line.split()[0] for line in lines[1:-1]] == list(report)
     assert lines[-1] == "2 rows: no leak found"
     manifest = json.loads((tmp_path / "out" / "audit.manifest.json").read_text())
     assert (
@@ -498,9 +513,9 @@ def test_a_leak_is_exit_1_and_the_file_is_written_all_the_same(tmp_path, capsys)
         tmp_path / "records.jsonl", [record(1, decision_time="2031-01-11T00:00:00+00:00").to_json()]
     )
     assert audit.main([str(tmp_path / "records.jsonl"), "--out", str(tmp_path)]) == 1
-    told = json.loads((tmp_path / "audit.json").read_text())
-    assert {name for name, check in told.items() if check["leak"]} == {"known_at"}
-    assert all({"count", "examples", "leak"} <= check.keys() for check in told.values())
+    report = json.loads((tmp_path / "audit.json").read_text())
+    assert {name for name, check in report.items() if check["leak"]} == {"known_at"}
+    assert all({"count", "examples", "leak"} <= check.keys() for check in report.values())
     assert capsys.readouterr().out.splitlines()[-1] == "1 rows: leaks: known_at"
 
 
@@ -514,7 +529,7 @@ def test_the_filing_lag_is_taken_from_the_command(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "words"),
+    ("rows", "message"),
     [
         ([], "no rows to audit"),
         ([{"text": "hello"}], "row 1: missing column id, symbol"),
@@ -528,18 +543,18 @@ def test_the_filing_lag_is_taken_from_the_command(tmp_path):
         ([{**record(1).to_json(), "company_name": "x"}], "expected the fields of Record.to_json"),
     ],
 )
-def test_a_source_that_cannot_be_audited_is_one_line_and_exit_2(tmp_path, capsys, rows, words):
+def test_a_source_that_cannot_be_audited_is_one_line_and_exit_2(tmp_path, capsys, rows, message):
     write_jsonl(tmp_path / "rows.jsonl", rows)
     assert audit.main([str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert words in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
 def test_bad_arguments_and_a_crash_are_exit_2_too(tmp_path, capsys, monkeypatch):
     rows = tmp_path / "rows.jsonl"
     write_jsonl(rows, [ours(1)])
-    for words, told in [
+    for arguments, message in [
         ([str(tmp_path / "none.jsonl"), "--out", str(tmp_path)], "there is no such file or folder"),
         ([str(rows), "--out", str(rows)], "which is a file; give a folder"),
         (
@@ -547,9 +562,9 @@ def test_bad_arguments_and_a_crash_are_exit_2_too(tmp_path, capsys, monkeypatch)
             "--filing-lag is -1; expected days, 0 or more",
         ),
     ]:
-        assert audit.main(words) == 2
+        assert audit.main(arguments) == 2
         error = capsys.readouterr().err
-        assert told in error and error.count("\n") == 1
+        assert message in error and error.count("\n") == 1
     write_jsonl(
         rows,
         [record(1, financials=Financials("2030-09-30", "2030-11-04", {"eps": None})).to_json()],
@@ -559,16 +574,21 @@ def test_bad_arguments_and_a_crash_are_exit_2_too(tmp_path, capsys, monkeypatch)
 
 def test_the_real_rows_leak_what_is_known_of_them(shared_data, tmp_path, capsys):
     assert audit.main([str(shared_data / "dow30" / "test.jsonl"), "--out", str(tmp_path)]) == 1
-    told = json.loads((tmp_path / "audit.json").read_text())
-    assert {name for name, check in told.items() if check["leak"]} == {
+    report = json.loads((tmp_path / "audit.json").read_text())
+    assert {name for name, check in report.items() if check["leak"]} == {
         "constant_market_cap",
         "young_quarter",
     }
-    assert {name: check["count"] for name, check in told.items() if check["count"]} == {
-        "constant_market_cap": 300, "young_quarter": 79, "missing_prediction": 3, "wrong_asset_wording": 300,
-        "mojibake": 35, "html_entity": 9, "weeks_before_cutoff": 300,
-    }  # fmt: skip
-    assert [text.split(":")[0] for text in told["missing_prediction"]["examples"]] == [
+    assert {name: check["count"] for name, check in report.items() if check["count"]} == {
+        "constant_market_cap": 300,
+        "young_quarter": 79,
+        "missing_prediction": 3,
+        "wrong_asset_wording": 300,
+        "mojibake": 35,
+        "html_entity": 9,
+        "weeks_before_cutoff": 300,
+    }
+    assert [text.split(":")[0] for text in report["missing_prediction"]["examples"]] == [
         "GS-2024-04-14",
         "KO-2024-03-31",
         "UNH-2024-03-17",
@@ -577,9 +597,9 @@ def test_the_real_rows_leak_what_is_known_of_them(shared_data, tmp_path, capsys)
 
 def test_the_real_rows_obey_the_label_rule_seen_from_outside(shared_data):
     source = read_source(shared_data / "dow30")
-    found = audit.audit(audit_rows(source), 30, {})
-    assert (found["label_against_prices"].count, found["label_against_prices"].of) == (0, 357)
-    assert found["missing_prediction"].count == 4 and found["answer_against_label"].count == 0
+    findings = audit.audit(audit_rows(source), 30, {})
+    assert (findings["label_against_prices"].count, findings["label_against_prices"].of) == (0, 357)
+    assert findings["missing_prediction"].count == 4 and findings["answer_against_label"].count == 0
     rows = read_jsonl(shared_data / "dow30" / "test.jsonl")
     turned = [
         {**row, "label": "up by 4-5%" if "down" in row["label"] else "down by 4-5%"} for row in rows

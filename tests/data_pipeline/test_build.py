@@ -25,8 +25,8 @@ def build_manifest(records, log, out, gap_weeks=4):
     return stage.build(options, records=records, answers=AnswerIndex(log), out=out).manifest
 
 
-def built(tmp_path, made, answered=None, gap=4):
-    path, log = made_records.write(tmp_path, made, answered)
+def built(tmp_path, records, answered=None, gap=4):
+    path, log = made_records.write(tmp_path, records, answered)
     manifest = build_manifest(path, log, tmp_path / "out", gap_weeks=gap)
     rows = {
         name: read_jsonl(tmp_path / "out" / f"{name}.jsonl")
@@ -60,9 +60,9 @@ def test_splits_are_a_context_apart(tmp_path):
 
 
 def test_a_row_has_everything_that_training_and_audit_read(tmp_path):
-    made = made_records.records()
-    _, rows = built(tmp_path, made)
-    row, record = rows["train"][0], made[0]
+    records = made_records.records()
+    _, rows = built(tmp_path, records)
+    row, record = rows["train"][0], records[0]
     assert row["prompt"] == render_prompt(record)
     assert (row["id"], row["label"], row["weekly_return"]) == (
         record.id,
@@ -88,9 +88,9 @@ def test_the_suite_trains_and_evaluates_on_it(tmp_path):
 
 def test_a_record_without_an_answer_is_only_a_test_row(tmp_path):
     """Its truth is the label; there is nothing to train on."""
-    made = made_records.records()
-    path, log = made_records.write(tmp_path, made, made[3:-1])
-    write_jsonl(log, [*read_jsonl(log), made_records.answer_row(made[0], accepted=False)])
+    records = made_records.records()
+    path, log = made_records.write(tmp_path, records, records[3:-1])
+    write_jsonl(log, [*read_jsonl(log), made_records.answer_row(records[0], accepted=False)])
     manifest = build_manifest(path, log, tmp_path / "out")
     assert manifest["dropped"] == {
         "gap": 24,
@@ -99,29 +99,29 @@ def test_a_record_without_an_answer_is_only_a_test_row(tmp_path):
     }
     assert manifest["without_reference"] == 1
     assert read_jsonl(tmp_path / "out" / "test.jsonl")[-1]["completion"][0]["content"] == ""
-    assert load_dataset(tmp_path / "out").split().rows[-1]["label"] == made[-1].label
+    assert load_dataset(tmp_path / "out").split().rows[-1]["label"] == records[-1].label
 
 
 def test_an_answer_to_another_prompt_of_the_same_id_is_none(tmp_path):
     """The record was fetched again and reads differently now."""
-    made = made_records.records()
-    changed = replace(made[0], company="AA Corp.")
-    path, log = made_records.write(tmp_path, [changed, *made[1:]], made)
+    records = made_records.records()
+    changed = replace(records[0], company="AA Corp.")
+    path, log = made_records.write(tmp_path, [changed, *records[1:]], records)
     manifest = build_manifest(path, log, tmp_path / "out")
     assert manifest["dropped"]["no answer: not asked"] == 1
 
 
 def test_a_record_that_looks_ahead_stops_the_build(tmp_path):
     """The old dataset stays as it was."""
-    made = made_records.records()
-    built(tmp_path, made)
+    records = made_records.records()
+    built(tmp_path, records)
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     late = PastWeek("2026-01-04", "2026-01-11", 1.0, 2.0, (), "2026-01-16T21:00:00+00:00")
     with pytest.raises(
         ValueError,
         match=r"AA-2026-01-11 .* looks ahead: week ending 2026-01-11 known at 2026-01-16",
     ):
-        built(tmp_path, [*made[:3], replace(made[3], weeks=(late,)), *made[4:]])
+        built(tmp_path, [*records[:3], replace(records[3], weeks=(late,)), *records[4:]])
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
@@ -137,18 +137,16 @@ def test_the_card_says_what_is_in_it(tmp_path):
     manifest, _ = built(tmp_path, made_records.records())
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     train = manifest["splits"]["train"]
-    assert (
-        f"| train | {train['rows']} | {train['weeks']} | {train['first_week']} | {train['last_week']} |"
-        in card
-    )
+    weeks = f"{train['weeks']} | {train['first_week']} | {train['last_week']}"
+    assert f"| train | {train['rows']} | {weeks} |" in card
     assert "- 24: gap" in card and "told the label" in card and "Synthetic" in card
     assert sum(manifest["labels"]["train"].values()) == train["rows"]
     assert {rows for rows, _ in manifest["weeks"]["train"].values()} == {3}
 
 
 def test_a_split_without_any_answer_is_told(tmp_path):
-    made = made_records.records()
-    manifest, _ = built(tmp_path, made, made[:9])
+    records = made_records.records()
+    manifest, _ = built(tmp_path, records, records[:9])
     assert "no row of validation is left: none of its records has an answer" in manifest["warnings"]
 
 
@@ -161,14 +159,14 @@ def test_the_gap_is_the_longest_context_that_the_records_show(tmp_path):
 
 
 def test_the_majority_is_that_of_the_training_rows(tmp_path):
-    made = made_records.records()
-    manifest, rows = built(tmp_path, made)
+    records = made_records.records()
+    manifest, rows = built(tmp_path, records)
     ups = sum(row["label"].startswith("up") for row in rows["train"])
     assert manifest["train_majority"] == (1 if 2 * ups >= len(rows["train"]) else -1)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (("records/none.jsonl", "hindsight.jsonl"), "No such file"),
         (("records/made.jsonl", "none.jsonl"), "no answers; ask a teacher first"),
@@ -176,7 +174,7 @@ def test_the_majority_is_that_of_the_training_rows(tmp_path):
         (("records/broken.jsonl", "hindsight.jsonl"), "broken.jsonl, line 1: not JSON"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_2(tmp_path, capsys, arguments, words):
+def test_bad_input_is_one_line_and_exit_2(tmp_path, capsys, arguments, message):
     made_records.write(tmp_path, made_records.records())
     (tmp_path / "records" / "empty.jsonl").write_text("")
     (tmp_path / "records" / "broken.jsonl").write_text('{"symbol": "AA", "week_st')
@@ -188,7 +186,7 @@ def test_bad_input_is_one_line_and_exit_2(tmp_path, capsys, arguments, words):
         == 2
     )
     error = capsys.readouterr().err
-    assert words in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1
     assert not (tmp_path / "d" / "x").exists()
 
 
@@ -204,11 +202,11 @@ def test_the_command_builds_and_tells(tmp_path, capsys):
         str(tmp_path / "d"),
     ]
     assert stage.main(arguments) == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert (
-        "train" in told
-        and "dropped          24 rows: gap" in told
-        and told.endswith(f"{tmp_path / 'd' / 'made'}\n")
+        "train" in output
+        and "dropped          24 rows: gap" in output
+        and output.endswith(f"{tmp_path / 'd' / 'made'}\n")
     )
     assert json.loads((tmp_path / "d" / "made" / "manifest.json").read_text())["kind"] == "dataset"
 
@@ -216,9 +214,9 @@ def test_the_command_builds_and_tells(tmp_path, capsys):
 def test_forecasts_of_the_teacher_are_scored_like_a_models(tmp_path):
     from eval.metrics.evaluate import evaluate
 
-    made = made_records.records()
-    built(tmp_path, made)
-    path, log = made_records.write(tmp_path, made, made[:-1], kind="forecast")
+    records = made_records.records()
+    built(tmp_path, records)
+    path, log = made_records.write(tmp_path, records, records[:-1], kind="forecast")
     rows = list(forecast_rows(tmp_path / "out", path, AnswerIndex(log)))
     metrics, _ = evaluate(rows)
     assert (metrics["n"], metrics["valid_lenient"], metrics["synthetic"]) == (12, 11, True)

@@ -51,9 +51,6 @@ def masked(text, name="Larkmoor Tools Inc", symbol="LKMR"):
     return user_text(mask_row(row)["prompt"]).split("\n\n- ")[1]
 
 
-# --- shuffled labels --------------------------------------------------------------------------------
-
-
 def test_labels_are_shuffled_within_train_and_within_validation(market):
     """Test splits keep theirs."""
     before = splits_of(market)
@@ -70,8 +67,8 @@ def test_labels_are_shuffled_within_train_and_within_validation(market):
 def test_label_return_and_answer_of_a_shuffled_row_agree(market):
     after, _ = shuffle_labels(splits_of(market), 0)
     for row in after["train"]:
-        said = parse_answer(row["completion"][0]["content"], strict=True)
-        assert (said.direction, said.magnitude) == (
+        answer = parse_answer(row["completion"][0]["content"], strict=True)
+        assert (answer.direction, answer.magnitude) == (
             direction_of(row["label"]),
             magnitude_of(row["label"]),
         )
@@ -124,19 +121,16 @@ def test_public_answers_are_rewritten_or_dropped(public):
     assert [row["id"] for row in dropped] == unreadable == ["LKMR-2031-01-12"]
     assert dropped[0]["split"] == "train" and dropped[0]["reason"] == "its call cannot be rewritten"
     for row in after["train"]:
-        said = parse_answer(row["completion"][0]["content"])
-        # A row that drew its own label again keeps its answer, here one that contradicted it from the start.
-        assert said.magnitude == magnitude_of(row["label"]) or row in public
-
-
-# --- no news ----------------------------------------------------------------------------------------
+        answer = parse_answer(row["completion"][0]["content"])
+        # A row that drew its own label keeps its answer, here one that contradicted it before.
+        assert answer.magnitude == magnitude_of(row["label"]) or row in public
 
 
 def test_no_news_is_left_in_public_rows(public):
     """Answers are not touched."""
-    made, dropped, counts = apply_control("no_news", {"test": public})
+    changed, dropped, counts = apply_control("no_news", {"test": public})
     assert dropped == [] and counts == {"test": {"changed": len(public), "unchanged": 0}}
-    for row, source in zip(made["test"], public, strict=True):
+    for row, source in zip(changed["test"], public, strict=True):
         assert "[Headline]" not in user_text(row["prompt"]) and "[Summary]" not in user_text(
             row["prompt"]
         )
@@ -144,9 +138,6 @@ def test_no_news_is_left_in_public_rows(public):
             row["prompt"]
         )
         assert row["completion"] == source["completion"]
-
-
-# --- masked names -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -194,9 +185,9 @@ def test_variants_never_hold_a_shared_word_or_a_legal_form_alone():
 
 
 def test_the_fictional_markets_rows_do_not_say_whose_they_are(market):
-    made, _, counts = apply_control("masked_names", splits_of(market))
+    changed, _, counts = apply_control("masked_names", splits_of(market))
     assert counts["train"] == {"changed": 400, "unchanged": 0, "name_unknown": 0}
-    for row, source in zip(made["train"], read_jsonl(market / "train.jsonl"), strict=True):
+    for row, source in zip(changed["train"], read_jsonl(market / "train.jsonl"), strict=True):
         assert not any(
             read_prompt(user_text(source["prompt"])).company in text or row["symbol"] in text
             for text in texts(row)
@@ -229,12 +220,9 @@ def test_rows_without_a_name_are_counted():
         "prompt": [{"role": "user", "content": "[Company]: ZZ.\n\nZZ"}],
         "completion": [],
     }
-    made, _, counts = apply_control("masked_names", {"test": [blank, ticker]})
+    changed, _, counts = apply_control("masked_names", {"test": [blank, ticker]})
     assert counts == {"test": {"changed": 1, "unchanged": 1, "name_unknown": 1}}
-    assert user_text(made["test"][1]["prompt"]) == "[Company]: TICKER.\n\nTICKER"
-
-
-# --- the command ------------------------------------------------------------------------------------
+    assert user_text(changed["test"][1]["prompt"]) == "[Company]: TICKER.\n\nTICKER"
 
 
 @pytest.mark.parametrize("control", CONTROLS)
@@ -286,9 +274,9 @@ def test_bad_controls_and_targets_are_refused(market, tmp_path, capsys):
 def test_real_rows_keep_neither_news_nor_ticker(shared_data):
     rows = load_dataset(shared_data / "dow30" / "test.jsonl").split().rows
     for name in ("no_news", "masked_names"):
-        made, _, counts = apply_control(name, {"test": rows})
+        changed, _, counts = apply_control(name, {"test": rows})
         assert (counts["test"]["changed"], counts["test"].get("name_unknown", 0)) == (300, 0)
-        for row in made["test"]:
+        for row in changed["test"]:
             text = user_text(row["prompt"])
             assert (
                 "[Headline]" not in text

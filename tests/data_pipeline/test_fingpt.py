@@ -1,4 +1,7 @@
-"""Public rows into ours: wrapping, wording, labels, the folder. The fixture's firms and texts are invented."""
+"""Public rows into ours: wrapping, wording, labels, the folder.
+
+The firms and texts of the fixture are invented.
+"""
 
 import json
 import time
@@ -113,11 +116,11 @@ def test_only_what_is_surely_broken_is_repaired(text, repaired, kinds):
 
 
 def test_answers_lose_stray_white_space_and_keep_their_lines():
-    text, done = repair_answer(
+    text, repairs = repair_answer(
         "[Prediction and Analysis]: \nPrediction: Up by 1-2%\n   Analysis: x. \n"
     )
     assert text == "[Prediction & Analysis]:\nPrediction: Up by 1-2%\n   Analysis: x."
-    assert done == {"answer_outer_space": 1, "answer_line_space": 1, "answer_header": 1}
+    assert repairs == {"answer_outer_space": 1, "answer_line_space": 1, "answer_header": 1}
 
 
 PRICES = (
@@ -150,7 +153,7 @@ def test_a_prompt_without_its_wrapping_is_an_error(prompt):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"label": "up a lot"}, "rows, row 1: unknown label 'up a lot'; expected one of"),
         ({"period": "2031"}, "rows, row 1: period is '2031'; expected two dates"),
@@ -159,15 +162,15 @@ def test_a_prompt_without_its_wrapping_is_an_error(prompt):
         ({"symbol": ""}, "rows, row 1: column symbol is ''"),
     ],
 )
-def test_a_bad_value_is_named_with_row_and_column(public, change, words):
+def test_a_bad_value_is_named_with_row_and_column(public, change, message):
     with pytest.raises(ValueError) as error:
         public_rows.convert([{**public[0], **change}], "rows")
-    assert words in str(error.value)
+    assert message in str(error.value)
 
 
 def test_missing_columns_no_rows_and_repeated_ids_are_errors(public):
     short = {name: value for name, value in public[1].items() if name != "label"}
-    for rows, words in [
+    for rows, message in [
         (
             [public[0], short],
             "rows, row 2: missing column label; expected prompt, answer, period, label, symbol",
@@ -178,7 +181,7 @@ def test_missing_columns_no_rows_and_repeated_ids_are_errors(public):
             "rows, row 3: the id LKMR-2031-01-05 stands in row 1 already",
         ),
     ]:
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises(ValueError, match=message):
             public_rows.convert(rows, "rows")
 
 
@@ -188,10 +191,10 @@ def test_training_answers_that_contradict_labels_are_dropped(public):
     assert [row["id"] for row in built.dropped] == ["LKMR-2031-01-12", "QHBF-2031-01-12"]
     assert built.dropped[0]["reason"].startswith("answer: ")
     assert built.dropped[1]["reason"] == "answer names another bin than the label"
-    kept = public_rows.build({"test": public}, {"test": "test"})
-    assert kept.dropped == []
-    assert len(kept.splits["test"]) == len(public)
-    assert list(kept.unreadable) == ["LKMR-2031-01-12", "QHBF-2031-01-12"]
+    dataset = public_rows.build({"test": public}, {"test": "test"})
+    assert dataset.dropped == []
+    assert len(dataset.splits["test"]) == len(public)
+    assert list(dataset.unreadable) == ["LKMR-2031-01-12", "QHBF-2031-01-12"]
 
 
 def test_the_command_writes_a_folder_that_accounts_for_every_row(public, tmp_path, capsys):
@@ -242,15 +245,16 @@ def test_a_second_build_is_the_same_and_replaces_the_first_whole(public, tmp_pat
 
 
 def test_dates_do_not_depend_on_the_machines_time_zone(tmp_path, monkeypatch):
-    made = []
+    contents = []
     for zone in ("Pacific/Kiritimati", "America/Los_Angeles"):  # 22 hours apart
         monkeypatch.setenv("TZ", zone)
         time.tzset()
         assert fingpt.main([str(FIXTURE), "--out", str(tmp_path / zone)]) == 0
-        made.append({path.name: path.read_bytes() for path in (tmp_path / zone).glob("*.jsonl")})
+        files = (tmp_path / zone).glob("*.jsonl")
+        contents.append({path.name: path.read_bytes() for path in files})
     monkeypatch.undo()
     time.tzset()
-    assert made[0] == made[1] and made[0]
+    assert contents[0] == contents[1] and contents[0]
 
 
 def test_a_folder_with_other_things_is_never_replaced(tmp_path, capsys):
@@ -288,7 +292,7 @@ def test_bad_input_is_one_line_and_exit_2(tmp_path, capsys):
 
 
 def test_the_real_rows_keep_their_counts(shared_data):
-    """300 test rows stay, one of 246 training answers has no prediction, and no repair is missed or invented."""
+    """300 test rows stay, one of 246 training answers has no prediction; all repairs."""
     source = {
         name: read_jsonl(shared_data / "dow30" / f"{name}.jsonl") for name in ("train", "test")
     }

@@ -151,7 +151,7 @@ def test_a_week_in_train_and_test_of_a_folder_is_a_warning(ours, tmp_path):
 
 
 def test_own_rows_whose_answer_teaches_no_bin_are_left_out(ours, tmp_path):
-    """As in the public rows: a model that learns such an answer would score as wrong each time it gives it."""
+    """A model that learns such an answer would be scored as wrong whenever it gives it."""
     bad = [
         {**row, "completion": [{"role": "assistant", "content": "Prediction: up"}]} for row in ours
     ]
@@ -185,7 +185,7 @@ def broken(tmp_path, name, content):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "words"),
+    ("name", "content", "message"),
     [
         ("a.jsonl", b"", "a.jsonl: no rows; expected at least one"),
         ("a.jsonl", FIXTURE.read_bytes() + b'{"prompt": "cut o', "a.jsonl, line 17: not JSON"),
@@ -200,16 +200,16 @@ def broken(tmp_path, name, content):
         ("a.csv", b"id,label\n", "a.csv: files of type '.csv' are not read; use .jsonl"),
     ],
 )
-def test_a_broken_file_is_named_with_line_and_remedy(tmp_path, name, content, words):
+def test_a_broken_file_is_named_with_line_and_remedy(tmp_path, name, content, message):
     path = broken(tmp_path, name, content)
     for read in (read_train, read_test):
         with pytest.raises(ValueError) as error:
             read(path)
-        assert words in str(error.value)
+        assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"label": "up a lot"}, "row 3: unknown label 'up a lot'"),
         ({"week_start": "next week"}, "row 3: week_start is 'next week'; expected a date"),
@@ -221,13 +221,13 @@ def test_a_broken_file_is_named_with_line_and_remedy(tmp_path, name, content, wo
         ({"id": "LKMR-2031-01-05"}, "row 3: the id LKMR-2031-01-05 stands in row 1 already"),
     ],
 )
-def test_a_bad_value_in_our_rows_is_named(ours, tmp_path, change, words):
+def test_a_bad_value_in_our_rows_is_named(ours, tmp_path, change, message):
     path = tmp_path / "rows.jsonl"
     write_jsonl(path, [*ours[:2], {**ours[2], **change}])
     for read in (read_train, read_test):
         with pytest.raises(ValueError) as error:
             read(path)
-        assert f"{path}, {words}" in str(error.value)
+        assert f"{path}, {message}" in str(error.value)
 
 
 def test_a_label_in_other_spelling_comes_back_in_ours(ours, tmp_path):
@@ -251,15 +251,18 @@ def test_a_source_that_is_not_there_says_what_was_expected(tmp_path):
 
 def test_a_hub_id_without_network_is_one_clear_message(tmp_path):
     """In a process of its own: the offline switch is read when the Hub client is imported."""
-    code = "from data_pipeline.dataset.load import load_dataset\ntry: load_dataset('nobody/none').split()\nexcept OSError as e: print(e)"
+    code = (
+        "from data_pipeline.dataset.load import load_dataset\n"
+        "try: load_dataset('nobody/none')\n"
+        "except OSError as error: print(error)"
+    )
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True
     )
-    assert done.stdout.startswith("nobody/none: not a path here, and the Hub cannot be reached"), (
-        done.stderr
-    )
-    assert "HF_HUB_OFFLINE=1" in done.stdout
+    message = "nobody/none: not a path here, and the Hub cannot be reached"
+    assert process.stdout.startswith(message), process.stderr
+    assert "HF_HUB_OFFLINE=1" in process.stdout
 
 
 HUB_ROUND_TRIP = """
@@ -287,24 +290,24 @@ except OSError as error:
 
 
 def in_process(code, *arguments, env):
-    """Lines printed by Python code run in a process of its own, as Hub clients read their settings at import."""
-    done = subprocess.run(
+    """Lines printed by code in a process of its own: Hub clients read settings at import."""
+    process = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=ROOT, env=env, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    assert process.returncode == 0, process.stderr
+    return process.stdout.splitlines()
 
 
 def test_a_hub_id_is_read_at_one_commit(tmp_path):
     """A refusal names the remedy."""
     with Hub() as hub:
-        said = in_process(
+        printed = in_process(
             HUB_ROUND_TRIP, str(FIXTURE), env=hub.environment(tmp_path / "owner", "hf_owner")
         )
         commit = hub.repo("user/rows", "dataset").at("main").oid
         refused = in_process(HUB_REFUSAL, env=hub.environment(tmp_path / "other", "hf_other"))
-    assert said[-1] == f"LKMR-2031-02-23 QHBF-2031-02-23 {commit} True"
-    assert said[-2] == "user/rows: no revision 'v9' on the Hub; leave out '@v9'"
+    assert printed[-1] == f"LKMR-2031-02-23 QHBF-2031-02-23 {commit} True"
+    assert printed[-2] == "user/rows: no revision 'v9' on the Hub; leave out '@v9'"
     assert refused[-1].startswith(
         "FileNotFoundError user/rows: neither a path here nor a dataset on the Hub"
     )
@@ -315,16 +318,20 @@ def test_the_majority_of_the_first_rows_is_their_own(tmp_path):
     """Not that of the whole split: `max_rows` shortens a training."""
     from sft.train import rows_to_train_on
 
-    def made(week, label):
+    def row_of(week, label):
         start = date(2024, 1, 7) + timedelta(weeks=week)
-        words = render_answer(["Orders rose."], ["Costs rose."], label, "So it seems.")
+        answer = render_answer(["Orders rose."], ["Costs rose."], label, "So it seems.")
         return {
-            "id": f"AAA-{start}", "symbol": "AAA", "week_start": str(start), "week_end": str(start + timedelta(7)),
-            "prompt": [{"role": "user", "content": f"Week {week}"}], "label": label,
-            "completion": [{"role": "assistant", "content": words}],
-        }  # fmt: skip
+            "id": f"AAA-{start}",
+            "symbol": "AAA",
+            "week_start": str(start),
+            "week_end": str(start + timedelta(7)),
+            "prompt": [{"role": "user", "content": f"Week {week}"}],
+            "completion": [{"role": "assistant", "content": answer}],
+            "label": label,
+        }
 
-    rows = [made(week, "up by 1-2%" if week < 4 else "down by 1-2%") for week in range(40)]
+    rows = [row_of(week, "up by 1-2%" if week < 4 else "down by 1-2%") for week in range(40)]
     write_jsonl(tmp_path / "rows.jsonl", rows)
     dataset = load_dataset(tmp_path / "rows.jsonl")
     whole, first = (rows_to_train_on(dataset, max_rows) for max_rows in (None, 5))

@@ -21,10 +21,10 @@ print(len(data.train), data.revision)
 """
 
 
-def run(hub, tmp_path, token, *words):
-    words = [sys.executable, *map(str, words)]
+def run(hub, tmp_path, token, *command):
+    command = [sys.executable, *map(str, command)]
     env = hub.environment(tmp_path, token)
-    return subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def hub():
         yield running
 
 
-def build_and_push(hub, tmp_path, token="hf_owner", repo="user/made", made=None):
-    path, log = made_records.write(tmp_path, made or made_records.records())
+def build_and_push(hub, tmp_path, token="hf_owner", repo="user/made", records=None):
+    path, log = made_records.write(tmp_path, records or made_records.records())
     flags = (
         "-m",
         "data_pipeline.build",
@@ -50,8 +50,8 @@ def build_and_push(hub, tmp_path, token="hf_owner", repo="user/made", made=None)
 
 
 def test_a_dataset_is_pushed_privately_and_trained_on_by_its_id(hub, tmp_path):
-    done = build_and_push(hub, tmp_path)
-    assert done.returncode == 0, done.stderr
+    pushed = build_and_push(hub, tmp_path)
+    assert pushed.returncode == 0, pushed.stderr
     repo = hub.repo("user/made", "dataset")
     assert repo.private
     files = repo.at("main").files
@@ -94,7 +94,7 @@ def test_jsonl_that_was_uploaded_by_hand_reads_the_same(hub, tmp_path):
 def test_a_second_push_removes_a_split_that_is_gone(hub, tmp_path):
     assert build_and_push(hub, tmp_path).returncode == 0
     one_week = [made_records.record(symbol, 0) for symbol in ("AA", "BBB")]
-    assert build_and_push(hub, tmp_path, made=one_week).returncode == 0
+    assert build_and_push(hub, tmp_path, records=one_week).returncode == 0
     files = hub.repo("user/made", "dataset").at("main").files
     assert [name for name in files if name.endswith(".parquet")] == [
         "data/train-00000-of-00001.parquet"
@@ -102,17 +102,16 @@ def test_a_second_push_removes_a_split_that_is_gone(hub, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("token", "repo", "words"),
+    ("token", "repo", "message"),
     [
         (None, "user/made", "no Hugging Face token found"),
         ("hf_reader", "user/made", "the Hub refused user/made"),
         ("hf_owner", "no/such/name", "'no/such/name' is not a repository id"),
     ],
 )
-def test_a_push_that_is_refused_is_one_line(hub, tmp_path, token, repo, words):
+def test_a_push_that_is_refused_is_one_line(hub, tmp_path, token, repo, message):
     """The dataset stays."""
-    done = build_and_push(hub, tmp_path, token, repo)
-    assert done.returncode == 2 and words in done.stderr and done.stderr.strip().count("\n") == 0, (
-        done.stderr
-    )
+    pushed = build_and_push(hub, tmp_path, token, repo)
+    assert pushed.returncode == 2, pushed.stderr
+    assert message in pushed.stderr and pushed.stderr.strip().count("\n") == 0
     assert (tmp_path / "d" / "made" / "manifest.json").is_file()

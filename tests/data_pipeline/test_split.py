@@ -1,4 +1,4 @@
-"""The calendar cut: weeks stay whole, rows are conserved, the gap shrinks before a split is emptied."""
+"""The calendar cut: weeks stay whole, rows are conserved, a gap shrinks before a split is empty."""
 
 import random
 from collections import Counter
@@ -13,7 +13,7 @@ FIRST = date(2031, 1, 5)
 
 
 def rows_of(weeks, symbols=("LKMR", "QHBF"), label="up by 1-2%"):
-    """One row a symbol for each week number in `weeks`."""
+    """One row per symbol for each week number in `weeks`."""
     rows = []
     for number in weeks:
         start = (FIRST + timedelta(weeks=number)).isoformat()
@@ -96,15 +96,15 @@ def test_a_single_week_is_all_train_with_a_warning(rows):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         ({"rows": []}, "no rows"),
         ({"rows": rows_of([0]), "validation_share": 0.0}, "validation share is 0.0"),
         ({"rows": rows_of([0]), "gap_weeks": -1}, "gap is -1"),
     ],
 )
-def test_arguments_that_make_no_sense_are_errors(arguments, words):
-    with pytest.raises(ValueError, match=words):
+def test_arguments_that_make_no_sense_are_errors(arguments, message):
+    with pytest.raises(ValueError, match=message):
         cut_by_date(**arguments)
 
 
@@ -149,8 +149,8 @@ def test_training_weeks_after_the_test_weeks_are_an_error():
 
 def test_purge_keeps_no_week_of_the_later_split():
     """Even without a gap."""
-    kept, dropped, _ = purge(rows_of([0, 1, 2]), "2031-01-19", gap_weeks=0, later="test")
-    assert (numbers(kept), numbers(dropped)) == ([0, 1], [2])
+    rows, dropped, _ = purge(rows_of([0, 1, 2]), "2031-01-19", gap_weeks=0, later="test")
+    assert (numbers(rows), numbers(dropped)) == ([0, 1], [2])
 
 
 @pytest.mark.parametrize(

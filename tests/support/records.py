@@ -43,20 +43,36 @@ def records(symbols=("AA", "BBB", "CC"), weeks=20):
     return [record(symbol, week) for week in range(weeks) for symbol in symbols]
 
 
-def answer_row(one, kind="hindsight", accepted=True, model="loopback", label=None):
+def answer_row(record, kind="hindsight", accepted=True, model="loopback", label=None):
     """The log's line of an answer to a record."""
     text = render_answer(
-        ["It grew."], ["It cost."], label or one.label or "up by 0-1%", "So it goes."
+        ["It grew."], ["It cost."], label or record.label or "up by 0-1%", "So it goes."
     )
-    body = {"model": model, "messages": first_messages(one, kind)}
-    return {"key": digest(body), "id": one.id, "kind": kind, "prompt_sha256": fingerprint(one, kind), "attempt": 1,
-            "model": model, "answer": text, "accepted": accepted, "reason": None if accepted else "no Prediction line",
-            "finish_reason": "stop", "prompt_tokens": 10, "completion_tokens": 10, "cost": None}  # fmt: skip
+    body = {"model": model, "messages": first_messages(record, kind)}
+    return {
+        "key": digest(body),
+        "id": record.id,
+        "kind": kind,
+        "prompt_sha256": fingerprint(record, kind),
+        "attempt": 1,
+        "model": model,
+        "answer": text,
+        "accepted": accepted,
+        "reason": None if accepted else "no Prediction line",
+        "finish_reason": "stop",
+        "prompt_tokens": 10,
+        "completion_tokens": 10,
+        "cost": None,
+    }
 
 
-def write(folder, made, answered=None, kind="hindsight"):
-    """(file of records, log of answers) under `folder`; `answered` (default: all) are the records with an answer."""
+def write(folder, written, answered=None, kind="hindsight"):
+    """(file of records, log of answers) under `folder`.
+
+    `answered` are the records with an answer, all if it is None.
+    """
     path, log = folder / "records" / "made.jsonl", folder / f"{kind}.jsonl"
-    write_jsonl(path, (one.to_json() for one in made))
-    write_jsonl(log, (answer_row(one, kind) for one in (made if answered is None else answered)))
+    write_jsonl(path, (record.to_json() for record in written))
+    answered = written if answered is None else answered
+    write_jsonl(log, (answer_row(record, kind) for record in answered))
     return path, log
