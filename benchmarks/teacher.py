@@ -21,11 +21,10 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TypedDict
 
-from benchmarks.flops import machine
+from benchmarks.flops import Machine, machine
 from weekahead.cli import add_options, new_parser, option, read_options, run_command
 from weekahead.files import append_jsonl, read_jsonl, write_jsonl
 from weekahead.manifest import new_manifest
-from weekahead.schema.manifests import JsonObject
 from weekahead.task.record import Financials, News, PastWeek, Record
 
 RESULTS = Path("benchmarks/results/teacher.jsonl")
@@ -62,7 +61,7 @@ class TeacherTiming(TypedDict):
     ideal_per_second: float
     ratio: float
     load_average: float
-    machine: JsonObject
+    machine: Machine
 
 
 def made_up_records(count: int) -> Iterator[Record]:

@@ -166,7 +166,7 @@ class TeacherRun:
     async def _ask(self, question: Question) -> ChatReply:
         """The reply to a question; an empty one if the teacher does not take this one request."""
         try:
-            return await self.client.ask(dict(question.request))
+            return await self.client.ask(question.request)
         except Unacceptable as error:
             status, message = error.args
             if self.log.empty:  # if no request was ever taken, all may be at fault
