@@ -1,13 +1,14 @@
-"""Several processes that share one piece of work, one per GPU, as `accelerate launch` starts them."""
+"""Several processes that share one piece of work, one per GPU (`accelerate launch`, torchrun)."""
 
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 _TIMEOUT = timedelta(days=7)
-"""A process waits this long for the slowest one. If one dies, the launcher ends the others at once."""
+"""How long one waits for the slowest. If one dies, the launcher ends the others at once."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,10 @@ class Process:
     def barrier(self) -> None:
         """Go on when every process has come here."""
         if self.world_size > 1:
-            import torch.distributed
+            from torch import distributed
 
-            torch.distributed.barrier()
+            library: Any = distributed  # its annotations are incomplete
+            library.barrier()
 
 
 @contextmanager
@@ -52,8 +54,8 @@ def process_group() -> Generator[Process]:
 def select_gpu() -> None:
     """Leave this process its own GPU alone (the first, if it is the only process).
 
-    Call it before anything looks at the GPUs. With CUDA_VISIBLE_DEVICES set to nothing there is none
-    before and none after. It has not been run on several GPUs yet.
+    Call it before anything looks at the GPUs. If CUDA_VISIBLE_DEVICES is set to nothing, it stays
+    so. It has not been run on several GPUs yet.
     """
     rank = os.environ.get("LOCAL_RANK", "0")
     setting = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -1,4 +1,4 @@
-"""What a command did, stored beside its output: command, commit, package versions, its own fields."""
+"""What a command did, stored beside its output: command, commit, package versions, settings."""
 
 import platform
 import subprocess

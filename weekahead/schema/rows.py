@@ -1,10 +1,10 @@
-"""Rows as they are stored, one JSON object per line, and the few things that many readers ask of them."""
+"""Rows as they are stored, one JSON object per line, and what many readers ask of them."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal, NotRequired, TypedDict
 
 Split = str
-"""The name of a split: train, validation, test or test_<more>; "all" for every row of a single file."""
+"""The name of a split: train, validation, test or test_<more>; "all" for a single file."""
 
 
 class Message(TypedDict):
@@ -15,7 +15,7 @@ class Message(TypedDict):
 
 
 class DatasetRow(TypedDict):
-    """One company and one forecast week: what the model is asked, the reference answer and what happened."""
+    """One company and one forecast week: the prompt, the reference answer and what happened."""
 
     id: str
     """Symbol and first day of the forecast week: AAPL-2024-03-17."""
