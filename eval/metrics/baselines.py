@@ -91,12 +91,12 @@ def _reversal(row: ScorableRow) -> Prediction | None:
 
 
 BASELINES: dict[str, Callable[[ScorableRow], Prediction | None]] = {
-    "always_up": lambda row: _stated(1),
-    "always_down": lambda row: _stated(-1),
+    "always_up": lambda _: _stated(1),
+    "always_down": lambda _: _stated(-1),
     "train_majority": _train_majority,
     "last_week": _last_week,
     "reversal": _reversal,
-    "zero_move": lambda row: Prediction(0, 0.0),
+    "zero_move": lambda _: Prediction(0, 0.0),
 }
 """Name -> the prediction for one row, or None if the row lacks what it needs.
 

@@ -48,15 +48,16 @@ def breakdown(
     """
     cutoffs = [knowledge_cutoff or read_cutoff(row) for row in rows]
     sides = [_side_of_cutoff(row, day) for row, day in zip(rows, cutoffs, strict=True)]
+    symbols = [_text(row.get("symbol")) for row in rows]
+    sectors = [_sector(row) for row in rows]
+    moves = [_move(truth) for truth in truths]
+    no_side = "no first day of the forecast week, or no `knowledge_cutoff` of the base"
     cuts: dict[str, tuple[Sequence[str | None], str]] = {
-        "symbol": ([_text(row.get("symbol")) for row in rows], "no `symbol`"),
-        "sector": ([_sector(row) for row in rows], "no `sector`, none in a prompt"),
+        "symbol": (symbols, "no `symbol`"),
+        "sector": (sectors, "no `sector`, none in a prompt"),
         "week": (weeks or [None] * len(rows), "no week that every row has"),
-        "move": ([_move(truth) for truth in truths], "no size of the true move"),
-        "cutoff": (
-            sides,
-            "no first day of the forecast week, or no `knowledge_cutoff` of the base",
-        ),
+        "move": (moves, "no size of the true move"),
+        "cutoff": (sides, no_side),
     }
     groups: dict[str, list[GroupMetrics] | None] = {}
     reasons: dict[str, str] = {}
@@ -164,11 +165,10 @@ def class_metrics(predictions: Sequence[Prediction], truths: Sequence[Prediction
         true_bin = bin_of(truth)
         if true_bin is not None:
             bins.append((true_bin, bin_of(prediction)))
-    steps = [
-        BINS.index(predicted) - BINS.index(true_bin)
-        for true_bin, predicted in bins
-        if predicted is not None
-    ]
+    steps: list[int] = []
+    for true_bin, predicted in bins:
+        if predicted is not None:
+            steps.append(BINS.index(predicted) - BINS.index(true_bin))
     undefined = "all calls, or all truths, are the same"
     return {
         "matthews": correlation,

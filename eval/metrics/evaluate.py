@@ -34,6 +34,7 @@ from eval.metrics.text_quality import text_quality
 from weekahead.schema.metrics import (
     AccuracyMetrics,
     AnswerMetrics,
+    CountMetrics,
     DirectionMetrics,
     ErrorMetrics,
     Latency,
@@ -59,22 +60,16 @@ def evaluate(
     check_rows(rows)
     rouge = _cached(rouge)
     scored = [score_row(row, rouge) for row in rows]
+    generations = [row["generation"] or "" for row in rows]
+    references = [row["answer"] or "" for row in rows]
     metrics: AnswerMetrics = {
-        "n": len(rows),
-        "n_no_truth": sum(answer.truth is None for answer in scored),
-        "synthetic": any(row.get("synthetic") is True for row in rows),
-        "valid_strict": sum(answer.valid_strict for answer in scored),
-        "valid_lenient": sum(answer.valid_lenient for answer in scored),
-        "reasons": _counts([answer.reason for answer in scored]),
-        "reasons_strict": _counts([answer.reason_strict for answer in scored]),
+        **count_metrics(scored),
         **accuracy_metrics(scored, knowledge_cutoff),
         "text_quality": text_quality(rows, [answer.answer for answer in scored]),
         **rouge_metrics(scored),
         **speed_metrics(rows),
         "fingpt_compatible": fingpt_metrics(
-            generations=[row["generation"] or "" for row in rows],
-            references=[row["answer"] or "" for row in rows],
-            rouge=rouge,
+            generations=generations, references=references, rouge=rouge
         ),
     }
     return metrics, [answer.to_json() for answer in scored]
@@ -88,6 +83,25 @@ def _cached(rouge: Rouge) -> Rouge:
     """
     cached = cache(rouge)
     return lambda reference, generation: cached(reference.strip(), generation.strip())
+
+
+def count_metrics(scored: Sequence[Scored]) -> CountMetrics:
+    """How many rows there are and how many of them can be read."""
+    without_truth = [answer for answer in scored if answer.truth is None]
+    synthetic = [answer for answer in scored if answer.row.get("synthetic") is True]
+    valid_strict = [answer for answer in scored if answer.valid_strict]
+    valid_lenient = [answer for answer in scored if answer.valid_lenient]
+    reasons = _counts([answer.reason for answer in scored])
+    reasons_strict = _counts([answer.reason_strict for answer in scored])
+    return {
+        "n": len(scored),
+        "n_no_truth": len(without_truth),
+        "synthetic": bool(synthetic),
+        "valid_strict": len(valid_strict),
+        "valid_lenient": len(valid_lenient),
+        "reasons": reasons,
+        "reasons_strict": reasons_strict,
+    }
 
 
 def accuracy_metrics(scored: Sequence[Scored], knowledge_cutoff: date | None) -> AccuracyMetrics:

@@ -1,21 +1,28 @@
-"""Scores of the probabilities of the twelve bins: pure functions on the rows of likelihoods.jsonl.
+"""The probabilities of the twelve bins, from rows of likelihoods.jsonl to metrics: pure functions.
 
-All are proper scores, or parts of one: a forecaster improves them only by stating what it believes.
 Intervals take weeks as independent units (`eval.metrics.statistics`).
 """
 
-import math
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple, cast
 
 from eval.metrics.baselines import versus_entry
+from eval.metrics.probability_scores import (
+    ReliabilityPoint,
+    brier,
+    calibration,
+    direction_hits,
+    expected_calibration_error,
+    log_score,
+    points_of_bins,
+    rps,
+)
 from eval.metrics.scored_answer import week_keys
 from eval.metrics.statistics import MIN_CLUSTERS, Estimate, clustered_mean, clustered_share, mean
 from weekahead.schema.metrics import (
     Agreement,
     BrierComparison,
-    CalibrationBin,
     DirectScores,
     LikelihoodMetrics,
     Metrics,
@@ -25,7 +32,6 @@ from weekahead.schema.metrics import (
 from weekahead.schema.rows import LikelihoodRow, ScorableRow, ScoredRow
 from weekahead.task.labels import BINS, direction_of
 
-CALIBRATION_BINS = 10
 _NO_FILE = "no likelihoods.jsonl beside the answers; eval.likelihood writes it"
 _NO_COMMON_ID = "no id of likelihoods.jsonl is among the answers"
 _REQUIRED = ("id", "label", "probs", "logprobs", "up")
@@ -165,102 +171,10 @@ def _train_share_squares(rows: Sequence[LikelihoodRow], rose: Sequence[bool]) ->
     return [brier(share, is_up) for share, is_up in zip(shares, rose, strict=True)]
 
 
-def direction_hits(ups: Sequence[float], rose: Sequence[bool]) -> list[bool]:
-    """Whether the likelier direction came true. An exact tie predicts nothing and is wrong."""
-    return [up != 0.5 and (up > 0.5) == is_up for up, is_up in zip(ups, rose, strict=True)]
-
-
-def brier(up: float, rose: bool) -> float:
-    """The squared difference of the probability of up and what happened, 1 or 0 (Brier 1950).
-
-    A coin gets 0.25.
-    """
-    return (up - rose) ** 2
-
-
-def rps(probs: Mapping[str, float], label: str) -> float:
-    """The ranked probability score over the ordered bins, divided by their number less one.
-
-    0 is best, 1 worst. It is the sum over bins of (forecast at or below it - truth at or below it)
-    ** 2 (Epstein, Journal of Applied Meteorology 8, 1969, in the form of Murphy, same journal 10,
-    1971). Near misses cost less than far ones.
-    """
-    forecast_below, total = 0.0, 0.0
-    true_index = BINS.index(label)
-    for index, name in enumerate(BINS[:-1]):
-        forecast_below += probs[name]
-        total += (forecast_below - (index >= true_index)) ** 2
-    return total / (len(BINS) - 1)
-
-
-def log_score(logprobs: Mapping[str, float], label: str) -> float:
-    """The natural log of the true bin's probability among the twelve (Good 1952).
-
-    0 is best, -2.48 is what equal probabilities get. It is computed from log-probabilities, which
-    need not add up to 1, because a probability may be too small for a float.
-    """
-    largest = max(logprobs.values())
-    total = math.fsum(math.exp(value - largest) for value in logprobs.values())
-    return logprobs[label] - largest - math.log(total)
-
-
-def calibration(ups: Sequence[float], rose: Sequence[bool]) -> list[CalibrationBin]:
-    """Ten bins of the probability of up, equally wide: what was stated in each and what happened.
-
-    A probability on a boundary is in the upper bin, 1 in the last. The means of an empty bin are
-    None.
-    """
-    last = CALIBRATION_BINS - 1
-    bin_of_row = [min(int(up * CALIBRATION_BINS), last) for up in ups]
-    bins: list[CalibrationBin] = []
-    for number in range(CALIBRATION_BINS):
-        rows = [index for index, row_bin in enumerate(bin_of_row) if row_bin == number]
-        bins.append(
-            {
-                "low": number / CALIBRATION_BINS,
-                "high": (number + 1) / CALIBRATION_BINS,
-                "n": len(rows),
-                "mean_p": mean([ups[index] for index in rows]),
-                "share_up": mean([float(rose[index]) for index in rows]),
-            }
-        )
-    return bins
-
-
-def expected_calibration_error(bins: Sequence[CalibrationBin]) -> float | None:
-    """The mean difference of what was stated and what happened, a bin counting by its rows.
-
-    None without rows.
-    """
-    points = _points(bins)
-    if not points:
-        return None
-    gaps = [point.n * abs(point.stated - point.rose) for point in points]
-    return sum(gaps) / sum(point.n for point in points)
-
-
-class ReliabilityPoint(NamedTuple):
-    """A calibration bin that has rows."""
-
-    stated: float
-    """The mean probability of up."""
-    rose: float
-    """The share that rose."""
-    n: int
-
-
 def reliability_points(metrics: Metrics) -> list[ReliabilityPoint]:
     """The calibration bins that have rows; empty without likelihoods."""
     likelihood = metrics["likelihood"]
-    return _points(likelihood["calibration"]) if likelihood else []
-
-
-def _points(bins: Sequence[CalibrationBin]) -> list[ReliabilityPoint]:
-    return [
-        ReliabilityPoint(part["mean_p"], part["share_up"], part["n"])
-        for part in bins
-        if part["mean_p"] is not None and part["share_up"] is not None
-    ]
+    return points_of_bins(likelihood["calibration"]) if likelihood else []
 
 
 def agreement(rows: Sequence[LikelihoodRow], directions: Sequence[int | None]) -> Agreement:

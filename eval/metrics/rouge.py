@@ -36,11 +36,11 @@ def mean_rouge(scores: Sequence[RougeScores]) -> RougeScores | None:
     """The mean F1 of each kind; None without any scores."""
     if not scores:
         return None
-    return {
-        "rouge1": sum(score["rouge1"] for score in scores) / len(scores),
-        "rouge2": sum(score["rouge2"] for score in scores) / len(scores),
-        "rougeL": sum(score["rougeL"] for score in scores) / len(scores),
-    }
+    n = len(scores)
+    rouge1 = sum(score["rouge1"] for score in scores)
+    rouge2 = sum(score["rouge2"] for score in scores)
+    rouge_l = sum(score["rougeL"] for score in scores)
+    return {"rouge1": rouge1 / n, "rouge2": rouge2 / n, "rougeL": rouge_l / n}
 
 
 @cache

@@ -134,13 +134,16 @@ def text_quality(rows: Sequence[ScorableRow], answers: Sequence[Answer]) -> Text
     repetitions = [quality.repetition for quality in qualities]
     repeated = [share for share in repetitions if share is not None]
     with_prompt = [quality for quality in qualities if quality.figures is not None]
+    words = [quality.words for quality in qualities]
+    sections = [quality.sections for quality in qualities]
+    complete = [float(quality.is_complete) for quality in qualities]
     figures = sum(quality.figures or 0 for quality in with_prompt)
     missing = sum(quality.figures_not_in_prompt for quality in with_prompt)
     return {
         "n": len(qualities),
-        "words": mean([quality.words for quality in qualities]),
-        "sections": mean([quality.sections for quality in qualities]),
-        "complete": mean([float(quality.is_complete) for quality in qualities]),
+        "words": mean(words),
+        "sections": mean(sections),
+        "complete": mean(complete),
         "repetition": mean(repeated),
         "repetition_n": len(repeated),
         "figures": figures if with_prompt else None,

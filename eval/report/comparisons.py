@@ -141,12 +141,14 @@ def compare_entries(first: Entry, second: Entry) -> RunComparison | None:
         run, other = second, first
     stored = _paired(run, other, run.hits)
     comparison = replace(_comparison(run, other.name, stored, None), between_runs=True)
-    both_read = [key for key in run.hits if key in run.readable & other.readable]
-    if not comparison.shown or _paired(run, other, both_read)["verdict"] == comparison.verdict:
+    readable, other_readable = run.readable, other.readable
+    both_read = readable & other_readable
+    stored = _paired(run, other, [key for key in run.hits if key in both_read])
+    if not comparison.shown or stored["verdict"] == comparison.verdict:
         return comparison
     reading = (
-        f"it lies in what could be read: {len(run.readable)} rows of {run.name} could be read and "
-        f"{len(other.readable)} of {other.name}"
+        f"it lies in what could be read: {len(readable)} rows of {run.name} could be read and "
+        f"{len(other_readable)} of {other.name}"
     )
     return replace(comparison, verdict="not shown", reading=reading)
 

@@ -50,12 +50,12 @@ class Entry:
         """Row key -> whether its direction was predicted right, the mean over the seeds."""
         return mean_hits([correctness(run).hits for run in self.runs])
 
-    @property
+    @cached_property
     def weeks(self) -> dict[str, str] | None:
         """Row key -> week; None if not every row has one."""
         return correctness(self.first).weeks
 
-    @property
+    @cached_property
     def readable(self) -> set[str]:
         """The keys of the rows whose answer could be read in every seed."""
         return set.intersection(*(readable(run) for run in self.runs))

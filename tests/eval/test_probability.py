@@ -7,14 +7,16 @@ import pytest
 
 from eval.metrics.probability import (
     agreement,
+    likelihood_metrics,
+    probability_metrics,
+    reliability_points,
+)
+from eval.metrics.probability_scores import (
     brier,
     calibration,
     direction_hits,
     expected_calibration_error,
-    likelihood_metrics,
     log_score,
-    probability_metrics,
-    reliability_points,
     rps,
 )
 from eval.metrics.statistics import clustered_mean, paired_difference
