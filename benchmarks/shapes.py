@@ -1,4 +1,4 @@
-"""Checkpoints with random weights of known shapes: for measuring a model that cannot be downloaded here."""
+"""Checkpoints with random weights of known shapes, to measure a model that is not downloaded."""
 
 import json
 from pathlib import Path
@@ -30,9 +30,9 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def write_checkpoint(shape: dict[str, Any], folder: Path, dtype: str) -> Path:
-    """Write a Llama of `shape` with random weights to `folder`, one layer at a time, and return `folder`.
+    """Write a Llama of `shape` with random weights to `folder`, layer by layer; return `folder`.
 
-    The weights are drawn on the card if there is one. Normal with deviation 0.02; norms are 1.
+    The weights are drawn on the GPU if there is one: normal with deviation 0.02; norms are 1.
     """
     import torch
     from safetensors.torch import save_file
@@ -42,23 +42,26 @@ def write_checkpoint(shape: dict[str, Any], folder: Path, dtype: str) -> Path:
     config = LlamaConfig(**shape, tie_word_embeddings=False, architectures=["LlamaForCausalLM"])
     config.save_pretrained(folder)
     with torch.device("meta"):
-        names = {name: weight.shape for name, weight in LlamaForCausalLM(config).named_parameters()}
+        parameters = LlamaForCausalLM(config).named_parameters()
+    shapes = {name: weight.shape for name, weight in parameters}
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    parts: dict[str, list[str]] = {}
-    for name in names:
-        parts.setdefault(name.split(".")[2] if ".layers." in name else name, []).append(name)
+    files: dict[str, list[str]] = {}
+    for name in shapes:
+        layer = name.split(".")[2] if ".layers." in name else name
+        files.setdefault(layer, []).append(name)
     index: dict[str, str] = {}
-    for number, part in enumerate(parts.values(), start=1):
-        file = f"model-{number:05d}-of-{len(parts):05d}.safetensors"
-        weights = {name: _draw(torch, names[name], getattr(torch, dtype), device) for name in part}
+    for number, names in enumerate(files.values(), start=1):
+        file = f"model-{number:05d}-of-{len(files):05d}.safetensors"
+        weights = {name: _draw(shapes[name], getattr(torch, dtype), device) for name in names}
         save_file(weights, str(folder / file), metadata={"format": "pt"})
-        index |= dict.fromkeys(part, file)
-    (folder / "model.safetensors.index.json").write_text(
-        json.dumps({"metadata": {}, "weight_map": index})
-    )
+        index |= dict.fromkeys(names, file)
+    path = folder / "model.safetensors.index.json"
+    path.write_text(json.dumps({"metadata": {}, "weight_map": index}))
     return folder
 
 
-def _draw(torch: Any, shape: Any, dtype: Any, device: str) -> Any:
+def _draw(shape: Any, dtype: Any, device: str) -> Any:
+    import torch
+
     weight = torch.empty(shape, dtype=dtype, device=device)
     return (weight.fill_(1.0) if len(shape) == 1 else weight.normal_(std=0.02)).cpu()

@@ -1,43 +1,88 @@
-"""Speed, use of the card and peak memory of one recipe's training, on made-up rows of one length.
+"""Speed, use of the GPU and peak memory of one recipe's training, on made-up rows of one length.
 
     python -m benchmarks.train --config recipes/smollm2.yaml --length 400 --steps 2
     python -m benchmarks.train --config recipes/llama.yaml --shapes llama8b
 
-The recipe's own batch, accumulation, LoRA, quantization, checkpointing and optimizer run through the trainer
-that `make train` uses. `--shapes` takes random weights of a known shape instead of the recipe's model, with
-the embedded tokenizer, so that no gated model is needed; `llama8b` writes 16 GB to a temporary folder first.
-`--shapes llama8b`, `--memory_gib` and every number for a card: written for a GPU, never run on one yet.
+The recipe's own batch, accumulation, LoRA, quantization, checkpointing and optimizer run through
+the trainer that `make train` uses. `--shapes` takes random weights of a known shape instead of the
+recipe's model, with the embedded tokenizer, so that no gated model is needed; `llama8b` writes
+16 GB to a temporary folder first. `--shapes llama8b`, `--memory_gib` and every number for a GPU:
+written for a GPU, never run on one yet.
 """
 
-import argparse
 import json
-import logging
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from transformers import AutoConfig, TrainerCallback
 
-from benchmarks.flops import COMPLETION_SHARE, flops_per_row, machine, peak_of
+from benchmarks.flops import COMPLETION_SHARE, Machine, flops_per_row, machine, peak_of
 from benchmarks.shapes import SHAPES, write_checkpoint
 from data_pipeline.dataset.load import TrainData
 from sft.training.arguments import parse
 from sft.training.callbacks import peak_gpu_memory, peak_rss_bytes
-from weekahead.cli import configure_logging
-from weekahead.files import Row, append_jsonl, load_env
+from weekahead.cli import (
+    MODEL_ERRORS,
+    add_options,
+    configure_logging,
+    new_parser,
+    option,
+    read_options,
+    run_command,
+)
+from weekahead.files import append_jsonl
 from weekahead.manifest import new_manifest
 from weekahead.models.chat_format import render_row_ids
 from weekahead.models.embedded import DEFAULT_OUT
 from weekahead.models.loading import Base, base_from_recipe, load_tokenizer
 from weekahead.models.precision import Precision, choose_precision
-
-log = logging.getLogger(__name__)
+from weekahead.recipe import Recipe
+from weekahead.schema.rows import DatasetRow
 
 RESULTS = Path("benchmarks/results/train.jsonl")
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """The flags of benchmarks.train."""
+
+    config: Path = option(help="recipe")
+    shapes: str | None = option(
+        None, choices=tuple(SHAPES), help="random weights of this shape, not the recipe's model"
+    )
+    length: int = option(3200, help="tokens of every row")
+    steps: int = option(5, help="optimizer steps to measure, after one more")
+    memory_gib: float | None = option(None, help="let torch take no more of the GPU than this")
+    results: Path = option(RESULTS, help="JSONL file that the figures are added to")
+    peak_tflops: float | None = option(None, help="of the GPU, if the table does not have it")
+
+
+class Figures(TypedDict):
+    """What was measured; unknown values are null."""
+
+    recipe: str
+    shapes: str | None
+    length: int
+    rows_a_step: int
+    step_seconds: list[float]
+    tokens_per_second: float
+    model_tflops_per_second: float
+    peak_tflops: float | None
+    mfu: float | None
+    """Model FLOPs utilization: the share of the peak that the model's own arithmetic reaches."""
+    trained_parameters: int
+    precision: str
+    memory_gib: float | None
+    peak_gpu_memory_bytes: int | None
+    peak_gpu_memory_reason: str | None
+    peak_rss_bytes: int
+    machine: Machine
+    optim: str
 
 
 class StepClock(TrainerCallback):
@@ -47,7 +92,7 @@ class StepClock(TrainerCallback):
         self.seconds: list[float] = []
         self._last: float | None = None
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(self, *_: Any, **__: Any) -> None:
         import torch
 
         if torch.cuda.is_available():
@@ -58,151 +103,146 @@ class StepClock(TrainerCallback):
         self._last = now
 
 
-def made_up_rows(tokenizer: Any, length: int, count: int) -> list[Row]:
-    """`count` equal rows of exactly `length` tokens, template included, a fifth of them the completion.
+def made_up_rows(tokenizer: Any, length: int, count: int) -> list[DatasetRow]:
+    """`count` equal rows of exactly `length` tokens, a fifth of them the completion.
 
-    Raises ValueError for a length that the template alone exceeds.
+    The chat template counts. Raises ValueError for a length that the template alone exceeds.
     """
-
-    def row(prompt_words: int, completion_words: int) -> Row:
-        texts = [("user", " a" * prompt_words), ("assistant", " a" * completion_words)]
-        prompt, completion = ([{"role": role, "content": text.strip()}] for role, text in texts)
-        return {"prompt": prompt, "completion": completion}
-
-    def sizes(made: Row) -> list[int]:
-        return [len(part) for part in render_row_ids(tokenizer, made["prompt"], made["completion"])]
-
-    wanted = [length - round(COMPLETION_SHARE * length), round(COMPLETION_SHARE * length)]
+    completion = round(COMPLETION_SHARE * length)
+    wanted = [length - completion, completion]
     # One " a" is one token, so what the template adds to ten of them it adds to any number.
-    words = [want - (size - 10) for want, size in zip(wanted, sizes(row(10, 10)), strict=True)]
-    made = row(*words) if min(words) > 0 else None
-    if made is None or sizes(made) != wanted:
+    added = [size - 10 for size in _sizes(tokenizer, _made_up_row(10, 10))]
+    words = [want - size for want, size in zip(wanted, added, strict=True)]
+    row = _made_up_row(*words) if min(words) > 0 else None
+    if row is None or _sizes(tokenizer, row) != wanted:
         raise ValueError(
-            f"no row of {length} tokens can be made with this turn format; try a --length of 400"
+            f"no row of {length} tokens can be made with this chat format; try a --length of 400"
         )
-    return [made] * count
+    return [row] * count
+
+
+def _made_up_row(prompt_words: int, completion_words: int) -> DatasetRow:
+    return {
+        "id": "A",
+        "symbol": "A",
+        "week_start": "2024-01-07",
+        "week_end": "2024-01-14",
+        "prompt": [{"role": "user", "content": (" a" * prompt_words).strip()}],
+        "completion": [{"role": "assistant", "content": (" a" * completion_words).strip()}],
+        "label": "up by 0-1%",
+    }
+
+
+def _sizes(tokenizer: Any, row: DatasetRow) -> list[int]:
+    return [len(part) for part in render_row_ids(tokenizer, row["prompt"], row["completion"])]
 
 
 def limit_memory(gib: float | None) -> None:
-    """Let torch take no more than `gib` GiB of the card. Raises ValueError where there is no such card."""
+    """Let torch take at most `gib` GiB of the GPU. Raises ValueError if there is no such GPU."""
     import torch
 
     if gib is None:
         return
     if not torch.cuda.is_available():
         raise ValueError(
-            f"--memory_gib is {gib:g}, but there is no CUDA card; leave it out on a CPU"
+            f"--memory_gib is {gib:g}, but there is no CUDA GPU; leave it out on a CPU"
         )
     share = gib * 2**30 / torch.cuda.get_device_properties(0).total_memory
     if not 0 < share <= 1:
         raise ValueError(
-            f"--memory_gib is {gib:g}; expected more than 0 and no more than the card has"
+            f"--memory_gib is {gib:g}; expected more than 0 and no more than the GPU has"
         )
     torch.cuda.set_per_process_memory_fraction(share)
 
 
-def measure(args: argparse.Namespace, precision: Precision, scratch: Path) -> Row:
-    """Train `steps` steps and one before them to warm up; what was measured, unknown values null."""
+def measure(options: BenchmarkOptions, precision: Precision, scratch: Path) -> Figures:
+    """Train `steps` steps and one before them to warm up; return what was measured."""
     from sft.training.trainer import build_trainer
 
-    flags = {"output_dir": scratch / "run", "max_length": args.length, "max_steps": args.steps + 1,
-             "report_to": "none", "eval_strategy": "no", "save_strategy": "no"}  # fmt: skip
-    flat = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-    script, training, model_args = parse(["--config", str(args.config), *flat], precision)
-    recipe = {**vars(model_args), "model_revision": None, "turn_format": script.turn_format}
+    flags = {
+        "config": options.config,
+        "output_dir": scratch / "run",
+        "max_length": options.length,
+        "max_steps": options.steps + 1,
+        "report_to": "none",
+        "eval_strategy": "no",
+        "save_strategy": "no",
+    }
+    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+    script, training, model_args = parse(words, precision)
+    recipe: Recipe = {
+        "model_name_or_path": str(model_args.model_name_or_path),
+        "turn_format": script.turn_format or "",
+        "load_in_4bit": model_args.load_in_4bit,
+    }
     base = base_from_recipe(recipe, precision)
-    if args.shapes:
+    if options.shapes:
         base = replace(base, name=str(DEFAULT_OUT), turn_format="smollm2")
     tokenizer = load_tokenizer(base)
-    if args.shapes:
-        base = replace(
-            base, name=str(write_checkpoint(SHAPES[args.shapes], scratch / "model", base.dtype))
-        )
-    rows_a_step = training.per_device_train_batch_size * training.gradient_accumulation_steps
-    rows = made_up_rows(tokenizer, args.length, rows_a_step * training.max_steps)
+    if options.shapes:
+        shape = SHAPES[options.shapes]
+        base = replace(base, name=str(write_checkpoint(shape, scratch / "model", base.dtype)))
+    step_rows = training.per_device_train_batch_size * training.gradient_accumulation_steps
+    rows = made_up_rows(tokenizer, options.length, step_rows * training.max_steps)
     data = TrainData(train=rows, source="made up", sha256="")
     clock = StepClock()
     trainer = build_trainer(base, tokenizer, data, training, model_args, [clock])
     trainer.train()
-    trained = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+    weights = trainer.model.parameters()
+    trained = sum(weight.numel() for weight in weights if weight.requires_grad)
+    step_seconds = sum(clock.seconds) / len(clock.seconds)
+    speed = _model_tflops(base, trained, options.length) * step_rows / step_seconds
+    host = machine()
+    peak = options.peak_tflops or peak_of(host["card"], precision.mode)
     return {
-        **_speeds(args, base, precision, rows_a_step, clock.seconds, trained),
+        "recipe": options.config.stem,
+        "shapes": options.shapes,
+        "length": options.length,
+        "rows_a_step": step_rows,
+        "step_seconds": clock.seconds,
+        "tokens_per_second": step_rows * options.length / step_seconds,
+        "model_tflops_per_second": speed,
+        "peak_tflops": peak,
+        "mfu": speed / peak if peak else None,
+        "trained_parameters": trained,
+        "precision": precision.mode,
+        "memory_gib": options.memory_gib,
+        **peak_gpu_memory(),
+        "peak_rss_bytes": peak_rss_bytes(),
+        "machine": host,
         "optim": str(training.optim.value),
     }
 
 
-def _speeds(
-    args: argparse.Namespace,
-    base: Base,
-    precision: Precision,
-    rows_a_step: int,
-    seconds: list[float],
-    trained: int,
-) -> Row:
-    step = sum(seconds) / len(seconds)
-    facts = machine()
+def _model_tflops(base: Base, trained: int, length: int) -> float:
+    """TFLOPs of one row, forward and backward."""
     config = AutoConfig.from_pretrained(base.name, revision=base.revision)
-    flops = rows_a_step * flops_per_row(config, trained, args.length)
-    peak = args.peak_tflops or peak_of(facts["card"], precision.mode)
-    return {
-        "recipe": args.config.stem,
-        "shapes": args.shapes,
-        "length": args.length,
-        "rows_a_step": rows_a_step,
-        "step_seconds": seconds,
-        "tokens_per_second": rows_a_step * args.length / step,
-        "model_tflops_per_second": flops / step / 1e12,
-        "peak_tflops": peak,
-        "mfu": flops / step / 1e12 / peak if peak else None,
-        "trained_parameters": trained,
-        "precision": precision.mode,
-        "memory_gib": args.memory_gib,
-        **peak_gpu_memory(),
-        "peak_rss_bytes": peak_rss_bytes(),
-        "machine": facts,
-    }
+    return flops_per_row(config, trained, length) / 1e12
+
+
+def run(options: BenchmarkOptions) -> int:
+    """Measure what the flags name, print the figures and add them to the file of results."""
+    if options.steps < 1:
+        raise ValueError(f"--steps is {options.steps}; expected at least 1")
+    limit_memory(options.memory_gib)
+    with tempfile.TemporaryDirectory() as scratch:
+        figures = measure(options, choose_precision(), Path(scratch))
+    append_jsonl(options.results, [new_manifest(kind="benchmark", **figures)])
+    print(json.dumps(figures))
+    memory = figures["peak_gpu_memory_bytes"] or figures["peak_rss_bytes"]
+    mfu = "unknown" if figures["mfu"] is None else f"{figures['mfu']:.1%}"
+    speed = f"{figures['tokens_per_second']:.1f} tokens/s"
+    print(f"{speed}, MFU {mfu}, peak {memory / 2**30:.2f} GiB")
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit 0 measured, 2 for something the message says how to mend."""
+    """The command. Exit 0 measured, 2 an error whose message has the remedy, 130 interrupted."""
+    parser = new_parser(__doc__)
+    add_options(parser, BenchmarkOptions)
+    options = read_options(parser.parse_args(argv), BenchmarkOptions)
     configure_logging()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config", type=Path, required=True, help="recipe")
-    parser.add_argument(
-        "--shapes", choices=SHAPES, help="random weights of this shape, not the recipe's model"
-    )
-    parser.add_argument("--length", type=int, default=3200, help="tokens of every row")
-    parser.add_argument(
-        "--steps", type=int, default=5, help="optimizer steps to measure, after one more"
-    )
-    parser.add_argument(
-        "--memory_gib", type=float, help="let torch take no more of the card than this"
-    )
-    parser.add_argument(
-        "--results", type=Path, default=RESULTS, help="JSONL file that the figures are added to"
-    )
-    parser.add_argument(
-        "--peak_tflops", type=float, help="of the card, where the table does not know it"
-    )
-    args = parser.parse_args(argv)
-    try:
-        if args.steps < 1:
-            raise ValueError(f"--steps is {args.steps}; expected at least 1")
-        load_env()
-        limit_memory(args.memory_gib)
-        with tempfile.TemporaryDirectory() as scratch:
-            found = measure(args, choose_precision(), Path(scratch))
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"benchmarks.train: {error}", file=sys.stderr)
-        return 2
-    append_jsonl(args.results, [new_manifest(kind="benchmark", **found)])
-    print(json.dumps(found))
-    memory = found["peak_gpu_memory_bytes"] or found["peak_rss_bytes"]
-    mfu = "unknown" if found["mfu"] is None else f"{found['mfu']:.1%}"
-    print(f"{found['tokens_per_second']:.1f} tokens/s, MFU {mfu}, peak {memory / 2**30:.2f} GiB")
-    return 0
+    return run_command("benchmarks.train", lambda: run(options), errors=MODEL_ERRORS)
 
 
 if __name__ == "__main__":

@@ -1,87 +1,95 @@
-"""An evaluation as the tracked run shows it: its numbers, its table of metrics, and its files as one artifact.
+"""Show an evaluation in the tracked run: its numbers, a table of them, its files as an artifact.
 
 python -m eval.publish results/llama
 """
 
-import argparse
-import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from weekahead.cli import configure_logging
-from weekahead.files import load_env
+from weekahead.cli import MODEL_ERRORS, configure_logging, new_parser, read_options, run_command
+from weekahead.schema.manifests import read_json_object
 from weekahead.tracking.run import TrackedRun, start_run
 
-_FILES = ("metrics.json", "generations.jsonl", "scored.jsonl", "manifest.json")
+_NEEDED_FILES = ("metrics.json", "generations.jsonl")
+_FILES = (*_NEEDED_FILES, "scored.jsonl", "manifest.json")
+
+
+@dataclass(frozen=True)
+class PublishOptions:
+    """The arguments of eval.publish."""
+
+    folder: Path
 
 
 def log_evaluation(folder: Path | str, tracker: TrackedRun) -> None:
-    """Log `results/<run>` to `tracker`: scalars under `eval/`, the table `eval/metrics`, an artifact with the files.
+    """Log `results/<run>`: scalars below `eval/`, the table `eval/metrics`, an artifact.
 
-    The artifact has the type "evaluation" and the name `evaluation-<run>`; offline its bytes wait in the run's
-    own folder until `wandb sync`. Raises FileNotFoundError where the folder holds no metrics.json or no
-    generations.jsonl.
+    The artifact holds the files. It has the type "evaluation" and the name `evaluation-<run>`;
+    offline its bytes wait in the run's own folder until `wandb sync`. Raises FileNotFoundError if
+    the folder holds no metrics.json or no generations.jsonl.
     """
     folder = Path(folder)
-    for name in ("metrics.json", "generations.jsonl"):
+    for name in _NEEDED_FILES:
         if not (folder / name).is_file():
             raise FileNotFoundError(
                 f"{folder / name} is missing: run eval.generate and eval.score into {folder} first"
             )
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    scalars = dict(flatten(metrics))
+    scalars = dict(flatten(read_json_object(folder / "metrics.json")))
     tracker.log({f"eval/{name}": value for name, value in scalars.items()})
-    tracker.log_table(
-        "eval/metrics", ["metric", "value"], [[name, value] for name, value in scalars.items()]
-    )
+    rows = [[name, value] for name, value in scalars.items()]
+    tracker.log_table("eval/metrics", ["metric", "value"], rows)
     files = {name: folder / name for name in _FILES if (folder / name).is_file()}
     tracker.log_artifact(artifact_name(folder.resolve().name), "evaluation", files)
 
 
-def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float | int]]:
+def flatten(metrics: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, float | int]]:
     """The numbers in nested metrics with their path as name, such as `baselines/always_down/mse`.
 
-    A pair is an interval and gives `<name>/low` and `<name>/high`. Null (unknown), text and longer lists are left out.
+    A pair is an interval and gives `<name>/low` and `<name>/high`. Null (unknown), text and longer
+    lists are left out.
     """
-    for key, item in value.items():
+    for key, value in metrics.items():
         name = f"{prefix}{key}"
-        if isinstance(item, Mapping):
-            yield from flatten(item, f"{name}/")
-        elif isinstance(item, list) and any(isinstance(part, Mapping) for part in item):
-            for part in item:
-                yield from flatten(
-                    part, f"{name}/{part['name']}/" if "name" in part else f"{name}/"
-                )
-        elif isinstance(item, list) and len(item) == 2:
-            yield from flatten(dict(zip(("low", "high"), item, strict=True)), f"{name}/")
-        elif isinstance(item, int | float) and not isinstance(item, bool):
-            yield name, item
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{name}/")
+        elif isinstance(value, list):
+            yield from _flatten_list(value, f"{name}/")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield name, value
+
+
+def _flatten_list(values: Sequence[object], prefix: str) -> Iterator[tuple[str, float | int]]:
+    """The numbers of a list: of named groups, or of a pair; nothing of any other list."""
+    groups = [value for value in values if isinstance(value, Mapping)]
+    for group in groups:
+        yield from flatten(group, f"{prefix}{group['name']}/" if "name" in group else prefix)
+    if not groups and len(values) == 2:
+        yield from flatten({"low": values[0], "high": values[1]}, prefix)
 
 
 def artifact_name(run: str) -> str:
-    """A name W&B accepts: letters, digits, dot, dash and underscore, at most 128 of them."""
+    """A name that W&B accepts: letters, digits, dot, dash and underscore, at most 128 of them."""
     return f"evaluation-{re.sub(r'[^A-Za-z0-9_.-]', '-', run)}"[:128]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit 0, or 2 where the folder is not scored or W&B cannot be had although a key is set."""
-    configure_logging()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path, help="results/<run>, generated and scored")
-    folder = parser.parse_args(argv).folder
-    try:
-        load_env()
-        with start_run(folder, name=folder.name, kind="eval", config={"run": folder.name}) as run:
-            log_evaluation(folder, run)
-    except (OSError, RuntimeError, ValueError) as error:
-        print(f"eval.publish: {error}", file=sys.stderr)
-        return 2
+def run(options: PublishOptions) -> int:
+    """Log the evaluation to its tracked run."""
+    name = options.folder.name
+    with start_run(options.folder, name=name, kind="eval", config={"run": name}) as tracker:
+        log_evaluation(options.folder, tracker)
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Exit 0, or 2 if the folder is not scored or W&B fails although a key is set."""
+    parser = new_parser(__doc__)
+    parser.add_argument("folder", type=Path, help="results/<run>, generated and scored")
+    options = read_options(parser.parse_args(argv), PublishOptions)
+    configure_logging()
+    return run_command("eval.publish", lambda: run(options), errors=MODEL_ERRORS)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The probability of the twelve bins: against plain forward passes, at token boundaries, and as a command."""
+"""The probability of the twelve bins: against plain forward passes, and as a command."""
 
 import json
 import random
@@ -233,7 +233,16 @@ def test_an_interrupted_run_ends_like_a_whole_one(ask, whole, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_killed_run_ends_like_a_whole_one(tiny, tmp_path):
-    flags = "--config recipe.yaml --adapter none --dataset data/datasets/m --batch_size 1".split()
+    flags = [
+        "--config",
+        "recipe.yaml",
+        "--adapter",
+        "none",
+        "--dataset",
+        "data/datasets/m",
+        "--batch_size",
+        "1",
+    ]
     assert command(tiny, "-m eval.likelihood", *flags, "--out", tmp_path / "whole").returncode == 0
     log = tmp_path / "cut/likelihoods.jsonl"
     started = command(tiny, "-m eval.likelihood", *flags, "--out", tmp_path / "cut", wait=False)
