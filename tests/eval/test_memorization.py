@@ -225,6 +225,7 @@ def recalled_by(model, tokenizer, questions):
     return [is_recalled(logs) for logs in ask(model, tokenizer, questions)]
 
 
+@pytest.mark.slow
 def test_a_model_is_at_chance_until_it_learns_by_heart(small):
     model, tokenizer = small
     questions = price_questions(market(weeks=8), None)
