@@ -10,7 +10,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +37,8 @@ from weekahead.task.prompt import PROMPT_VERSION
 from weekahead.task.record import Record, look_ahead, read_records
 
 SPLITS = ("train", "validation", "test")
+DROPPED = "dropped"
+"""The name of the file of rows that are in no split."""
 
 
 @dataclass(frozen=True)
@@ -146,11 +148,7 @@ def build(options: BuildOptions, *, records: Path, answers: AnswerIndex, out: Pa
     calendar = cut(options, records)
     statistics, sample = DatasetStatistics(), LengthSample()
     with replacing_folder(out) as folder:
-        with ExitStack() as stack:
-            parts: dict[str, IO[str]] = {}
-            for name in (*SPLITS, "dropped"):
-                path = folder / f"{name}.jsonl"
-                parts[name] = stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
+        with _open_files(folder) as split_files:
             for record in _records(records):
                 split = calendar.split_of[record.week_start]
                 answer = answers.find(record) if record.label else None
@@ -158,11 +156,11 @@ def build(options: BuildOptions, *, records: Path, answers: AnswerIndex, out: Pa
                 reason = _drop_reason(record, answer, split, answers)
                 if reason:
                     statistics.add_dropped(row, reason)
-                    _write(parts["dropped"], {**row, "reason": reason})
+                    _write(split_files[DROPPED], {**row, "reason": reason})
                 else:
                     statistics.add(row, split)
                     sample.add(row)
-                    _write(parts[split], row)
+                    _write(split_files[split], row)
         with_rows = statistics.splits()
         for name in SPLITS:
             if name not in with_rows:
@@ -231,6 +229,18 @@ def push(folder: Path, repo: str) -> None:
     print(push_dataset(folder, repo))
 
 
+@contextmanager
+def _open_files(folder: Path) -> Iterator[dict[str, IO[str]]]:
+    """A new file for each split and for the dropped rows, open for writing."""
+    with ExitStack() as stack:
+        split_files: dict[str, IO[str]] = {}
+        for name in (*SPLITS, DROPPED):
+            path = folder / f"{name}.jsonl"
+            file = path.open("w", encoding="utf-8", newline="\n")
+            split_files[name] = stack.enter_context(file)
+        yield split_files
+
+
 def _records(path: Path) -> Iterator[Record]:
     """The records of a file. Raises ValueError for one that looks ahead: none is ever written."""
     for record in read_records(path):
@@ -261,7 +271,7 @@ def _write(file: IO[str], row: DatasetRow | DroppedRow) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 built, 2 for an error that the message says how to mend."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, program="python -m data_pipeline.build")
     parser.add_argument("records", type=Path, help="data/records/<name>.jsonl")
     parser.add_argument(
         "--answers", type=Path, required=True, help="data/teacher/<model>/hindsight.jsonl"

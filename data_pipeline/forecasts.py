@@ -63,7 +63,7 @@ def run(*, dataset: Path, records: Path, answers: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 written, 2 for an error that the message says how to mend."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, program="python -m data_pipeline.forecasts")
     parser.add_argument("dataset", type=Path, help="data/datasets/<name>")
     parser.add_argument("records", type=Path, help="data/records/<name>.jsonl")
     parser.add_argument(

@@ -165,11 +165,10 @@ class Dataset:
         """The rows of a split in our shape, converted and checked once."""
         if split not in self._checked:
             rows, origin = self.source.splits[split], self.source.origins[split]
-            self._checked[split] = (
-                public_rows.convert(rows, origin)[0]
-                if is_public(rows)
-                else check_rows(rows, origin)
-            )
+            if is_public(rows):
+                self._checked[split], _ = public_rows.convert(rows, origin)
+            else:
+                self._checked[split] = check_rows(rows, origin)
         return self._checked[split]
 
     def _only_split(self, name: str | None) -> str:

@@ -5,13 +5,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from data_pipeline.dataset.reader import Source
 from data_pipeline.dataset.statistics import train_majority
 from weekahead import files
 from weekahead.manifest import new_manifest
-from weekahead.schema.manifests import JsonObject, SourceFacts, SplitFacts, read_json_object
+from weekahead.schema.manifests import (
+    DatasetManifest,
+    SourceFacts,
+    SplitFacts,
+    read_json_object,
+)
 from weekahead.schema.rows import DatasetRow, DroppedRow
 
 MANIFEST = "manifest.json"
@@ -22,7 +27,7 @@ def write_dataset(
     splits: Mapping[str, Sequence[DatasetRow]],
     dropped: Sequence[DroppedRow],
     **fields: Any,
-) -> JsonObject:
+) -> DatasetManifest:
     """Write `<split>.jsonl` for each split with rows, `dropped.jsonl` and `manifest.json`.
 
     Returns the manifest: splits, drops and majority, then `fields`. The folder is built beside
@@ -43,7 +48,7 @@ def write_dataset(
             **fields,
         )
         files.write_json(folder / MANIFEST, manifest)
-    return manifest
+    return cast("DatasetManifest", manifest)
 
 
 @contextmanager
