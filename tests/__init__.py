@@ -1,7 +1,7 @@
-"""Tests of all rooms. One thread per worker: several workers with all CPUs each get in each other's way."""
+"""Tests of all rooms; one thread per worker, because workers share the CPUs."""
 
 import os
 
-# Read by torch and its libraries when they are loaded, and inherited by the commands that tests start.
+# torch reads it when it is loaded; the commands that tests start inherit it.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"

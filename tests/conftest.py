@@ -49,15 +49,16 @@ def shared_data() -> Path:
     default = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("WEEKAHEAD_DATA") or default)
     if not folder.is_dir():
-        pytest.skip(
-            f"no real rows at {folder}; name their folder in the environment variable WEEKAHEAD_DATA"
-        )
+        pytest.skip(f"no real rows at {folder}; name their folder in the variable WEEKAHEAD_DATA")
     return folder
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory, embedded_model):
-    """A folder with `base/`, `recipe.yaml` and `data/datasets/m`; it is the working folder of commands."""
+    """A folder with `base/`, `recipe.yaml` and `data/datasets/m`, in which commands are run.
+
+    Each worker makes its own, in less than a second: tests write into it.
+    """
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 

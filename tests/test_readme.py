@@ -1,4 +1,4 @@
-"""Every command in README and docs exists: make targets and their variables, modules and their flags."""
+"""Every command in README and docs exists: make targets, variables, modules and flags."""
 
 import contextlib
 import io
@@ -35,7 +35,7 @@ COMMANDS = sorted(set(commands()))
 
 @cache
 def usage(module):
-    """What `python -m <module> --help` prints; run in this process, which has imported most of it already."""
+    """What `python -m <module> --help` prints; in this process, which has most of it imported."""
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setattr("sys.argv", [module, "--help"])

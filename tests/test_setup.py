@@ -1,4 +1,4 @@
-"""setup.sh with a fake Python, pip and uv that write down what they are asked; the locks; the make targets."""
+"""setup.sh with a fake Python, pip and uv that note what they are asked; locks; make targets."""
 
 import os
 import re
@@ -51,7 +51,7 @@ RANGE = "3.11.5 to 3.14 needed"
 
 
 class Machine:
-    """A folder with setup.sh and what it reads, and a PATH with nothing else but the fakes and coreutils."""
+    """A folder with setup.sh and what it reads; its PATH has only the fakes and a few tools."""
 
     def __init__(self, folder: Path):
         self.folder, self.bin = folder, folder / "bin"
@@ -68,7 +68,7 @@ class Machine:
         (self.bin / name).chmod(0o755)
 
     def have(self, version="3.12.1", cannot="", uv_status=None):
-        """This machine's Python, what it cannot do (`venv`, `ensurepip`, `pip`), and the exit status of its uv."""
+        """Its Python, what that cannot do (`venv`, `ensurepip`, `pip`), the exit status of uv."""
         (self.folder / "version").write_text(version)
         (self.folder / "cannot").write_text(cannot)
         if uv_status is not None:
@@ -126,7 +126,7 @@ def test_a_venv_of_an_older_python_is_refused(machine):
 
 
 def test_torch_comes_first_and_the_rest_from_the_lock(machine):
-    """torch by version alone: a build of that version that is there already satisfies pip, and stays."""
+    """torch by version alone: a build of that version that is there satisfies pip and stays."""
     assert machine.setup().returncode == 0
     assert machine.asked() == [f"{PIP} {TORCH}", f"{PIP} {LOCKED} requirements.lock"]
 
@@ -180,7 +180,7 @@ def test_without_pip_and_uv_the_remedy_is_named(machine):
 
 
 def test_without_a_venv_the_running_python_is_used(machine):
-    """uv refuses the Python of a system, so pip does it all; a second call knows the link for its own."""
+    """uv refuses the Python of a system, so pip does it; a second call knows its own link."""
     machine.have(cannot="venv", uv_status=0)
     for _ in range(2):
         result = machine.setup()
@@ -229,7 +229,7 @@ def test_the_locks_share_no_package_and_have_no_torch():
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
 def test_every_locked_package_has_its_hashes(lock):
-    """Hashes of all wheels, so that one lock serves Linux, macOS and Windows; no address of a registry."""
+    """Hashes of all wheels: one lock serves Linux, macOS and Windows. No registry's address."""
     text = (ROOT / lock).read_text(encoding="utf-8")
     entries = re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)[1:]
     assert len(entries) == len(pins_in(lock))

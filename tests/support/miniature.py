@@ -12,7 +12,7 @@ def row(number):
 
 
 def make_trainer(folder, callbacks, report_to="none"):
-    """Four optimizer steps of two rows each, with an evaluation and a checkpoint after two and four."""
+    """Four optimizer steps of two rows each; evaluation and checkpoint after two and four."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 

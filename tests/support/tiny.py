@@ -1,4 +1,4 @@
-"""How tests run a command of the project: as a user does, on the tiny base of the fixture `tiny`."""
+"""How tests run a command of the project as a user does, on the base of the fixture `tiny`."""
 
 import os
 import subprocess
@@ -12,19 +12,26 @@ FP32 = Precision("fp32", "cpu", "for the test")
 
 
 def command(folder, module, *flags, wait=True):
-    """Run (or start) a command of the project as a user does, with a home of its own and W&B offline."""
+    """Run (or start) a command as a user does, with a home of its own and W&B offline."""
     env = {
         **os.environ,
         "HOME": str(folder / "home"),
         "WANDB_MODE": "offline",
         "PYTHONPATH": str(ROOT),
     }
-    words = [sys.executable, *module.split(), *map(str, flags)]
+    arguments = [sys.executable, *module.split(), *map(str, flags)]
     if not wait:
         return subprocess.Popen(
-            words, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            arguments,
+            cwd=folder,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-    return subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        arguments, cwd=folder, env=env, capture_output=True, text=True, timeout=300
+    )
 
 
 TRAIN = (
