@@ -1,4 +1,4 @@
-"""The cheap model: what it leaves, that it learns where there is a signal, and that it never looks at test."""
+"""The cheap model: what it leaves, that it learns a signal, that it never looks at test."""
 
 import json
 import math
@@ -42,7 +42,7 @@ def test_it_finds_the_signal_of_the_fictional_market(run):
     assert found["valid_strict"] == found["n"] == 64
 
 
-def test_trained_on_shuffled_labels_it_is_no_better_than_the_commoner_direction(market, tmp_path):
+def test_shuffled_labels_leave_it_no_better_than_the_majority(market, tmp_path):
     assert (
         control([str(market), "--control", "shuffled_labels", "--out", str(tmp_path / "data")]) == 0
     )
@@ -64,7 +64,7 @@ def test_its_folder_is_that_of_a_run(run, market):
     assert metrics(run)["inference_seconds"] is None
 
 
-def test_probabilities_are_a_distribution_and_agree_with_the_answer(run):
+def test_probabilities_add_up_and_agree_with_the_answer(run):
     for row, answer in zip(
         read_jsonl(run / "likelihoods.jsonl"), read_jsonl(run / "generations.jsonl"), strict=True
     ):
@@ -81,7 +81,7 @@ def test_probabilities_are_a_distribution_and_agree_with_the_answer(run):
     assert metrics(run)["likelihood"]["n"] == 64
 
 
-def test_it_is_the_same_twice_and_does_not_depend_on_the_test_rows(run, market, tmp_path):
+def test_it_is_the_same_twice_whatever_the_test_rows(run, market, tmp_path):
     changed = tmp_path / "data"
     for name in ("train", "validation"):
         write_jsonl(changed / f"{name}.jsonl", read_jsonl(market / f"{name}.jsonl"))
