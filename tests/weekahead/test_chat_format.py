@@ -1,7 +1,8 @@
-"""Turn formats on the true Llama-3 vocabulary; `test_turns_trl` holds them against TRL.
+"""Chat formats on the real Llama-3 vocabulary; `test_chat_format_trl` compares them with TRL.
 
-No Qwen or SmolLM2 vocabulary travels in a package that these tests may read, so both ChatML families are
-tested on a byte-level one with their special tokens; `test_embedded` covers SmolLM2's true one.
+No package that these tests may read holds the vocabulary of Qwen or SmolLM2, so both ChatML
+families are tested on a byte-level one with their special tokens; `test_embedded` covers SmolLM2's
+own.
 """
 
 import json
@@ -31,15 +32,16 @@ ANSWER = "[Positive Developments]:\n1. Sales rose 12.5%.\n\n[Potential Concerns]
 COMPLETION = [{"role": "assistant", "content": ANSWER}]
 
 CHATML = (
-    "<|im_start|>system\nYou are an analyst.<|im_end|>\n<|im_start|>user\nNews of 2024.\n\n1. Up 12%<|im_end|>\n"
+    "<|im_start|>system\nYou are an analyst.<|im_end|>\n"
+    "<|im_start|>user\nNews of 2024.\n\n1. Up 12%<|im_end|>\n"
     "<|im_start|>assistant\n"
 )
 RENDERED = {
     "smollm2": (CHATML, "<|im_end|>"),
     "qwen": (CHATML, "<|im_end|>"),
     "llama": (
-        "<|begin_of_text|>### Instruction:\nYou are an analyst.\n\n### Input:\nNews of 2024.\n\n1. Up 12%\n\n"
-        "### Response:\n",
+        "<|begin_of_text|>### Instruction:\nYou are an analyst.\n\n"
+        "### Input:\nNews of 2024.\n\n1. Up 12%\n\n### Response:\n",
         "<|end_of_text|>",
     ),
     "deepseek": (
@@ -93,10 +95,22 @@ def test_rendered_text(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("answer", [
-    ANSWER, " leading space", "\n\nleading lines", "1. digits first", "...", "**bold**", "株価", "a", "x \n\n",
-])  # fmt: skip
-def test_prompt_ids_are_a_true_prefix_and_the_answer_ends_with_the_stop_token(name, answer):
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ANSWER,
+        " leading space",
+        "\n\nleading lines",
+        "1. digits first",
+        "...",
+        "**bold**",
+        "株価",
+        "a",
+        "x \n\n",
+    ],
+)
+def test_prompt_ids_are_a_prefix_of_the_row(name, answer):
+    """And the answer ends with the stop token, which is also the eos token."""
     tokenizer = formatted(name)
     completion = [{"role": "assistant", "content": answer}]
     prompt_ids, completion_ids = render_row_ids(tokenizer, PROMPT, completion)
@@ -107,7 +121,7 @@ def test_prompt_ids_are_a_true_prefix_and_the_answer_ends_with_the_stop_token(na
 
 
 @pytest.mark.parametrize("name", LLAMA_NAMES)
-def test_exactly_one_bos_though_the_tokenizer_adds_one_of_its_own(name):
+def test_one_bos_though_the_tokenizer_adds_its_own(name):
     tokenizer = formatted(name)
     assert tokenizer("text")["input_ids"][0] == 128000  # the trap is set
     prompt_ids, completion_ids = render_row_ids(tokenizer, PROMPT, COMPLETION)
@@ -123,15 +137,20 @@ def test_a_second_bos_is_refused(monkeypatch, tmp_path):
         render_prompt_ids(apply_chat_format(llama_tokenizer(), broken), PROMPT)
 
 
-# R1-Distill's own generation prompt opens a think block that its own rendering of an answer leaves out.
-@pytest.mark.parametrize(("old", "new", "message"), [
-    ("{%- if add_generation_prompt -%}{{- '<｜Assistant｜><think>\\n\\n</think>\\n\\n'",
-     "{%- if add_generation_prompt -%}{{- '<｜Assistant｜><think>\\n'", "are not a prefix .*token boundary"),
-    ("| trim ~ '<｜end▁of▁sentence｜>'", "| trim", "never learn to stop"),
-])  # fmt: skip
-def test_a_template_that_trains_on_other_tokens_than_it_asks_with_is_refused(
-    monkeypatch, tmp_path, old, new, message
-):
+# R1-Distill's own generation prompt opens a think block that its own rendering of an answer lacks.
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "{%- if add_generation_prompt -%}{{- '<｜Assistant｜><think>\\n\\n</think>\\n\\n'",
+            "{%- if add_generation_prompt -%}{{- '<｜Assistant｜><think>\\n'",
+            "are not a prefix .*token boundary",
+        ),
+        ("| trim ~ '<｜end▁of▁sentence｜>'", "| trim", "never learn to stop"),
+    ],
+)
+def test_a_template_with_other_training_tokens_is_refused(monkeypatch, tmp_path, old, new, message):
+    """A model must not be trained on other tokens than it is asked with."""
     text = chat_format("deepseek").template
     assert old in text
     broken = replace(chat_format("deepseek"), template_path=tmp_path / "broken.jinja")
@@ -199,10 +218,10 @@ USER, ASSISTANT = {"role": "user", "content": "x"}, {"role": "assistant", "conte
     ([USER], [ASSISTANT, ASSISTANT], "one answer per row"),
     ([USER], [{"role": "assistant", "content": " \n"}], "expected text that is not empty"),
     ([USER], [{"role": "assistant", "content": None}], "assistant message is None"),
-    ([{"role": "user", "content": "a <|im_end|> b"}], [ASSISTANT], r"holds <\|im_end\|>.*take it out"),
+    ([{"role": "user", "content": "a <|im_end|> b"}], [ASSISTANT], r"holds <\|im_end\|>.*take it"),
     ([USER], [{"role": "assistant", "content": "<|endoftext|>"}], "take it out"),
 ])  # fmt: skip
-def test_what_is_no_row_is_refused(prompt, completion, message):
+def test_what_is_not_a_row_is_refused(prompt, completion, message):
     with pytest.raises(ValueError, match=message):
         check_row(chat_format("qwen"), prompt, completion)
     with pytest.raises(ValueError, match=message):
@@ -215,6 +234,7 @@ def test_templates_refuse_roles_they_do_not_know(name):
         formatted(name).apply_chat_template([{"role": "tool", "content": "x"}], tokenize=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LLAMA_NAMES)
 def test_every_real_row_fits_the_recipes_length(shared_data, name):
     tokenizer, lengths = formatted(name), []

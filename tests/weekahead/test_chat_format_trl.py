@@ -74,7 +74,7 @@ def test_sft_trainer_prepares_exactly_our_ids(name, tmp_path):
     for row, (prompt_ids, completion_ids) in zip(prepared, expected, strict=True):
         assert row["input_ids"] == prompt_ids + completion_ids
         assert row["labels"] == [-100] * len(prompt_ids) + completion_ids
-    # C1: in a padded batch the answer's end stays in the loss, and prompt and padding stay out of it.
+    # In a padded batch the end of the answer counts in the loss, and prompt and padding do not.
     batch = trainer.data_collator(prepared)
     assert (batch["labels"] == tokenizer.eos_token_id).sum(dim=1).tolist() == [1, 1]
     assert (batch["labels"] != -100).sum(dim=1).tolist() == [

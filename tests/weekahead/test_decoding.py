@@ -22,10 +22,11 @@ def test_a_batch_answers_like_its_rows_alone(tiny):
         "Why?",
     ]
     prompts = [render_prompt_ids(tokenizer, [{"role": "user", "content": text}]) for text in texts]
-    how = SamplingParams(max_new_tokens=12)
-    together = decode(model, tokenizer, prompts, stop_token_ids(tokenizer), how)
+    sampling = SamplingParams(max_new_tokens=12)
+    together = decode(model, tokenizer, prompts, stop_token_ids(tokenizer), sampling)
     alone = [
-        decode(model, tokenizer, [prompt], stop_token_ids(tokenizer), how)[0] for prompt in prompts
+        decode(model, tokenizer, [prompt], stop_token_ids(tokenizer), sampling)[0]
+        for prompt in prompts
     ]
     assert [answer.text for answer in together] == [answer.text for answer in alone]
 
@@ -41,7 +42,7 @@ def test_an_answer_ends_at_its_first_stop_token(tiny):
     assert (stopped.new_tokens, stopped.finish_reason) == (1, "stop")
 
 
-def test_c20_what_a_base_says_about_sampling_changes_nothing(tiny, tmp_path):
+def test_what_a_base_says_about_sampling_changes_nothing(tiny, tmp_path):
     import shutil
 
     from transformers import GenerationConfig

@@ -1,4 +1,4 @@
-"""The embedded base: refusals and atomicity fast, the true conversion against transformers' own loader slow."""
+"""The embedded base: refusals and atomicity; slow: the conversion against transformers' loader."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_an_incomplete_or_foreign_folder_is_never_overwritten(tmp_path, missing)
 
 
 def known_file(monkeypatch, tmp_path):
-    """Let a small file stand for the known one, so that `ensure_embedded` reaches the conversion."""
+    """Put a small file in place of the known one, so that `ensure_embedded` starts converting."""
     source = tmp_path / "package"
     source.mkdir()
     (source / GGUF_NAME).write_bytes(b"weights")

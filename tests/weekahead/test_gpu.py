@@ -1,4 +1,4 @@
-"""The NVML reader and the sampler, through the real binary interface of a stub driver compiled here."""
+"""GPU readings and the system monitor, through the binary interface of a stub driver."""
 
 import ctypes
 import json
@@ -60,10 +60,10 @@ def read(**variables):
     return json.loads(done.stdout)
 
 
-def test_every_figure_of_a_card_is_read(stub):
-    cards, reason = read(LD_LIBRARY_PATH=str(stub))
+def test_every_value_of_a_gpu_is_read(stub):
+    gpus, reason = read(LD_LIBRARY_PATH=str(stub))
     assert reason is None
-    assert cards == [
+    assert gpus == [
         {
             "index": 0,
             "name": "Stub T4",
@@ -76,10 +76,10 @@ def test_every_figure_of_a_card_is_read(stub):
     ]
 
 
-def test_a_figure_the_driver_does_not_know_is_null_and_the_rest_stays(stub):
-    cards, _ = read(LD_LIBRARY_PATH=str(stub), NVML_STUB_NOUTIL="1")
-    assert cards[0]["utilization_percent"] is None
-    assert cards[0]["memory_used_bytes"] == 4 * 2**30
+def test_a_value_that_the_driver_does_not_know_is_null(stub):
+    gpus, _ = read(LD_LIBRARY_PATH=str(stub), NVML_STUB_NOUTIL="1")
+    assert gpus[0]["utilization_percent"] is None
+    assert gpus[0]["memory_used_bytes"] == 4 * 2**30
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_driver_that_does_not_start_is_null_with_its_reason(stub, code, wordin
     assert read(LD_LIBRARY_PATH=str(stub), NVML_STUB_INIT=code) == [None, wording]
 
 
-def test_without_a_driver_there_are_no_cards_and_a_reason():
+def test_without_a_driver_there_are_no_gpus_and_a_reason():
     try:
         ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:
@@ -101,15 +101,15 @@ def test_without_a_driver_there_are_no_cards_and_a_reason():
 
 
 @pytest.mark.parametrize("setting", ["", "-1", "7", "GPU-ffff"])
-def test_hidden_cards_are_null_with_a_reason_that_names_the_setting(stub, setting):
-    cards, reason = read(LD_LIBRARY_PATH=str(stub), CUDA_VISIBLE_DEVICES=setting)
-    assert cards is None
+def test_the_reason_for_hidden_gpus_names_the_setting(stub, setting):
+    gpus, reason = read(LD_LIBRARY_PATH=str(stub), CUDA_VISIBLE_DEVICES=setting)
+    assert gpus is None
     assert f"CUDA_VISIBLE_DEVICES={setting!r}" in reason
 
 
-def test_a_card_is_found_by_the_start_of_its_uuid(stub):
-    cards, _ = read(LD_LIBRARY_PATH=str(stub), CUDA_VISIBLE_DEVICES="GPU-5fb1")
-    assert cards[0]["name"] == "Stub T4"
+def test_a_gpu_is_found_by_the_start_of_its_uuid(stub):
+    gpus, _ = read(LD_LIBRARY_PATH=str(stub), CUDA_VISIBLE_DEVICES="GPU-5fb1")
+    assert gpus[0]["name"] == "Stub T4"
 
 
 @pytest.mark.parametrize(
@@ -136,11 +136,12 @@ def test_visible_devices_follow_cudas_rules(setting, expected):
 CHECK = "from weekahead.tracking.gpu import check_torch_sees_gpu; check_torch_sees_gpu()"
 
 
-def test_a_card_that_torch_cannot_see_stops_with_driver_build_and_remedy(stub):
+def test_a_gpu_that_torch_cannot_see_is_an_error(stub):
+    """The error names GPU, driver, build and remedy."""
     import torch
 
     if torch.cuda.is_available():
-        pytest.skip("torch sees a card here")
+        pytest.skip("torch sees a GPU here")
     done = run_python(CHECK, LD_LIBRARY_PATH=str(stub))
     assert done.returncode == 1
     message = done.stderr.splitlines()[-1]
@@ -155,23 +156,23 @@ def test_a_card_that_torch_cannot_see_stops_with_driver_build_and_remedy(stub):
         assert part in message
 
 
-def test_a_hidden_card_means_the_cpu_by_choice(stub):
+def test_a_hidden_gpu_means_the_cpu_by_choice(stub):
     done = run_python(CHECK, LD_LIBRARY_PATH=str(stub), CUDA_VISIBLE_DEVICES="")
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_sampler_stopped_at_once_has_still_given_one_sample():
+def test_a_monitor_stopped_at_once_has_given_one_sample():
     samples = []
-    sampler = SystemMonitor(samples.append, interval_seconds=60)
-    sampler.start()
-    sampler.stop()
+    monitor = SystemMonitor(samples.append, interval_seconds=60)
+    monitor.start()
+    monitor.stop()
     assert len(samples) == 1
-    assert sampler.latest == samples[0]
+    assert monitor.latest == samples[0]
     assert samples[0]["rss_bytes"] > 1_000_000
     assert (samples[0]["gpu"] is None) == (samples[0]["gpu_reason"] is not None)
 
 
-def test_a_sampler_goes_on_until_it_is_stopped():
+def test_a_monitor_goes_on_until_it_is_stopped():
     samples, enough = [], threading.Event()
 
     def add(sample):
@@ -179,22 +180,22 @@ def test_a_sampler_goes_on_until_it_is_stopped():
         if len(samples) == 3:
             enough.set()
 
-    sampler = SystemMonitor(add, interval_seconds=0.01)
-    sampler.start()
+    monitor = SystemMonitor(add, interval_seconds=0.01)
+    monitor.start()
     assert enough.wait(30)
-    sampler.stop()
+    monitor.stop()
     count = len(samples)
     time.sleep(0.1)
     assert len(samples) == count >= 3
 
 
-def test_an_error_in_the_sampler_is_a_warning(caplog):
+def test_an_error_in_the_monitor_is_a_warning(caplog):
     def refuse(sample):
         raise OSError("no space left on device")
 
-    sampler = SystemMonitor(refuse)
-    sampler.start()
-    sampler.stop()
+    monitor = SystemMonitor(refuse)
+    monitor.start()
+    monitor.stop()
     assert "system sampling ended: OSError: no space left on device" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""The Llama-3 tokenizer of these tests against Meta's own class, and against the ids of the published one."""
+"""The Llama-3 tokenizer of these tests against Meta's own class and the published ids."""
 
 import pytest
 
@@ -23,13 +23,30 @@ def test_converted_llama_tokenizer_encodes_as_metas_own(text):
     assert llama_tokenizer().decode(ids) == text
 
 
-def test_special_tokens_have_the_published_ids():
-    names = ["<|begin_of_text|>", "<|end_of_text|>", "<|finetune_right_pad_id|>", "<|reserved_special_token_2|>",
-             "<|start_header_id|>", "<|eot_id|>", "<|python_tag|>", "<|reserved_special_token_247|>"]  # fmt: skip
-    ids = [128000, 128001, 128004, 128005, 128006, 128009, 128010, 128255]
-    assert llama_tokenizer().convert_tokens_to_ids(names) == ids
-    names = ["<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<|finetune_right_pad_id|>", "<｜User｜>",
-             "<｜Assistant｜>", "<think>", "</think>", "<|reserved_special_token_8|>"]  # fmt: skip
-    ids = [128000, 128001, 128004, 128011, 128012, 128013, 128014, 128016]
-    assert llama_tokenizer(deepseek=True).convert_tokens_to_ids(names) == ids
-    assert len(llama_tokenizer()) == len(llama_tokenizer(deepseek=True)) == 128256
+LLAMA_IDS = {
+    "<|begin_of_text|>": 128000,
+    "<|end_of_text|>": 128001,
+    "<|finetune_right_pad_id|>": 128004,
+    "<|reserved_special_token_2|>": 128005,
+    "<|start_header_id|>": 128006,
+    "<|eot_id|>": 128009,
+    "<|python_tag|>": 128010,
+    "<|reserved_special_token_247|>": 128255,
+}
+DEEPSEEK_IDS = {
+    "<｜begin▁of▁sentence｜>": 128000,
+    "<｜end▁of▁sentence｜>": 128001,
+    "<|finetune_right_pad_id|>": 128004,
+    "<｜User｜>": 128011,
+    "<｜Assistant｜>": 128012,
+    "<think>": 128013,
+    "</think>": 128014,
+    "<|reserved_special_token_8|>": 128016,
+}
+
+
+@pytest.mark.parametrize(("deepseek", "ids"), [(False, LLAMA_IDS), (True, DEEPSEEK_IDS)])
+def test_special_tokens_have_the_published_ids(deepseek, ids):
+    tokenizer = llama_tokenizer(deepseek=deepseek)
+    assert tokenizer.convert_tokens_to_ids(list(ids)) == list(ids.values())
+    assert len(tokenizer) == 128256

@@ -1,4 +1,4 @@
-"""The one decision about number formats, on machines simulated by what torch and the kernel would say."""
+"""The choice of a number format, on machines simulated by what torch and the kernel would say."""
 
 import pytest
 
@@ -12,14 +12,14 @@ DESKTOP = {"fpu", "sse2", "avx2", "avx512f"}
 
 @pytest.fixture
 def machine(monkeypatch):
-    """A function that makes this machine look like one with the given cards and CPU flags."""
+    """A function that makes this machine look like one with the given GPUs and CPU flags."""
     import torch
 
-    def become(*cards, flags=frozenset()):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(cards))
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: len(cards))
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda i: cards[i][0])
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda i: cards[i][1])
+    def become(*gpus, flags=frozenset()):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(gpus))
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: len(gpus))
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda i: gpus[i][0])
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda i: gpus[i][1])
         # What a T4 really answers: bf16 can be emulated there. It must not decide.
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
         monkeypatch.setattr(precision, "_cpu_flags", lambda: set(flags))
@@ -28,7 +28,7 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("cards", "flags", "mode", "device", "reason"),
+    ("gpus", "flags", "mode", "device", "reason"),
     [
         ([T4], XEON, "fp16", "cuda", "Tesla T4 has compute capability 7.5"),
         ([A100], DESKTOP, "bf16", "cuda", "NVIDIA A100 has compute capability 8.0"),
@@ -42,21 +42,19 @@ def machine(monkeypatch):
     ],
 )
 def test_the_weakest_device_decides_and_the_reason_says_which(
-    machine, cards, flags, mode, device, reason
+    machine, gpus, flags, mode, device, reason
 ):
-    machine(*cards, flags=flags)
+    machine(*gpus, flags=flags)
     chosen = choose_precision()
     assert (chosen.mode, chosen.device) == (mode, device) and reason in chosen.reason
 
 
-def test_an_accelerate_config_for_the_cpu_holds_where_there_is_a_card(machine, monkeypatch):
+def test_an_accelerate_config_for_the_cpu_holds_with_a_gpu(machine, monkeypatch):
     machine(T4, flags=DESKTOP)
     monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
     chosen = choose_precision()
-    assert (chosen.mode, chosen.device) == (
-        "fp32",
-        "cpu",
-    ) and "the accelerate config says CPU" in chosen.reason
+    assert (chosen.mode, chosen.device) == ("fp32", "cpu")
+    assert "the accelerate config says CPU" in chosen.reason
 
 
 @pytest.mark.parametrize(
@@ -94,7 +92,7 @@ def test_a_system_without_such_a_list_has_no_flags(monkeypatch, tmp_path):
 
 
 def test_what_was_chosen_here_is_what_trl_accepts_here(tmp_path):
-    """SFTConfig turns bf16 on by itself and raises where there is none: the flags must hold on this machine."""
+    """SFTConfig turns bf16 on by itself and raises if the machine has none."""
     from trl import SFTConfig
 
     here = choose_precision()

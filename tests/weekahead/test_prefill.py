@@ -1,4 +1,4 @@
-"""Prompts read alone into one cache: the tokens that the library itself generates from a padded batch."""
+"""The prefill cache: answers are those that the library generates from a padded batch."""
 
 from types import SimpleNamespace
 
@@ -17,9 +17,14 @@ from weekahead.models.decoding import SamplingParams, decode_ids
 from weekahead.models.prefill import prefill
 
 SIZES = {
-    "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 128,
-}  # fmt: skip
+    "vocab_size": 97,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+}
 PROMPTS = [[5, 6, 7], list(range(10, 31)), [90, 3], [1, 2, 3, 4, 5, 6, 7, 8]]
 PAD = 0
 
@@ -64,7 +69,8 @@ def test_it_generates_what_a_padded_batch_does(name, new):
 
 
 @torch.inference_mode()
-def test_the_cache_holds_all_but_the_last_tokens_on_the_right_and_does_not_depend_on_the_batch():
+def test_the_cache_holds_all_but_the_last_tokens():
+    """They stand on the right, they do not depend on the batch, and there is room for more."""
     model = model_of("llama")
     cache, alone = prefill(model, PROMPTS, 4), prefill(model, PROMPTS[:1], 4)
     assert cache is not None and alone is not None and cache.get_seq_length() == 20
@@ -79,7 +85,8 @@ def test_the_cache_holds_all_but_the_last_tokens_on_the_right_and_does_not_depen
 
 
 @torch.inference_mode()
-def test_a_prompt_of_one_token_and_a_sliding_window_are_left_to_the_library():
+def test_what_the_cache_cannot_hold_is_left_to_the_library():
+    """A prompt of one token, and a model with a sliding window."""
     assert prefill(model_of("llama"), [[3], [4, 5]], 4) is None
     torch.manual_seed(1)
     sliding = MistralForCausalLM(MistralConfig(**SIZES, sliding_window=8)).eval()

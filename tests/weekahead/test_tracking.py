@@ -1,4 +1,4 @@
-"""Runs of the real W&B client without an account, and its early refusals; read back with `wandb leet inspect`."""
+"""Runs of the real W&B client without an account, read back with `wandb leet inspect`."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def run_python(code, folder, home, **variables):
 
 
 def records(folder):
-    """The records of every W&B run under `folder`, oldest run first, as the client's own reader gives them."""
+    """The records of all W&B runs under `folder`, oldest run first, by the client's own reader."""
     wandb = shutil.which("wandb", path=str(Path(sys.executable).parent)) or "wandb"
     found = []
     for run in sorted((folder / "wandb").glob("offline-run-*")):
@@ -69,11 +69,17 @@ def home(tmp_path):
     return path
 
 
-def test_without_a_key_a_run_is_offline_inside_its_folder_and_resumes_under_its_id(tmp_path, home):
+def test_without_a_key_a_run_is_offline(tmp_path, home):
+    """Its record lies inside its folder, and it resumes with its id."""
     code = """
 for attempt in range(2):
-    with start_run(folder, name="demo", kind="train", config={"lr": 1e-3}, resume_id=saved_run_id(folder)) as run:
-        run.log({"speed/tokens_per_second": 100.0 + attempt, "gpu/0/power_watts": None, "train/global_step": attempt})
+    settings = {"name": "demo", "kind": "train", "config": {"lr": 1e-3}}
+    with start_run(folder, **settings, resume_id=saved_run_id(folder)) as run:
+        run.log({
+            "speed/tokens_per_second": 100.0 + attempt,
+            "gpu/0/power_watts": None,
+            "train/global_step": attempt,
+        })
         print("STATE", run.mode, run.id, run.record)
         assert run._client.url is None
 assert "WANDB_DATA_DIR" not in os.environ
@@ -99,7 +105,8 @@ assert "WANDB_DATA_DIR" not in os.environ
     assert list(home.iterdir()) == [], "nothing lies outside the folder of the run"
 
 
-def test_an_evaluation_becomes_scalars_a_table_and_an_artifact_inside_the_folder(tmp_path, home):
+def test_an_evaluation_is_logged_inside_its_folder(tmp_path, home):
+    """As scalars, a table and an artifact."""
     results = tmp_path / "demo run"
     results.mkdir()
     metrics = {
@@ -143,7 +150,8 @@ with start_run(folder, name="demo", kind="eval", config={}) as run:
     assert "metrics.json is missing: run eval.generate and eval.score" in done.stderr
 
 
-def test_a_key_and_a_dead_server_fail_at_once_and_name_the_remedy(tmp_path, home):
+def test_a_key_and_a_dead_server_fail_at_once(tmp_path, home):
+    """The error names the remedy and not the key."""
     code = """
 import time
 from weekahead.tracking.wandb_server import TrackingError
@@ -193,7 +201,7 @@ assert "WANDB_DATA_DIR" not in os.environ
         ({"WANDB_API_KEY": " " + KEY}, False, "TrackingError: the W&B settings cannot be used"),
     ],
 )
-def test_the_mode_comes_from_the_environment_and_the_keys_at_hand(
+def test_the_mode_follows_from_the_environment_and_the_keys(
     tmp_path, home, variables, netrc, expected
 ):
     if netrc:
@@ -281,7 +289,8 @@ def test_a_client_that_dies_in_the_middle_is_one_warning(tmp_path, home):
 import psutil, time
 with start_run(folder, name="demo", kind="train", config={}) as run:
     run.log({"a": 1})
-    core = next(child for child in psutil.Process().children(recursive=True) if child.name() == "wandb-core")
+    children = psutil.Process().children(recursive=True)
+    core = next(child for child in children if child.name() == "wandb-core")
     core.kill(); core.wait()
     time.sleep(0.5)
     for value in range(5):
