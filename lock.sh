@@ -1,6 +1,6 @@
 #!/bin/sh
 # Renew requirements.lock and requirements-dev.lock after a change to requirements*.txt: ./lock.sh
-# Pins that still fit stay. `./lock.sh --upgrade` renews all, `./lock.sh --upgrade-package NAME` renews one.
+# Pins that still fit stay; `./lock.sh --upgrade` renews all, `--upgrade-package NAME` one.
 # Needs uv (`pip install uv`); reads only the packages' metadata.
 set -eu
 cd "$(dirname "$0")"
@@ -27,4 +27,5 @@ compile requirements.lock "$@" requirements.txt requirements-nodeps.txt
 # The second lock holds only what tests and checks add to the first.
 run_packages=$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock)
 # shellcheck disable=SC2086 # one argument per word is meant
-compile requirements-dev.lock "$@" --constraints requirements.lock $run_packages requirements-dev.txt
+compile requirements-dev.lock "$@" --constraints requirements.lock $run_packages \
+    requirements-dev.txt

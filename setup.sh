@@ -1,5 +1,6 @@
 #!/bin/sh
-# Install what this project needs, pinned, into .venv; into the running Python if no venv can be made.
+# Install what this project needs, pinned, into .venv; into the running Python if
+# no venv can be made.
 #   ./setup.sh          what a run needs: torch, then requirements.lock
 #   ./setup.sh dev      what tests and checks add: requirements-dev.lock
 # PYTHON names another interpreter than python3. `make` calls this, and skips it if nothing changed.
@@ -12,7 +13,8 @@ fail() {
     exit 1
 }
 
-# A link in a folder without pyvenv.cfg is the Python it points to; only this script's own fallback may be that.
+# A link in a folder without pyvenv.cfg is the Python it points to; only the fallback below may be
+# that.
 works() {
     { [ -f .venv/pyvenv.cfg ] || [ -f .venv/no-venv ]; } && "$venv_python" -c '' 2> /dev/null
 }
@@ -25,9 +27,10 @@ check_version() { # check_version PYTHON REMEDY
 if works; then
     check_version "$venv_python" "remove .venv, then name one: make setup PYTHON=python3.12"
 else
+    name_one="name one: make setup PYTHON=python3.12"
     command -v "$python" > /dev/null ||
-        fail "$python not found, Python 3.11.5 to 3.14 needed; name one: make setup PYTHON=python3.12"
-    check_version "$python" "name one: make setup PYTHON=python3.12"
+        fail "$python not found, Python 3.11.5 to 3.14 needed; $name_one"
+    check_version "$python" "$name_one"
     # Colab and Debian without python3-venv have no ensurepip: then a venv without pip of its own.
     if ! "$python" -m venv .venv > /dev/null 2>&1; then
         rm -rf .venv
@@ -55,14 +58,15 @@ install_lock() {
     # A venv only: uv refuses the Python of a system.
     if command -v uv > /dev/null && [ -f .venv/pyvenv.cfg ]; then
         uv pip install --quiet --python "$venv_python" --require-hashes --no-deps -r "$1" && return
-        echo "setup: uv failed; trying pip, which may have other settings (a mirror, a certificate)" >&2
+        echo "setup: uv failed; trying pip, whose settings may differ (mirror, certificate)" >&2
     fi
     pip_install --require-hashes --no-deps -r "$1"
 }
 
 case ${1:-run} in
     run)
-        # By itself and by version alone: which build fits is this machine's business, and one that is there stays.
+        # By itself and by version alone: which build fits is this machine's business, and one that
+        # is there stays.
         pip_install "$(grep '^torch==' requirements.txt)"
         install_lock requirements.lock
         ;;
