@@ -151,11 +151,24 @@ class Dataset:
     @cached_property
     def _cut(self) -> Cut:
         train_name = self._train_name
+        self._check_one_shape(train_name)
         splits = {
             "train" if name == train_name else name: self._rows(name) for name in self.source.splits
         }
         cut = public_rows.cut if is_public(self.source.splits[train_name]) else _cut_ours
         return cut(splits, self.validation_share, self.gap_weeks)
+
+    def _check_one_shape(self, train_name: str) -> None:
+        """Two shapes in one source are two datasets: their repairs and cuts differ."""
+        public = is_public(self.source.splits[train_name])
+        for name, rows in self.source.splits.items():
+            if is_public(rows) != public:
+                shapes = ("the public dataset's shape", "our shape")
+                first, second = shapes if public else shapes[::-1]
+                raise ValueError(
+                    f"{self.source.name}: rows of {train_name} have {first}, rows of {name} have "
+                    f"{second}; convert the public ones first (python -m data_pipeline.fingpt)"
+                )
 
     @property
     def _train_labels(self) -> Mapping[str, int]:

@@ -134,6 +134,15 @@ def test_one_majority_without_the_rows_that_teach_no_bin(ours, tmp_path):
     assert dataset.train_up_share == 1.0
 
 
+def test_public_and_own_rows_in_one_source_are_refused(public, ours, tmp_path):
+    write_jsonl(tmp_path / "train.jsonl", ours[:10])
+    write_jsonl(tmp_path / "test.jsonl", public[10:])
+    message = "rows of train have our shape, rows of test have the public dataset's shape; convert"
+    for ask in (read_train, read_test):
+        with pytest.raises(ValueError, match=message):
+            ask(tmp_path)
+
+
 def test_splits_are_evaluated_by_name(ours, tmp_path):
     """An unknown one is an error that lists those there are."""
     write_jsonl(tmp_path / "train.jsonl", ours[:8])
