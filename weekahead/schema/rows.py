@@ -26,7 +26,7 @@ class DatasetRow(TypedDict):
     """ISO date, the Sunday on which it ends."""
     prompt: list[Message]
     completion: list[Message]
-    """One assistant message: the reference answer; empty where there is none."""
+    """One assistant message: the reference answer; empty if there is none."""
     label: str
     """One of the twelve bins (weekahead.task.labels)."""
     decision_time: NotRequired[str]
