@@ -1,8 +1,9 @@
-"""Golden outputs: what the commands write is the same, digit for digit, as when the digests were recorded.
+"""Golden outputs: what the commands write is the same as when the digests were recorded.
 
-`golden.json` holds one SHA-256 per output, of its content without dates, commits, versions and paths. Floats are
-rounded to ten significant digits. A change of behaviour changes a digest; its commit says why. To record anew:
-python -m tests.test_golden
+`golden.json` holds one SHA-256 per output, of its content without dates, commits, versions and
+paths. Floats are rounded to ten significant digits. If behaviour changes on purpose, the digest
+changes, and its commit says why. To record anew: python -m tests.test_golden FOLDER, where FOLDER
+is that of the public rows (WEEKAHEAD_DATA).
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import re
 import sys
 import tempfile
 from contextlib import redirect_stdout
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -138,8 +140,8 @@ def rendered_prompts(shared, out):
     found = {}
     for name in FAMILIES:
         tokenizer = family_tokenizer(name)
-        texts = [tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
-                 for row in rows[:10]]  # fmt: skip
+        render = partial(tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=True)
+        texts = [render(row["prompt"]) for row in rows[:10]]
         ids = [render_row_ids(tokenizer, row["prompt"], row["completion"]) for row in rows[:10]]
         found[f"prompts of {name}"] = [texts, ids]
     return found

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "eval": ("weekahead", "eval", "data_pipeline.dataset"),
     "sft": ("weekahead", "sft", "data_pipeline.dataset", "eval.metrics"),
 }
-"""Room or folder -> what of this project its modules may import; the longest name that fits counts."""
+"""Room or folder -> what of this project it may import; the longest name that fits counts."""
 STANDARD_LIBRARY_ONLY = ("weekahead.task", "weekahead.schema", "weekahead.files")
 COMMANDS = {
     "data_pipeline": {"__main__", "fetch", "build", "fingpt", "forecasts"},
@@ -56,7 +56,10 @@ def foreign_imports(path):
 
 
 def folder_edges(room):
-    """(folder, folder) for every import between two folders of a room; a file at its top is its own folder."""
+    """(folder, folder) for every import between two folders of a room.
+
+    A file at the top of a room is a folder of its own.
+    """
     edges = set()
     for path in (ROOT / room).rglob("*.py"):
         source = module(path).split(".")[1]
@@ -99,7 +102,8 @@ def test_folders_of_a_room_import_each_other_in_one_direction(room):
 
 def test_the_task_loads_nothing_heavy():
     names = [module(path) for path in FILES if within(module(path), STANDARD_LIBRARY_ONLY)]
-    code = f"import sys, {', '.join(name.removesuffix('.__init__') for name in names)}; print(*sys.modules)"
+    modules = ", ".join(name.removesuffix(".__init__") for name in names)
+    code = f"import sys, {modules}; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -1,7 +1,7 @@
-"""The true Llama-3 tokenizer for tests: the vocabulary that the PyPI package `llama-models` carries.
+"""The true Llama-3 tokenizer for tests: the vocabulary in the PyPI package `llama-models`.
 
-The package's own class numbers a few special tokens otherwise than the published Llama 3.1 checkpoints do
-(it names 128005 and 128011), so the special tokens are listed here as those checkpoints have them.
+The package's own class numbers a few special tokens differently from the published Llama 3.1
+checkpoints (it names 128005 and 128011), so they are listed here as the checkpoints have them.
 """
 
 import importlib.util
@@ -21,7 +21,7 @@ _NAMED = {
     9: "<|eot_id|>",
     10: "<|python_tag|>",
 }
-# DeepSeek-R1-Distill-Llama-8B renames these and keeps the rest, as printed from its tokenizer_config.json.
+# DeepSeek-R1-Distill-Llama-8B renames these and keeps the rest (its tokenizer_config.json).
 _DEEPSEEK = {
     0: "<｜begin▁of▁sentence｜>",
     1: "<｜end▁of▁sentence｜>",
@@ -61,7 +61,7 @@ def _vocabulary() -> str:
 
 @cache
 def llama_tokenizer(deepseek: bool = False):
-    """The tokenizer of Llama-3.1-8B, or of DeepSeek-R1-Distill-Llama-8B: one object a test run, as published."""
+    """The tokenizer of Llama-3.1-8B, or of DeepSeek-R1-Distill-Llama-8B, as published."""
     from tokenizers import AddedToken, Tokenizer
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
@@ -69,7 +69,7 @@ def llama_tokenizer(deepseek: bool = False):
     names = special_tokens(deepseek)
     backend = Tokenizer.from_str(_vocabulary())
     backend.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in names])
-    # The published tokenizers put a BOS before every text they encode on their own: the trap of a second one.
+    # The published tokenizers put a BOS before every text: the trap of a second one.
     backend.post_processor = TemplateProcessing(
         single=f"{names[0]}:0 $A:0", special_tokens=[(names[0], FIRST_SPECIAL)]
     )

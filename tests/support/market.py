@@ -1,4 +1,7 @@
-"""A made-up market in the providers' own forms: price files, and what Finnhub would answer. No figure is real."""
+"""A made-up market in the providers' own forms: price files and Finnhub's answers.
+
+No figure is real.
+"""
 
 import csv
 import random
@@ -6,10 +9,23 @@ from datetime import UTC, date, datetime, timedelta
 
 from tests.support.servers.finnhub import news_item
 
-EVENTS = ("wins a contract for trains", "recalls a pump", "names a new chief engineer", "raises its dividend",
-          "loses a patent case", "opens a plant in Lisbon", "cuts its outlook for spring", "buys a rival's mill",
-          "reports brisk sales of lamps", "settles a strike at the docks", "delays its new engine",
-          "hires two hundred welders", "sells its paper business", "is sued by a supplier")  # fmt: skip
+EVENTS = (
+    "wins a contract for trains",
+    "recalls a pump",
+    "names a new chief engineer",
+    "raises its dividend",
+    "loses a patent case",
+    "opens a plant in Lisbon",
+    "cuts its outlook for spring",
+    "buys a rival's mill",
+    "reports brisk sales of lamps",
+    "settles a strike at the docks",
+    "delays its new engine",
+    "hires two hundred welders",
+    "sells its paper business",
+    "is sued by a supplier",
+)
+PRICE_COLUMNS = "Date,Open,High,Low,Close,Adj Close,Volume,Dividends,Stock Splits".split(",")
 
 
 def write_prices(folder, symbols, first, last):
@@ -22,19 +38,7 @@ def write_prices(folder, symbols, first, last):
         draw, price = random.Random(f"prices of {symbol}"), 50.0
         with (folder / f"{symbol}.csv").open("w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(
-                (
-                    "Date",
-                    "Open",
-                    "High",
-                    "Low",
-                    "Close",
-                    "Adj Close",
-                    "Volume",
-                    "Dividends",
-                    "Stock Splits",
-                )
-            )
+            writer.writerow(PRICE_COLUMNS)
             for day in days:
                 price *= 1 + draw.gauss(0, 0.015)
                 writer.writerow((day.date(), *[f"{price:.4f}"] * 5, 1000, 0.0, 0.0))
@@ -64,14 +68,24 @@ def company(symbol, first, last, a_day=2):
     series = {
         name: [{"period": p, "v": round(draw.uniform(0, 3), 4)} for p in quarters] for name in names
     }
+    profile = {
+        "name": f"{symbol.title()} Works",
+        "ticker": symbol,
+        "exchange": "MADE UP",
+        "ipo": "2001-02-03",
+        "finnhubIndustry": "Machinery",
+        "country": "US",
+        "currency": "USD",
+        "marketCapitalization": 123456.78,
+        "shareOutstanding": 2000.0,
+    }
+    metric = {"metric": {}, "metricType": "all", "symbol": symbol}
     return {
         "news": news(symbol, first, last, a_day),
-        "profile": {"name": f"{symbol.title()} Works", "ticker": symbol, "exchange": "MADE UP", "ipo": "2001-02-03",
-                    "finnhubIndustry": "Machinery", "country": "US", "currency": "USD",
-                    "marketCapitalization": 123456.78, "shareOutstanding": 2000.0},
-        "metric": {"metric": {}, "metricType": "all", "symbol": symbol, "series": {"annual": {}, "quarterly": series}},
+        "profile": profile,
+        "metric": metric | {"series": {"annual": {}, "quarterly": series}},
         "filings": [_filing(symbol, p, 10.0e6 + i) for i, p in enumerate(quarters)],
-    }  # fmt: skip
+    }
 
 
 def _filing(symbol, period, shares):
@@ -84,7 +98,16 @@ def _filing(symbol, period, shares):
         "label": "",
         "value": shares,
     }
-    return {"accessNumber": f"{symbol}-{period}", "symbol": symbol, "cik": "1", "year": ends.year, "quarter": 0,
-            "form": "10-K" if annual else "10-Q", "startDate": f"{ends - timedelta(days=90)} 00:00:00",
-            "endDate": f"{ends} 00:00:00", "filedDate": f"{filed} 00:00:00", "acceptedDate": f"{filed} 16:30:00",
-            "report": {"bs": [cover]}}  # fmt: skip
+    return {
+        "accessNumber": f"{symbol}-{period}",
+        "symbol": symbol,
+        "cik": "1",
+        "year": ends.year,
+        "quarter": 0,
+        "form": "10-K" if annual else "10-Q",
+        "startDate": f"{ends - timedelta(days=90)} 00:00:00",
+        "endDate": f"{ends} 00:00:00",
+        "filedDate": f"{filed} 00:00:00",
+        "acceptedDate": f"{filed} 16:30:00",
+        "report": {"bs": [cover]},
+    }

@@ -3,8 +3,8 @@
     with Completions(model, tokenizer, ends) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
 
-It takes chats (rendered with the tokenizer's own template) and prompts as text or token ids, and tells
-log-probabilities where asked. `faults` maps the number of a request, from 0, to a status to answer it with.
+It takes chats (rendered with the tokenizer's own template) and prompts as text or token ids, and
+states log-probabilities if asked. `faults` maps the number of a request, from 0, to a status.
 """
 
 import json
