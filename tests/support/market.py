@@ -25,7 +25,7 @@ EVENTS = (
     "sells its paper business",
     "is sued by a supplier",
 )
-PRICE_COLUMNS = "Date,Open,High,Low,Close,Adj Close,Volume,Dividends,Stock Splits".split(",")
+PRICE_COLUMNS = ["Date", "Open", "High", "Low", "Close", "Adj Close", "Volume", "Dividends", "Stock Splits"]
 
 
 def write_prices(folder, symbols, first, last):
