@@ -162,7 +162,7 @@ class Dataset:
         """Two shapes in one source are two datasets: their repairs and cuts differ."""
         public = is_public(self.source.splits[train_name])
         for name, rows in self.source.splits.items():
-            if is_public(rows) != public:
+            if rows and is_public(rows) != public:
                 shapes = ("the public dataset's shape", "our shape")
                 first, second = shapes if public else shapes[::-1]
                 raise ValueError(

@@ -143,6 +143,15 @@ def test_public_and_own_rows_in_one_source_are_refused(public, ours, tmp_path):
             ask(tmp_path)
 
 
+def test_an_empty_split_beside_public_rows_is_called_empty(public, tmp_path):
+    """It has no shape, so it is not told apart from the others by one."""
+    write_jsonl(tmp_path / "train.jsonl", public[:10])
+    write_jsonl(tmp_path / "validation.jsonl", [])
+    write_jsonl(tmp_path / "test.jsonl", public[10:])
+    with pytest.raises(ValueError, match=r"validation\.jsonl: no rows"):
+        read_train(tmp_path)
+
+
 def test_splits_are_evaluated_by_name(ours, tmp_path):
     """An unknown one is an error that lists those there are."""
     write_jsonl(tmp_path / "train.jsonl", ours[:8])
