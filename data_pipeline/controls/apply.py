@@ -89,7 +89,7 @@ def our_splits(source: Source) -> SourceRows:
         public = public_rows.build(source.splits, source.origins)
         return SourceRows(public.splits, public.dropped, public.warnings)
     splits = {name: check_rows(rows, source.origins[name]) for name, rows in source.splits.items()}
-    controls = {row.get("control", "") for rows in splits.values() for row in rows} - {""}
+    controls = {row.get("control") or "" for rows in splits.values() for row in rows} - {""}
     if controls:
         raise ValueError(
             f"{source.name} is the control {', '.join(sorted(controls))} already; "

@@ -51,7 +51,7 @@ class DatasetStatistics:
 
     def add(self, row: DatasetRow, split: str) -> None:
         """Count one row of `split`."""
-        self.synthetic |= row.get("synthetic", False)
+        self.synthetic |= bool(row.get("synthetic"))
         self.without_reference += not reference_text(row)
         self._labels[split][row["label"]] += 1
         week = self._weeks[split].setdefault(row["week_start"], [0, 0])
@@ -60,7 +60,7 @@ class DatasetStatistics:
 
     def add_dropped(self, row: DatasetRow, reason: str) -> None:
         """Count one row that is in no split."""
-        self.synthetic |= row.get("synthetic", False)
+        self.synthetic |= bool(row.get("synthetic"))
         self._dropped[reason] += 1
 
     def splits(self) -> dict[str, SplitCounts]:

@@ -144,6 +144,12 @@ def test_the_card_says_what_is_in_it(tmp_path):
     assert {rows for rows, _ in manifest["weeks"]["train"].values()} == {3}
 
 
+def test_a_record_may_say_null_about_being_made_up(tmp_path):
+    records = [replace(record, extra={"synthetic": None}) for record in made_records.records()]
+    manifest, _ = built(tmp_path, records)
+    assert manifest["synthetic"] is False
+
+
 def test_a_split_without_any_answer_is_told(tmp_path):
     records = made_records.records()
     manifest, _ = built(tmp_path, records, records[:9])

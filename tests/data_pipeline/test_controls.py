@@ -126,6 +126,14 @@ def test_public_answers_are_rewritten_or_dropped(public):
         assert answer.magnitude == magnitude_of(row["label"]) or row in public
 
 
+def test_rows_whose_control_is_null_are_no_control(market, tmp_path):
+    """As in a Parquet file, where every row has every column."""
+    rows = [{**row, "control": None} for row in read_jsonl(market / "test.jsonl")]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    arguments = [str(tmp_path / "rows.jsonl"), "--control", "no_news", "--out"]
+    assert command.main([*arguments, str(tmp_path / "out")]) == 0
+
+
 def test_no_news_is_left_in_public_rows(public):
     """Answers are not touched."""
     changed, dropped, counts = apply_control("no_news", {"test": public})
