@@ -74,6 +74,6 @@ def knowledge_cutoffs(folder: Path) -> dict[str, date]:
             raise ValueError(f"{path}: {error}") from None
         if cutoff is None:
             continue
-        base = Path(recipe.get("model_name_or_path", path.stem)).name
+        base = Path(recipe.get("model_name_or_path") or path.stem).name
         cutoffs[base] = max(cutoff, cutoffs.get(base, cutoff))
     return cutoffs

@@ -1,5 +1,6 @@
 """Every recipe and every launch configuration, read by the parsers that will read them."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 
 from sft.training.arguments import parse
 from weekahead.models.precision import Precision
+from weekahead.recipe import knowledge_cutoffs
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
@@ -56,6 +58,11 @@ def test_a_mistyped_field_is_an_error_that_names_it(tmp_path):
     recipe.write_text((ROOT / "recipes" / "smollm2.yaml").read_text() + "learning_rat: 1.0\n")
     with pytest.raises(ValueError, match="learning_rat"):
         parsed(recipe, tmp_path)
+
+
+def test_a_cutoff_without_a_base_is_that_of_the_recipe(tmp_path):
+    (tmp_path / "own.yaml").write_text("model_name_or_path:\nknowledge_cutoff: 2023-12-31\n")
+    assert knowledge_cutoffs(tmp_path) == {"own": date(2023, 12, 31)}
 
 
 @pytest.mark.parametrize("flag", ["--trust_remote_code=true", "--max_rows=0", "--turn_format=gpt"])
