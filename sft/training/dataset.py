@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from weekahead.models.chat_format import render_row_ids
+from weekahead.models.chat_format import row_length
 from weekahead.schema.rows import DatasetRow
 
 
@@ -15,10 +15,9 @@ def row_lengths(tokenizer: Any, rows: Sequence[DatasetRow]) -> list[int]:
     lengths = []
     for row in rows:
         try:
-            prompt_ids, completion_ids = render_row_ids(tokenizer, row["prompt"], row["completion"])
+            lengths.append(row_length(tokenizer, row["prompt"], row["completion"]))
         except ValueError as error:
             raise ValueError(f"row {row['id']}: {error}") from None
-        lengths.append(len(prompt_ids) + len(completion_ids))
     return lengths
 
 

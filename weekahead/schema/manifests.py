@@ -434,14 +434,6 @@ def read_generation_manifest(path: Path) -> GenerationManifest:
     return generation_manifest(read_json_object(path))
 
 
-def read_likelihood_manifest(path: Path) -> LikelihoodManifest:
-    """Read the manifest beside likelihoods.
-
-    Raises ValueError naming a file that cannot be read, OSError if there is none.
-    """
-    return cast("LikelihoodManifest", read_json_object(path))
-
-
 def read_dataset_manifest(path: Path) -> DatasetManifest:
     """Read the manifest of a dataset folder.
 

@@ -304,7 +304,6 @@ class TrainLogRow(TrainLogEntry, total=False):
     samples_per_second: float | None
     steps_per_second: float | None
     eval_loss: float | None
-    eval_runtime: float | None
     cpu_percent: float | None
     rss_bytes: int
     gpu: list[GpuSample] | None
