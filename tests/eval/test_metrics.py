@@ -138,6 +138,16 @@ def test_metrics_of_an_older_version_are_filled(tmp_path):
     assert filled["versus"]["always_up"]["p"] is None
 
 
+def test_a_null_group_is_read_like_one_that_is_absent(tmp_path):
+    metrics, _ = evaluate(market())
+    path = tmp_path / "metrics.json"
+    nulls = dict.fromkeys(("text_quality", "classes", "baseline_reasons", "n_no_truth"))
+    path.write_text(json.dumps({**metrics, **nulls}))
+    filled = read_metrics(path, "score again")
+    assert filled["text_quality"]["n"] == filled["n_no_truth"] == 0
+    assert filled["classes"]["confusion"] == filled["baseline_reasons"] == {}
+
+
 def test_other_json_is_refused_with_the_remedy(tmp_path):
     path = tmp_path / "metrics.json"
     path.write_text('{"n": 4, "bin_acc": 0.5}')

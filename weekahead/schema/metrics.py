@@ -3,6 +3,7 @@
 A value that cannot be computed is null, never 0.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict, cast
 
@@ -412,7 +413,8 @@ _LIKELIHOOD: JsonObject = {
 
 
 def read_metrics(path: Path, remedy: str) -> Metrics:
-    """Read a metrics.json. Keys that older files lack become null, empty, or 0 for a count.
+    """Read a metrics.json. Keys that older files lack become null, empty, or 0 for a count;
+    so does a null where a count or a group is expected.
 
     Raises ValueError naming the file, with `remedy`, if it is not one of eval.score.
     """
@@ -435,9 +437,9 @@ def filled_metrics(stored: JsonObject, *, origin: str, remedy: str) -> Metrics:
         "text_quality": _TEXT_QUALITY,
         "fingpt_compatible": _FINGPT,
     }
-    filled_groups = {name: {**empty, **stored.get(name, {})} for name, empty in groups.items()}
+    filled_groups = {name: _filled(empty, stored.get(name)) for name, empty in groups.items()}
     comparisons = {name: _filled_comparison(entry) for name, entry in stored["versus"].items()}
-    filled = {**_OTHERS, **stored, **filled_groups, "versus": comparisons}
+    filled = {**_filled(_OTHERS, stored), **filled_groups, "versus": comparisons}
     filled["mse_versus_zero_move"] = _filled_comparison(filled["mse_versus_zero_move"])
     if filled["likelihood"]:
         likelihood = {**_LIKELIHOOD, **filled["likelihood"]}
@@ -445,6 +447,15 @@ def filled_metrics(stored: JsonObject, *, origin: str, remedy: str) -> Metrics:
             likelihood["direct"] = {**_LIKELIHOOD, **likelihood["direct"]}
         filled["likelihood"] = likelihood
     return cast("Metrics", filled)
+
+
+def _filled(empty: Mapping[str, object], stored: JsonObject | None) -> JsonObject:
+    """`stored`, with the values of `empty` for what it lacks or holds as null."""
+    filled: JsonObject = {**empty, **(stored or {})}
+    for name, value in empty.items():
+        if filled[name] is None:
+            filled[name] = value
+    return filled
 
 
 def _filled_comparison(stored: JsonObject | None) -> JsonObject | None:
