@@ -195,8 +195,8 @@ def text_quality(compared: ComparedRuns) -> Table:
         rows=tuple(rows) if has_scores else (),
         note="Complete: the share of answers with all sections and two to four items in each of "
         "the first two. Repeated: the share of sequences of four words that came before in the "
-        "answer. Figures not in the prompt: their share of all figures; a figure computed from the "
-        "prompt's counts as well.",
+        "answer. Figures not in the prompt: their share of all figures; one that was computed from "
+        "figures of the prompt is counted too.",
     )
 
 
