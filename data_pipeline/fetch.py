@@ -184,11 +184,14 @@ def _manifest(
 def membership(options: FetchOptions, weeks: Sequence[date]) -> dict[date, tuple[str, ...]]:
     """The symbols of each forecast week: those of --symbols, or the members on its first day.
 
-    Raises ValueError for an unknown index, and for days on which its members are not known.
+    Raises ValueError for --symbols without a symbol, for an unknown index, and for days on which
+    its members are not known.
     """
     if options.symbols:
-        symbols = {symbol.strip().upper() for symbol in options.symbols.split(",")}
-        return dict.fromkeys(weeks, tuple(sorted(symbols - {""})))
+        symbols = {symbol.strip().upper() for symbol in options.symbols.split(",")} - {""}
+        if not symbols:
+            raise ValueError(f"--symbols is {options.symbols!r}; expected names such as AAPL,MSFT")
+        return dict.fromkeys(weeks, tuple(sorted(symbols)))
     index = load(options.index or "")
     return {week: members_on(index, week) for week in weeks}
 
@@ -206,7 +209,7 @@ def _other_window(options: FetchOptions) -> str | None:
     if not path.is_file():
         return None
     before = read_records_manifest(path)
-    dates = (before["start"], before["end"])
+    dates = (before.get("start", "unknown"), before.get("end", "unknown"))
     return None if dates == (str(options.start), str(options.end)) else " to ".join(dates)
 
 
@@ -228,7 +231,7 @@ def print_summary(result: FetchResult) -> None:
     if silent := manifest["weeks_without_news"]:
         print(f"warning: {len(silent)} weeks have no news for any symbol, the first is {silent[0]}")
     calls = [f"{count} {endpoint}" for endpoint, count in sorted(manifest["calls"].items())]
-    print(f"calls to providers: {', '.join(calls) or 'none'}")
+    print(f"calls for news and company facts: {', '.join(calls) or 'none'}")
     dropped = [f"{count} {reason}" for reason, count in manifest["dropped"].items()]
     print(
         f"records: {result.records} ({manifest['records']}, {manifest['without_news']} of them "

@@ -59,7 +59,10 @@ class Sources:
 
     @property
     def calls(self) -> Counter[str]:
-        """Calls made over the network by endpoint; a provider of news and facts counts once."""
+        """Calls for news and facts over the network by endpoint.
+
+        A provider of both counts once. Prices are not counted.
+        """
         both = {id(provider): provider for provider in (self.news, self.fundamentals)}
         return sum((provider.calls for provider in both.values()), Counter())
 

@@ -29,7 +29,7 @@ class Gathered:
     """Symbol -> why there are none."""
     notes: Sequence[str]
     calls: Counter[str]
-    """Calls made to providers by endpoint; a stored answer counts nothing."""
+    """Calls for news and company facts by endpoint; a stored answer counts nothing."""
 
 
 def gather(
@@ -52,7 +52,7 @@ def gather(
             f"no prices from {first} to {last} for any of {len(symbols)} symbols ({reason}); "
             "nothing to build"
         )
-    companies, notes, silent = {}, list(prices.notes), []
+    companies, notes, silent = {}, [], []
     for symbol in _with_progress(sorted(prices.frames)):
         news = sources.news.news(symbol, first, last)
         facts = sources.fundamentals.fundamentals(symbol, last)
@@ -67,10 +67,10 @@ def gather(
             quarters=quarters(facts, filing_lag_days, abroad=_is_abroad(symbol)),
             filings=facts.filings,
         )
-    if silent:
-        notes.append(f"{sources.news.name}: no news about {', '.join(silent)}")
+    no_news = [f"{sources.news.name}: no news about {', '.join(silent)}"] if silent else []
     # A note such as "a day is fetched when it is over" comes from every symbol.
-    unique_notes = list(dict.fromkeys(notes))
+    # An error quotes the first three, so that of missing news comes before those of companies.
+    unique_notes = list(dict.fromkeys([*prices.notes, *no_news, *notes]))
     return Gathered(companies, prices.missing, unique_notes, sources.calls)
 
 

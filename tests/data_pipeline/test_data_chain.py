@@ -115,6 +115,7 @@ def test_a_dry_run_asks_no_teacher_and_tells_the_price(tmp_path):
         (("--symbols", "AAPL", "--start", "2026-01-05", "--end", "2026-01-16"), "no whole week"),
         (("--symbols", "NONE"), "no prices"),
         (("--symbols", "AAPL", "--min_weeks", "5"), "expected 1 <= min <= max"),
+        (("--symbols", " , "), "--symbols is ' , '; expected names such as AAPL,MSFT"),
         (("--symbols", "7203.T"), "7203.T: no exchange is known for its suffix"),
         (("--symbols", "AAPL", "--filing_lag", "1"), "--filing_lag is 1; expected at least 30"),
         (("--symbols", "AAPL", "--name", "../up"), "--name is '../up'"),
