@@ -48,7 +48,6 @@ from weekahead.recipe import Recipe, read_recipe
 from weekahead.schema.manifests import (
     CeilingFacts,
     GenerationManifest,
-    PrecisionFacts,
     read_dataset_manifest,
 )
 from weekahead.schema.rows import is_synthetic
@@ -142,20 +141,13 @@ def generate(job: GenerationJob, backend: Backend, out: Path) -> GenerationManif
 def describe_answers(job: GenerationJob, backend: Backend) -> GenerationManifest:
     """What is about to be generated: the manifest without its results."""
     data = job.data
-    precision: PrecisionFacts = {
-        "mode": job.precision.mode,
-        "device": job.precision.device,
-        "reason": job.precision.reason,
-    }
-    if not backend.runs_locally:
-        precision = {"mode": None, "device": backend.name, "reason": "the server's own choice"}
     training = job.adapter.manifest if job.adapter else None
     return {
         **provenance(),
         "kind": "generate",
         **adapter_fields(job.adapter),
         "base": job.base.manifest_fields(),
-        "precision": precision,
+        "precision": backend.precision(job.precision),
         "dataset": {
             **dataset_facts(data),
             "synthetic": is_synthetic(data.rows),

@@ -288,8 +288,8 @@ def run(options: LikelihoodOptions) -> int:
     answers = manifest_of_answers(options.out)
     if answers and not answers["backend"]["runs_locally"]:
         print(
-            f"eval.likelihood: the answers in {options.out} came from a server; "
-            "their model cannot be asked here"
+            f"eval.likelihood: the answers in {options.out} came from the backend "
+            f"{answers['backend']['name']}; their model cannot be asked here"
         )
         return 0
     check_torch_sees_gpu()

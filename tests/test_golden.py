@@ -2,14 +2,13 @@
 
 `golden.json` holds one SHA-256 per output, of its content without dates, commits, versions and
 paths. Floats are rounded to ten significant digits. If behaviour changes on purpose, the digest
-changes, and its commit says why. To record anew: python -m tests.test_golden FOLDER, where FOLDER
-is that of the public rows (WEEKAHEAD_DATA).
+changes, and its commit says why. `python -m tests.test_golden --help` says how to record anew.
 """
 
+import argparse
 import hashlib
 import json
 import re
-import sys
 import tempfile
 from contextlib import redirect_stdout
 from functools import partial
@@ -209,6 +208,9 @@ WITH_SHARED_DATA = (
 ALONE = (report_on_made_up_runs, fictional_market, dataset_card, model_cards)
 
 
+RECORD = "python -m tests.test_golden [FOLDER of the public rows] [--content FILE.json]"
+
+
 def digests(content):
     texts = {name: json.dumps(value, ensure_ascii=False) for name, value in content.items()}
     return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
@@ -222,28 +224,31 @@ def recorded(names):
 @pytest.mark.parametrize("make", ALONE, ids=lambda make: make.__name__)
 def test_output_is_the_recorded_one(make, tmp_path):
     found = digests(make(tmp_path))
-    assert found == recorded(found)
+    assert found == recorded(found), f"to see the content, or to record anew: {RECORD}"
 
 
 @pytest.mark.parametrize("make", WITH_SHARED_DATA, ids=lambda make: make.__name__)
 def test_output_on_public_rows_is_the_recorded_one(make, shared_data, tmp_path):
     found = digests(make(shared_data, tmp_path))
-    assert found == recorded(found)
+    assert found == recorded(found), f"to see the content, or to record anew: {RECORD}"
 
 
 def record(shared):
-    """All digests, and the content that they are of."""
+    """The content of every output by name; without a folder, of those that need no public row."""
     content = {}
-    for make in (*WITH_SHARED_DATA, *ALONE):
+    for make in (*(WITH_SHARED_DATA if shared else ()), *ALONE):
         with tempfile.TemporaryDirectory() as out, redirect_stdout(StringIO()):
             content |= make(shared, Path(out)) if make in WITH_SHARED_DATA else make(Path(out))
     return content
 
 
 if __name__ == "__main__":
-    made = record(Path(sys.argv[1]))
-    if len(sys.argv) > 2:  # to look at what differs
-        Path(sys.argv[2]).write_text(
-            json.dumps(made, indent=1, ensure_ascii=False), encoding="utf-8"
-        )
-    DIGESTS.write_text(json.dumps(digests(made), indent=2) + "\n", encoding="utf-8")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("shared", type=Path, nargs="?", help="folder of the public rows")
+    parser.add_argument("--content", type=Path, help="also write what the digests are of")
+    options = parser.parse_args()
+    made = record(options.shared)
+    if options.content:
+        options.content.write_text(json.dumps(made, indent=1, ensure_ascii=False), "utf-8")
+    known_digests = json.loads(DIGESTS.read_text("utf-8"))
+    DIGESTS.write_text(json.dumps(known_digests | digests(made), indent=2) + "\n", "utf-8")

@@ -1,6 +1,7 @@
 """What answers the rows: this process in batches, or a server.
 
-A new backend is a class with the methods of `Backend` and an entry in `BACKENDS`.
+A new backend is a class with the members of `Backend` and an entry in `BACKENDS`. A flag of its own
+is a field of `BackendOptions` and of `eval.generate.GenerateOptions`.
 """
 
 from collections.abc import Collection
@@ -16,7 +17,7 @@ from weekahead.models.chat_format import stop_token_ids
 from weekahead.models.decoding import OnAnswers, SamplingParams
 from weekahead.models.loading import Adapter, Base, load_for_generation, load_tokenizer
 from weekahead.models.precision import Precision
-from weekahead.schema.manifests import BackendFacts, JsonObject
+from weekahead.schema.manifests import BackendFacts, JsonObject, PrecisionFacts
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Backend(Protocol):
 
     name: ClassVar[str]
     runs_locally: ClassVar[bool]
-    """False if the weights are elsewhere: no precision is chosen, no likelihoods can be had, and
-    nobody here knows whether the model is the base alone."""
+    """False if the model is not in this process: then no likelihoods can be had, and nobody here
+    knows whether the model is the base alone."""
 
     def __init__(self, options: BackendOptions) -> None:
         """Raises ValueError for options that the backend cannot have."""
@@ -53,6 +54,10 @@ class Backend(Protocol):
 
     def manifest_fields(self) -> BackendFacts:
         """What a manifest says of the backend."""
+        ...
+
+    def precision(self, chosen: Precision) -> PrecisionFacts:
+        """The number format that is computed in; this machine would take `chosen`."""
         ...
 
     def base_that_answers(self, base: Base, adapter: Adapter | None) -> Base:
@@ -89,6 +94,10 @@ class Batched:
     def manifest_fields(self) -> BackendFacts:
         """What a manifest says of the backend."""
         return {"name": self.name, "runs_locally": self.runs_locally}
+
+    def precision(self, chosen: Precision) -> PrecisionFacts:
+        """The one that was chosen for this machine."""
+        return {"mode": chosen.mode, "device": chosen.device, "reason": chosen.reason}
 
     def base_that_answers(self, base: Base, adapter: Adapter | None) -> Base:
         """The base that is loaded here, whatever the adapter."""
@@ -138,6 +147,11 @@ class Endpoint:
             "model": self._served_model,
             "prompt": self._prompt_form,
         }
+
+    def precision(self, chosen: Precision) -> PrecisionFacts:
+        """Unknown."""
+        del chosen
+        return {"mode": None, "device": self.name, "reason": "the server's own choice"}
 
     def base_that_answers(self, base: Base, adapter: Adapter | None) -> Base:
         """`base`, unless the server alone knows what it serves: no adapter of ours, no tokens."""

@@ -154,7 +154,7 @@ def test_a_server_s_answers_are_not_asked_for_likelihoods(answers, market, serve
     with serve():
         answers(market, 2, endpoint(), out=tmp_path / "a")
     flags = f"--config none.yaml --adapter none --dataset none --out {tmp_path / 'a'}"
-    assert main(flags.split()) == 0 and "came from a server" in capsys.readouterr().out
+    assert main(flags.split()) == 0 and "came from the backend endpoint" in capsys.readouterr().out
 
 
 def test_a_start_that_left_no_answer_binds_nobody(answers, market, tmp_path):

@@ -318,7 +318,7 @@ class Metrics(SourceMetrics, AnswerMetrics, LikelihoodMetrics):
     """The content of metrics.json."""
 
 
-_REQUIRED = ("n", "valid_strict", "valid_lenient", "bin_acc", "baselines", "versus")
+REQUIRED_KEYS = ("n", "valid_strict", "valid_lenient", "bin_acc", "baselines", "versus")
 _CLASSES: ClassMetrics = {
     "matthews": None,
     "matthews_reason": None,
@@ -426,7 +426,7 @@ def filled_metrics(stored: JsonObject, *, origin: str, remedy: str) -> Metrics:
 
     Raises ValueError naming `origin`, with `remedy`, if it is not one of eval.score.
     """
-    missing = [name for name in _REQUIRED if name not in stored]
+    missing = [name for name in REQUIRED_KEYS if name not in stored]
     if missing:
         raise ValueError(
             f"{origin} has no {', '.join(missing)}; it is not one of eval.score: {remedy}"

@@ -1,4 +1,4 @@
-"""The tables of the page, in its order. A new metric is a table function and one line here."""
+"""The tables of the page, in its order. A new table is a table function and one line here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -18,6 +18,7 @@ _RUN_SETTINGS = (
     "precision",
     "dataset",
     "generation",
+    "backend",
     "git_commit",
     "git_dirty",
     "python",
