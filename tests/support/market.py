@@ -25,7 +25,17 @@ EVENTS = (
     "sells its paper business",
     "is sued by a supplier",
 )
-PRICE_COLUMNS = ["Date", "Open", "High", "Low", "Close", "Adj Close", "Volume", "Dividends", "Stock Splits"]
+PRICE_COLUMNS = [
+    "Date",
+    "Open",
+    "High",
+    "Low",
+    "Close",
+    "Adj Close",
+    "Volume",
+    "Dividends",
+    "Stock Splits",
+]
 
 
 def write_prices(folder, symbols, first, last):
