@@ -3,9 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Literal, NotRequired, TypedDict
 
-Split = str
-"""The name of a split: train, validation, test or test_<more>; "all" for a single file."""
-
 
 class Message(TypedDict):
     """One message of a chat."""
