@@ -8,7 +8,6 @@ from typing import ClassVar, Self
 from data_pipeline.providers.base import FundamentalsAnswer, NewsAnswer, ProviderSettings, Story
 from data_pipeline.providers.finnhub_http import KEY_VARIABLE, NoAccess
 from data_pipeline.providers.finnhub_rows import (
-    MetricRow,
     finnhub_symbol,
     read_figures,
     read_filings,
@@ -84,16 +83,16 @@ class Finnhub:
         name = finnhub_symbol(symbol)
         try:
             profile = self._store.profile(name, after=last)
-            metric: MetricRow = self._store.metric(name, after=last).content
+            metric = self._store.metric(name, after=last)
         except NoAccess as error:
             return FundamentalsAnswer(notes=[str(error)])
         try:
-            filings, no_filings = read_filings(self._store.filings(name, after=last).content), None
+            filings, no_filings = read_filings(self._store.filings(name, after=last)), None
         except NoAccess as error:
             filings, no_filings = [], str(error)
         unknown = f"{symbol}: unknown to Finnhub, so without introduction"
         return FundamentalsAnswer(
-            profile=read_profile(profile.content) if profile else None,
+            profile=read_profile(profile) if profile else None,
             figures=read_figures(metric),
             fiscal_year_ends=read_fiscal_year_ends(metric),
             filings=filings,

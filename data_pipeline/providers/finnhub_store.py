@@ -11,16 +11,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from data_pipeline.providers.finnhub_http import PER_MINUTE, PER_SECOND, FinnhubClient
-from data_pipeline.providers.finnhub_rows import FilingRow, FilingsRow, NewsRow, ProfileRow
+from data_pipeline.providers.finnhub_rows import (
+    FilingRow,
+    FilingsRow,
+    MetricRow,
+    NewsRow,
+    ProfileRow,
+)
 from weekahead.files import replacing
 
-NEWS_CAP = 250
-"""An answer holds about so many items, the newest ones, and does not say that any is missing."""
 NEARLY_CAPPED = 240
-"""If an answer comes this close to the cap, some items may be missing."""
+"""From so many items on, some may be missing.
+
+An answer holds about 250, the newest ones, and does not say that it left any out.
+"""
 _DAY = timedelta(days=1)
 
 
@@ -33,14 +40,6 @@ class CompanyNews:
     """Days with as many items as an answer can hold: some of their items are missing."""
     note: str | None = None
     """What was left out of the window, and why."""
-
-
-class Snapshot(NamedTuple):
-    """An answer that changes with the day of the fetch."""
-
-    content: Any
-    fetched: str
-    """The last moment of the day it was fetched on, ISO 8601 in UTC."""
 
 
 class FinnhubStore:
@@ -98,36 +97,31 @@ class FinnhubStore:
         ordered = sorted(rows.values(), key=lambda item: (item["datetime"], item["id"]))
         return CompanyNews(ordered, tuple(capped), note if last > yesterday else None)
 
-    def profile(self, symbol: str, after: date | None = None) -> Snapshot | None:
+    def profile(self, symbol: str, after: date | None = None) -> ProfileRow | None:
         """Name, country, industry and so on; None for a symbol that Finnhub does not know."""
-        snapshot = self._snapshot(symbol, after, kind="profile", endpoint="stock/profile2")
-        content: ProfileRow = snapshot.content
-        return snapshot if content else None
+        return self._snapshot(symbol, after, kind="profile", endpoint="stock/profile2") or None
 
-    def metric(self, symbol: str, after: date | None = None) -> Snapshot:
+    def metric(self, symbol: str, after: date | None = None) -> MetricRow:
         """Basic financials with their quarterly series, by the quarter's end."""
         return self._snapshot(symbol, after, kind="metric", endpoint="stock/metric", metric="all")
 
-    def filings(self, symbol: str, after: date | None = None) -> Snapshot:
+    def filings(self, symbol: str, after: date | None = None) -> FilingsRow:
         """Quarterly and annual reports as `data`, by the moment of filing.
 
         The fourth quarter has no report of its own: the annual one says when it became known.
         """
         kind, endpoint = "financials-reported", "stock/financials-reported"
         quarterly = self._snapshot(symbol, after, kind=kind, endpoint=endpoint, freq="quarterly")
-        fetched = quarterly.fetched
-        reports = _by_access_number(quarterly.content)
+        reports = _by_access_number(quarterly)
         if not any(str(report.get("form")).startswith("10-K") for report in reports.values()):
             annual = self._snapshot(
                 symbol, after, kind=f"{kind}-annual", endpoint=endpoint, freq="annual"
             )
-            reports |= _by_access_number(annual.content)
-            fetched = annual.fetched
+            reports |= _by_access_number(annual)
         ordered = sorted(
             reports.items(), key=lambda report: (str(report[1].get("filedDate")), report[0])
         )
-        content: FilingsRow = {"symbol": symbol, "data": [report for _, report in ordered]}
-        return Snapshot(content, fetched)
+        return {"symbol": symbol, "data": [report for _, report in ordered]}
 
     def _news_rows(self, symbol: str, first: date, last: date) -> list[NewsRow]:
         path = self._folder / "company-news" / _folder_name(symbol) / f"{first}_{last}.json"
@@ -144,11 +138,10 @@ class FinnhubStore:
 
     def _snapshot(
         self, symbol: str, after: date | None, *, kind: str, endpoint: str, **parameters: str
-    ) -> Snapshot:
+    ) -> Any:
         """The newest stored answer; it is fetched if none is stored, or none after the day `after`.
 
-        An answer from before knows nothing of what was filed since. The name of the file keeps the
-        day alone; the last moment of a day never claims that something was known too early.
+        An answer from before knows nothing of what was filed since.
         """
         folder = self._folder / kind / _folder_name(symbol)
         path = max(folder.glob("????-??-??.json"), default=None)
@@ -159,7 +152,7 @@ class FinnhubStore:
         if path is None or outdated:
             path = folder / f"{today}.json"
             _store(path, self._client.get(endpoint, dict, symbol=symbol, **parameters))
-        return Snapshot(_read(path), f"{path.stem}T23:59:59+00:00")
+        return _read(path)
 
 
 def _by_access_number(content: FilingsRow) -> dict[str, FilingRow]:

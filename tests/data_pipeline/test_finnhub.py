@@ -199,35 +199,33 @@ def test_a_window_that_is_all_to_come_makes_no_call(server, tmp_path):
 def test_an_unknown_symbol_has_no_profile_and_empty_answers(server, tmp_path):
     finnhub = client(tmp_path)
     assert finnhub.profile("NONE") is None and finnhub.company_news("NONE", *WEEK).rows == []
-    assert finnhub.filings("NONE")[0] == {"symbol": "NONE", "data": []}
+    assert finnhub.filings("NONE") == {"symbol": "NONE", "data": []}
     calls = dict(finnhub.calls)
     assert finnhub.profile("NONE") is None and dict(finnhub.calls) == calls
 
 
 def test_a_snapshot_is_reused_until_a_window_ends_after_it(server, tmp_path):
-    assert client(tmp_path).profile("LKMR") == (PROFILE, "2031-02-01T23:59:59+00:00")
+    assert client(tmp_path).profile("LKMR") == PROFILE
     server.companies["LKMR"]["profile"] = {**PROFILE, "marketCapitalization": 2.5}
     later = client(tmp_path, today=lambda: date(2031, 3, 1))
-    assert later.profile("LKMR") == (PROFILE, "2031-02-01T23:59:59+00:00")
-    assert later.profile("LKMR", after=date(2031, 1, 31))[1] == "2031-02-01T23:59:59+00:00"
-    assert later.profile("LKMR", after=date(2031, 2, 1))[0]["marketCapitalization"] == 2.5
-    assert (
-        later.profile("LKMR", after=date(2031, 6, 30))[1] == "2031-03-01T23:59:59+00:00"
-    )  # no later day is over
+    assert later.profile("LKMR") == PROFILE
+    assert later.profile("LKMR", after=date(2031, 1, 31)) == PROFILE
+    assert later.profile("LKMR", after=date(2031, 2, 1))["marketCapitalization"] == 2.5
+    # No later day is over.
+    assert later.profile("LKMR", after=date(2031, 6, 30))["marketCapitalization"] == 2.5
     assert files(tmp_path) == ["profile/LKMR/2031-02-01.json", "profile/LKMR/2031-03-01.json"]
     assert server.calls["stock/profile2"] == 2 and later.calls["stock/profile2"] == 1
 
 
 def test_filings_hold_annual_reports_too_by_the_day_of_filing(server, tmp_path):
-    content, fetched = client(tmp_path).filings("LKMR")
+    content = client(tmp_path).filings("LKMR")
     assert [(f["accessNumber"], f["form"]) for f in content["data"]] == [
         ("1", "10-Q"),
         ("2", "10-K"),
         ("3", "10-Q"),
     ]
-    assert fetched == "2031-02-01T23:59:59+00:00"
     assert [seen.params["freq"] for seen in server.seen] == ["quarterly", "annual"]
-    assert client(tmp_path).metric("LKMR")[0] == METRIC
+    assert client(tmp_path).metric("LKMR") == METRIC
 
 
 def test_a_refused_key_names_its_variable_and_not_its_value(server, tmp_path, monkeypatch):
@@ -266,7 +264,7 @@ def test_a_symbol_outside_the_plan_is_the_callers_to_decide(server, tmp_path):
         NoAccess, match=r"stock/metric of LKMR: 403, \"You don't have access to this resource.\""
     ):
         client(tmp_path).metric("LKMR")
-    assert client(tmp_path).metric("OTHR")[0]["series"] == {}
+    assert client(tmp_path).metric("OTHR")["series"] == {}
 
 
 def test_a_key_that_the_provider_repeats_is_not_shown(server, tmp_path):
@@ -309,7 +307,7 @@ def test_a_quota_that_stays_used_up_is_an_error_with_a_remedy(server, tmp_path):
 
 def test_a_server_error_is_tried_again_and_reported_if_it_stays(server, tmp_path):
     server.fail("stock/profile2", BROKEN, times=2)
-    assert client(tmp_path).profile("LKMR")[0] == PROFILE
+    assert client(tmp_path).profile("LKMR") == PROFILE
     server.fail("stock/metric", Fault(503), times=20)
     with pytest.raises(
         ConnectionError, match=r"stock/metric of LKMR: status 503, 'Internal server error'"
@@ -366,9 +364,7 @@ def test_calls_are_paced(server, tmp_path):
     ("per_minute", "per_second"), [(55, 25), (20, 25), (25, 25), (300, 25), (3000, 25)]
 )
 def test_any_plan_has_a_pace(server, tmp_path, per_minute, per_second):
-    assert (
-        client(tmp_path, per_minute=per_minute, per_second=per_second).profile("LKMR")[0] == PROFILE
-    )
+    assert client(tmp_path, per_minute=per_minute, per_second=per_second).profile("LKMR") == PROFILE
 
 
 def test_a_pace_of_nothing_is_an_error(tmp_path):
@@ -429,5 +425,5 @@ def test_real_answers_are_read(shared_data, tmp_path, monkeypatch):
         assert {row["id"] for row in answer.rows} == {
             item["id"] for item in recorded["company-news"]
         }
-        assert finnhub.profile("AAPL")[0]["name"] == "Apple Inc"
-        assert len(finnhub.metric("AAPL")[0]["series"]["quarterly"]) == 40
+        assert finnhub.profile("AAPL")["name"] == "Apple Inc"
+        assert len(finnhub.metric("AAPL")["series"]["quarterly"]) == 40
