@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
@@ -16,17 +16,36 @@ def midnight_in_new_york(day: date) -> str:
     return f"{day}T05:00:00+00:00"
 
 
+def utc_time(value: object) -> datetime:
+    """A provider's time, in ISO 8601 with a time zone, in UTC.
+
+    Raises ValueError for anything else: read as UTC, a day alone or a time without a zone could
+    come before the true moment.
+    """
+    try:
+        time = datetime.fromisoformat(value) if isinstance(value, str) else None
+        if time and time.tzinfo:
+            return time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError(
+        f"{value!r} is not a time in ISO 8601 with a time zone, such as 2026-01-05T12:00:00Z"
+    )
+
+
 @dataclass(frozen=True)
 class Story:
-    """One news item as its provider gave it.
-
-    `published` is in UTC, and it is the time of the text as it stands: the last edit counts.
-    """
+    """One news item as its provider gave it."""
 
     symbols: tuple[str, ...]
     headline: str
     summary: str
-    published: datetime
+    known_at: datetime
+    """The first moment at which this text was known for sure, in UTC.
+
+    If a provider states several times (publication, last edit, its own discovery of the text), the
+    latest of them counts.
+    """
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,11 @@
 """Finnhub as a provider of news and of company facts."""
 
 from collections import Counter
-from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import ClassVar, Self
 
+from data_pipeline.providers.api_client import NoAccess
 from data_pipeline.providers.base import FundamentalsAnswer, NewsAnswer, ProviderSettings, Story
-from data_pipeline.providers.finnhub_http import KEY_VARIABLE, NoAccess
 from data_pipeline.providers.finnhub_rows import (
     finnhub_symbol,
     read_figures,
@@ -15,7 +14,8 @@ from data_pipeline.providers.finnhub_rows import (
     read_profile,
     read_story,
 )
-from data_pipeline.providers.finnhub_store import FinnhubStore
+from data_pipeline.providers.finnhub_store import FINNHUB, FinnhubStore
+from data_pipeline.providers.news_windows import months
 
 FREE_NEWS = timedelta(days=365)
 """The news of the free plan: https://github.com/finnhubio/Finnhub-API/issues/307"""
@@ -25,9 +25,9 @@ _DAY = timedelta(days=1)
 class Finnhub:
     """Finnhub, with the answers that are stored already."""
 
-    KEY_VARIABLE: ClassVar[str] = KEY_VARIABLE
+    KEY_VARIABLE: ClassVar[str] = FINNHUB.key_variable
     FOLDER: ClassVar[str] = "finnhub"
-    name = "Finnhub"
+    name = FINNHUB.name
 
     def __init__(self, store: FinnhubStore) -> None:
         self._store = store
@@ -47,12 +47,12 @@ class Finnhub:
         """The stories of every month from that of `first` to that of `last`.
 
         A symbol outside the plan, days with too many items, and items without time or headline are
-        notes. Raises what `FinnhubClient.get` raises, but for NoAccess.
+        notes. Raises what `ApiClient.get` raises, but for NoAccess.
         """
         stories: list[Story] = []
         old = older_than_free_plan(first, last, today=self._store.today())
         notes, unusable = [old] if old else [], 0
-        for start, end in _months(first, last):
+        for start, end in months(first, last):
             try:
                 answer = self._store.company_news(finnhub_symbol(symbol), start, end)
             except NoAccess as error:
@@ -78,7 +78,7 @@ class Finnhub:
         """Profile, quarters and filings from answers of after the day `last`.
 
         Such answers know every filing until then. What the plan does not reach is left out and
-        noted. Raises what `FinnhubClient.get` raises, but for NoAccess.
+        noted. Raises what `ApiClient.get` raises, but for NoAccess.
         """
         name = finnhub_symbol(symbol)
         try:
@@ -112,12 +112,3 @@ def older_than_free_plan(first: date, last: date, *, today: date) -> str | None:
         "Empty answers are stored too; remove company-news/ under the raw answers after a change "
         "of plan"
     )
-
-
-def _months(first: date, last: date) -> Iterator[tuple[date, date]]:
-    """The months from that of `first` to that of `last`, so that a longer window reuses them."""
-    start = first.replace(day=1)
-    while start <= last:
-        following = (start + timedelta(days=31)).replace(day=1)
-        yield start, following - _DAY
-        start = following

@@ -78,11 +78,11 @@ def finnhub_symbol(symbol: str) -> str:
 def read_story(row: NewsRow) -> Story:
     """A row of news as a story. Raises ValueError naming the key whose value cannot be used."""
     headline = row.get("headline")
-    published = _published(row.get("datetime"))
+    known_at = _published(row.get("datetime"))
     if not isinstance(headline, str):
         raise ValueError(f"headline is {headline!r}; expected a text")
     names = (name.strip() for name in str(row.get("related") or "").split(","))
-    return Story(tuple(filter(None, names)), headline, str(row.get("summary") or ""), published)
+    return Story(tuple(filter(None, names)), headline, str(row.get("summary") or ""), known_at)
 
 
 def _published(seconds: object) -> datetime:

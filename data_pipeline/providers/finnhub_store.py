@@ -5,15 +5,15 @@ for what changes with the day it is fetched on; likewise `metric`, `financials-r
 `financials-reported-annual`.
 """
 
-import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.providers.finnhub_http import PER_MINUTE, PER_SECOND, FinnhubClient
+from data_pipeline.providers.answer_files import stored_answer, symbol_folder
+from data_pipeline.providers.api_client import ApiClient, Service
 from data_pipeline.providers.finnhub_rows import (
     FilingRow,
     FilingsRow,
@@ -21,14 +21,24 @@ from data_pipeline.providers.finnhub_rows import (
     NewsRow,
     ProfileRow,
 )
-from weekahead.files import replacing
+from data_pipeline.providers.news_windows import ask_in_halves, days_over
 
+FINNHUB = Service(
+    name="Finnhub",
+    address="https://finnhub.io/api/v1",
+    address_variable="FINNHUB_BASE_URL",
+    key_variable="FINNHUB_API_KEY",
+    key_header="X-Finnhub-Token",
+    site="finnhub.io",
+    key_page="finnhub.io/dashboard",
+)
+PER_MINUTE, PER_SECOND = 55, 25
+"""The free plan allows 60 and 30 calls. Retries are not paced, so some room is left for them."""
 NEARLY_CAPPED = 240
 """From so many items on, some may be missing.
 
 An answer holds about 250, the newest ones, and does not say that it left any out.
 """
-_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class FinnhubStore:
     """A folder of stored answers; what is not there is asked for.
 
     Only a call whose answer is not stored needs the key and the network. Every method raises what
-    `FinnhubClient.get` raises, and ValueError for a stored file that is damaged.
+    `ApiClient.get` raises, and ValueError for a stored file that is damaged.
     """
 
     def __init__(
@@ -60,8 +70,8 @@ class FinnhubStore:
         today: Callable[[], date] = lambda: datetime.now(UTC).date(),
     ) -> None:
         self._folder = Path(folder)
-        self._client = FinnhubClient(
-            per_minute=per_minute, per_second=per_second, backoff=backoff, timeout=timeout
+        self._client = ApiClient(
+            FINNHUB, per_minute=per_minute, per_second=per_second, backoff=backoff, timeout=timeout
         )
         self.today = today
 
@@ -81,21 +91,13 @@ class FinnhubStore:
                 f"{symbol}: news from {first} to {last}; expected a first day that is not "
                 "after the last"
             )
-        yesterday = self.today() - _DAY
-        note = f"news up to {yesterday} alone: a day is fetched when it is over (UTC)"
-        rows: dict[int, NewsRow] = {}
-        capped, windows = [], [(first, min(last, yesterday))]
-        while windows:
-            start, end = windows.pop()
-            items = self._news_rows(symbol, start, end) if start <= end else []
-            rows.update((item["id"], item) for item in items)
-            if len(items) >= NEARLY_CAPPED and start == end:
-                capped.append(start)
-            elif len(items) >= NEARLY_CAPPED:
-                middle = start + (end - start) // 2
-                windows += [(middle + _DAY, end), (start, middle)]
+        over = days_over(last, today=self.today())
+        items, capped = ask_in_halves(
+            first, over.last, lambda *days: self._news_rows(symbol, *days), full=NEARLY_CAPPED
+        )
+        rows = {item["id"]: item for item in items}
         ordered = sorted(rows.values(), key=lambda item: (item["datetime"], item["id"]))
-        return CompanyNews(ordered, tuple(capped), note if last > yesterday else None)
+        return CompanyNews(ordered, tuple(capped), over.note)
 
     def profile(self, symbol: str, after: date | None = None) -> ProfileRow | None:
         """Name, country, industry and so on; None for a symbol that Finnhub does not know."""
@@ -124,11 +126,9 @@ class FinnhubStore:
         return {"symbol": symbol, "data": [report for _, report in ordered]}
 
     def _news_rows(self, symbol: str, first: date, last: date) -> list[NewsRow]:
-        path = self._folder / "company-news" / _folder_name(symbol) / f"{first}_{last}.json"
-        if not path.exists():
-            days = {"from": str(first), "to": str(last)}
-            _store(path, self._client.get("company-news", list, symbol=symbol, **days))
-        items = _read(path)
+        path = self._folder / "company-news" / symbol_folder(symbol) / f"{first}_{last}.json"
+        parameters = {"symbol": symbol, "from": str(first), "to": str(last)}
+        items = self._answer(path, "company-news", list, parameters)
         if not all(isinstance(item, dict) and {"id", "datetime"} <= item.keys() for item in items):
             raise ValueError(
                 f"{path}: expected a list of news with id and datetime; remove this file and fetch "
@@ -143,7 +143,7 @@ class FinnhubStore:
 
         An answer from before knows nothing of what was filed since.
         """
-        folder = self._folder / kind / _folder_name(symbol)
+        folder = self._folder / kind / symbol_folder(symbol)
         path = max(folder.glob("????-??-??.json"), default=None)
         today = str(self.today())
         # ISO dates are in the order of time as texts too. What was fetched today is as new as can
@@ -151,8 +151,16 @@ class FinnhubStore:
         outdated = path and after and path.stem <= str(after) and path.stem < today
         if path is None or outdated:
             path = folder / f"{today}.json"
-            _store(path, self._client.get(endpoint, dict, symbol=symbol, **parameters))
-        return _read(path)
+        return self._answer(path, endpoint, dict, {"symbol": symbol, **parameters})
+
+    def _answer(
+        self, path: Path, endpoint: str, expected: type, parameters: Mapping[str, str]
+    ) -> Any:
+        symbol = parameters["symbol"]
+        return stored_answer(
+            path,
+            lambda: self._client.get(endpoint, expected, symbol=symbol, parameters=parameters),
+        )
 
 
 def _by_access_number(content: FilingsRow) -> dict[str, FilingRow]:
@@ -164,26 +172,3 @@ def _by_access_number(content: FilingsRow) -> dict[str, FilingRow]:
 def _access_number(report: FilingRow) -> str:
     description = [report.get(key) for key in ("form", "endDate", "filedDate")]
     return str(report.get("accessNumber") or description)
-
-
-def _folder_name(symbol: str) -> str:
-    """The symbol as the name of a folder."""
-    if not symbol or symbol.startswith(".") or "/" in symbol or "\\" in symbol:
-        raise ValueError(
-            f"symbol {symbol!r} cannot name a folder; expected a ticker such as AAPL or SAP.DE"
-        )
-    return symbol
-
-
-def _store(path: Path, body: bytes) -> None:
-    with replacing(path, "wb") as file:
-        file.write(body)
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError:
-        raise ValueError(
-            f"{path}: not JSON; remove this file, and the answer is fetched again"
-        ) from None

@@ -6,13 +6,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.providers import alpaca_files, finnhub_rows
+from data_pipeline.providers import alpaca_rows, finnhub_rows
 from data_pipeline.providers.base import NewsAnswer, Story
 from weekahead.files import iter_jsonl
 
 FORMS: Mapping[str, Callable[[Any], Story]] = {
     finnhub_rows.TIME_KEY: finnhub_rows.read_story,
-    alpaca_files.TIME_KEY: alpaca_files.read_story,
+    alpaca_rows.TIME_KEY: alpaca_rows.read_story,
 }
 """Key of the time of publication -> reader of the rows that have this key."""
 

@@ -1,7 +1,8 @@
 """The tables of providers, and which of them a run asks.
 
 A new provider of news is one file beside this one, and one line in `NEWS_PROVIDERS` (behind a
-network) or in `news_files.FORMS` (files).
+network) or in `news_files.FORMS` (files). For one behind a network `api_client`, `news_windows` and
+`answer_files` have the calls, the windows of days and the stored answers.
 """
 
 import os

@@ -30,11 +30,11 @@ _DIRECTION_WORDS = frozenset(
 def clean_stories(stories: Iterable[Story]) -> list[News]:
     """The stories as a prompt may hold them, the earliest first, without advertising."""
     news = []
-    for story in sorted(stories, key=lambda story: (story.published, story.headline)):
+    for story in sorted(stories, key=lambda story: (story.known_at, story.headline)):
         headline = sanitize(story.headline)
         if _split_words(headline) and not _ADVERTISING.search(headline):
             summary = _summary(story.summary, headline)
-            news.append(News(headline, summary, story.published.isoformat()))
+            news.append(News(headline, summary, story.known_at.isoformat()))
     return news
 
 

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from data_pipeline.providers.api_client import NoAccess
 from data_pipeline.providers.finnhub import older_than_free_plan
-from data_pipeline.providers.finnhub_http import NoAccess
 from data_pipeline.providers.finnhub_store import FinnhubStore
 from tests.support.servers.finnhub import (
     BROKEN,

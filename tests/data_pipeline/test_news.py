@@ -16,8 +16,8 @@ from weekahead.task.record import News, PastWeek, Record
 MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
-def story(headline, summary="", published=MONDAY):
-    return Story(("ACME",), headline, summary, published)
+def story(headline, summary="", known_at=MONDAY):
+    return Story(("ACME",), headline, summary, known_at)
 
 
 def finnhub(**change):
@@ -55,14 +55,14 @@ def test_both_forms_read_the_same():
     assert read_story(finnhub()) == Story(
         ("ACME",), "Acme opens a plant", "It makes springs.", MONDAY
     )
-    assert read_story(alpaca()).published == MONDAY
+    assert read_story(alpaca()).known_at == MONDAY
     assert read_story(alpaca()).symbols == ("ACME", "EMCA")
 
 
 def test_an_edited_item_counts_from_its_edit():
     """The text is the edited one."""
     edited = read_story(alpaca(updated_at="2026-01-09T08:30:00-05:00"))
-    assert edited.published == datetime(2026, 1, 9, 13, 30, tzinfo=UTC)
+    assert edited.known_at == datetime(2026, 1, 9, 13, 30, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,7 @@ def test_an_edited_item_counts_from_its_edit():
             "updated_at '2026-01-05'.*a day alone may lie after the decision",
         ),
         (alpaca(created_at="2026-01-05T12:00:00"), "created_at is '2026-01-05T12:00:00'"),
+        (alpaca(created_at="0001-01-01T00:00:00+05:00"), "created_at is '0001-01-01T00"),
         (alpaca(symbols="AAPL"), r"symbols is 'AAPL'; expected a list"),
         ({"title": "x"}, "neither `datetime`.*nor `created_at`.*found title"),
     ],
@@ -149,7 +150,7 @@ WEEK = ("2026-01-04T05:00:00+00:00", "2026-01-11T05:00:00+00:00")
 def distinct(*headlines):
     """What is left of stories of one week, an hour apart."""
     stories = [
-        story(text, published=MONDAY.replace(hour=hour)) for hour, text in enumerate(headlines)
+        story(text, known_at=MONDAY.replace(hour=hour)) for hour, text in enumerate(headlines)
     ]
     return [item.headline for item in news_of_week(clean_stories(stories), *WEEK)]
 
@@ -184,7 +185,7 @@ def test_a_week_shows_the_same_whatever_came_before_and_after_it():
     """So a record does not depend on the day that a window starts on."""
     moments = {day: MONDAY.replace(day=day) for day in (1, 5, 12)}
     news = clean_stories(
-        [story("Acme beats profit forecasts", published=when) for when in moments.values()]
+        [story("Acme beats profit forecasts", known_at=when) for when in moments.values()]
     )
     assert [item.known_at[:10] for item in news_of_week(news, *WEEK)] == ["2026-01-05"]
     assert news_of_week(news, *WEEK) == news_of_week(news[1:2], *WEEK)

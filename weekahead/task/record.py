@@ -169,9 +169,11 @@ def known_at(record: Record) -> str | None:
 
 
 def moment(text: str) -> datetime:
-    """A time in UTC. A date means its first moment; a time without a zone is taken as UTC.
+    """A time that this project wrote, in UTC.
 
-    Raises ValueError if `text` is not in ISO 8601.
+    A date means its first moment; a time without a zone is taken as UTC. For the time of a provider
+    either could be too early: such a time needs a stricter reader. Raises ValueError if `text` is
+    not in ISO 8601.
     """
     if len(text) == 10:
         day = date.fromisoformat(text)

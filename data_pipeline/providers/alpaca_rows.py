@@ -1,9 +1,8 @@
 """Rows of news in Alpaca's form: `created_at`, `updated_at`, `symbols`, `headline`, `summary`."""
 
-from datetime import UTC, datetime
 from typing import TypedDict
 
-from data_pipeline.providers.base import Story
+from data_pipeline.providers.base import Story, utc_time
 
 TIME_KEY = "created_at"
 """The key that tells a row of this form from one of another form."""
@@ -23,7 +22,7 @@ def read_story(row: AlpacaNewsRow) -> Story:
     """A row as a story. Raises ValueError naming the key whose value cannot be used."""
     try:
         written = [row.get(key) for key in ("created_at", "updated_at")]
-        published = max(_utc(text) for text in written if text)
+        known_at = max(utc_time(text) for text in written if text)
     except ValueError:
         raise ValueError(
             f"created_at is {row.get('created_at')!r} and updated_at {row.get('updated_at')!r}; "
@@ -36,14 +35,4 @@ def read_story(row: AlpacaNewsRow) -> Story:
     headline = row.get("headline")
     if not isinstance(headline, str):
         raise ValueError(f"headline is {headline!r}; expected a text")
-    return Story(tuple(symbols), headline, str(row.get("summary") or ""), published)
-
-
-def _utc(text: object) -> datetime:
-    """A time with a zone in UTC. Raises ValueError for anything else."""
-    if not isinstance(text, str):
-        raise ValueError(text)
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(text)
-    return moment.astimezone(UTC)
+    return Story(tuple(symbols), headline, str(row.get("summary") or ""), known_at)

@@ -1,26 +1,42 @@
-"""Paced calls to Finnhub's API, with retries."""
+"""Paced calls to a provider's API, with retries."""
 
 import json
 import os
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-KEY_VARIABLE = "FINNHUB_API_KEY"
-ADDRESS_VARIABLE = "FINNHUB_BASE_URL"
-PER_MINUTE, PER_SECOND = 55, 25
-"""The free plan allows 60 and 30 calls. Retries are not paced, so some room is left for them."""
 _RETRIES = 6
 """Waits of about 0, 2, 4, 8, 16 and 32 seconds: together they outlast a quota of a minute."""
 _LONGEST_WAIT = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """The API of one provider: its address, how a call shows the key, and names for messages."""
+
+    name: str
+    address: str
+    address_variable: str
+    """The environment variable of another address, for tests."""
+    key_variable: str
+    """The environment variable of the key."""
+    key_header: str
+    """The HTTP header that holds the key."""
+    site: str
+    """Where a user has an account..."""
+    key_page: str
+    """... and where the account shows the key."""
 
 
 class NoAccess(PermissionError):
     """The plan of this key does not reach this symbol or endpoint; others may still work."""
 
 
-class FinnhubClient:
-    """A session with Finnhub; `counts` holds the calls made to each endpoint, retries included.
+class ApiClient:
+    """A session with a provider; `counts` holds the calls made to each endpoint, retries included.
 
     The key is read at the first call and goes into a header: in an address, errors and logs would
     show it. `backoff` is the unit of the waits in seconds, `timeout` those for connecting and for
@@ -29,9 +45,10 @@ class FinnhubClient:
 
     def __init__(
         self,
+        service: Service,
         *,
-        per_minute: float = PER_MINUTE,
-        per_second: float = PER_SECOND,
+        per_minute: float,
+        per_second: float,
         backoff: float = 1.0,
         timeout: tuple[float, float] = (10.0, 60.0),
     ) -> None:
@@ -60,23 +77,26 @@ class FinnhubClient:
             raise_on_status=False,
         )
         self.counts: Counter[str] = Counter()
-        self._address = (os.environ.get(ADDRESS_VARIABLE) or "https://finnhub.io/api/v1").rstrip(
-            "/"
-        )
+        self._service = service
+        address = os.environ.get(service.address_variable) or service.address
+        self._address = address.rstrip("/")
         self._timeout = timeout
         self._session = Session()
         adapter = LimiterAdapter(per_minute=per_minute, per_second=per_second, max_retries=retry)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
-    def get(self, endpoint: str, expected: type, **parameters: str) -> bytes:
+    def get(
+        self, endpoint: str, expected: type, *, symbol: str, parameters: Mapping[str, str]
+    ) -> bytes:
         """The body of one answer, whose JSON value is an `expected` (list or dict).
 
+        `parameters` is what the provider is asked; `symbol` is for messages alone.
         Raises PermissionError for a missing or refused key, NoAccess (403), ConnectionError for no
         answer or a quota that stays used up, and ValueError for a body that is cut off or of
         another type twice.
         """
-        call = f"{endpoint} of {parameters['symbol']}"
+        call = f"{self._service.name}'s {endpoint} of {symbol}"
         body = b""
         for _ in range(2):
             body = self._body(endpoint, call, parameters)
@@ -84,22 +104,22 @@ class FinnhubClient:
             if isinstance(value, expected) and "error" not in value:
                 return body
         raise ValueError(
-            f"Finnhub's {call}: expected a JSON {expected.__name__}, twice got {body[:60]!r}; "
+            f"{call}: expected a JSON {expected.__name__}, twice got {body[:60]!r}; "
             "nothing was stored: run the same command again later"
         )
 
-    def _body(self, endpoint: str, call: str, parameters: dict[str, str]) -> bytes:
+    def _body(self, endpoint: str, call: str, parameters: Mapping[str, str]) -> bytes:
         """The body of a good answer, empty if the connection broke off in it."""
         from requests.exceptions import ChunkedEncodingError, ContentDecodingError, RequestException
 
-        key = _key()
+        key = _key(self._service)
         self.counts[endpoint] += 1
         try:
             # A redirect would carry the key's header to another host.
             response = self._session.get(
                 f"{self._address}/{endpoint}",
                 params=parameters,
-                headers={"X-Finnhub-Token": key},
+                headers={self._service.key_header: key},
                 timeout=self._timeout,
                 allow_redirects=False,
             )
@@ -107,47 +127,48 @@ class FinnhubClient:
             return b""
         except RequestException as error:
             raise ConnectionError(
-                f"Finnhub's {call}: no answer from {self._address} ({type(error).__name__}); "
+                f"{call}: no answer from {self._address} ({type(error).__name__}); "
                 "check the network, then run the same command again: what was fetched is kept"
             ) from None
         self.counts[endpoint] += len(response.raw.retries.history)
         reason = _reason(response.content).replace(key, "...")
-        _check_status(response.status_code, call=call, reason=reason)
+        self._check_status(response.status_code, call=call, reason=reason)
         return response.content
 
+    def _check_status(self, status: int, *, call: str, reason: str) -> None:
+        service = self._service
+        if status == HTTPStatus.OK:
+            return
+        if status == HTTPStatus.UNAUTHORIZED:
+            raise PermissionError(
+                f"{service.name} refused {service.key_variable} (401, {reason!r}); check it at "
+                f"{service.key_page}"
+            )
+        if status == HTTPStatus.FORBIDDEN:
+            raise NoAccess(
+                f"{call}: 403, {reason!r}; it is outside the plan of this {service.key_variable}"
+            )
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise ConnectionError(
+                f"{call}: the quota of calls is used up (429 after {_RETRIES} retries, "
+                f"{reason!r}); wait a minute, end other programs with this key, then run the same "
+                "command again: what was fetched stays"
+            )
+        raise ConnectionError(
+            f"{call}: status {status}, {reason!r}; run the same command again later"
+        )
 
-def _key() -> str:
-    key = os.environ.get(KEY_VARIABLE, "").strip()
+
+def _key(service: Service) -> str:
+    key = os.environ.get(service.key_variable, "").strip()
     # requests would quote a key with a line break in its error.
     if not key or not key.isascii() or not key.isprintable():
         state = "holds a character that no key has" if key else "is not set"
         raise PermissionError(
-            f"{KEY_VARIABLE} {state}; put the key of your account at finnhub.io into the "
-            "environment or .env"
+            f"{service.key_variable} {state}; put the key of your account at {service.site} into "
+            "the environment or .env"
         )
     return key
-
-
-def _check_status(status: int, *, call: str, reason: str) -> None:
-    if status == HTTPStatus.OK:
-        return
-    if status == HTTPStatus.UNAUTHORIZED:
-        raise PermissionError(
-            f"Finnhub refused {KEY_VARIABLE} (401, {reason!r}); check it at finnhub.io/dashboard"
-        )
-    if status == HTTPStatus.FORBIDDEN:
-        raise NoAccess(
-            f"Finnhub's {call}: 403, {reason!r}; it is outside the plan of this {KEY_VARIABLE}"
-        )
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise ConnectionError(
-            f"Finnhub's {call}: the quota of calls is used up (429 after {_RETRIES} retries, "
-            f"{reason!r}); wait a minute, end other programs with this key, then run the same "
-            "command again: what was fetched stays"
-        )
-    raise ConnectionError(
-        f"Finnhub's {call}: status {status}, {reason!r}; run the same command again later"
-    )
 
 
 def _reason(body: bytes) -> str:
