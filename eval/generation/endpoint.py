@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from eval.generation.prompts import prompt_ids, prompt_text
+from eval.generation.prompts import prompt_ids, rendered_prompt
 from weekahead.models.decoding import Completion, OnAnswers, SamplingParams
 from weekahead.openai_client import Failed, OpenAIClient, Refused, Stopped, Unacceptable
 from weekahead.schema.manifests import JsonObject
@@ -61,7 +61,7 @@ def _prompt_field(row: DatasetRow, prompt_form: str, tokenizer: Any) -> JsonObje
         return {"messages": [dict(message) for message in row["prompt"]]}
     if prompt_form == "ids":
         return {"prompt": prompt_ids(tokenizer, row)}
-    return {"prompt": prompt_text(tokenizer, row)}
+    return {"prompt": rendered_prompt(tokenizer, row)}
 
 
 def ask_endpoint(

@@ -26,7 +26,7 @@ def prompt_ids(tokenizer: Any, row: DatasetRow) -> list[int]:
         return render_prompt_ids(tokenizer, row["prompt"])
 
 
-def prompt_text(tokenizer: Any, row: DatasetRow) -> str:
+def rendered_prompt(tokenizer: Any, row: DatasetRow) -> str:
     """A row's prompt as text, without the token that a server's tokenizer puts in front itself.
 
     Raises ValueError that names a row that does not render, or whose text is read as other tokens.

@@ -101,7 +101,7 @@ def compare_runs(runs: Sequence[EvaluatedRun]) -> ComparedRuns:
     entries = group_entries(runs)
     comparisons: list[RunComparison] = []
     for entry in entries:
-        comparisons += compare_with_baselines(entry)
+        comparisons += baseline_comparisons(entry)
     for first, second in combinations(entries, 2):
         comparison = compare_entries(first, second)
         if comparison is not None:
@@ -113,7 +113,7 @@ def compare_runs(runs: Sequence[EvaluatedRun]) -> ComparedRuns:
     return ComparedRuns(runs, row_groups(runs), entries, corrected)
 
 
-def compare_with_baselines(entry: Entry) -> list[RunComparison]:
+def baseline_comparisons(entry: Entry) -> list[RunComparison]:
     """The comparisons with the baselines; of several seeds by direction accuracy alone."""
     versus, reasons = entry.versus_baselines()
     comparisons = [
