@@ -29,15 +29,12 @@ from data_pipeline.records.collect import (
     make_records,
     weeks_without_news,
 )
-from data_pipeline.records.fundamentals import FILING_LAG_DAYS
+from data_pipeline.records.fundamentals import FILING_LAG_DAYS, SHORTEST_LAG_DAYS
 from data_pipeline.records.indices import load, members_on
 from weekahead import files
 from weekahead.cli import add_options, new_parser, option, read_options, run_command
 from weekahead.manifest import new_manifest
 from weekahead.schema.manifests import IndexFacts, RecordsManifest, read_records_manifest
-
-AUDIT_LAG_DAYS = 30
-"""Days after a quarter's end within which the audit takes it for unpublished."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +79,10 @@ class FetchOptions:
                 f"--min_weeks {self.min_weeks} --max_weeks {self.max_weeks}; "
                 "expected 1 <= min <= max"
             )
-        if self.filing_lag < AUDIT_LAG_DAYS:
+        if self.filing_lag < SHORTEST_LAG_DAYS:
             raise ValueError(
-                f"--filing_lag is {self.filing_lag}; expected at least {AUDIT_LAG_DAYS} days, the "
-                "term of the audit"
+                f"--filing_lag is {self.filing_lag}; expected at least {SHORTEST_LAG_DAYS} days, "
+                "the term of the audit"
             )
         if self.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise ValueError(

@@ -18,13 +18,11 @@ from data_pipeline.audit import defects, leaks
 from data_pipeline.audit.leaks import Finding
 from data_pipeline.audit.rows import AuditRow, audit_rows
 from data_pipeline.dataset.reader import read_source
+from data_pipeline.records.fundamentals import SHORTEST_LAG_DAYS
 from weekahead.cli import new_parser, read_options, run_command
 from weekahead.files import write_json
 from weekahead.manifest import new_manifest
 from weekahead.recipe import RECIPES, knowledge_cutoffs
-
-FILING_LAG = 30
-"""Days from a quarter's end to its publication, if a row does not say when it was published."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +31,14 @@ class AuditOptions:
 
     source: str
     out: Path
-    filing_lag: int = FILING_LAG
+    filing_lag: int = SHORTEST_LAG_DAYS
 
     def check(self) -> None:
         """Raise ValueError or OSError for options that cannot work."""
         if self.filing_lag < 0:
             raise ValueError(
-                f"--filing-lag is {self.filing_lag}; expected days, 0 or more, such as {FILING_LAG}"
+                f"--filing-lag is {self.filing_lag}; expected days, 0 or more, such as "
+                f"{SHORTEST_LAG_DAYS}"
             )
         if self.out.exists() and not self.out.is_dir():
             raise NotADirectoryError(
@@ -153,7 +152,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("source", help="dataset folder, file or Hub id, or a file of records")
     parser.add_argument("--out", type=Path, required=True, help="folder for audit.json")
     parser.add_argument(
-        "--filing-lag", type=int, default=FILING_LAG, help="days from a quarter's end to its filing"
+        "--filing-lag",
+        type=int,
+        default=SHORTEST_LAG_DAYS,
+        help="days from a quarter's end to its filing",
     )
     options = read_options(parser.parse_args(argv), AuditOptions)
     try:

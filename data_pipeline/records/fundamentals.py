@@ -16,6 +16,10 @@ ANNUAL_LAG_DAYS = 90
 """The same for the end of a fiscal year: the SEC's term for an annual report."""
 ABROAD_LAG_DAYS = 120
 """Outside the United States: the EU's term for an annual report (2004/109/EC, article 4)."""
+SHORTEST_LAG_DAYS = 30
+"""No lag may be shorter: without a known filing, the audit takes a quarter that ended at most so
+many days before the forecast week for unpublished.
+"""
 _SAME_PERIOD = timedelta(days=7)
 """Providers date the end of one quarter up to a few days apart."""
 _TOO_OLD = timedelta(days=400)
