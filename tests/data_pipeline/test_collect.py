@@ -139,8 +139,7 @@ def test_symbols_without_prices_are_named_with_the_reason(gathered, served):
         gathered(["ACME"], first=date(2030, 1, 6), last=date(2030, 2, 2))
 
 
-def test_news_files_need_no_key(gathered, tmp_path, monkeypatch):
-    monkeypatch.delenv("FINNHUB_API_KEY", raising=False)
+def test_news_files_need_no_key(gathered, tmp_path):
     path = tmp_path / "news.jsonl"
     alpaca = {"headline": "Acme hires", "created_at": "2026-01-08T12:00:00Z", "symbols": ["ACME"]}
     write_jsonl(path, [news_item(1, NOON, "ACME"), alpaca])
@@ -154,8 +153,7 @@ def test_news_files_need_no_key(gathered, tmp_path, monkeypatch):
     ]
 
 
-def test_news_files_may_name_a_class_of_shares_as_finnhub_does(gathered, tmp_path, monkeypatch):
-    monkeypatch.delenv("FINNHUB_API_KEY", raising=False)
+def test_news_files_may_name_a_class_of_shares_as_finnhub_does(gathered, tmp_path):
     path = tmp_path / "news.jsonl"
     write_jsonl(path, [news_item(1, NOON, "BRK.B"), news_item(2, NOON, "BRK-B")])
     assert len(gathered(["BRK-B"], news_files=[path]).companies["BRK-B"].news) == 2
@@ -177,8 +175,7 @@ def test_a_bad_row_of_a_news_file_is_named(gathered, tmp_path):
         gathered(["ACME"], news_files=[path])
 
 
-def test_finnhub_without_a_key_is_an_error_that_names_it(gathered, monkeypatch):
-    monkeypatch.delenv("FINNHUB_API_KEY", raising=False)
+def test_finnhub_without_a_key_is_an_error_that_names_it(gathered):
     with pytest.raises(PermissionError, match="FINNHUB_API_KEY is not set"):
         gathered(["ACME"])
 
@@ -227,7 +224,6 @@ class AnotherLiveProvider(AnotherProvider):
 
 def test_a_new_provider_of_news_is_one_line_in_the_table(prices, tmp_path, monkeypatch):
     monkeypatch.setattr(table, "NEWS_PROVIDERS", (Finnhub, AnotherLiveProvider))
-    monkeypatch.delenv("FINNHUB_API_KEY", raising=False)
     assert table.news_key_variables() == "FINNHUB_API_KEY or ANOTHER_API_KEY"
     assert not table.has_news_provider(tmp_path)
     monkeypatch.setenv("ANOTHER_API_KEY", "k")

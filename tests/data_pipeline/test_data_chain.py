@@ -36,8 +36,9 @@ SYMBOLS = sorted(
 
 def data_command(folder, *flags, env=None, module="data_pipeline"):
     command = [sys.executable, "-m", module, *map(str, flags)]
-    env = {**(env or os.environ), "HOME": str(folder / "home")}
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    own = {"HOME": str(folder / "home"), "PYTHONPATH": str(ROOT)}
+    env = {**(env or os.environ), **own}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
 
 
 def make_data(folder, finnhub, teacher, *flags):
@@ -163,8 +164,7 @@ def test_flags_that_cannot_be_read_are_named(capsys, flags, message):
     assert stop.value.code == 2 and message in capsys.readouterr().err
 
 
-def test_without_a_key_and_news_files_nothing_is_asked_for(tmp_path, capsys, monkeypatch):
-    monkeypatch.delenv("FINNHUB_API_KEY", raising=False)
+def test_without_a_key_and_news_files_nothing_is_asked_for(tmp_path, capsys):
     assert fetch.main([*WINDOW, "--symbols", "AAPL", "--data", str(tmp_path / "data")]) == 2
     assert "no news: set FINNHUB_API_KEY" in capsys.readouterr().err
 

@@ -23,8 +23,10 @@ print(len(data.train), data.revision)
 
 def run(hub, tmp_path, token, *command):
     command = [sys.executable, *map(str, command)]
-    env = hub.environment(tmp_path, token)
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    env = hub.environment(tmp_path, token) | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120
+    )
 
 
 @pytest.fixture

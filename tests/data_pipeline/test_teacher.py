@@ -3,7 +3,6 @@ judged, logged, never lost.
 """
 
 import json
-import os
 import random
 import re
 import signal
@@ -30,12 +29,8 @@ SECRET = "sk-never-to-be-seen"
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(tmp_path, monkeypatch):
-    """No teacher of the user's, and a folder without a `.env`."""
-    for name in [name for name in os.environ if name.startswith("OPENAI_")]:
-        monkeypatch.delenv(name)
+def no_proxy(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.chdir(tmp_path)
 
 
 def records_file(count=6, change=lambda record: record):

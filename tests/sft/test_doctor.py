@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from sft.doctor import key_variables
+
 ROOT = Path(__file__).resolve().parents[2]
 CLOSED = "http://127.0.0.1:9"  # the discard port: nothing answers there
 
 
 def doctor(folder, **variables):
     """The doctor in an empty folder with an empty home, and services that do not answer."""
-    removed = ("WANDB_", "HF_", "OPENAI_", "FINNHUB_", "CUDA_VISIBLE", "LD_LIBRARY", "HUGGING")
+    services = tuple(name.removesuffix("API_KEY") for name in key_variables())
+    removed = (*services, "HF_", "HUGGING", "CUDA_VISIBLE", "LD_LIBRARY")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
     local = {
         "HOME": str(folder),
