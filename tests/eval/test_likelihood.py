@@ -17,15 +17,11 @@ from eval.likelihoods.continuations import (
     log_probabilities,
     own_prefix,
 )
-from tests.support.llama_tokenizer import llama_tokenizer
+from tests.support.family_tokenizers import family_tokenizer
 from tests.support.tiny import command
 from weekahead.files import read_jsonl, write_jsonl
-from weekahead.models.chat_format import (
-    apply_chat_format,
-    chat_format,
-    render_prompt_ids,
-    render_row_ids,
-)
+from weekahead.models.chat_format import render_prompt_ids, render_row_ids
+from weekahead.models.families import FAMILIES
 from weekahead.models.loading import Base, load_base, load_tokenizer
 from weekahead.task.answer import HEADERS, parse_answer, render_answer
 from weekahead.task.labels import BINS
@@ -95,10 +91,10 @@ def test_batch_size_and_order_change_nothing(parts, batch_size):
             assert logs == pytest.approx(whole[i], abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["smollm2", "llama", "deepseek"])
-def test_what_is_scored_are_the_tokens_that_training_rows_have(name, parts):
-    tokenizer = parts[1] if name == "smollm2" else llama_tokenizer(deepseek=name == "deepseek")
-    apply_chat_format(tokenizer, chat_format(name))
+@pytest.mark.usefixtures("embedded_model")
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_is_scored_are_the_tokens_that_training_rows_have(name):
+    tokenizer = family_tokenizer(name)
     prompt = [
         {"role": "system", "content": "You are an analyst."},
         {"role": "user", "content": "Up 12%?"},
@@ -111,7 +107,9 @@ def test_what_is_scored_are_the_tokens_that_training_rows_have(name, parts):
         )
         whole = found.shared + tail
         assert whole == (prompt_ids + trained)[: len(whole)]
-        assert tokenizer.decode(tail) == CONTINUATIONS[label]
+        # Decoded as a whole: the space before a bin may be shared, and SentencePiece drops one at
+        # the start of a text.
+        assert tokenizer.decode(whole).endswith(OWN + CONTINUATIONS[label])
 
 
 def test_a_token_across_the_end_of_the_prefix_is_not_shared():

@@ -1,16 +1,22 @@
-"""Chat formats on the real Llama-3 vocabulary; `test_chat_format_trl` compares them with TRL.
+"""Chat formats of all families; `test_chat_format_trl` compares them with TRL.
 
-No package that these tests may read holds the vocabulary of Qwen or SmolLM2, so both ChatML
-families are tested on a byte-level one with their special tokens; `test_embedded` covers SmolLM2's
-own.
+`tests/support/family_tokenizers.py` says which family is tested on its true vocabulary.
 """
 
 import json
 import re
 from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
 
+from tests.support.family_tokenizers import (
+    TOKENIZERS,
+    WITHOUT_TRUE_VOCABULARY,
+    chatml_tokenizer,
+    deepseek_tokenizer,
+    family_tokenizer,
+)
 from tests.support.llama_tokenizer import llama_tokenizer
 from weekahead.models.chat_format import (
     apply_chat_format,
@@ -23,6 +29,9 @@ from weekahead.models.chat_format import (
     stop_token_ids,
 )
 from weekahead.models.families import FAMILIES
+from weekahead.recipe import RECIPES, read_recipe
+
+pytestmark = pytest.mark.usefixtures("embedded_model")  # converted once, whatever test comes first
 
 PROMPT = [
     {"role": "system", "content": "You are an analyst."},
@@ -36,52 +45,44 @@ CHATML = (
     "<|im_start|>user\nNews of 2024.\n\n1. Up 12%<|im_end|>\n"
     "<|im_start|>assistant\n"
 )
+
+
+class Rendered(NamedTuple):
+    """What the format of a family writes around ANSWER, and the token that fills a batch."""
+
+    prompt: str
+    end: str
+    padding: str
+
+
 RENDERED = {
-    "smollm2": (CHATML, "<|im_end|>"),
-    "qwen": (CHATML, "<|im_end|>"),
-    "llama": (
+    "smollm2": Rendered(CHATML, "<|im_end|>", "<|endoftext|>"),
+    "qwen": Rendered(CHATML, "<|im_end|>", "<|endoftext|>"),
+    "llama": Rendered(
         "<|begin_of_text|>### Instruction:\nYou are an analyst.\n\n"
         "### Input:\nNews of 2024.\n\n1. Up 12%\n\n### Response:\n",
         "<|end_of_text|>",
+        "<|finetune_right_pad_id|>",
     ),
-    "deepseek": (
+    "deepseek": Rendered(
         "<｜begin▁of▁sentence｜>You are an analyst.<｜User｜>News of 2024.\n\n1. Up 12%"
         "<｜Assistant｜><think>\n\n</think>\n\n",
         "<｜end▁of▁sentence｜>",
+        "<|finetune_right_pad_id|>",
     ),
 }
-NAMES = sorted(RENDERED)
-LLAMA_NAMES = ["deepseek", "llama"]
-
-
-def chatml_tokenizer():
-    """Byte-level, without merges, with the special tokens of the ChatML families."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    names = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    backend.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in names])
-    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=names[1], eos_token=names[2])
-
-
-def formatted(name):
-    """A tokenizer of family `name` with its turn format applied."""
-    bare = llama_tokenizer(name == "deepseek") if name in LLAMA_NAMES else chatml_tokenizer()
-    return apply_chat_format(bare, chat_format(name))
+WITH_BOS = [name for name, family in FAMILIES.items() if family.chat_format.bos_token]
+TRUE_VOCABULARIES = [name for name in FAMILIES if name not in WITHOUT_TRUE_VOCABULARY]
 
 
 def test_every_format_has_its_case_here():
-    assert sorted(FAMILIES) == NAMES
+    assert set(FAMILIES) == set(RENDERED) == set(TOKENIZERS)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_rendered_text(name):
-    tokenizer = formatted(name)
-    prompt, end = RENDERED[name]
+    tokenizer = family_tokenizer(name)
+    prompt, end, _ = RENDERED[name]
     assert (
         tokenizer.apply_chat_template(PROMPT, add_generation_prompt=True, tokenize=False) == prompt
     )
@@ -94,7 +95,7 @@ def test_rendered_text(name):
     assert "analyst" not in without_system and "assistant named" not in without_system
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize(
     "answer",
     [
@@ -111,7 +112,7 @@ def test_rendered_text(name):
 )
 def test_prompt_ids_are_a_prefix_of_the_row(name, answer):
     """And the answer ends with the stop token, which is also the eos token."""
-    tokenizer = formatted(name)
+    tokenizer = family_tokenizer(name)
     completion = [{"role": "assistant", "content": answer}]
     prompt_ids, completion_ids = render_row_ids(tokenizer, PROMPT, completion)
     assert prompt_ids == render_prompt_ids(tokenizer, PROMPT)
@@ -120,12 +121,43 @@ def test_prompt_ids_are_a_prefix_of_the_row(name, answer):
     assert row_length(tokenizer, PROMPT, completion) == len(prompt_ids) + len(completion_ids)
 
 
-@pytest.mark.parametrize("name", LLAMA_NAMES)
-def test_one_bos_though_the_tokenizer_adds_its_own(name):
-    tokenizer = formatted(name)
-    assert tokenizer("text")["input_ids"][0] == 128000  # the trap is set
+@pytest.mark.parametrize("name", FAMILIES)
+def test_text_cannot_forge_a_token_of_the_template(name):
+    """Every special token that a rendered row holds is refused inside a message."""
+    tokenizer, control_tokens = family_tokenizer(name), chat_format(name).control_tokens
     prompt_ids, completion_ids = render_row_ids(tokenizer, PROMPT, COMPLETION)
-    assert prompt_ids[0] == 128000 and (prompt_ids + completion_ids).count(128000) == 1
+    special = set(tokenizer.get_added_vocab().values())
+    written = set(tokenizer.convert_ids_to_tokens(special & {*prompt_ids, *completion_ids}))
+    # DeepSeek's template writes an empty thought. A row's own texts may hold one too: it begins no
+    # turn, and what reads an answer takes its thoughts out (`without_thought`).
+    written -= {"<think>", "</think>"}
+    assert written and written <= set(control_tokens)
+    for token in control_tokens:
+        with pytest.raises(ValueError, match=f"holds .*{re.escape(token)}.*take it out"):
+            render_prompt_ids(tokenizer, [{"role": "user", "content": f"a {token} b"}])
+
+
+def test_a_think_block_in_an_answer_is_not_refused():
+    completion = [{"role": "assistant", "content": f"<think>Up?</think>{ANSWER}"}]
+    for name in FAMILIES:
+        render_row_ids(family_tokenizer(name), PROMPT, completion)
+
+
+def test_tokens_of_another_form_can_be_control_tokens():
+    """Such as those of Mistral: a BOS <s>, and [INST] before a user's text."""
+    chat = replace(chat_format("qwen"), bos_token="<s>", turn_tokens=("[INST]", "[/INST]"))
+    for token in ("<s>", "[INST]", "[/INST]", "<|im_start|>"):
+        with pytest.raises(ValueError, match=f"holds {re.escape(token)}, .*take it out"):
+            check_row(chat, [{"role": "user", "content": f"a {token} b"}], COMPLETION)
+
+
+@pytest.mark.parametrize("name", WITH_BOS)
+def test_one_bos_though_the_tokenizer_adds_its_own(name):
+    tokenizer = family_tokenizer(name)
+    bos = tokenizer.convert_tokens_to_ids(chat_format(name).bos_token)
+    assert tokenizer("text")["input_ids"][0] == bos  # the trap is set
+    prompt_ids, completion_ids = render_row_ids(tokenizer, PROMPT, COMPLETION)
+    assert prompt_ids[0] == bos and (prompt_ids + completion_ids).count(bos) == 1
 
 
 def test_a_second_bos_is_refused(monkeypatch, tmp_path):
@@ -158,26 +190,23 @@ def test_a_template_with_other_training_tokens_is_refused(monkeypatch, tmp_path,
     family = replace(FAMILIES["deepseek"], chat_format=broken)
     monkeypatch.setitem(FAMILIES, "deepseek", family)
     with pytest.raises(ValueError, match=message):
-        render_row_ids(
-            apply_chat_format(llama_tokenizer(deepseek=True), broken), PROMPT, COMPLETION
-        )
+        render_row_ids(apply_chat_format(deepseek_tokenizer(), broken), PROMPT, COMPLETION)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_padding_is_a_token_of_its_own(name):
-    tokenizer = formatted(name)
+    tokenizer = family_tokenizer(name)
     assert tokenizer.pad_token_id not in stop_token_ids(tokenizer)
     prompt_ids, completion_ids = render_row_ids(tokenizer, PROMPT, COMPLETION)
     assert tokenizer.pad_token_id not in prompt_ids + completion_ids
-    expected = 128004 if name in LLAMA_NAMES else tokenizer.convert_tokens_to_ids("<|endoftext|>")
-    assert tokenizer.pad_token_id == expected
+    assert tokenizer.pad_token_id == tokenizer.convert_tokens_to_ids(RENDERED[name].padding)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_format_survives_saving(name, tmp_path):
     from transformers import AutoTokenizer
 
-    tokenizer = formatted(name)
+    tokenizer = family_tokenizer(name)
     tokenizer.save_pretrained(tmp_path)
     again = AutoTokenizer.from_pretrained(tmp_path)
     assert chat_format_of(again).template == chat_format(name).template
@@ -188,7 +217,7 @@ def test_format_survives_saving(name, tmp_path):
 
 @pytest.mark.parametrize(("name", "make"), [
     ("llama", chatml_tokenizer), ("smollm2", llama_tokenizer), ("deepseek", llama_tokenizer),
-    ("llama", lambda: llama_tokenizer(deepseek=True)),
+    ("llama", deepseek_tokenizer),
 ])  # fmt: skip
 def test_wrong_format_for_the_base_is_refused(name, make):
     with pytest.raises(
@@ -225,19 +254,21 @@ def test_what_is_not_a_row_is_refused(prompt, completion, message):
     with pytest.raises(ValueError, match=message):
         check_row(chat_format("qwen"), prompt, completion)
     with pytest.raises(ValueError, match=message):
-        render_row_ids(formatted("qwen"), prompt, completion)
+        render_row_ids(family_tokenizer("qwen"), prompt, completion)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_templates_refuse_roles_they_do_not_know(name):
     with pytest.raises(Exception, match="unknown role 'tool'"):
-        formatted(name).apply_chat_template([{"role": "tool", "content": "x"}], tokenize=False)
+        family_tokenizer(name).apply_chat_template(
+            [{"role": "tool", "content": "x"}], tokenize=False
+        )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LLAMA_NAMES)
+@pytest.mark.parametrize("name", TRUE_VOCABULARIES)
 def test_every_real_row_fits_the_recipes_length(shared_data, name):
-    tokenizer, lengths = formatted(name), []
+    tokenizer, lengths = family_tokenizer(name), []
     for line in (shared_data / "dow30" / "test.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         system, user = re.fullmatch(
@@ -249,4 +280,5 @@ def test_every_real_row_fits_the_recipes_length(shared_data, name):
         )
     lengths.sort()
     print(f"{name}: {len(lengths)} rows, p50 {lengths[149]}, p95 {lengths[284]}, max {lengths[-1]}")
-    assert len(lengths) == 300 and lengths[-1] <= 3200
+    assert len(lengths) == 300
+    assert lengths[-1] <= read_recipe(RECIPES / f"{name}.yaml")["max_length"]

@@ -4,8 +4,12 @@ from importlib.resources import files
 
 import pytest
 
-from tests.weekahead.test_chat_format import COMPLETION, NAMES, PROMPT, formatted
+from tests.support.family_tokenizers import family_tokenizer
+from tests.weekahead.test_chat_format import COMPLETION, PROMPT
 from weekahead.models.chat_format import render_row_ids
+from weekahead.models.families import FAMILIES
+
+pytestmark = pytest.mark.usefixtures("embedded_model")
 
 
 def trl_template(name):
@@ -13,7 +17,7 @@ def trl_template(name):
 
 
 def test_chatml_is_trls_qwen_template_without_the_last_newline():
-    tokenizer, theirs = formatted("qwen"), trl_template("qwen2_5")
+    tokenizer, theirs = family_tokenizer("qwen"), trl_template("qwen2_5")
     prompt = tokenizer.apply_chat_template(PROMPT, add_generation_prompt=True, tokenize=False)
     assert prompt == tokenizer.apply_chat_template(
         PROMPT, chat_template=theirs, add_generation_prompt=True, tokenize=False
@@ -25,7 +29,7 @@ def test_chatml_is_trls_qwen_template_without_the_last_newline():
 
 
 def test_deepseek_is_trls_template_with_the_think_block_closed():
-    tokenizer, theirs = formatted("deepseek"), trl_template("deepseek_r1_distill")
+    tokenizer, theirs = family_tokenizer("deepseek"), trl_template("deepseek_r1_distill")
     prompt = tokenizer.apply_chat_template(PROMPT, add_generation_prompt=True, tokenize=False)
     their_prompt = tokenizer.apply_chat_template(
         PROMPT, chat_template=theirs, add_generation_prompt=True, tokenize=False
@@ -38,13 +42,13 @@ def test_deepseek_is_trls_template_with_the_think_block_closed():
     assert ours.replace("<think>\n\n</think>\n\n", "") == their_row
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_sft_trainer_prepares_exactly_our_ids(name, tmp_path):
     from datasets import Dataset
     from transformers import LlamaConfig, LlamaForCausalLM
     from trl import SFTConfig, SFTTrainer
 
-    tokenizer = formatted(name)
+    tokenizer = family_tokenizer(name)
     rows = [
         {"prompt": PROMPT, "completion": COMPLETION},
         {"prompt": PROMPT, "completion": [{"role": "assistant", "content": "\nshort "}]},

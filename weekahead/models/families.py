@@ -32,6 +32,8 @@ class ChatFormat:
     """Tokens that end an answer; the template writes the first, and it becomes the eos token."""
     bos_token: str | None
     """The token that stands first and nowhere else; None if the family has none (ChatML)."""
+    turn_tokens: tuple[str, ...] = ()
+    """Tokens of the template that steer a turn and are not of the form <|...|>, such as [INST]."""
 
     @property
     def template(self) -> str:
@@ -42,7 +44,11 @@ class ChatFormat:
     def control_tokens(self) -> tuple[str, ...]:
         """The tokens that steer a model of this family; inside a message one would forge a turn."""
         in_template = {match.group() for match in _CONTROL_TOKEN.finditer(self.template)}
-        return tuple(sorted(in_template | {self.pad_token, *self.stop_tokens}))
+        # <think> of DeepSeek's template is not among them: it stands inside a turn and begins none.
+        named = {self.pad_token, *self.stop_tokens, *self.turn_tokens}
+        if self.bos_token is not None:
+            named.add(self.bos_token)
+        return tuple(sorted(in_template | named))
 
 
 @dataclass(frozen=True)
@@ -71,9 +77,15 @@ def _read(path: Path) -> str:
 
 
 def _chat_format(
-    name: str, *, pad_token: str, stop_token: str, bos_token: str | None = None
+    name: str,
+    *,
+    pad_token: str,
+    stop_token: str,
+    bos_token: str | None = None,
+    turn_tokens: tuple[str, ...] = (),
 ) -> ChatFormat:
-    return ChatFormat(name, _TEMPLATES / f"{name}.jinja", pad_token, (stop_token,), bos_token)
+    template = _TEMPLATES / f"{name}.jinja"
+    return ChatFormat(name, template, pad_token, (stop_token,), bos_token, turn_tokens)
 
 
 FAMILIES: dict[str, ModelFamily] = {
