@@ -99,7 +99,7 @@ def _loss(rows: Rows) -> "Figure":
     _line(axes, training, 0, "training", marked=len(training) < 30)
     evaluation = _series(rows, "eval", "eval_loss", along="step")
     _line(axes, evaluation, 1, "evaluation", marked=True)
-    _finish(axes, x="optimizer step", y="cross-entropy (nats per token)", legend=True)
+    _finish(axes, x="optimizer step", y="loss (nats per token)", legend=True)
     return figure
 
 
