@@ -91,16 +91,26 @@ class Arguments(NamedTuple):
     """TRL's ModelConfig."""
 
 
+def argument_classes() -> tuple[type, type, type]:
+    """The classes of the three objects in `Arguments`, in their order.
+
+    A function and no constant: this module is imported without TRL, which takes seconds to load.
+    """
+    from trl import ModelConfig, SFTConfig
+
+    return ScriptArguments, SFTConfig, ModelConfig
+
+
 def parse(argv: Sequence[str] | None, precision: Precision) -> Arguments:
     """Read a recipe and the flags over it; an unknown key is an error.
 
     The precision goes in as defaults before parsing, since SFTConfig checks it while it is built.
     Raises ValueError naming the field if a training with these arguments cannot work.
     """
-    from trl import ModelConfig, SFTConfig, TrlParser
+    from trl import TrlParser
 
     # TrlParser's own type hint does not allow a tuple of classes
-    parser = TrlParser((ScriptArguments, SFTConfig, ModelConfig))  # pyright: ignore[reportArgumentType]
+    parser = TrlParser(argument_classes())  # pyright: ignore[reportArgumentType]
     parser.set_defaults(**precision.trainer_flags())
     try:
         script, training, model = parser.parse_args_and_config(argv)

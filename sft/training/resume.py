@@ -66,7 +66,8 @@ ALWAYS_STATED = (
 """What a reader of a manifest looks for, stated even if it is the library's default.
 
 Any other field stands in a manifest only if its value is not the default: a model card with all
-150 fields would hide the few that were chosen.
+150 fields would hide the few that were chosen. A field of WEIGHTS_DEPEND_ON cannot be added here:
+manifests of older versions lack its default, and a resume would take that for another value.
 """
 PLACES = frozenset((
     # folders, names, logs, tokens and this machine; also hub_* and trackio_*

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sft.training.arguments import ScriptArguments, parse
+from sft.training.arguments import argument_classes, parse
 from sft.training.resume import (
     ALWAYS_STATED,
     PLACES,
@@ -55,10 +55,7 @@ def begin(folder, stated, base=BASE):
 
 
 def field_names():
-    from trl import ModelConfig, SFTConfig
-
-    classes = (SFTConfig, ModelConfig, ScriptArguments)
-    return [field.name for arguments in classes for field in fields(arguments)]
+    return [field.name for arguments in argument_classes() for field in fields(arguments)]
 
 
 @pytest.mark.parametrize("names", [WEIGHTS_DEPEND_ON, ALWAYS_STATED, PLACES, NOT_DECIDING])
