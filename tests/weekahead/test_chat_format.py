@@ -48,26 +48,26 @@ CHATML = (
 
 
 class Rendered(NamedTuple):
-    """What the format of a family writes around ANSWER, and the token that fills a batch."""
+    """PROMPT and COMPLETION in the format of a family, and the token that fills a batch."""
 
     prompt: str
-    end: str
+    completion: str
     padding: str
 
 
 RENDERED = {
-    "smollm2": Rendered(CHATML, "<|im_end|>", "<|endoftext|>"),
-    "qwen": Rendered(CHATML, "<|im_end|>", "<|endoftext|>"),
+    "smollm2": Rendered(CHATML, f"{ANSWER}<|im_end|>", "<|endoftext|>"),
+    "qwen": Rendered(CHATML, f"{ANSWER}<|im_end|>", "<|endoftext|>"),
     "llama": Rendered(
         "<|begin_of_text|>### Instruction:\nYou are an analyst.\n\n"
         "### Input:\nNews of 2024.\n\n1. Up 12%\n\n### Response:\n",
-        "<|end_of_text|>",
+        f"{ANSWER}<|end_of_text|>",
         "<|finetune_right_pad_id|>",
     ),
     "deepseek": Rendered(
         "<｜begin▁of▁sentence｜>You are an analyst.<｜User｜>News of 2024.\n\n1. Up 12%"
         "<｜Assistant｜><think>\n\n</think>\n\n",
-        "<｜end▁of▁sentence｜>",
+        f"{ANSWER}<｜end▁of▁sentence｜>",
         "<|finetune_right_pad_id|>",
     ),
 }
@@ -82,13 +82,11 @@ def test_every_format_has_its_case_here():
 @pytest.mark.parametrize("name", FAMILIES)
 def test_rendered_text(name):
     tokenizer = family_tokenizer(name)
-    prompt, end, _ = RENDERED[name]
+    prompt, completion, _ = RENDERED[name]
     assert (
         tokenizer.apply_chat_template(PROMPT, add_generation_prompt=True, tokenize=False) == prompt
     )
-    assert (
-        tokenizer.apply_chat_template(PROMPT + COMPLETION, tokenize=False) == prompt + ANSWER + end
-    )
+    assert tokenizer.apply_chat_template(PROMPT + COMPLETION, tokenize=False) == prompt + completion
     without_system = tokenizer.apply_chat_template(
         PROMPT[1:], add_generation_prompt=True, tokenize=False
     )
