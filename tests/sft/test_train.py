@@ -61,8 +61,8 @@ def test_the_adapter_is_fp32_and_was_trained(whole):
 
 
 def test_killed_and_resumed_it_ends_like_an_uninterrupted_run(tiny, whole):
-    out = tiny / "outputs" / "killed"
-    process = train(tiny, "outputs/killed", wait=False)
+    out = tiny / "outputs" / "killed-training"
+    process = train(tiny, "outputs/killed-training", wait=False)
     child_log = out / "checkpoint-2" / "trainer_state.json"
     deadline = time.monotonic() + 240
     while not child_log.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -75,7 +75,7 @@ def test_killed_and_resumed_it_ends_like_an_uninterrupted_run(tiny, whole):
     process.communicate()
     assert child_log.exists() and not json.loads((out / "manifest.json").read_text())["result"]
     (out / "checkpoint-9").mkdir()  # a checkpoint that was being written
-    resumed = train(tiny, "outputs/killed")
+    resumed = train(tiny, "outputs/killed-training")
     assert resumed.returncode == 0, resumed.stderr[-2000:]
     assert losses(out) == losses(whole)
     weights = load_file(out / "adapter_model.safetensors")
