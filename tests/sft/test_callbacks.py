@@ -165,6 +165,7 @@ def test_the_speed_leaves_out_evaluation_and_saving():
     assert (unknown["samples_per_second"], unknown["tokens_per_second"]) == (None, None)
 
 
+@pytest.mark.slow
 def test_losses_and_speeds_reach_the_run_on_one_axis(tmp_path):
     folder = tmp_path / "run"
     train_tracked(folder, "offline")

@@ -133,6 +133,7 @@ def logits(hub: Hub, home: Path, code: str):
     return torch.load(out)
 
 
+@pytest.mark.slow
 def test_the_adapter_loads_by_id_by_revision_and_as_on_its_card(hub, run, base, tmp_path):
     """By its id and by the card's Python the latest one comes back, by a revision the older one."""
     import torch
