@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from data_pipeline.dataset.public_rows import PROMPT_VERSIONS, Wording, build
+from data_pipeline.dataset.public_rows import PROMPT_VERSIONS, Wording, build_public_rows
 from data_pipeline.dataset.reader import read_source
 from data_pipeline.dataset.split import CONTEXT_WEEKS, VALIDATION_SHARE
 from data_pipeline.dataset.writer import check_target, source_facts, summary_lines, write_dataset
@@ -38,7 +38,7 @@ def run(options: PublicOptions) -> PublicManifest:
     """
     check_target(options.out)
     source = read_source(options.source)
-    public = build(
+    public = build_public_rows(
         source.splits,
         source.origins,
         wording=options.wording,

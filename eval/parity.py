@@ -263,7 +263,7 @@ def parting_index(tokenizer: Any, reference: LocalAnswer, text: str) -> int | No
     return len(reference.ids) - 1 if reference.finish_reason == "stop" else None
 
 
-def verdict(compared: Sequence[Compared], tolerance: float) -> tuple[int, str]:
+def parity_verdict(compared: Sequence[Compared], tolerance: float) -> tuple[int, str]:
     """Exit code and sentence: 0 all agree, 1 some differ or the adapter changes nothing."""
     count = len(compared)
     apart = [prompt for prompt in compared if not prompt.agrees(tolerance)]
@@ -291,7 +291,7 @@ def verdict(compared: Sequence[Compared], tolerance: float) -> tuple[int, str]:
     )
 
 
-def table(compared: Sequence[Compared], tolerance: float) -> str:
+def parity_table(compared: Sequence[Compared], tolerance: float) -> str:
     """One line per prompt; a dash stands for what there is not."""
     effects = {True: "changes it", False: "changes nothing", None: "-"}
     lines = [f"{'id':<24} {'text':<20} {'margin there':>12} {'first log-prob':>14}  adapter"]
@@ -327,8 +327,8 @@ def run(options: ParityOptions) -> int:
     rows = load_dataset(options.dataset).split(options.split).rows[: options.prompts]
     served = ServedModel(options.model, options.endpoint_prompt, options.max_new_tokens)
     compared = compare(rows, base, adapter, precision, served)
-    code, sentence = verdict(compared, tolerance)
-    print(f"{table(compared, tolerance)}\n{sentence}")
+    code, sentence = parity_verdict(compared, tolerance)
+    print(f"{parity_table(compared, tolerance)}\n{sentence}")
     return code
 
 

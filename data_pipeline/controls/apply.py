@@ -86,7 +86,7 @@ def our_splits(source: Source) -> SourceRows:
     once say nothing.
     """
     if any(is_public(rows) for rows in source.splits.values()):
-        public = public_rows.build(source.splits, source.origins)
+        public = public_rows.build_public_rows(source.splits, source.origins)
         return SourceRows(public.splits, public.dropped, public.warnings)
     splits = {name: check_rows(rows, source.origins[name]) for name, rows in source.splits.items()}
     controls = {row.get("control") or "" for rows in splits.values() for row in rows} - {""}

@@ -155,7 +155,8 @@ class Dataset:
         splits = {
             "train" if name == train_name else name: self._rows(name) for name in self.source.splits
         }
-        cut = public_rows.cut if is_public(self.source.splits[train_name]) else _cut_ours
+        public = is_public(self.source.splits[train_name])
+        cut = public_rows.cut_public_rows if public else _cut_ours
         return cut(splits, self.validation_share, self.gap_weeks)
 
     def _check_one_shape(self, train_name: str) -> None:

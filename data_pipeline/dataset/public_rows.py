@@ -119,7 +119,7 @@ def row_fault(row: DatasetRow) -> str | None:
     return answer_fault(reference_text(row), label=row["label"])
 
 
-def build(
+def build_public_rows(
     splits: Mapping[str, Sequence[JsonObject]],
     origins: Mapping[str, str],
     *,
@@ -138,7 +138,7 @@ def build(
     for name, rows in splits.items():
         ours[name], repairs = convert(rows, origins[name], wording)
         repaired += repairs
-    parts = cut(ours, validation_share, gap_weeks)
+    parts = cut_public_rows(ours, validation_share, gap_weeks)
     ours |= {"train": parts.train, "validation": parts.validation}
     outside_training = (row for name, rows in ours.items() if name != "train" for row in rows)
     faults = {row["id"]: row_fault(row) for row in outside_training}
@@ -151,7 +151,9 @@ def build(
     )
 
 
-def cut(splits: Mapping[str, Sequence[DatasetRow]], validation_share: float, gap_weeks: int) -> Cut:
+def cut_public_rows(
+    splits: Mapping[str, Sequence[DatasetRow]], validation_share: float, gap_weeks: int
+) -> Cut:
     """Train and validation of converted rows, cut by date as in `split.separate`.
 
     Training rows whose answer cannot be read or contradicts the label are dropped. Each dropped row

@@ -33,7 +33,7 @@ class ProfileRow(TypedDict, total=False):
     finnhubIndustry: object
 
 
-class Point(TypedDict, total=False):
+class SeriesPoint(TypedDict, total=False):
     """One figure of one period."""
 
     period: object
@@ -43,11 +43,11 @@ class Point(TypedDict, total=False):
 class Series(TypedDict, total=False):
     """Figure -> its points, by quarter and by fiscal year."""
 
-    quarterly: dict[str, list[Point] | None] | None
-    annual: dict[str, list[Point] | None] | None
+    quarterly: dict[str, list[SeriesPoint] | None] | None
+    annual: dict[str, list[SeriesPoint] | None] | None
 
 
-class MetricRow(TypedDict, total=False):
+class FinnhubMetric(TypedDict, total=False):
     """An answer of /stock/metric."""
 
     series: Series | None
@@ -107,7 +107,7 @@ def read_profile(row: ProfileRow) -> Profile | None:
     return Profile(str(row.get("name")), str(industry) if industry else None)
 
 
-def read_figures(row: MetricRow) -> dict[date, dict[str, float]]:
+def read_figures(row: FinnhubMetric) -> dict[date, dict[str, float]]:
     """Last day of a quarter -> its figures by name; a figure that is not finite is left out."""
     figures: dict[date, dict[str, float]] = {}
     for name, points in sorted(_series(row, "quarterly").items()):
@@ -118,7 +118,7 @@ def read_figures(row: MetricRow) -> dict[date, dict[str, float]]:
     return figures
 
 
-def read_fiscal_year_ends(row: MetricRow) -> frozenset[date]:
+def read_fiscal_year_ends(row: FinnhubMetric) -> frozenset[date]:
     """The last days of the fiscal years for which there is any figure."""
     points = [point for series in _series(row, "annual").values() for point in series or []]
     days = map(_day, (point.get("period") for point in points))
@@ -135,7 +135,7 @@ def read_filings(row: FilingsRow) -> list[Filing]:
     return sorted(filings, key=lambda filing: (filing.filed, filing.period_end))
 
 
-def _series(row: MetricRow, period: str) -> Mapping[str, list[Point] | None]:
+def _series(row: FinnhubMetric, period: str) -> Mapping[str, list[SeriesPoint] | None]:
     """Figure -> its points by `period`, quarterly or annual."""
     series: Mapping[str, Any] = row.get("series") or {}
     return series.get(period) or {}

@@ -17,7 +17,7 @@ from data_pipeline.providers.api_client import ApiClient, Service
 from data_pipeline.providers.finnhub_rows import (
     FilingRow,
     FilingsRow,
-    MetricRow,
+    FinnhubMetric,
     NewsRow,
     ProfileRow,
 )
@@ -103,7 +103,7 @@ class FinnhubStore:
         """Name, country, industry and so on; None for a symbol that Finnhub does not know."""
         return self._snapshot(symbol, after, kind="profile", endpoint="stock/profile2") or None
 
-    def metric(self, symbol: str, after: date | None = None) -> MetricRow:
+    def metric(self, symbol: str, after: date | None = None) -> FinnhubMetric:
         """Basic financials with their quarterly series, by the quarter's end."""
         return self._snapshot(symbol, after, kind="metric", endpoint="stock/metric", metric="all")
 

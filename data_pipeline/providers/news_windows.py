@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from typing import NamedTuple, TypeVar
 
 _DAY = timedelta(days=1)
-Row = TypeVar("Row")
+RowT = TypeVar("RowT")
 
 
 class DaysOver(NamedTuple):
@@ -38,15 +38,15 @@ def days_over(last: date, *, today: date) -> DaysOver:
 
 
 def ask_in_halves(
-    first: date, last: date, ask: Callable[[date, date], Sequence[Row]], *, full: int
-) -> tuple[list[Row], list[date]]:
+    first: date, last: date, ask: Callable[[date, date], Sequence[RowT]], *, full: int
+) -> tuple[list[RowT], list[date]]:
     """The rows of the days `first` to `last`, and the days that have too many for one answer.
 
     A window whose answer has `full` rows or more is asked for again in halves, down to single
     days; the rows of every answer are kept, so a row may come twice. A window without a day is not
     asked for.
     """
-    rows: list[Row] = []
+    rows: list[RowT] = []
     capped: list[date] = []
     windows = [(first, last)] if first <= last else []
     while windows:

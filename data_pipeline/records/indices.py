@@ -21,7 +21,7 @@ _CHANGE_KEYS = {"date", "added", "removed", "source"}
 
 
 @dataclass(frozen=True)
-class Change:
+class MembershipChange:
     """One change of membership; `date` is the first session on which the new membership holds."""
 
     date: date
@@ -43,7 +43,7 @@ class Index:
     known_from: date
     source: str
     members: tuple[str, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[MembershipChange, ...]
 
 
 def members_on(index: Index, on: date) -> tuple[str, ...]:
@@ -102,10 +102,10 @@ def _index(key: str, value: object) -> Index:
     )
 
 
-def _change(value: object) -> Change:
+def _change(value: object) -> MembershipChange:
     fields = _fields(value, _CHANGE_KEYS, "a change")
     day = _day(fields["date"], "date of a change")
-    return Change(
+    return MembershipChange(
         date=day,
         added=_symbols(fields["added"], f"added on {day}"),
         removed=_symbols(fields["removed"], f"removed on {day}"),

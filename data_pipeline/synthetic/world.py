@@ -38,7 +38,7 @@ PARTS = (
 )
 
 
-class Headline(NamedTuple):
+class EventHeadline(NamedTuple):
     """One sentence of news; `sign` is +1, -1 or 0 for what it means to the price."""
 
     text: str
@@ -50,7 +50,7 @@ class FictionalStory:
     """One firm's week: what happened before it, and the return that followed."""
 
     record: Record
-    news: tuple[Headline, ...]
+    news: tuple[EventHeadline, ...]
     """The sentences of the prompt in their order."""
     part: str | None
     """The split with this story; None for a week or a firm that no split took."""
@@ -140,11 +140,11 @@ def _calendar() -> list[Part | None]:
     return weeks[:-1]
 
 
-def _news(draw: random.Random, firm: Firm, events: Sequence[Event]) -> tuple[Headline, ...]:
+def _news(draw: random.Random, firm: Firm, events: Sequence[Event]) -> tuple[EventHeadline, ...]:
     drawn = [*_polar(draw, events), *draw.sample(NEUTRAL, draw.choice((0, 1)))]
     draw.shuffle(drawn)
     return tuple(
-        Headline(event.text.format(firm=firm.name, n=draw.randint(3, 40)), event.sign)
+        EventHeadline(event.text.format(firm=firm.name, n=draw.randint(3, 40)), event.sign)
         for event in drawn
     )
 
@@ -158,7 +158,7 @@ def _polar(draw: random.Random, events: Sequence[Event]) -> list[Event]:
 
 
 def _record(
-    draw: random.Random, firm: Firm, week: int, news: Sequence[Headline], prices: _Prices
+    draw: random.Random, firm: Firm, week: int, news: Sequence[EventHeadline], prices: _Prices
 ) -> Record:
     day = FIRST_WEEK + timedelta(weeks=week)
     return Record(
@@ -175,7 +175,7 @@ def _record(
 
 
 def _past_week(
-    draw: random.Random, end: date, news: Sequence[Headline], prices: _Prices
+    draw: random.Random, end: date, news: Sequence[EventHeadline], prices: _Prices
 ) -> PastWeek:
     start = end - timedelta(weeks=1)
     minutes = sorted(draw.randrange(5 * _MINUTES_PER_DAY) for _ in news)

@@ -39,7 +39,7 @@ class RequestSettings:
 
 
 @dataclass(frozen=True)
-class Question:
+class TeacherQuestion:
     """A request that has no logged answer yet."""
 
     record: Record
@@ -52,7 +52,7 @@ class RecordState(NamedTuple):
     """Where one record stands."""
 
     last_answer: TeacherAnswerRow | None
-    question: Question | None
+    question: TeacherQuestion | None
     """What is to be asked next; None for a finished record."""
 
 
@@ -98,7 +98,7 @@ def next_question(record: Record, settings: RequestSettings, log: TeacherLog) ->
         key = digest(request)
         logged = log.row(key)
         if logged is None:
-            return RecordState(answer, Question(record, attempt, request, key))
+            return RecordState(answer, TeacherQuestion(record, attempt, request, key))
         answer = logged
         if answer["accepted"]:
             break

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from data_pipeline.teacher.answer_log import OpenLog
 from data_pipeline.teacher.costs import Budget, Price, cost_bound
-from data_pipeline.teacher.progress import Question, RequestSettings, next_question
+from data_pipeline.teacher.progress import RequestSettings, TeacherQuestion, next_question
 from data_pipeline.teacher.prompts import TEACHING_VERSION, fingerprint, judge
 from weekahead.openai_client import ChatReply, Failed, OpenAIClient, Refused, Stopped, Unacceptable
 from weekahead.schema.rows import TeacherAnswerRow
@@ -140,7 +140,7 @@ class TeacherRun:
         self.refusal = self.refusal or Refused(message)
         self._end(End.REFUSAL)
 
-    async def _answer(self, question: Question) -> None:
+    async def _answer(self, question: TeacherQuestion) -> None:
         """Ask one question and log the answer. Raises Stopped and what the client raises."""
         if self.ended:
             raise Stopped
@@ -163,7 +163,7 @@ class TeacherRun:
         finally:
             await self.budget.settle(bound, cost=cost)
 
-    async def _ask(self, question: Question) -> ChatReply:
+    async def _ask(self, question: TeacherQuestion) -> ChatReply:
         """The reply to a question; an empty one if the teacher does not take this one request."""
         try:
             return await self.client.ask(question.request)
@@ -178,7 +178,7 @@ class TeacherRun:
 
 
 def answer_row(
-    question: Question, settings: RequestSettings, reply: ChatReply, price: Price | None
+    question: TeacherQuestion, settings: RequestSettings, reply: ChatReply, price: Price | None
 ) -> TeacherAnswerRow:
     """A line of the log. It holds no time, so the logs of two runs have the same lines."""
     label = question.record.label if settings.kind == "hindsight" else None

@@ -22,7 +22,7 @@ from eval.metrics.baselines import (
 from eval.metrics.breakdown import breakdown, class_metrics
 from eval.metrics.fingpt_compatible import fingpt_metrics
 from eval.metrics.rouge import Rouge, mean_rouge, section_rouge
-from eval.metrics.scored_answer import Scored, bin_of, check_rows, score_row, week_keys
+from eval.metrics.scored_answer import Scored, bin_of, check_scorable_rows, score_row, week_keys
 from eval.metrics.statistics import (
     MIN_CLUSTERS,
     clustered_share,
@@ -57,7 +57,7 @@ def evaluate(
     `knowledge_cutoff` is the day up to which the base has read; by default the rows' own key
     counts. Raises ValueError naming row and value for rows that cannot be read (see `check_rows`).
     """
-    check_rows(rows)
+    check_scorable_rows(rows)
     rouge = _cached(rouge)
     scored = [score_row(row, rouge) for row in rows]
     generations = [row["generation"] or "" for row in rows]

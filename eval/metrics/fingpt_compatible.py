@@ -30,7 +30,7 @@ class Parsed:
     """Signed, in percent; 0 if the benchmark finds no size."""
 
 
-def parse(text: str) -> Parsed | None:
+def parse_upstream(text: str) -> Parsed | None:
     """Read `text` as the benchmark does; None if it finds no answer.
 
     The exact headers must come in order, the first at the start. Everything is greedy: of repeated
@@ -85,7 +85,7 @@ def fingpt_metrics(
         )
     pairs: list[tuple[Parsed, Parsed]] = []
     for generation, reference in zip(generations, references, strict=True):
-        answer, truth = parse(generation), parse(reference)
+        answer, truth = parse_upstream(generation), parse_upstream(reference)
         if answer and truth:
             pairs.append((answer, truth))
     hits = [float(answer.direction == truth.direction) for answer, truth in pairs]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from eval.metrics.baselines import BASELINES, Prediction, read_number
 from eval.metrics.rouge import Rouge, section_rouge
-from eval.metrics.text_quality import check_prompt
+from eval.metrics.text_quality import check_prompt_column
 from weekahead.recipe import read_cutoff
 from weekahead.schema.rows import RougeScores, ScorableRow, ScoredRow
 from weekahead.task.answer import Answer, parse_answer
@@ -59,7 +59,7 @@ class Scored:
         return scores if row_id is None else {"id": row_id, **scores}
 
 
-def check_rows(rows: Sequence[ScorableRow]) -> None:
+def check_scorable_rows(rows: Sequence[ScorableRow]) -> None:
     """Raise ValueError for the first thing that cannot be scored, naming row (from 1), id and
     value.
 
@@ -99,7 +99,7 @@ def _check_row(row: ScorableRow) -> None:
     for key in _NUMBERS:
         read_number(row, key)
     read_cutoff(row)
-    check_prompt(row)
+    check_prompt_column(row)
     for predict in BASELINES.values():
         predict(row)
 

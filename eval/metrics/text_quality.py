@@ -164,7 +164,7 @@ def repetition(text: str) -> float | None:
     return 1 - len(set(grams)) / len(grams) if grams else None
 
 
-def check_prompt(row: ScorableRow) -> None:
+def check_prompt_column(row: ScorableRow) -> None:
     """Raise ValueError unless `prompt` is absent, null, a text or messages."""
     prompt: object = row.get("prompt")
     if prompt is None or isinstance(prompt, str):

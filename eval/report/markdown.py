@@ -8,7 +8,7 @@ from eval.report.comparisons import RunComparison
 from eval.report.examples import Example
 from eval.report.figures import DrawnFigure
 from eval.report.notes import ADVICE, HINDSIGHT
-from eval.report.page import Headline, Report, Section
+from eval.report.page import Headline, Report, ReportSection
 from eval.report.table import Cell, Table
 
 
@@ -49,7 +49,7 @@ def fence(text: str) -> str:
     return f"{marks}text\n{text}\n{marks}"
 
 
-def _section(section: Section, folder: Path, level: int = 2) -> Iterator[str]:
+def _section(section: ReportSection, folder: Path, level: int = 2) -> Iterator[str]:
     """The blocks of a section; a folded one is a <details> element."""
     title = escape(section.title)
     yield f"<details><summary>{title}</summary>" if section.folded else f"{'#' * level} {title}"

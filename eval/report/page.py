@@ -46,7 +46,7 @@ class Headline:
 
 
 @dataclass(frozen=True)
-class Section:
+class ReportSection:
     """One heading with what stands below it, in the order of the fields."""
 
     title: str
@@ -54,7 +54,7 @@ class Section:
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
     figures: tuple[DrawnFigure, ...] = ()
-    sections: tuple["Section", ...] = ()
+    sections: tuple["ReportSection", ...] = ()
     folded: bool = False
     """Closed until the reader opens it."""
 
@@ -80,7 +80,7 @@ class Report:
     headlines: tuple[Headline, ...]
     between: tuple[RunComparison, ...]
     """The comparisons of two runs."""
-    sections: tuple[Section, ...]
+    sections: tuple[ReportSection, ...]
     examples: tuple[Example, ...]
 
     def tables(self) -> list[Table]:
@@ -128,14 +128,14 @@ def headlines(compared: ComparedRuns) -> tuple[Headline, ...]:
     return tuple(results)
 
 
-def _table_section(plan: TablePlan, compared: ComparedRuns, figures: Path) -> Section | None:
+def _table_section(plan: TablePlan, compared: ComparedRuns, figures: Path) -> ReportSection | None:
     """The section of one table; None if the table has no rows."""
     table = plan.table(compared)
     if not table.rows:
         return None
     above = plan.figure_above(compared, figures) if plan.figure_above else None
     below = plan.figure_below(compared, figures) if plan.figure_below else None
-    return Section(
+    return ReportSection(
         title=table.title,
         figure=above,
         tables=(table,),
@@ -144,25 +144,27 @@ def _table_section(plan: TablePlan, compared: ComparedRuns, figures: Path) -> Se
     )
 
 
-def _training_section(compared: ComparedRuns, figures: Path) -> Section:
+def _training_section(compared: ComparedRuns, figures: Path) -> ReportSection:
     comparison = draw_trainings(compared.runs, figures)
     curves = draw_each_training(compared.runs, figures)
-    return Section(
+    return ReportSection(
         title="Training",
         tables=(training_table(compared),),
         notes=training_notes(compared.runs),
         figures=(comparison,) if comparison else (),
-        sections=tuple(Section(title=drawn.training, figures=drawn.figures) for drawn in curves),
+        sections=tuple(
+            ReportSection(title=drawn.training, figures=drawn.figures) for drawn in curves
+        ),
     )
 
 
-def _settings_section(compared: ComparedRuns) -> Section:
+def _settings_section(compared: ComparedRuns) -> ReportSection:
     differing, equal = settings_tables(compared)
     notes: tuple[str, ...] = ()
     if not differing.rows:
         notes = ("No recorded setting differs." if equal.rows else "No settings are recorded.",)
-    folded = Section(title=f"{equal.title} ({len(equal.rows)})", tables=(equal,), folded=True)
-    return Section(
+    folded = ReportSection(title=f"{equal.title} ({len(equal.rows)})", tables=(equal,), folded=True)
+    return ReportSection(
         title=differing.title,
         tables=(differing,),
         notes=notes,

@@ -187,11 +187,11 @@ def test_missing_columns_no_rows_and_repeated_ids_are_errors(public):
 
 def test_training_answers_that_contradict_labels_are_dropped(public):
     """Test rows stay."""
-    built = public_rows.build({"train": public}, {"train": "train"}, gap_weeks=0)
+    built = public_rows.build_public_rows({"train": public}, {"train": "train"}, gap_weeks=0)
     assert [row["id"] for row in built.dropped] == ["LKMR-2031-01-12", "QHBF-2031-01-12"]
     assert built.dropped[0]["reason"].startswith("answer: ")
     assert built.dropped[1]["reason"] == "answer names another bin than the label"
-    dataset = public_rows.build({"test": public}, {"test": "test"})
+    dataset = public_rows.build_public_rows({"test": public}, {"test": "test"})
     assert dataset.dropped == []
     assert len(dataset.splits["test"]) == len(public)
     assert list(dataset.unreadable) == ["LKMR-2031-01-12", "QHBF-2031-01-12"]
@@ -296,7 +296,7 @@ def test_the_real_rows_keep_their_counts(shared_data):
     source = {
         name: read_jsonl(shared_data / "dow30" / f"{name}.jsonl") for name in ("train", "test")
     }
-    built = public_rows.build(source, {name: name for name in source})
+    built = public_rows.build_public_rows(source, {name: name for name in source})
     faults = [row for row in built.dropped if row["reason"].startswith("answer")]
     assert [row["id"] for row in faults] == ["DOW-2023-07-16"]
     assert sorted(built.unreadable) == ["GS-2024-04-14", "KO-2024-03-31", "UNH-2024-03-17"]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from eval.metrics.fingpt_compatible import fingpt_metrics, parse
+from eval.metrics.fingpt_compatible import fingpt_metrics, parse_upstream
 from eval.metrics.rouge import section_rouge
 
 
@@ -33,7 +33,7 @@ def text(
     ],
 )
 def test_direction_and_margin(prediction, direction, value):
-    parsed = parse(text(prediction))
+    parsed = parse_upstream(text(prediction))
     assert parsed is not None
     assert (parsed.direction, parsed.prediction) == (direction, value)
 
@@ -47,7 +47,7 @@ def test_direction_and_margin(prediction, direction, value):
     ],
 )
 def test_up_in_any_word_is_up(prediction):
-    assert parse(text(prediction)).prediction == 1.5
+    assert parse_upstream(text(prediction)).prediction == 1.5
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_up_in_any_word_is_up(prediction):
     ],
 )
 def test_margins_as_the_benchmark_reads_them(prediction, value):
-    assert parse(text(prediction)).prediction == value
+    assert parse_upstream(text(prediction)).prediction == value
 
 
 @pytest.mark.parametrize(
@@ -89,18 +89,20 @@ def test_margins_as_the_benchmark_reads_them(prediction, value):
     ],
 )
 def test_anything_but_the_exact_layout_is_invalid(broken):
-    assert parse(broken) is None
+    assert parse_upstream(broken) is None
 
 
 def test_and_replaces_the_ampersand_and_white_space_may_lead():
-    plain = parse(text("Up by 1-2%"))
+    plain = parse_upstream(text("Up by 1-2%"))
     assert (
-        parse("\n \t" + text("Up by 1-2%", last="[Prediction and Analysis]:")) == plain is not None
+        parse_upstream("\n \t" + text("Up by 1-2%", last="[Prediction and Analysis]:"))
+        == plain
+        is not None
     )
 
 
 def test_sections_keep_trailing_white_space_and_lose_leading():
-    parsed = parse(text("Up by 1-2%", analysis="  Fine. \n"))
+    parsed = parse_upstream(text("Up by 1-2%", analysis="  Fine. \n"))
     assert (parsed.positives, parsed.concerns, parsed.analysis) == (
         "1. a\n\n",
         "1. b\n\n",
@@ -110,7 +112,7 @@ def test_sections_keep_trailing_white_space_and_lose_leading():
 
 def test_of_repeated_headers_the_last_counts():
     twice = text("Up by 1-2%", "One.") + text("Down by 3-4%", "Two.")
-    parsed = parse(twice)
+    parsed = parse_upstream(twice)
     # The whole first copy falls into the positives, and the second copy's prediction is the answer.
     assert (
         parsed.positives
@@ -121,19 +123,21 @@ def test_of_repeated_headers_the_last_counts():
 
 def test_a_second_copy_cut_off_leaves_the_last_whole_header():
     first = text("Up by 1-2%", "One.")
-    cut_in_concerns = parse(first + "[Positive Developments]:\n1. c\n[Potential Concerns]:\n1. d")
+    cut_in_concerns = parse_upstream(
+        first + "[Positive Developments]:\n1. c\n[Potential Concerns]:\n1. d"
+    )
     assert (cut_in_concerns.positives, cut_in_concerns.concerns) == ("1. a\n\n", "1. b\n\n")
     assert (
         cut_in_concerns.analysis
         == "One.[Positive Developments]:\n1. c\n[Potential Concerns]:\n1. d"
     )
-    assert parse(first + "\n[Prediction & Analysis]:\nPrediction: Up") is None
+    assert parse_upstream(first + "\n[Prediction & Analysis]:\nPrediction: Up") is None
 
 
 def test_the_last_analysis_label_counts():
-    parsed = parse(text("Up by 1-2%", "It falls, down 3-4%.\nAnalysis: Two."))
+    parsed = parse_upstream(text("Up by 1-2%", "It falls, down 3-4%.\nAnalysis: Two."))
     assert parsed.analysis == "Two."
-    up_in_the_rest = parse(text("Flat", "It goes up by 3-4%.\nAnalysis: Two."))
+    up_in_the_rest = parse_upstream(text("Flat", "It goes up by 3-4%.\nAnalysis: Two."))
     assert up_in_the_rest.prediction == 3.5  # what stood between the labels is read as prediction
 
 

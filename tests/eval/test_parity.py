@@ -9,8 +9,8 @@ from eval.parity import (
     ServedModel,
     compare,
     main,
+    parity_verdict,
     parting_index,
-    verdict,
 )
 from tests.support.servers.completions import Completions
 from tests.support.tiny import FP32
@@ -40,7 +40,7 @@ def serving(small, adapter, **settings):
 def test_a_server_with_the_adapter_agrees(check, small, prompt):
     with serving(small, small.adapter) as server:
         compared = check(server.url, prompt)
-    assert verdict(compared, 1e-3) == (
+    assert parity_verdict(compared, 1e-3) == (
         0,
         "agree: 3 prompts, 0 of them ties, log-probabilities stated for 3; the adapter changes 3",
     )
@@ -49,13 +49,13 @@ def test_a_server_with_the_adapter_agrees(check, small, prompt):
 def test_a_server_without_log_probabilities_is_asked_for_text(check, small):
     with serving(small, small.adapter, logprobs=False) as server:
         compared = check(server.url)
-    code, sentence = verdict(compared, 1e-3)
+    code, sentence = parity_verdict(compared, 1e-3)
     assert code == 0 and "stated for 0" in sentence
 
 
 def test_a_server_that_forgot_the_adapter_is_found_out(check, small):
     with serving(small, None) as server:
-        code, sentence = verdict(check(server.url), 1e-3)
+        code, sentence = parity_verdict(check(server.url), 1e-3)
     assert code == 1 and "answers are the base's; is the adapter loaded there?" in sentence
 
 
@@ -64,7 +64,7 @@ def test_a_server_with_another_template_is_found_out(check, small):
         template = server.tokenizer.chat_template
         server.tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
         try:
-            code, sentence = verdict(check(server.url), 1e-3)
+            code, sentence = parity_verdict(check(server.url), 1e-3)
         finally:
             server.tokenizer.chat_template = template
     assert code == 1 and sentence.startswith("differ: 3 of 3")
@@ -75,14 +75,14 @@ def compared(parting, gap, *, adapter_matters=True):
 
 
 def test_an_adapter_that_changes_nothing_is_no_agreement():
-    assert verdict([compared(None, 0.0, adapter_matters=False)], 1e-3)[0] == 1
+    assert parity_verdict([compared(None, 0.0, adapter_matters=False)], 1e-3)[0] == 1
 
 
 def test_a_tie_is_within_the_tolerance_and_only_in_the_text():
     apart = compared(Parting(3, 0.0005), None)
-    assert verdict([apart], 1e-3)[0] == 0 and verdict([apart], 1e-4)[0] == 1
-    assert verdict([compared(Parting(None, None), None)], 1e-3)[0] == 1
-    assert verdict([compared(None, 0.5)], 1e-3)[0] == 1
+    assert parity_verdict([apart], 1e-3)[0] == 0 and parity_verdict([apart], 1e-4)[0] == 1
+    assert parity_verdict([compared(Parting(None, None), None)], 1e-3)[0] == 1
+    assert parity_verdict([compared(None, 0.5)], 1e-3)[0] == 1
 
 
 @pytest.mark.parametrize(("text", "index"), [("Up by", 1), ("Down by 1-2%", 0), ("", 0)])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eval.metrics.scored_answer import check_rows, week_keys
+from eval.metrics.scored_answer import check_scorable_rows, week_keys
 
 GOOD = {"generation": "", "answer": ""}
 
@@ -50,4 +50,4 @@ def test_week_keys(rows, keys):
 )
 def test_bad_rows_are_named(rows, message):
     with pytest.raises(ValueError, match=message):
-        check_rows(rows)
+        check_scorable_rows(rows)

@@ -24,7 +24,7 @@ def test_unpermute_joins_the_halves_of_each_head():
 
 def test_a_complete_folder_is_kept_as_it_is(tmp_path, monkeypatch):
     fill(tmp_path / "model")
-    monkeypatch.setattr(embedded, "convert", lambda *_: pytest.fail("converted again"))
+    monkeypatch.setattr(embedded, "convert_gguf", lambda *_: pytest.fail("converted again"))
     assert ensure_embedded(tmp_path / "model") == tmp_path / "model"
 
 
@@ -55,7 +55,7 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     known_file(monkeypatch, tmp_path)
-    monkeypatch.setattr(embedded, "convert", interrupted)
+    monkeypatch.setattr(embedded, "convert_gguf", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ensure_embedded(tmp_path / "models" / "smollm2")
     assert list((tmp_path / "models").iterdir()) == []
@@ -71,7 +71,7 @@ def test_the_slower_of_two_processes_keeps_the_others_folder(tmp_path, monkeypat
         return 0.0
 
     known_file(monkeypatch, tmp_path)
-    monkeypatch.setattr(embedded, "convert", overtaken)
+    monkeypatch.setattr(embedded, "convert_gguf", overtaken)
     assert ensure_embedded(out) == out
     assert (out / "config.json").read_text() == "first" and [
         p.name for p in out.parent.iterdir()

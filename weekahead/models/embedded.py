@@ -82,7 +82,7 @@ def ensure_embedded(out: Path | str = DEFAULT_OUT) -> Path:
     ):
         built = Path(folder) / "checkpoint"
         built.mkdir()
-        seconds = convert(source, built)
+        seconds = convert_gguf(source, built)
         try:
             built.replace(out)
         except OSError:
@@ -142,7 +142,7 @@ def _checked(path: Path) -> Path:
     return path
 
 
-def convert(source: Path, folder: Path) -> float:
+def convert_gguf(source: Path, folder: Path) -> float:
     """Write config, weights (bf16), tokenizer, generation config and manifest of a GGUF file.
 
     Returns the seconds it took.
