@@ -21,11 +21,12 @@ from data_pipeline.dataset.row import dataset_row
 from data_pipeline.dataset.split import CONTEXT_WEEKS, GAP, VALIDATION_SHARE, cut_calendar
 from data_pipeline.dataset.statistics import DatasetStatistics
 from data_pipeline.dataset.token_lengths import LengthSample
-from data_pipeline.dataset.writer import MANIFEST, replacing_folder, summary_lines
+from data_pipeline.dataset.writer import replacing_folder, summary_lines
 from data_pipeline.teacher.answer_log import AnswerIndex
 from weekahead import files
 from weekahead.cli import add_options, new_parser, option, read_options, run_command
 from weekahead.manifest import new_manifest
+from weekahead.schema.file_names import MANIFEST
 from weekahead.schema.manifests import (
     BuiltManifest,
     RecordsManifest,

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_pipeline.dataset.load import load_dataset
-from data_pipeline.dataset.writer import MANIFEST
 from data_pipeline.teacher.answer_log import AnswerIndex
 from weekahead import files
 from weekahead.cli import new_parser, run_command
+from weekahead.schema.file_names import MANIFEST
 from weekahead.schema.manifests import read_dataset_manifest
 from weekahead.schema.rows import ScorableRow, period, reference_text
 from weekahead.task.record import read_records

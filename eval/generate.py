@@ -21,8 +21,6 @@ from data_pipeline.dataset.load import EvalData, load_dataset
 from eval.generation.backends import BACKENDS, Backend, BackendOptions, GenerationJob, new_backend
 from eval.generation.prompts import PROMPT_FORMS
 from eval.generation.results_folder import (
-    GENERATIONS,
-    MANIFEST,
     ResultsFolder,
     adapter_fields,
     answer_totals,
@@ -45,6 +43,7 @@ from weekahead.models.decoding import Completion, SamplingParams
 from weekahead.models.loading import resolve_base_and_adapter
 from weekahead.models.precision import Precision, choose_precision
 from weekahead.recipe import Recipe, read_recipe
+from weekahead.schema.file_names import GENERATIONS, MANIFEST
 from weekahead.schema.manifests import (
     CeilingFacts,
     GenerationManifest,

@@ -32,7 +32,7 @@ from typing import Any
 
 from data_pipeline.dataset.load import EvalData, load_dataset
 from eval.generation.prompts import naming_row
-from eval.generation.results_folder import GENERATIONS, ResultsFolder, row_identity
+from eval.generation.results_folder import ResultsFolder, row_identity
 from eval.likelihoods.continuations import (
     DIRECT_PREFIX,
     Choices,
@@ -42,7 +42,6 @@ from eval.likelihoods.continuations import (
 )
 from eval.likelihoods.run import (
     LIKELIHOOD_RESULTS,
-    LIKELIHOODS,
     PREFIXES,
     Scoring,
     check_same_run,
@@ -66,6 +65,7 @@ from weekahead.models.decoding import plan_batches
 from weekahead.models.loading import load_for_generation, load_tokenizer, resolve_base_and_adapter
 from weekahead.models.precision import Precision, choose_precision
 from weekahead.recipe import Recipe, read_recipe
+from weekahead.schema.file_names import GENERATIONS, LIKELIHOODS
 from weekahead.schema.manifests import LikelihoodManifest
 from weekahead.schema.rows import BinProbabilities, DatasetRow, LikelihoodRow
 from weekahead.task.labels import BINS, direction_of

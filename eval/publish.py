@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weekahead.cli import MODEL_ERRORS, configure_logging, new_parser, read_options, run_command
+from weekahead.schema.file_names import GENERATIONS, MANIFEST, METRICS, SCORED
 from weekahead.schema.manifests import read_json_object
 from weekahead.tracking.run import TrackedRun, start_run
 
-_NEEDED_FILES = ("metrics.json", "generations.jsonl")
-_FILES = (*_NEEDED_FILES, "scored.jsonl", "manifest.json")
+_NEEDED_FILES = (METRICS, GENERATIONS)
+_FILES = (*_NEEDED_FILES, SCORED, MANIFEST)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def log_evaluation(folder: Path | str, tracker: TrackedRun) -> None:
             raise FileNotFoundError(
                 f"{folder / name} is missing: run eval.generate and eval.score into {folder} first"
             )
-    scalars = dict(flatten(read_json_object(folder / "metrics.json")))
+    scalars = dict(flatten(read_json_object(folder / METRICS)))
     tracker.log({f"eval/{name}": value for name, value in scalars.items()})
     rows = [[name, value] for name, value in scalars.items()]
     tracker.log_table("eval/metrics", ["metric", "value"], rows)

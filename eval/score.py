@@ -14,8 +14,6 @@ from datetime import date
 from pathlib import Path
 from typing import cast
 
-from eval.generation.results_folder import GENERATIONS
-from eval.likelihoods.run import LIKELIHOODS
 from eval.metrics.breakdown import knowledge_cutoff
 from eval.metrics.evaluate import evaluate
 from eval.metrics.probability import likelihood_metrics, up_probabilities
@@ -23,11 +21,11 @@ from eval.metrics.text_table import render
 from weekahead import files
 from weekahead.cli import new_parser, run_command
 from weekahead.recipe import RECIPES, knowledge_cutoffs
+from weekahead.schema.file_names import GENERATIONS, LIKELIHOODS, MANIFEST, METRICS, SCORED
 from weekahead.schema.manifests import read_generation_manifest
 from weekahead.schema.metrics import Metrics
 from weekahead.schema.rows import LikelihoodRow, ScorableRow, ScoredRow
 
-SCORED, METRICS = "scored.jsonl", "metrics.json"
 _HELP = """\
 A row needs `generation` (the model's text) and `answer` (the reference text). Used if present: id,
 label (one of the twelve bins; without it the parsed answer is the truth), period or week_end (the
@@ -153,7 +151,7 @@ def _score_file(source: Path) -> ScoredFile:
 
 def _knowledge_cutoff(source: Path) -> date | None:
     """The knowledge cut-off of the base, if the manifest beside the answers names a known base."""
-    path = source.with_name("manifest.json")
+    path = source.with_name(MANIFEST)
     if source.name != GENERATIONS or not path.is_file():
         return None
     return knowledge_cutoff(read_generation_manifest(path), knowledge_cutoffs(RECIPES))

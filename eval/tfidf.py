@@ -21,14 +21,7 @@ from statistics import fmean, median_low
 from typing import Any
 
 from data_pipeline.dataset.load import EvalData, TrainData, load_dataset
-from eval.generation.results_folder import (
-    GENERATIONS,
-    MANIFEST,
-    check_kind,
-    dataset_facts,
-    row_identity,
-)
-from eval.likelihoods.run import LIKELIHOODS
+from eval.generation.results_folder import check_kind, dataset_facts, row_identity
 from weekahead.cli import (
     add_options,
     configure_logging,
@@ -39,6 +32,7 @@ from weekahead.cli import (
 )
 from weekahead.files import write_json, write_jsonl
 from weekahead.manifest import provenance
+from weekahead.schema.file_names import GENERATIONS, LIKELIHOODS, MANIFEST
 from weekahead.schema.manifests import TfidfManifest
 from weekahead.schema.rows import (
     DatasetRow,

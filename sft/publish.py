@@ -23,6 +23,7 @@ from sft.hub.adapter_files import (
 )
 from sft.hub.model_card import eval_command
 from weekahead.cli import configure_logging, new_parser, run_command
+from weekahead.schema.file_names import MANIFEST, METRICS
 from weekahead.schema.manifests import (
     read_generation_manifest,
     read_json_object,
@@ -157,7 +158,7 @@ def read_evaluation(folder: Path, metrics_path: Path | None) -> Evaluation | Non
     None if there are no metrics of this run. Raises PublishError if `metrics_path` does not exist,
     ValueError if a file cannot be read.
     """
-    path = metrics_path or Path("results") / folder.resolve().name / "metrics.json"
+    path = metrics_path or Path("results") / folder.resolve().name / METRICS
     if not path.is_file():
         if metrics_path:
             raise PublishError(
@@ -169,7 +170,7 @@ def read_evaluation(folder: Path, metrics_path: Path | None) -> Evaluation | Non
             folder.name,
         )
         return None
-    beside = path.parent / "manifest.json"
+    beside = path.parent / MANIFEST
     manifest = read_generation_manifest(beside) if beside.is_file() else None
     stored = read_json_object(path)
     metrics = filled_metrics(stored, origin=str(path), remedy="run `make eval` again")
@@ -190,7 +191,7 @@ def run(options: argparse.Namespace) -> int:
     from huggingface_hub.constants import ENDPOINT
 
     print(f"{ENDPOINT}/{options.repo}/commit/{commit}")
-    manifest = read_training_manifest(options.folder / "manifest.json")
+    manifest = read_training_manifest(options.folder / MANIFEST)
     print(eval_command(options.repo, commit, manifest))
     return 0
 

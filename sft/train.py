@@ -20,7 +20,7 @@ from data_pipeline.dataset.load import Dataset, TrainData, load_dataset
 from sft.training.arguments import Arguments, ScriptArguments, parse
 from sft.training.checks import check_selection, log_detectable_effects, rows_to_answer
 from sft.training.dataset import check_lengths, row_lengths
-from sft.training.resume import MANIFEST, check_folder, last_checkpoint, settings_of
+from sft.training.resume import check_folder, last_checkpoint, settings_of
 from weekahead.cli import MODEL_ERRORS, configure_logging, run_command
 from weekahead.distributed import select_gpu
 from weekahead.files import write_json
@@ -30,6 +30,7 @@ from weekahead.models.decoding import SamplingParams
 from weekahead.models.loading import Base, base_from_recipe, load_tokenizer, resolve_revision
 from weekahead.models.precision import Precision, choose_precision
 from weekahead.recipe import Recipe
+from weekahead.schema.file_names import MANIFEST
 from weekahead.schema.manifests import JsonObject, TrainingManifest
 from weekahead.schema.rows import DatasetRow, is_synthetic
 from weekahead.tracking.gpu import check_torch_sees_gpu

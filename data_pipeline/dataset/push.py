@@ -6,8 +6,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.dataset.writer import MANIFEST
 from weekahead.files import read_jsonl
+from weekahead.schema.file_names import MANIFEST
 from weekahead.schema.manifests import read_dataset_manifest
 
 _BESIDE = ("dropped.jsonl", "forecast.jsonl", "README.md", "audit.json")

@@ -11,6 +11,7 @@ from data_pipeline.dataset.reader import Source
 from data_pipeline.dataset.statistics import train_majority
 from weekahead import files
 from weekahead.manifest import new_manifest
+from weekahead.schema.file_names import MANIFEST
 from weekahead.schema.manifests import (
     DatasetManifest,
     SourceFacts,
@@ -18,8 +19,6 @@ from weekahead.schema.manifests import (
     read_json_object,
 )
 from weekahead.schema.rows import DatasetRow, DroppedRow
-
-MANIFEST = "manifest.json"
 
 
 def write_dataset(

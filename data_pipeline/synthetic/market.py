@@ -6,12 +6,12 @@ from pathlib import Path
 
 from data_pipeline.dataset.row import dataset_row
 from data_pipeline.dataset.statistics import train_majority
-from data_pipeline.dataset.writer import MANIFEST
 from data_pipeline.synthetic.analyst import answer
 from data_pipeline.synthetic.raw import write_raw
 from data_pipeline.synthetic.world import PARTS, FictionalStory, Market, best_reachable
 from weekahead.files import sha256, write_json, write_jsonl
 from weekahead.manifest import new_manifest
+from weekahead.schema.file_names import MANIFEST
 from weekahead.schema.rows import DatasetRow
 from weekahead.task.labels import direction_of
 from weekahead.task.prompt import PROMPT_VERSION

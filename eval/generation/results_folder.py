@@ -14,6 +14,7 @@ from weekahead.distributed import Process
 from weekahead.files import append_jsonl, read_jsonl, read_log, sha256, write_json, write_jsonl
 from weekahead.models.decoding import Completion
 from weekahead.models.loading import Adapter
+from weekahead.schema.file_names import GENERATIONS, MANIFEST
 from weekahead.schema.manifests import (
     DatasetFacts,
     GenerationManifest,
@@ -24,9 +25,6 @@ from weekahead.schema.manifests import (
     read_json_object,
 )
 from weekahead.schema.rows import DatasetRow, GenerationRow, period, reference_text, user_text
-
-GENERATIONS = "generations.jsonl"
-MANIFEST = "manifest.json"
 
 ManifestT = TypeVar("ManifestT", bound=ResultsManifest)
 

@@ -8,19 +8,13 @@ from pathlib import Path
 from typing import TypedDict
 
 from data_pipeline.dataset.load import EvalData
-from eval.generation.results_folder import (
-    GENERATIONS,
-    MANIFEST,
-    ResultKind,
-    adapter_fields,
-    dataset_facts,
-    differences,
-)
+from eval.generation.results_folder import ResultKind, adapter_fields, dataset_facts, differences
 from eval.likelihoods.continuations import CONTINUATIONS, DIRECT_PREFIX
 from weekahead.files import sha256
 from weekahead.manifest import provenance
 from weekahead.models.loading import Adapter, Base
 from weekahead.models.precision import Precision
+from weekahead.schema.file_names import GENERATIONS, LIKELIHOODS, LIKELIHOODS_MANIFEST, MANIFEST
 from weekahead.schema.manifests import (
     BaseFacts,
     GenerationManifest,
@@ -30,8 +24,6 @@ from weekahead.schema.manifests import (
     read_generation_manifest,
 )
 
-LIKELIHOODS = "likelihoods.jsonl"
-LIKELIHOODS_MANIFEST = "likelihoods.manifest.json"
 PREFIXES = ("own", "direct")
 
 LIKELIHOOD_RESULTS = ResultKind(

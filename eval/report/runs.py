@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from weekahead.files import read_jsonl, sha256
+from weekahead.schema.file_names import GENERATIONS, MANIFEST, METRICS, SCORED, TRAIN_LOG
 from weekahead.schema.manifests import (
     GenerationManifest,
     JsonObject,
@@ -18,9 +19,6 @@ from weekahead.schema.manifests import (
 )
 from weekahead.schema.metrics import Metrics, read_metrics
 from weekahead.schema.rows import ScorableRow, ScoredRow, TrainLogRow
-
-METRICS, SCORED, GENERATIONS = "metrics.json", "scored.jsonl", "generations.jsonl"
-MANIFEST, TRAIN_LOG = "manifest.json", "train_log.jsonl"
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from pathlib import Path
 from eval.report.markdown import render_markdown
 from eval.report.notes import ADVICE, HINDSIGHT
 from eval.report.page import Report, build_report
-from eval.report.runs import MANIFEST, METRICS, EvaluatedRun, load_runs
+from eval.report.runs import EvaluatedRun, load_runs
 from eval.report.table import to_csv
 from weekahead.files import sha256, write_json, write_text
 from weekahead.manifest import new_manifest
+from weekahead.schema.file_names import MANIFEST, METRICS
 from weekahead.schema.manifests import read_json_object
 
 PAGE = "report.html"

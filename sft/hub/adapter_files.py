@@ -13,6 +13,7 @@ from typing import Any
 
 from sft.hub.model_card import ModelCardFacts, model_card
 from weekahead.files import sha256
+from weekahead.schema.file_names import MANIFEST, METRICS
 from weekahead.schema.manifests import (
     GenerationManifest,
     JsonObject,
@@ -31,7 +32,7 @@ REQUIRED = (
     "tokenizer_config.json",
     "chat_template.jinja",
     "generation_config.json",
-    "manifest.json",
+    MANIFEST,
 )
 _OPTIONAL = (
     "special_tokens_map.json",
@@ -40,14 +41,14 @@ _OPTIONAL = (
     "merges.txt",
     "tokenizer.model",
 )
-_WRITTEN = ("README.md", "metrics.json")
+_WRITTEN = ("README.md", METRICS)
 _FIGURES = "figures/*.png"
 # Written here or by a library, so they may name a local folder; the others are the base's own.
 _REWRITTEN = (
     "adapter_config.json",
     "tokenizer_config.json",
     "generation_config.json",
-    "manifest.json",
+    MANIFEST,
 )
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
@@ -106,7 +107,7 @@ def bundle(
     metrics of another adapter, a base without Hub id, and a file that holds a secret.
     """
     check_complete(folder)
-    manifest = training_manifest(_read_json(folder / "manifest.json"))
+    manifest = training_manifest(_read_json(folder / MANIFEST))
     if manifest["result"] is None:
         raise PublishError(
             f"the training of {folder} has not ended: its manifest has no result. {_GO_ON}"
@@ -123,7 +124,7 @@ def bundle(
         content = _with_base_id(name, _read_json(folder / name), base_id)
         files[name] = _json_bytes(without_paths(content, roots))
     if evaluation:
-        files["metrics.json"] = _json_bytes(without_paths(evaluation.stored, roots))
+        files[METRICS] = _json_bytes(without_paths(evaluation.stored, roots))
     facts = ModelCardFacts(
         repo=repo,
         base_id=base_id,
@@ -242,7 +243,7 @@ def _with_base_id(name: str, content: JsonObject, base_id: str) -> JsonObject:
     """The content of a JSON file with the base's Hub id in place of a local folder."""
     if name == "adapter_config.json":
         return {**content, "base_model_name_or_path": base_id}
-    if name == "manifest.json":
+    if name == MANIFEST:
         return {**content, "base": {**content["base"], "name": base_id, "hub_id": base_id}}
     return content
 

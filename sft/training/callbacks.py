@@ -17,6 +17,7 @@ from transformers import (
 from transformers.integrations.integration_utils import WandbCallback
 
 from sft.training.train_log import ThroughputMeter, TrainLog
+from weekahead.schema.file_names import TRAIN_LOG
 from weekahead.schema.manifests import JsonObject
 from weekahead.schema.rows import SystemSample, TrainLogRow
 from weekahead.tracking.run import TrackedRun
@@ -42,7 +43,7 @@ class TrainLogCallback(TrainerCallback):
     def __init__(
         self, folder: Path | str, tracker: TrackedRun | None = None, interval_seconds: float = 5.0
     ) -> None:
-        self.log = TrainLog(Path(folder) / "train_log.jsonl")
+        self.log = TrainLog(Path(folder) / TRAIN_LOG)
         self.end: TrainLogRow | None = None
         """The row that closed the log; None before the end, and on every process but the first."""
         self._tracker, self._interval = tracker, interval_seconds

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sft.training.arguments import ScriptArguments
+from weekahead.schema.file_names import MANIFEST
 from weekahead.schema.manifests import BaseFacts, JsonObject, read_training_manifest
-
-MANIFEST = "manifest.json"
 
 WEIGHTS_DEPEND_ON = (
     # the rows and their order

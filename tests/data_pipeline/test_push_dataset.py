@@ -35,20 +35,15 @@ def hub():
         yield running
 
 
-def build_and_push(hub, tmp_path, token="hf_owner", repo="user/made", records=None):
+def build(hub, tmp_path, token, *flags, records=None):
+    """Build the made-up records into `d/made`."""
     path, log = made_records.write(tmp_path, records or made_records.records())
-    flags = (
-        "-m",
-        "data_pipeline.build",
-        path,
-        "--answers",
-        log,
-        "--name",
-        "made",
-        "--datasets",
-        tmp_path / "d",
-    )
-    return run(hub, tmp_path, token, *flags, "--push", repo)
+    places = ("--answers", log, "--name", "made", "--datasets", tmp_path / "d")
+    return run(hub, tmp_path, token, "-m", "data_pipeline.build", path, *places, *flags)
+
+
+def build_and_push(hub, tmp_path, token="hf_owner", repo="user/made", records=None):
+    return build(hub, tmp_path, token, "--push", repo, records=records)
 
 
 def test_a_dataset_is_pushed_privately_and_trained_on_by_its_id(hub, tmp_path):
@@ -73,19 +68,7 @@ def test_a_dataset_is_pushed_privately_and_trained_on_by_its_id(hub, tmp_path):
 
 def test_jsonl_that_was_uploaded_by_hand_reads_the_same(hub, tmp_path):
     """`datasets` takes the dates in its texts for moments."""
-    path, log = made_records.write(tmp_path, made_records.records())
-    flags = (
-        "-m",
-        "data_pipeline.build",
-        path,
-        "--answers",
-        log,
-        "--name",
-        "made",
-        "--datasets",
-        tmp_path / "d",
-    )
-    assert run(hub, tmp_path, None, *flags).returncode == 0
+    assert build(hub, tmp_path, None).returncode == 0
     hub.add_folder("user/by-hand", tmp_path / "d" / "made", "dataset")
     loaded = run(hub, tmp_path, "hf_owner", "-c", LOAD, "user/by-hand")
     assert loaded.returncode == 0, loaded.stderr

@@ -11,6 +11,7 @@ from weekahead.models.embedded import DEFAULT_OUT, ensure_embedded
 from weekahead.models.families import EMBEDDED_HUB_ID
 from weekahead.models.precision import Precision
 from weekahead.recipe import Recipe
+from weekahead.schema.file_names import MANIFEST
 from weekahead.schema.manifests import (
     BaseFacts,
     Quantization,
@@ -166,7 +167,7 @@ def find_adapter(reference: str) -> Adapter:
             "training (the same `make train` goes on from the last checkpoint) or name another one."
         )
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     manifest = read_training_manifest(path) if path.exists() else None
     return Adapter(reference, folder, revision, config["base_model_name_or_path"], manifest)
 

@@ -1,0 +1,10 @@
+"""The names of the files that several packages read and write."""
+
+MANIFEST = "manifest.json"
+"""What a command did, beside its output: adapters, answers, datasets, reports."""
+TRAIN_LOG = "train_log.jsonl"
+GENERATIONS = "generations.jsonl"
+LIKELIHOODS = "likelihoods.jsonl"
+LIKELIHOODS_MANIFEST = "likelihoods.manifest.json"
+SCORED = "scored.jsonl"
+METRICS = "metrics.json"
