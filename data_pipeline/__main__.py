@@ -8,7 +8,8 @@ has done: the same command goes on after an interrupt, and asks no provider for 
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from data_pipeline import build, fetch, forecasts
@@ -18,7 +19,7 @@ from data_pipeline.build import BuildOptions
 from data_pipeline.fetch import FetchOptions
 from data_pipeline.teacher import run as teacher
 from data_pipeline.teacher.run import TeacherJob, TeacherOptions
-from weekahead.cli import add_options, new_parser, read_options, run_command
+from weekahead.cli import EXPECTED_ERRORS, add_options, new_parser, read_options, run_command
 
 
 @dataclass(frozen=True)
@@ -37,50 +38,63 @@ def run(options: PipelineOptions) -> int:
 
     Raises ValueError and OSError for errors whose message names the remedy; what was made stays.
     """
-    for stage in (options.fetch, options.build, options.teacher):
-        stage.check()
-    _print_stage("fetch")
-    fetched = fetch.run(options.fetch)
+    checks = (("fetch", options.fetch), ("build", options.build), ("teacher", options.teacher))
+    for name, stage in checks:
+        with _named(name):
+            stage.check()
+    with _stage("fetch"):
+        fetched = fetch.run(options.fetch)
 
-    _print_stage("teacher")
-    # Nobody pays for answers to the weeks that the cut leaves out between two splits.
-    job = TeacherJob(
-        records=fetched.records,
-        kind="hindsight",
-        out=options.fetch.data / "teacher",
-        weeks=build.kept_weeks(options.build, fetched.records),
-    )
-    taught = teacher.run(options.teacher, job)
+    with _stage("teacher"):
+        # Nobody pays for answers to the weeks that the cut leaves out between two splits.
+        job = TeacherJob(
+            records=fetched.records,
+            kind="hindsight",
+            out=options.fetch.data / "teacher",
+            weeks=build.kept_weeks(options.build, fetched.records),
+        )
+        taught = teacher.run(options.teacher, job)
     if taught.status or options.teacher.dry_run:
         return taught.status
 
-    _print_stage("build")
     dataset = options.fetch.data / "datasets" / fetched.records.stem
-    build.run(options.build, records=fetched.records, answers=taught.answers, out=dataset)
+    with _stage("build"):
+        build.run(options.build, records=fetched.records, answers=taught.answers, out=dataset)
 
     if options.forecast:
-        _print_stage("teacher, not told")
-        test_ids = teacher.read_ids(dataset / "test.jsonl")
-        untold = teacher.run(
-            options.teacher.after_spending(taught.spent),
-            replace(job, kind="forecast", only=test_ids),
-        )
+        with _stage("teacher, not told"):
+            untold = teacher.run(
+                options.teacher.after_spending(taught.spent),
+                replace(job, kind="forecast", only=teacher.read_ids(dataset / "test.jsonl")),
+            )
         if untold.status:
             return untold.status
-        _print_stage("forecasts")
-        forecasts.run(dataset=dataset, records=fetched.records, answers=untold.answers)
+        with _stage("forecasts"):
+            forecasts.run(dataset=dataset, records=fetched.records, answers=untold.answers)
 
-    _print_stage("audit")
-    audited = audit.run(AuditOptions(str(dataset), dataset))
+    with _stage("audit"):
+        audited = audit.run(AuditOptions(str(dataset), dataset))
     # A dataset with a leak is not published.
     if options.build.push and not audited.status:
-        _print_stage("push")
-        build.push(dataset, options.build.push)
+        with _stage("push"):
+            build.push(dataset, options.build.push)
     return audited.status
 
 
-def _print_stage(name: str) -> None:
+@contextmanager
+def _stage(name: str) -> Generator[None]:
+    """Print the stage's name; an error in it begins with the name."""
     print(f"== {name}", flush=True)
+    with _named(name):
+        yield
+
+
+@contextmanager
+def _named(name: str) -> Generator[None]:
+    try:
+        yield
+    except EXPECTED_ERRORS as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:

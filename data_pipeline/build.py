@@ -26,6 +26,7 @@ from data_pipeline.teacher.answer_log import AnswerIndex
 from weekahead import files
 from weekahead.cli import add_options, new_parser, option, read_options, run_command
 from weekahead.manifest import new_manifest
+from weekahead.names import check_name
 from weekahead.schema.file_names import MANIFEST
 from weekahead.schema.manifests import (
     BuiltManifest,
@@ -287,9 +288,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_options(parser, BuildOptions)
     arguments = parser.parse_args(argv)
     options = read_options(arguments, BuildOptions)
-    out = arguments.datasets / arguments.name
 
     def work() -> int:
+        out = arguments.datasets / check_name("--name", arguments.name)
         run(options, records=arguments.records, answers=arguments.answers, out=out)
         if options.push:
             push(out, options.push)

@@ -8,7 +8,6 @@ interrupt.
 """
 
 import argparse
-import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -34,6 +33,7 @@ from data_pipeline.records.indices import load, members_on
 from weekahead import files
 from weekahead.cli import add_options, new_parser, option, read_options, run_command
 from weekahead.manifest import new_manifest
+from weekahead.names import check_name, check_symbol
 from weekahead.schema.manifests import IndexFacts, RecordsManifest, read_records_manifest
 
 
@@ -84,10 +84,8 @@ class FetchOptions:
                 f"--filing_lag is {self.filing_lag}; expected at least {SHORTEST_LAG_DAYS} days, "
                 "the term of the audit"
             )
-        if self.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
-            raise ValueError(
-                f"--name is {self.name!r}; expected letters, digits, dot, dash and underscore"
-            )
+        if self.name is not None:
+            check_name("--name", self.name)
         if not self.news and not has_news_provider(self.raw):
             raise ValueError(
                 f"no news: set {news_key_variables()} in the environment or .env, or give news "
@@ -188,6 +186,8 @@ def membership(options: FetchOptions, weeks: Sequence[date]) -> dict[date, tuple
         symbols = {symbol.strip().upper() for symbol in options.symbols.split(",")} - {""}
         if not symbols:
             raise ValueError(f"--symbols is {options.symbols!r}; expected names such as AAPL,MSFT")
+        for symbol in symbols:
+            check_symbol(symbol)
         return dict.fromkeys(weeks, tuple(sorted(symbols)))
     index = load(options.index or "")
     return {week: members_on(index, week) for week in weeks}

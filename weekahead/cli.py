@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import io
 import logging
 import os
 import sys
@@ -14,7 +15,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
-from weekahead.files import load_env
+from weekahead.env_file import load_env
+from weekahead.redaction import without_secrets
 
 Options = TypeVar("Options")
 
@@ -34,20 +36,30 @@ def run_command(
 ) -> int:
     """Load `.env`, do `work` and return its exit status.
 
-    One of `errors` is printed as one line on standard error and gives 2; an interrupt gives 130.
+    One of `errors` is printed as one line, without secrets, on standard error and gives 2; an
+    interrupt gives 130.
     `resumable` says that the same command goes on where it stopped. `out_of_memory_hint` is the
     remedy for a GPU whose memory is too small.
     """
+    print_any_character()
     try:
         load_env()
         return work()
     except errors as error:
-        print(f"{name}: {describe_error(error, out_of_memory_hint)}", file=sys.stderr)
+        message = without_secrets(describe_error(error, out_of_memory_hint))
+        print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         remedy = "; the same command goes on where it stopped" if resumable else ""
         print(f"{name}: interrupted{remedy}", file=sys.stderr)
         return 130
+
+
+def print_any_character() -> None:
+    """Let standard output take every text, whatever its encoding: what it lacks is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def describe_error(error: BaseException, out_of_memory_hint: str) -> str:
@@ -128,13 +140,22 @@ def parse_day(text: str) -> date:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date; expected YYYY-MM-DD") from None
 
 
+class _WithoutSecrets(logging.Formatter):
+    """Messages and tracebacks without secrets, whichever library wrote them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
+
 def configure_logging() -> None:
     """Print log messages of level INFO and above, without what libraries repeat in every run.
 
     Of several processes only the first prints them; the others print errors.
     """
     first = os.environ.get("RANK", "0") == "0"
-    logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s")
+    logging.basicConfig(level=logging.INFO if first else logging.ERROR)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_WithoutSecrets("%(message)s"))
     # On a CPU with bf16 products it looks for a kernel on the Hub; the one built in does the work.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     # TRL uses two names that transformers has changed.
@@ -145,6 +166,7 @@ def configure_logging() -> None:
 
 def new_parser(description: str | None, program: str | None = None) -> argparse.ArgumentParser:
     """A parser whose help shows `description` with its own line breaks."""
+    print_any_character()
     formatter = argparse.RawDescriptionHelpFormatter
     return argparse.ArgumentParser(prog=program, description=description, formatter_class=formatter)
 

@@ -1,5 +1,7 @@
-"""Files that are whole or absent: atomic writes, JSONL with line numbers, hashes, `.env`."""
+"""Files that are whole or absent: atomic writes, JSON and JSONL whose errors name file and line,
+hashes."""
 
+import codecs
 import hashlib
 import json
 import os
@@ -108,26 +110,30 @@ def read_log(path: Path | str) -> list[Row]:
 
 def _lines(path: Path | str) -> Iterator[tuple[int, str]]:
     """The lines of a file with their numbers from 1, without line ends and without a BOM."""
-    with Path(path).open("rb") as file:
+    with _naming(path), Path(path).open("rb") as file:
         for number, line in enumerate(file, start=1):
-            encoding = "utf-8-sig" if number == 1 else "utf-8"
-            try:
-                text = line.decode(encoding)
-            except UnicodeDecodeError as error:
-                raise ValueError(
-                    f"{path}, line {number}: not UTF-8 (byte {line[error.start]:#04x} at column "
-                    f"{error.start + 1}); convert the file, for example: "
-                    f"iconv -f WINDOWS-1252 -t UTF-8 {path}"
-                ) from None
-            yield number, text.removesuffix("\n")
+            yield number, _decoded(path, line, number).removesuffix("\n")
+
+
+def _decoded(path: Path | str, line: bytes, number: int) -> str:
+    """A line as text; that of number 1 without a BOM."""
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        is_utf16 = number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        raise ValueError(
+            f"{path}, line {number}: not UTF-8 (byte {line[error.start]:#04x} at column "
+            f"{error.start + 1}); convert the file, for example: "
+            f"iconv -f {'UTF-16' if is_utf16 else 'WINDOWS-1252'} -t UTF-8 {path}"
+        ) from None
 
 
 def _row(path: Path | str, number: int, line: str) -> Row:
     try:
         value: object = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
-            f"{path}, line {number}: not JSON ({error.msg} at column {error.colno}); "
+            f"{path}, line {number}: not JSON ({_json_fault(error)}); "
             "the line may be cut off: write the file again or remove the line"
         ) from None
     if not isinstance(value, dict):
@@ -137,31 +143,57 @@ def _row(path: Path | str, number: int, line: str) -> Row:
     return cast("Row", value)
 
 
+def _json_fault(error: ValueError | RecursionError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at column {error.colno}"
+    return "nested too deep" if isinstance(error, RecursionError) else str(error)
+
+
+@contextmanager
+def _naming(path: Path | str) -> Generator[None]:
+    """Let an error of the disk name the file: that of a read does not, that of an open does."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
+
+
+def read_text(path: Path | str) -> str:
+    """The text of a UTF-8 file, without a BOM.
+
+    Raises ValueError naming file and line for another encoding, OSError naming the file.
+    """
+    with _naming(path):
+        content = Path(path).read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        for number, line in enumerate(content.splitlines(keepends=True), start=1):
+            _decoded(path, line, number)
+        raise ValueError(f"{path}: not UTF-8") from None
+
+
+def read_json(path: Path | str, remedy: str, *, finite: bool = True) -> object:
+    """The one JSON value in a UTF-8 file; `finite`: NaN and Infinity are none.
+
+    Raises ValueError naming the file, what is wrong and `remedy`, OSError naming the file.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text, parse_constant=_refuse_constant if finite else float)
+    except (ValueError, RecursionError) as error:
+        fault = f"line {error.lineno}, " if isinstance(error, json.JSONDecodeError) else ""
+        found = "an empty file" if not text.strip() else f"not JSON: {fault}{_json_fault(error)}"
+        raise ValueError(f"{path} cannot be read ({found}); {remedy}") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON value")
+
+
 def sha256(path: Path | str) -> str:
     """The SHA-256 of a file in hex, as `sha256sum` prints it."""
-    with Path(path).open("rb") as file:
+    with _naming(path), Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def load_env(path: Path | str = ".env") -> list[str]:
-    """Put the `NAME=value` lines of a `.env` file into the environment; return the names it set.
-
-    A variable that is already set wins, and an empty value sets nothing (W&B takes a variable that
-    is set but empty for an address). Quotes around a value and a leading `export` are dropped.
-    Raises ValueError naming file and line, never the value, for a line of another form.
-    """
-    names: list[str] = []
-    if not Path(path).exists():
-        return names
-    for number, line in _lines(path):
-        text = line.strip().removeprefix("export ")
-        if not text or text.startswith("#"):
-            continue
-        name, equals, value = text.partition("=")
-        name, value = name.strip(), value.strip().strip("'\"")
-        if not equals or not name.isidentifier():
-            raise ValueError(f"{path}, line {number}: expected NAME=value")
-        if value and name not in os.environ:
-            os.environ[name] = value
-            names.append(name)
-    return names

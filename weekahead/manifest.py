@@ -1,5 +1,6 @@
 """What a command did, stored beside its output: command, commit, package versions, settings."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from weekahead.redaction import without_secret_flags
 from weekahead.schema.manifests import JsonObject, Provenance
 
 _PACKAGES = (
@@ -27,12 +29,13 @@ _PACKAGES = (
 def provenance() -> Provenance:
     """When, by which command, from which commit and with which packages something was made.
 
-    A commit that cannot be found is null. No environment variable goes in, so no secret can.
+    A commit that cannot be found is null. No environment variable goes in, and of the command line
+    no secret.
     """
     status = _git("status", "--porcelain")
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": _command(),
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": None if status is None else bool(status),
         "python": platform.python_version(),
@@ -43,6 +46,12 @@ def provenance() -> Provenance:
 def new_manifest(**fields: Any) -> JsonObject:
     """A manifest: the provenance, then `fields` in their order."""
     return {**provenance(), **fields}
+
+
+def _command() -> list[str]:
+    """The command line, in characters that every file can hold, without secrets."""
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return without_secret_flags([os.fsencode(word).decode("utf-8", "replace") for word in words])
 
 
 def _git(*arguments: str) -> str | None:

@@ -5,7 +5,12 @@ from datetime import date
 from pathlib import Path
 from typing import TypedDict, cast
 
+from weekahead.files import read_text
+
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+
+
+_TEXTS = ("model_name_or_path", "model_revision", "turn_format")
 
 
 class Recipe(TypedDict, total=False):
@@ -25,19 +30,39 @@ class Recipe(TypedDict, total=False):
 
 def read_recipe(path: Path) -> Recipe:
     """A recipe's fields. Raises ValueError naming the file if it is not a YAML mapping."""
-    import yaml  # here, so that a command without a recipe starts without it
-
-    try:
-        fields: object = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not a recipe ({_first_line(error)}); {_EXPECTED}") from None
+    fields = read_yaml(path, f"a recipe has {_EXPECTED}")
     if not isinstance(fields, dict):
         found = "an empty file" if fields is None else f"a {type(fields).__name__}"
-        raise ValueError(f"{path}: not a recipe ({found}); {_EXPECTED}")
+        raise ValueError(f"{path}: not a recipe ({found}); expected {_EXPECTED}")
+    stated = cast("dict[str, object]", fields)
+    for name in _TEXTS:
+        if not isinstance(stated.get(name), str | None):
+            raise ValueError(f"{path}: {name} is {stated[name]!r}; expected a text")
+    if not isinstance(stated.get("load_in_4bit"), bool | None):
+        raise ValueError(
+            f"{path}: load_in_4bit is {stated['load_in_4bit']!r}; expected true or false"
+        )
     return cast("Recipe", fields)
 
 
-_EXPECTED = "expected lines of the form `field: value`, as in recipes/smollm2.yaml"
+def read_yaml(path: Path, remedy: str) -> object:
+    """The value in a YAML file of one document.
+
+    Raises ValueError naming the file, the line, what is wrong and `remedy`; OSError naming it.
+    """
+    import yaml  # here, so that a command without a recipe starts without it
+
+    text = read_text(path)
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}: " if mark else ""
+        problem = getattr(error, "problem", None) or _first_line(error)
+        raise ValueError(f"{path}: not YAML ({line}{problem}); {remedy}") from None
+
+
+_EXPECTED = "lines of the form `field: value`, as in recipes/smollm2.yaml"
 
 
 def _first_line(error: Exception) -> str:

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.providers.answer_files import stored_answer, symbol_folder
+from data_pipeline.providers.answer_files import stored_answer
 from data_pipeline.providers.api_client import ApiClient, Service
 from data_pipeline.providers.finnhub_rows import (
     FilingRow,
@@ -22,6 +22,7 @@ from data_pipeline.providers.finnhub_rows import (
     ProfileRow,
 )
 from data_pipeline.providers.news_windows import ask_in_halves, days_over
+from weekahead.names import check_symbol
 
 FINNHUB = Service(
     name="Finnhub",
@@ -126,7 +127,7 @@ class FinnhubStore:
         return {"symbol": symbol, "data": [report for _, report in ordered]}
 
     def _news_rows(self, symbol: str, first: date, last: date) -> list[NewsRow]:
-        path = self._folder / "company-news" / symbol_folder(symbol) / f"{first}_{last}.json"
+        path = self._folder / "company-news" / check_symbol(symbol) / f"{first}_{last}.json"
         parameters = {"symbol": symbol, "from": str(first), "to": str(last)}
         items = self._answer(path, "company-news", list, parameters)
         if not all(isinstance(item, dict) and {"id", "datetime"} <= item.keys() for item in items):
@@ -143,7 +144,7 @@ class FinnhubStore:
 
         An answer from before knows nothing of what was filed since.
         """
-        folder = self._folder / kind / symbol_folder(symbol)
+        folder = self._folder / kind / check_symbol(symbol)
         path = max(folder.glob("????-??-??.json"), default=None)
         today = str(self.today())
         # ISO dates are in the order of time as texts too. What was fetched today is as new as can
@@ -159,6 +160,7 @@ class FinnhubStore:
         symbol = parameters["symbol"]
         return stored_answer(
             path,
+            expected,
             lambda: self._client.get(endpoint, expected, symbol=symbol, parameters=parameters),
         )
 

@@ -4,7 +4,6 @@
 is settled.
 """
 
-import json
 import logging
 import re
 import warnings
@@ -14,11 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from data_pipeline.providers.base import PriceAnswer
 from data_pipeline.providers.price_files import PriceFiles
-from weekahead.files import replacing, write_json
+from weekahead.files import read_json, replacing, write_json
+from weekahead.schema.shape import check_shape
 
 if TYPE_CHECKING:
     import pandas
@@ -124,15 +124,13 @@ def _settled(window: Path) -> dict[str, str | None]:
     path = window / "complete.json"
     if not path.exists():
         return {}
-    try:
-        stored = dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError:
-        raise ValueError(
-            f"{path}: not JSON; remove this file, and the prices are fetched again"
-        ) from None
+    remedy = "remove this file, and the prices are fetched again"
+    stored = read_json(path, remedy)
+    check_shape(stored, dict[str, str | None], str(path), remedy)
+    settled = cast("dict[str, str | None]", stored)
     return {
         symbol: reason
-        for symbol, reason in stored.items()
+        for symbol, reason in settled.items()
         if reason or (window / f"{symbol}.csv").exists()
     }
 

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from itertools import pairwise
 from pathlib import Path
 
-import yaml
+from weekahead.recipe import read_yaml
 
 LISTS = Path(__file__).parent / "index_lists"
 SIZES = {"crypto": (10, 10), "dow30": (30, 30), "eurostoxx50": (50, 50), "nasdaq100": (100, 103)}
@@ -71,10 +71,11 @@ def load(index: str, folder: Path | str = LISTS) -> Index:
     if index not in SIZES:
         raise ValueError(f"unknown index {index!r}; expected one of: {', '.join(sorted(SIZES))}")
     path = Path(folder) / f"{index}.yaml"
+    value = read_yaml(path, "take the list from the repository again")
     try:
-        loaded = _index(index, yaml.safe_load(path.read_text(encoding="utf-8")))
+        loaded = _index(index, value)
         _check(loaded)
-    except (ValueError, yaml.YAMLError) as error:
+    except ValueError as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
     return loaded
 

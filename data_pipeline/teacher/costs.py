@@ -4,9 +4,12 @@ import asyncio
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from weekahead.recipe import read_yaml
 from weekahead.schema.rows import Message
 
+_EXPECTED = 'expected lines such as gpt-4.1: {input: 2.00, output: 8.00, as_of: "2026-06-21"}'
 PRICES = Path(__file__).with_name("prices.yaml")
 
 MEAN_OUTPUT_TOKENS = 500
@@ -35,18 +38,15 @@ def read_price(model: str, path: Path = PRICES) -> Price | None:
 
     Raises ValueError naming file and model for an entry that is not a price.
     """
-    import yaml
-
+    table: Any = read_yaml(path, _EXPECTED) or {}
     try:
-        table = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         entry = table.get(model)
         if entry is None:
             return None
         price = Price(float(entry["input"]), float(entry["output"]), str(entry["as_of"]))
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path}: the entry of {model!r} cannot be read ({error!r}); expected lines such as "
-            'gpt-4.1: {input: 2.00, output: 8.00, as_of: "2026-06-21"}'
+            f"{path}: the entry of {model!r} cannot be read ({error!r}); {_EXPECTED}"
         ) from None
     if not (0 <= price.input < math.inf and 0 <= price.output < math.inf):
         raise ValueError(

@@ -26,6 +26,7 @@ from data_pipeline.teacher.prompts import KINDS, AnswerKind
 from data_pipeline.teacher.workers import End, TeacherRun
 from weekahead.cli import add_options, new_parser, option, read_options, run_command
 from weekahead.files import iter_jsonl
+from weekahead.names import check_name
 from weekahead.openai_client import OpenAIClient
 from weekahead.task.record import Record, read_records
 
@@ -115,7 +116,7 @@ class TeacherJob:
     def answers(self, model: str) -> Path:
         """Where the answers go: `<out>/<model, fit for a file name>/<kind>.jsonl`."""
         folder = re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip(".-")
-        return self.out / folder / f"{self.kind}.jsonl"
+        return self.out / check_name("--model", folder) / f"{self.kind}.jsonl"
 
 
 @dataclass(frozen=True)

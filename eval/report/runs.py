@@ -110,7 +110,7 @@ def load_run(folder: Path) -> EvaluatedRun:
     generations = cast("list[ScorableRow]", _read_rows(folder / GENERATIONS))
     check_same_state(folder, metrics, scored=len(scored), generated=len(generations))
     stored = read_json_object(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
-    manifest = generation_manifest(stored)
+    manifest = generation_manifest(stored, str(folder / MANIFEST))
     contents = {SCORED: scored, GENERATIONS: generations, MANIFEST: stored}
     return EvaluatedRun(
         name=folder.resolve().name,
@@ -163,8 +163,10 @@ def find_training(folder: Path, adapter: str | None, stored: JsonObject) -> Trai
             if not stored and (candidate / MANIFEST).is_file():
                 stored = read_json_object(candidate / MANIFEST)
             log = _read_train_log(candidate / TRAIN_LOG)
-            return Training(name, candidate, training_manifest(stored), stored, log)
-    return Training(name, None, training_manifest(stored), stored)
+            origin = str(candidate / MANIFEST)
+            return Training(name, candidate, training_manifest(stored, origin), stored, log)
+    origin = str(folder / MANIFEST)
+    return Training(name, None, training_manifest(stored, origin), stored)
 
 
 def trainings_of(runs: Sequence[EvaluatedRun]) -> list[Training]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 Value = str | int | float | bool | None
 DASH = "–"
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""How a formula begins, in half and full width."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def to_csv(table: Table) -> str:
         header += [column, *(f"{column} {suffix}" for suffix in column_suffixes)]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
+    writer.writerow([_no_formula(column) for column in header])
     for row in table.rows:
         line: list[Value] = []
         for cell, column_suffixes in zip(row, suffixes, strict=True):
@@ -121,4 +123,24 @@ def _suffixes(cells: Sequence[Cell]) -> tuple[str, ...]:
 def _values(cell: Cell, suffixes: tuple[str, ...]) -> list[Value]:
     low, high = cell.ci95 or (None, None)
     extras: dict[str, Value] = {"low": low, "high": high, "n": cell.n}
-    return [cell.value, *(extras[suffix] for suffix in suffixes)]
+    return [_no_formula(cell.value), *(extras[suffix] for suffix in suffixes)]
+
+
+def _no_formula(value: Value) -> Value:
+    """A value of a CSV file that no spreadsheet computes: a text that begins like a formula gets
+    the apostrophe that makes it a text. A number that is written as text stays. A lone carriage
+    return becomes a line end: a reader would begin a new row there.
+    """
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r\n", "\n").replace("\r", "\n")
+    is_formula = value.startswith(("\t", "\n")) or value.lstrip().startswith(_FORMULA)
+    return f"'{value}" if is_formula and not _is_number(value) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.rstrip("%"))
+    except ValueError:
+        return False
+    return True

@@ -13,11 +13,13 @@ from typing import Any
 
 from sft.hub.model_card import ModelCardFacts, model_card
 from weekahead.files import sha256
+from weekahead.redaction import find_secret
 from weekahead.schema.file_names import MANIFEST, METRICS
 from weekahead.schema.manifests import (
     GenerationManifest,
     JsonObject,
     TrainingManifest,
+    read_json_object,
     training_manifest,
 )
 from weekahead.schema.metrics import Metrics
@@ -56,20 +58,6 @@ _MACHINE_PATH = re.compile(
     r"(?:file://|(?<![\w/:.-]))(?:[A-Za-z]:[\\/]|/)(?:[^\\/\s\"'=,]+[\\/]+)+([^\\/\s\"',]*)"
 )
 
-_SECRETS = {
-    "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{30,}"),
-    "an OpenAI-style key": re.compile(r"\bsk-[A-Za-z0-9_-]{20,}"),
-    "a W&B key": re.compile(
-        r"\bwandb_v1_\w{30,}|(?i:wandb[\w-]*key)[\"']?\s*[:=,]?\s*[\"']?[0-9a-f]{40}\b"
-    ),
-    "a key or password": re.compile(
-        r"(?i:api[_-]?key|access[_-]?token|secret|password)[\"']?\s*[:=]\s*[\"']?[A-Za-z0-9_-]{16,}"
-    ),
-}
-_SECRET_NAME = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD)$")
-_SHORTEST_SECRET = 12
-"""A shorter value of such a variable is a placeholder, and would be found everywhere."""
-
 _GO_ON = (
     "Run the same `make train` again: it goes on from its last checkpoint and writes what is "
     "missing."
@@ -107,7 +95,7 @@ def bundle(
     metrics of another adapter, a base without Hub id, and a file that holds a secret.
     """
     check_complete(folder)
-    manifest = training_manifest(_read_json(folder / MANIFEST))
+    manifest = training_manifest(_read_json(folder / MANIFEST), str(folder / MANIFEST))
     if manifest["result"] is None:
         raise PublishError(
             f"the training of {folder} has not ended: its manifest has no result. {_GO_ON}"
@@ -214,17 +202,6 @@ def without_paths(value: Any, roots: tuple[Path, ...]) -> Any:
     return _MACHINE_PATH.sub(r"\1", value)
 
 
-def find_secret(text: str, secrets: Mapping[str, str]) -> str | None:
-    """What kind of secret `text` holds, or None.
-
-    `secrets` maps names of environment variables to their values.
-    """
-    for name, value in secrets.items():
-        if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET and value in text:
-            return f"the value of {name}"
-    return next((kind for kind, pattern in _SECRETS.items() if pattern.search(text)), None)
-
-
 def _check_secrets(files: Files, secrets: Mapping[str, str]) -> None:
     for name, content in files.items():
         if name.endswith((".safetensors", ".png")):
@@ -250,14 +227,9 @@ def _with_base_id(name: str, content: JsonObject, base_id: str) -> JsonObject:
 
 def _read_json(path: Path) -> JsonObject:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return read_json_object(path)
     except ValueError as error:
-        raise PublishError(
-            f"{path} is not JSON ({error}); write it again by finishing the training"
-        ) from None
-    if not isinstance(value, dict):
-        raise PublishError(f"{path} holds {type(value).__name__}, expected a JSON object")
-    return value
+        raise PublishError(str(error)) from None
 
 
 def _json_bytes(value: Any) -> bytes:

@@ -459,7 +459,7 @@ def test_every_recipe_states_a_knowledge_cutoff():
     [
         ("knowledge_cutoff: December 2023", "knowledge_cutoff is 'December 2023'"),
         ("- a list", "not a recipe"),
-        ("a: [", "not a recipe"),
+        ("a: [", "not YAML"),
     ],
 )
 def test_a_recipe_that_cannot_be_read_is_named(tmp_path, text, message):

@@ -46,7 +46,7 @@ def test_a_model_that_is_not_in_the_table_has_no_price(tmp_path):
 def test_a_line_that_is_no_price_is_named(tmp_path, line):
     path = tmp_path / "prices.yaml"
     path.write_text(line)
-    with pytest.raises(ValueError, match=r"prices\.yaml: .*'m'"):
+    with pytest.raises(ValueError, match=r"prices\.yaml: "):
         read_price("m", path)
 
 

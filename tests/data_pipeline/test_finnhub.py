@@ -387,10 +387,10 @@ def test_a_damaged_file_and_a_symbol_that_is_a_path_are_named(server, tmp_path):
     path = tmp_path / files(tmp_path)[0]
     for damage in (path.read_bytes()[:-9], b'[{"headline": "x"}]'):
         path.write_bytes(damage)
-        with pytest.raises(ValueError, match=f"{path.name}: .*remove this file"):
+        with pytest.raises(ValueError, match=f"{path.name}.*remove this file"):
             finnhub.company_news("LKMR", *DAY)
     for symbol in ("", "../LKMR", ".hidden"):
-        with pytest.raises(ValueError, match="cannot name a folder"):
+        with pytest.raises(ValueError, match=r"symbol is .*expected a ticker"):
             finnhub.profile(symbol)
     with pytest.raises(ValueError, match="first day that is not after the last"):
         finnhub.company_news("LKMR", *reversed(WEEK))

@@ -203,7 +203,7 @@ def test_a_list_is_walked_back_one_change_after_the_other(tmp_path):
         ),
         ("- a\n- b\n", "the list has ['a', 'b']; expected as_of"),
         ("", "the list has None; expected as_of"),
-        ("name: [", "while parsing"),
+        ("name: [", "not YAML"),
     ],
 )
 def test_a_list_that_contradicts_itself_is_an_error(tmp_path, value, message):

@@ -159,7 +159,7 @@ def test_without_its_marker_a_window_is_not_trusted(server, tmp_path):
     download(["LKMR"], tmp_path)
     assert len(window(folder)["LKMR"]) == 6
     (folder / "complete.json").write_text("{")
-    with pytest.raises(ValueError, match=r"complete\.json: not JSON; remove this file"):
+    with pytest.raises(ValueError, match=r"complete\.json cannot be read.*; remove this file"):
         download(["LKMR"], tmp_path)
 
 

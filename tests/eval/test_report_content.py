@@ -1,5 +1,7 @@
 """What a report says: verdicts, tables, settings, and the reasons for what it lacks."""
 
+import csv
+import io
 import math
 
 import pytest
@@ -360,3 +362,15 @@ def test_csv_keeps_full_precision_and_empty_cells():
     rows = ((Cell("x,y"), Cell(1 / 3, ci95=(0.25, 0.5), n=4)), (Cell("z"), Cell(None)))
     table = Table("t", "T", ("a", "b"), rows)
     assert to_csv(table) == f'a,b,b low,b high,b n\n"x,y",{1 / 3},0.25,0.5,4\nz,,,,\n'
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+x", "-x", "@x", "\t=1", "\r=1", " =1", "\uff1dA1"])
+def test_no_cell_of_a_csv_is_a_formula(text):
+    table = Table("k", "t", (text, "b"), ((Cell(text), Cell(-1.5)),))
+    _, row = list(csv.reader(io.StringIO(to_csv(table), newline="")))
+    assert row == ["'" + text.replace("\r", "\n"), "-1.5"]
+
+
+@pytest.mark.parametrize("text", ["-1.5", "+2", "-3.0%", "1e-5", "AAPL", "a=b"])
+def test_a_number_in_a_csv_stays_one(text):
+    assert to_csv(Table("k", "t", ("a",), ((Cell(text),),))) == f"a\n{text}\n"

@@ -12,12 +12,12 @@ from sft.hub.adapter_files import (
     check_complete,
     check_evaluation,
     dataset_id,
-    find_secret,
     is_ours,
     without_paths,
 )
 from tests.support.tiny_adapter import write_json
 from weekahead.files import sha256
+from weekahead.redaction import find_secret
 from weekahead.schema.manifests import generation_manifest, training_manifest
 
 ROOTS = (Path("/home/jane doe/weekahead"), Path("/home/jane doe"))
@@ -87,7 +87,7 @@ def test_a_missing_folder_and_a_file_cut_off_are_refused(folder, tmp_path):
     with pytest.raises(PublishError, match="is not a folder; expected outputs/<run>"):
         check_complete(tmp_path / "absent")
     (folder / "adapter_config.json").write_text('{"r": 8')
-    with pytest.raises(PublishError, match=r"adapter_config\.json is not JSON"):
+    with pytest.raises(PublishError, match=r"adapter_config\.json cannot be read"):
         bundle(folder, "user/name")
 
 

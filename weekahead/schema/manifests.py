@@ -3,9 +3,12 @@
 A reader fills what older files lack, so that no caller needs a default of its own.
 """
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
+
+from weekahead.files import read_json
+from weekahead.schema.shape import check_shape
 
 JsonObject = dict[str, Any]
 """One JSON object whose keys nobody here knows."""
@@ -55,7 +58,8 @@ class CeilingFacts(TypedDict, total=False):
     """The best direction accuracy that a fictional market allows."""
 
     expected: float
-    rule_on_rows: dict[str, float]
+    rule_on_rows: dict[str, float] | float
+    """By split; older files have one number."""
 
 
 class DatasetFacts(TypedDict, total=False):
@@ -67,7 +71,8 @@ class DatasetFacts(TypedDict, total=False):
     sha256: str | None
     rows: int
     synthetic: bool
-    ceiling: CeilingFacts | None
+    ceiling: CeilingFacts | float | None
+    """Older files have the expected share alone."""
 
 
 class TrainingDatasetFacts(TypedDict, total=False):
@@ -378,27 +383,38 @@ _GENERATION: JsonObject = {
 }
 
 
+_DATASET: JsonObject = {"kind": "dataset", "dropped": {}, "train_majority": None}
+_WRITE_AGAIN = "write it again with the command that made it"
+
+
+class _RecordsWindow(TypedDict):
+    """What later stages read of a RecordsManifest."""
+
+    context_weeks: list[int]
+    start: NotRequired[str]
+    end: NotRequired[str]
+
+
 def read_json_object(path: Path) -> JsonObject:
     """A file of one JSON object.
 
     Raises ValueError naming the file for anything else, OSError for a file that is not there.
     """
-    try:
-        value: Any = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{path} cannot be read ({error}); write it again with the command that made it"
-        ) from None
+    value = read_json(path, _WRITE_AGAIN)
     if not isinstance(value, dict):
-        raise ValueError(f"{path}: expected a JSON object, found {type(value).__name__}")
+        raise ValueError(
+            f"{path}: expected a JSON object, found {type(value).__name__}; {_WRITE_AGAIN}"
+        )
     return cast("JsonObject", value)
 
 
-def training_manifest(stored: JsonObject) -> TrainingManifest:
-    """The manifest of an adapter as stored; keys that older files lack are null or empty."""
-    filled: JsonObject = {**_NO_PROVENANCE, **_TRAINING, **stored}
-    for name in ("base", "precision", "dataset", "settings"):
-        filled[name] = filled[name] or {}
+def training_manifest(stored: JsonObject, origin: str = "the manifest") -> TrainingManifest:
+    """The manifest of an adapter as stored; keys that older files lack are null or empty.
+
+    Raises ValueError naming `origin` and the key for a value of another type.
+    """
+    filled = _filled({**_NO_PROVENANCE, **_TRAINING}, stored)
+    check_shape(filled, TrainingManifest, origin, _WRITE_AGAIN)
     return cast("TrainingManifest", filled)
 
 
@@ -407,22 +423,26 @@ def read_training_manifest(path: Path) -> TrainingManifest:
 
     Raises ValueError naming a file that cannot be read, OSError if there is none.
     """
-    return training_manifest(read_json_object(path))
+    return training_manifest(read_json_object(path), str(path))
 
 
-def generation_manifest(stored: JsonObject) -> GenerationManifest:
+def generation_manifest(stored: JsonObject, origin: str = "the manifest") -> GenerationManifest:
     """The manifest of a folder of answers as stored; keys that older files lack are null or empty.
 
     Files from before there were several backends get the only one of that time. If a file does not
     state `runs_locally`, it follows from the backend's name.
+    Raises ValueError naming `origin` and the key for a value of another type.
     """
-    filled: JsonObject = {**_NO_PROVENANCE, **_GENERATION, **stored}
-    for name in ("precision", "dataset", "generation"):
-        filled[name] = filled[name] or {}
-    backend: JsonObject = {"name": "batched", **(stored.get("backend") or {})}
-    filled["backend"] = {"runs_locally": backend["name"] != "endpoint", **backend}
-    if filled["train"]:
-        filled["train"] = training_manifest(filled["train"])
+    filled = _filled({**_NO_PROVENANCE, **_GENERATION}, stored)
+    backend: Any = stored.get("backend") or {}
+    if isinstance(backend, dict):
+        named = _filled({"name": "batched"}, cast("JsonObject", backend))
+        backend = _filled({"runs_locally": named["name"] != "endpoint"}, named)
+    filled["backend"] = backend
+    if isinstance(filled["train"], dict):
+        train = cast("JsonObject", filled["train"])
+        filled["train"] = training_manifest(train, f"{origin}, train") if train else None
+    check_shape(filled, GenerationManifest, origin, _WRITE_AGAIN)
     return cast("GenerationManifest", filled)
 
 
@@ -431,7 +451,7 @@ def read_generation_manifest(path: Path) -> GenerationManifest:
 
     Raises ValueError naming a file that cannot be read, OSError if there is none.
     """
-    return generation_manifest(read_json_object(path))
+    return generation_manifest(read_json_object(path), str(path))
 
 
 def read_dataset_manifest(path: Path) -> DatasetManifest:
@@ -439,7 +459,9 @@ def read_dataset_manifest(path: Path) -> DatasetManifest:
 
     Raises ValueError naming a file that cannot be read, OSError if there is none.
     """
-    return cast("DatasetManifest", read_json_object(path))
+    filled = _filled({**_NO_PROVENANCE, **_DATASET}, read_json_object(path))
+    check_shape(filled, DatasetManifest, str(path), _WRITE_AGAIN)
+    return cast("DatasetManifest", filled)
 
 
 def read_records_manifest(path: Path) -> RecordsManifest:
@@ -447,4 +469,17 @@ def read_records_manifest(path: Path) -> RecordsManifest:
 
     Raises ValueError naming a file that cannot be read, OSError without one.
     """
-    return cast("RecordsManifest", read_json_object(path))
+    stored = read_json_object(path)
+    check_shape(stored, _RecordsWindow, str(path), _WRITE_AGAIN)
+    if len(stored["context_weeks"]) != 2:
+        raise ValueError(
+            f"{path}: context_weeks is {stored['context_weeks']}, expected the least and the most; "
+            f"{_WRITE_AGAIN}"
+        )
+    return cast("RecordsManifest", stored)
+
+
+def _filled(empty: Mapping[str, object], stored: JsonObject) -> JsonObject:
+    """`stored`, with the values of `empty` for what it lacks or holds as null."""
+    present = {name: value for name, value in stored.items() if value is not None}
+    return {**stored, **empty, **present}

@@ -5,10 +5,11 @@ A value that cannot be computed is null, never 0.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NotRequired, TypedDict, cast
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from weekahead.schema.manifests import JsonObject, read_json_object
 from weekahead.schema.rows import RougeScores
+from weekahead.schema.shape import check_shape
 
 Verdict = Literal["better", "worse", "not shown"]
 
@@ -438,19 +439,27 @@ def filled_metrics(stored: JsonObject, *, origin: str, remedy: str) -> Metrics:
         "fingpt_compatible": _FINGPT,
     }
     filled_groups = {name: _filled(empty, stored.get(name)) for name, empty in groups.items()}
-    comparisons = {name: _filled_comparison(entry) for name, entry in stored["versus"].items()}
-    filled = {**_filled(_OTHERS, stored), **filled_groups, "versus": comparisons}
+    filled = {**_filled(_OTHERS, stored), **filled_groups}
+    if isinstance(stored["versus"], dict):
+        comparisons = cast("JsonObject", stored["versus"]).items()
+        filled["versus"] = {name: _filled_comparison(entry) for name, entry in comparisons}
     filled["mse_versus_zero_move"] = _filled_comparison(filled["mse_versus_zero_move"])
     if filled["likelihood"]:
-        likelihood = {**_LIKELIHOOD, **filled["likelihood"]}
-        if likelihood["direct"]:
-            likelihood["direct"] = {**_LIKELIHOOD, **likelihood["direct"]}
+        likelihood = _filled(_LIKELIHOOD, filled["likelihood"])
+        if isinstance(likelihood, dict) and likelihood["direct"]:
+            likelihood["direct"] = _filled(_LIKELIHOOD, likelihood["direct"])
         filled["likelihood"] = likelihood
+    check_shape(filled, Metrics, origin, remedy)
     return cast("Metrics", filled)
 
 
-def _filled(empty: Mapping[str, object], stored: JsonObject | None) -> JsonObject:
-    """`stored`, with the values of `empty` for what it lacks or holds as null."""
+def _filled(empty: Mapping[str, object], stored: Any) -> Any:
+    """`stored`, with the values of `empty` for what it lacks or holds as null.
+
+    What is no object comes back as it is; `check_shape` names it.
+    """
+    if stored is not None and not isinstance(stored, dict):
+        return stored
     filled: JsonObject = {**empty, **(stored or {})}
     for name, value in empty.items():
         if filled[name] is None:
@@ -458,5 +467,5 @@ def _filled(empty: Mapping[str, object], stored: JsonObject | None) -> JsonObjec
     return filled
 
 
-def _filled_comparison(stored: JsonObject | None) -> JsonObject | None:
-    return {**_COMPARISON, **stored} if stored else None
+def _filled_comparison(stored: Any) -> Any:
+    return _filled(_COMPARISON, stored) if stored else None

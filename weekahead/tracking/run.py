@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from weekahead.redaction import without_secrets_in
 from weekahead.tracking.wandb_server import (
     Account,
     Mode,
@@ -176,8 +177,8 @@ def start_run(
 
     Call it before the model is loaded and before the Trainer is made: the Trainer's own W&B
     callback then uses this run. `resume_id` (see `saved_run_id`) continues that run. Of several
-    processes only the first records; the others get a run that does nothing. Put no secret into
-    `config`.
+    processes only the first records; the others get a run that does nothing. What looks like a
+    secret in `config` is not recorded.
     Raises TrackingError if a key is set but the server does not answer or does not accept it.
     """
     folder = Path(folder)
@@ -192,7 +193,7 @@ def start_run(
         if account.mode == "online":
             check_server(account)
         project = os.environ.get("WANDB_PROJECT", project)
-        run.connect(project=project, name=name, kind=kind, config=config)
+        run.connect(project=project, name=name, kind=kind, config=without_secrets_in(config))
     except BaseException:
         run.finish(exit_code=1)
         raise

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from weekahead.redaction import has_password
+
 Mode = Literal["online", "offline", "disabled"]
 
 # The values of WANDB_MODE and what they mean: `run` and `dryrun` are the client's own old names.
@@ -56,6 +58,11 @@ def find_account() -> Account:
     if not address.startswith(("http://", "https://")):
         raise TrackingError(
             f"WANDB_BASE_URL is {address!r}; expected an address such as https://api.wandb.ai"
+        )
+    if has_password(address):
+        raise TrackingError(
+            "WANDB_BASE_URL holds a user or a password, which W&B would store with every run; take "
+            "them out and set WANDB_API_KEY"
         )
     settings, key = _client_settings(offline=_MODES.get(setting or "") in ("offline", "disabled"))
     has_key = bool(key or settings.identity_token_file)
