@@ -7,10 +7,45 @@ CARDS   := $(if $(filter undefined,$(origin CUDA_VISIBLE_DEVICES)),$(wildcard /d
 ACCEL   ?= $(if $(CARDS),single_gpu,cpu)
 GPU     ?= $(firstword $(subst $(comma), ,$(CUDA_VISIBLE_DEVICES)) 0)
 ADAPTER ?= outputs/$(RUN)
-RUNS    ?= $(RUN)
+RUNS    ?= $(call q,$(RUN))
 REPORT  ?= compare
 INDEX   ?= dow30
 PY      := .venv/bin/python
+
+# A value as one word of the shell, whatever is in it.
+q = '$(subst ','\'',$(1))'
+origin_of = $(firstword $(origin $(1)))
+given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(call origin_of,$(name))),$(name)))
+known := MODEL RUN DATASET ACCEL GPU ADAPTER RUNS REPORT INDEX REPO ARGS SIGNAL SEED PYTHON
+# `make train WANDB_MODE=offline` sets a variable of the environment, as a shell would.
+environment := %_API_KEY %_BASE_URL %_PROXY %_proxy SHELL MAKEFLAGS PATH HOME TMPDIR LANG LC_% PY PYTHON% \
+    HF_% WANDB_% OPENAI_% FINNHUB_% CUDA_% NCCL_% OMP_% MKL_% TORCH% PYTORCH_% TRANSFORMERS_% TOKENIZERS_% \
+    ACCELERATE_% BNB_% BITSANDBYTES_% XDG_% UV_% PIP_% WEEKAHEAD_% DATASETS_% \
+    SSL_% REQUESTS_% CURL_% GIT_% LD_% NVIDIA_% TRITON_% ROCR_% HIP_% MASTER_% ALPACA_% APCA_% TZ TERM NO_COLOR
+unknown := $(filter-out $(known) $(environment),$(given))
+ifneq ($(unknown),)
+python := $(firstword $(wildcard .venv/bin/python) python3)
+hint := $(shell $(python) -m weekahead.preflight variables --print --given "$(unknown)" --known "$(known)" 2>/dev/null)
+$(error no variable $(unknown): $(or $(hint),there are $(known)). One of the environment stands before `make`)
+endif
+
+uses_train := MODEL RUN DATASET ACCEL GPU ARGS
+uses_eval := $(uses_train) ADAPTER
+uses_compare := RUNS RUN MODEL REPORT ARGS
+uses_push := RUN MODEL REPO ARGS
+uses_bench := MODEL ACCEL GPU ARGS
+uses_demo := SIGNAL SEED ACCEL GPU
+uses_data := INDEX ARGS
+uses_test := ARGS
+unused := $(filter-out $(foreach goal,$(MAKECMDGOALS),$(uses_$(goal))) PYTHON $(environment),$(given))
+ifneq ($(and $(MAKECMDGOALS),$(unused)),)
+$(warning $(MAKECMDGOALS) does not use $(unused))
+endif
+
+# What a target makes of its variables, checked before anything heavy is imported.
+told = $(strip $(foreach name,$(1),$(if $(filter command environment,$(call origin_of,$(name))),$(name))))
+checks = $(PY) -m weekahead.preflight $(1) --run $(call q,$(RUN))
+
 # Threads that wait should sleep: on a machine that does something else too, spinning ones take the others' time.
 export OMP_WAIT_POLICY ?= PASSIVE
 export ACCEL
@@ -35,32 +70,37 @@ demo: setup ## the whole job on a fictional market: SIGNAL=0..1 SEED=n; ends wit
 	@./demo.sh
 
 data: setup ## a dataset from live providers: INDEX=dow30|nasdaq100|.. ARGS="--start 2026-01-01 --end 2026-06-30"
-	$(PY) -m data_pipeline $(if $(findstring --symbols,$(ARGS)),,--index $(INDEX)) $(ARGS)
-
-have = @test -f $(1) || { echo "no $(1); there are: $(basename $(notdir $(wildcard $(dir $(1))*.yaml)))" >&2; exit 2; }
+	$(PY) -m data_pipeline $(if $(findstring --symbols,$(ARGS)),,--index $(call q,$(INDEX))) $(ARGS)
 
 train: setup ## fine-tune: MODEL=recipe DATASET=.. RUN=.. ACCEL=.. GPU=0 ARGS="--field value"
-	$(call have,recipes/$(MODEL).yaml)
-	$(call have,accelerate_configs/$(ACCEL).yaml)
+	@$(call checks,train) --model $(call q,$(MODEL)) --dataset $(call q,$(DATASET)) --accel $(call q,$(ACCEL)) -- $(ARGS)
 	$(PY) -m accelerate.commands.launch --quiet --config_file accelerate_configs/$(ACCEL).yaml -m sft.train \
-	    --config recipes/$(MODEL).yaml --dataset $(DATASET) --output_dir outputs/$(RUN) $(ARGS)
+	    --config recipes/$(MODEL).yaml --dataset $(call q,$(DATASET)) --output_dir $(call q,outputs/$(RUN)) $(ARGS)
 
-eval: setup ## answer and score a test split: MODEL=recipe RUN=.. ADAPTER=folder|user/name[@rev]|none
-	$(call have,recipes/$(MODEL).yaml)
-	$(PY) -m eval.generate --config recipes/$(MODEL).yaml --adapter $(ADAPTER) --dataset $(DATASET) --out results/$(RUN) $(ARGS)
-	$(PY) -m eval.likelihood --config recipes/$(MODEL).yaml --adapter $(ADAPTER) --dataset $(DATASET) --out results/$(RUN)
-	$(PY) -m eval.score results/$(RUN)/generations.jsonl --out results/$(RUN)
-	$(PY) -m eval.publish results/$(RUN)
+check_eval = $(call checks,eval) --model $(call q,$(MODEL)) --dataset $(call q,$(DATASET)) \
+    --adapter $(call q,$(ADAPTER)) --given "$(call told,MODEL DATASET)"
+# Recipe and dataset: those given, else those that the adapter was trained with.
+chosen = $(shell $(check_eval) --print -- $(ARGS) 2>/dev/null)
+eval: setup ## answer and score a test split: RUN=.. MODEL=recipe DATASET=.. ADAPTER=folder|user/name[@rev]|none
+	@$(check_eval) -- $(ARGS)
+	$(PY) -m eval.generate $(chosen) --adapter $(call q,$(ADAPTER)) --out $(call q,results/$(RUN)) $(ARGS)
+	$(PY) -m eval.likelihood $(chosen) --adapter $(call q,$(ADAPTER)) --out $(call q,results/$(RUN))
+	$(PY) -m eval.score $(call q,results/$(RUN)/generations.jsonl) --out $(call q,results/$(RUN))
+	$(PY) -m eval.publish $(call q,results/$(RUN))
 
+check_compare = $(call checks,compare) --runs $(call q,$(RUNS)) --report $(call q,$(REPORT))
+compared = $(shell $(check_compare) --print 2>/dev/null)
 compare: setup ## one report over scored runs: RUNS="a b" REPORT=name
-	$(PY) -m eval.report $(addprefix results/,$(RUNS)) --out reports/$(REPORT) $(ARGS)
+	@$(check_compare)
+	$(PY) -m eval.report $(compared) --out $(call q,reports/$(REPORT)) $(ARGS)
 
 push: setup ## adapter and model card to the Hub: RUN=.. REPO=user/name
-	@test -n "$(REPO)" || { echo "push: give REPO=user/name, the repository on the Hub" >&2; exit 2; }
-	$(PY) -m sft.publish outputs/$(RUN) --repo $(REPO) $(ARGS)
+	@test -n $(call q,$(REPO)) || { echo "push: give REPO=user/name, the repository on the Hub" >&2; exit 2; }
+	@$(call checks,push)
+	$(PY) -m sft.publish $(call q,outputs/$(RUN)) --repo $(call q,$(REPO)) $(ARGS)
 
 bench: setup ## speed, MFU and memory of a recipe's training: MODEL=recipe ARGS="--shapes llama8b"
-	$(PY) -m benchmarks.train --config recipes/$(MODEL).yaml $(ARGS)
+	$(PY) -m benchmarks.train --config $(call q,recipes/$(MODEL).yaml) $(ARGS)
 
 doctor: setup ## what this machine has: card, precision, keys, services
 	$(PY) -m sft.doctor

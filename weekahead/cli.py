@@ -168,7 +168,12 @@ def new_parser(description: str | None, program: str | None = None) -> argparse.
     """A parser whose help shows `description` with its own line breaks."""
     print_any_character()
     formatter = argparse.RawDescriptionHelpFormatter
-    return argparse.ArgumentParser(prog=program, description=description, formatter_class=formatter)
+    return argparse.ArgumentParser(
+        prog=program,
+        description=description,
+        formatter_class=formatter,
+        allow_abbrev=False,  # --max_new would be taken for --max_new_tokens
+    )
 
 
 def model_arguments(description: str | None, out: str | None) -> argparse.ArgumentParser:

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
-from data_pipeline.dataset.load import COLUMNS, is_public
-from data_pipeline.dataset.public_rows import PUBLIC_COLUMNS
+from data_pipeline.dataset.load import is_public
 from data_pipeline.dataset.public_text import unwrap
 from data_pipeline.dataset.reader import Source
+from weekahead.schema.dataset_files import COLUMNS, PUBLIC_COLUMNS
 from weekahead.schema.manifests import JsonObject
 from weekahead.task.labels import check_label
 from weekahead.task.prompt import render_prompt

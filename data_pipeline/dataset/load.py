@@ -12,12 +12,10 @@ from data_pipeline.dataset import public_rows
 from data_pipeline.dataset.reader import Source, read_source
 from data_pipeline.dataset.split import CONTEXT_WEEKS, VALIDATION_SHARE, Cut, separate
 from data_pipeline.dataset.statistics import train_majority, up_share
+from weekahead.schema.dataset_files import COLUMNS, describe_missing, unknown_split
 from weekahead.schema.manifests import JsonObject
 from weekahead.schema.rows import DatasetRow, DroppedRow
 from weekahead.task.labels import check_label
-
-COLUMNS = ("id", "symbol", "week_start", "week_end", "prompt", "completion", "label")
-"""The columns that every row of ours has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,8 +192,7 @@ class Dataset:
         return next(iter(self.source.splits))
 
     def _unknown_split(self, name: str) -> ValueError:
-        names = ", ".join(self.source.splits)
-        return ValueError(f"{self.source.name}: no split {name!r}; it has: {names}")
+        return unknown_split(self.source.name, name, self.source.splits)
 
 
 def load_dataset(
@@ -247,10 +244,7 @@ def check_rows(rows: Sequence[JsonObject], origin: str) -> list[DatasetRow]:
 def _checked_row(row: JsonObject) -> DatasetRow:
     missing = [name for name in COLUMNS if name not in row]
     if missing:
-        raise ValueError(
-            f"missing column {', '.join(missing)}; expected {', '.join(COLUMNS)} (or the public "
-            f"dataset's {', '.join(public_rows.PUBLIC_COLUMNS)}), found {', '.join(row)}"
-        )
+        raise ValueError(describe_missing(missing, row))
     try:
         date.fromisoformat(row["week_start"])
     except (TypeError, ValueError):

@@ -8,6 +8,7 @@ from typing import Literal, cast
 
 from data_pipeline.dataset.public_text import last_week_return, repair_answer, repair_prompt, unwrap
 from data_pipeline.dataset.split import CONTEXT_WEEKS, VALIDATION_SHARE, Cut, separate
+from weekahead.schema.dataset_files import PUBLIC_COLUMNS
 from weekahead.schema.manifests import JsonObject
 from weekahead.schema.rows import DatasetRow, DroppedRow, PublicRow, reference_text
 from weekahead.task.answer import parse_answer
@@ -16,7 +17,6 @@ from weekahead.task.prompt import completion
 
 Wording = Literal["repaired", "original"]
 
-PUBLIC_COLUMNS = ("prompt", "answer", "period", "label", "symbol")
 PROMPT_VERSIONS: dict[Wording, str] = {"repaired": "fingpt-1", "original": "fingpt-0"}
 TEACHER = "gpt-4, told the label"
 UNREADABLE = "answer: "

@@ -5,7 +5,6 @@ The shapes of the rows are checked elsewhere.
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from weekahead import files
+from weekahead.schema.dataset_files import (
+    hub_id,
+    is_saved,
+    missing_source,
+    paths_by_split,
+    split_of,
+)
 from weekahead.schema.manifests import JsonObject
-
-_SPLIT = re.compile(r"(?P<name>(?:train|validation|test)(?:_\w+)?)(?P<shard>-\d+-of-\d+)?")
-_HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
 
 @dataclass(frozen=True)
@@ -48,20 +51,14 @@ def read_source(source: str | Path) -> Source:
     """
     path, name = Path(source), str(source)
     if path.is_file():
-        rows, match = _read_file(path), _SPLIT.fullmatch(path.stem)
-        split = match["name"] if match else "train"
+        rows, split = _read_file(path), split_of(path) or "train"
         return Source(name, {split: rows}, {split: name}, {split: files.sha256(path)}, single=True)
     if path.is_dir():
-        saved = (path / "dataset_dict.json").exists() or (path / "state.json").exists()
-        return _read_saved(path) if saved else _read_folder(path)
-    hub_id = None if name.startswith((".", "/", "~")) else _HUB_ID.fullmatch(name)
-    if hub_id and path.suffix not in _READERS:
-        return _read_hub(hub_id["name"], hub_id["revision"])
-    raise FileNotFoundError(
-        f"{name}: there is no such file or folder, and it is not a dataset id (user/name); "
-        f"expected one of {', '.join(_READERS)}, a folder or an id: "
-        "check DATASET for a typing error"
-    )
+        return _read_saved(path) if is_saved(path) else _read_folder(path)
+    on_hub = hub_id(name)
+    if on_hub:
+        return _read_hub(on_hub.name, on_hub.revision)
+    raise missing_source(name)
 
 
 def rows_sha256(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -107,7 +104,7 @@ def _read_folder(path: Path) -> Source:
 
     The latter has files such as data/train-00000-of-00001.parquet.
     """
-    paths = _paths_by_split(path)
+    paths = paths_by_split(path)
     splits: dict[str, list[JsonObject]] = {}
     sha256: dict[str, str] = {}
     for name, shards in paths.items():
@@ -115,25 +112,6 @@ def _read_folder(path: Path) -> Source:
         sha256[name] = files.sha256(shards[0]) if len(shards) == 1 else rows_sha256(splits[name])
     origins = {name: str(shards[0]) for name, shards in paths.items()}
     return Source(str(path), splits, origins, sha256, single=False)
-
-
-def _paths_by_split(path: Path) -> dict[str, list[Path]]:
-    """The files of each split, in order. Raises ValueError for none, and for two of one split."""
-    paths: dict[str, list[Path]] = {}
-    for file in sorted([*path.iterdir(), *(path / "data").glob("*")]):
-        match = _SPLIT.fullmatch(file.stem)
-        if match and file.suffix in _READERS:
-            paths.setdefault(match["name"], []).append(file)
-    if not paths:
-        raise ValueError(
-            f"{path}: no split found; expected files named train, validation or test with one of "
-            f"{', '.join(_READERS)}"
-        )
-    for name, shards in paths.items():
-        if len(shards) > 1 and not all("-of-" in shard.stem for shard in shards):
-            names = ", ".join(shard.name for shard in shards)
-            raise ValueError(f"{path}: split {name!r} stands twice: {names}; keep one")
-    return paths
 
 
 def _read_saved(path: Path) -> Source:
@@ -147,7 +125,7 @@ def _read_saved(path: Path) -> Source:
         ) from None
     if isinstance(data, DatasetDict):
         return _from_splits(str(path), data)
-    name = str(data.split) if data.split and _SPLIT.fullmatch(str(data.split)) else "train"
+    name = str(data.split) if data.split and split_of(Path(str(data.split))) else "train"
     return _from_splits(str(path), {name: data}, single=True)
 
 

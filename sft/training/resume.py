@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sft.training.arguments import ScriptArguments
-from weekahead.schema.file_names import MANIFEST
-from weekahead.schema.manifests import BaseFacts, JsonObject, read_training_manifest
+from weekahead.schema.manifests import BaseFacts, JsonObject
+from weekahead.told_files import check_unfinished
 
 WEIGHTS_DEPEND_ON = (
     # the rows and their order
@@ -115,14 +115,9 @@ def check_folder(
     the run there was begun with other settings, on another base or on other rows. Nothing in the
     folder is touched.
     """
-    path = folder / MANIFEST
-    if not path.exists():
+    begun = check_unfinished(folder)
+    if begun is None:
         return
-    begun = read_training_manifest(path)
-    if begun["result"]:
-        raise FileExistsError(
-            f"{folder} holds a finished training; choose another RUN, or remove the folder first"
-        )
     # A manifest states what is not the default, so a field that it lacks was the default.
     compared = _compared_fields(keeps_the_best=bool(settings["load_best_model_at_end"]))
     values = [(name, begun["settings"].get(name), settings.get(name)) for name in compared]

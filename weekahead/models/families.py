@@ -67,6 +67,8 @@ class ModelFamily:
 
     hub_id: str
     """The base that the recipes name. Its licence is the one here; a relative may have another."""
+    parameters: int
+    """Weights of the base."""
     chat_format: ChatFormat
     licence: Licence
 
@@ -91,11 +93,13 @@ def _chat_format(
 FAMILIES: dict[str, ModelFamily] = {
     "smollm2": ModelFamily(
         hub_id=EMBEDDED_HUB_ID,
+        parameters=134_515_008,
         chat_format=_chat_format("smollm2", pad_token="<|endoftext|>", stop_token="<|im_end|>"),
         licence=Licence("apache-2.0", "Apache-2.0."),
     ),
     "llama": ModelFamily(
         hub_id="meta-llama/Llama-3.1-8B",
+        parameters=8_030_261_248,
         chat_format=_chat_format(
             "llama",
             pad_token="<|finetune_right_pad_id|>",
@@ -111,6 +115,7 @@ FAMILIES: dict[str, ModelFamily] = {
     # R1-Distill-Llama keeps Llama 3.1's vocabulary and padding; only the turn tokens are renamed.
     "deepseek": ModelFamily(
         hub_id="deepseek-ai/DeepSeek-R1-Distill-Llama-8B",
+        parameters=8_030_261_248,
         chat_format=_chat_format(
             "deepseek",
             pad_token="<|finetune_right_pad_id|>",
@@ -125,6 +130,7 @@ FAMILIES: dict[str, ModelFamily] = {
     ),
     "qwen": ModelFamily(
         hub_id="Qwen/Qwen2.5-7B-Instruct",
+        parameters=7_615_616_512,
         chat_format=_chat_format("qwen", pad_token="<|endoftext|>", stop_token="<|im_end|>"),
         licence=Licence("apache-2.0", "Apache-2.0."),
     ),

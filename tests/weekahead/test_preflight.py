@@ -1,0 +1,300 @@
+"""What a `make` target was told is checked at once, without torch, and against the same tables."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.tiny import ROOT
+from weekahead.preflight import main
+from weekahead.schema.flags import GENERATION_FLAGS, NEGATED, TRAINING_FLAGS
+
+HEAVY = {"torch", "transformers", "datasets", "trl", "peft", "accelerate", "numpy", "pandas"}
+MAKE = ("make", "-n", "-o", "setup", "-o", ".venv/ready")
+ROW = {"id": "A-2024-03-17", "symbol": "A", "week_start": "2024-03-17", "week_end": "2024-03-24",
+       "prompt": [], "completion": [], "label": "U1"}  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with recipes, accelerate configs, a dataset, and the finished adapter of a run."""
+    for name in ("recipes", "accelerate_configs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for split in ("train", "test"):
+        write(tmp_path / f"data/datasets/mine/{split}.jsonl", ROW)
+    write(tmp_path / "other.jsonl", ROW)
+    adapter(tmp_path / "outputs/done", dataset="data/datasets/mine", recipe="recipes/smollm2.yaml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    return tmp_path
+
+
+def write(path: Path, value) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value) + "\n")
+
+
+def adapter(folder: Path, *, dataset: str, recipe: str, revision=None, base="models/smollm2"):
+    write(folder / "adapter_config.json", {})
+    write(folder / "adapter_model.safetensors", {})
+    manifest = {
+        "command": ["train.py", "--config", recipe, "--dataset", dataset],
+        "base": {"name": base},
+        "dataset": {"source": dataset, "revision": revision},
+        "result": {"steps": 1},
+    }
+    write(folder / "manifest.json", manifest)
+
+
+def run(capsys, target: str, *words: str, **variables: str) -> tuple[int, str]:
+    told = {"model": "smollm2", "dataset": "data/datasets/mine", "run": "new", "accel": "cpu"}
+    if target == "eval":
+        told |= {"adapter": f"outputs/{variables.get('run', 'new')}"}
+    flags = [f"--{name}={value}" for name, value in (told | variables).items()]
+    status = main([target, *flags, "--", *words])
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err
+    return status, printed.err
+
+
+def test_the_checks_load_nothing_heavy():
+    code = "import sys, weekahead.preflight; print(*{name.split('.')[0] for name in sys.modules})"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not HEAVY & set(found.stdout.split())
+
+
+def test_the_training_flags_are_those_of_the_parser():
+    """A field of a newer library, or one of ours, belongs into weekahead/schema/flags.py."""
+    from trl import TrlParser
+
+    from sft.training.arguments import argument_classes
+
+    kind_of = {"int": "whole number", "float": "number", "string_to_bool": "true or false"}
+    actions = [one for one in TrlParser(argument_classes())._actions if one.dest != "help"]
+    negated = {one.dest for one in actions if type(one).__name__ == "_StoreFalseAction"}
+    kinds = {
+        one.dest: kind_of.get(getattr(one.type, "__name__", ""), "other")
+        for one in actions
+        if type(one).__name__ != "_StoreFalseAction"
+    }
+    assert kinds == TRAINING_FLAGS and negated == NEGATED
+
+
+def test_the_generation_flags_are_those_of_the_options():
+    from eval.generate import GenerateOptions
+
+    kind_of = {"int": "whole number", "int | None": "whole number", "float": "number"}
+    names = {field.name: str(getattr(field.type, "__name__", field.type)) for field in
+             fields(GenerateOptions)}  # fmt: skip
+    kinds = {name: kind_of.get(hint, "other") for name, hint in names.items()}
+    assert kinds == GENERATION_FLAGS
+
+
+def test_what_is_right_passes(project, capsys):
+    assert run(capsys, "train") == (0, "")
+    words = shlex.split(
+        "--learning_rate 1e-4 --max-steps=3 --bf16 false --no_gradient_checkpointing "
+        "--lora_target_modules q_proj k_proj --gen_rows 0 --eval_delay -1"
+    )
+    assert run(capsys, "train", *words) == (0, "")
+    assert run(capsys, "train", dataset="user/name@main") == (0, "")
+    assert run(capsys, "train", run="my 'new' \"run\"") == (0, "")
+    for recipe in (ROOT / "recipes").glob("*.yaml"):
+        status, error = run(capsys, "train", model=recipe.stem)
+        assert status == 0 or "billion weights" in error, error
+
+
+@pytest.mark.parametrize(
+    ("variables", "words", "message"),
+    [
+        ({"run": "../../x"}, (), "RUN is '../../x'"),
+        ({"run": ""}, (), "RUN is '', which is empty"),
+        ({"run": "done"}, (), "outputs/done holds a finished training; choose another RUN"),
+        ({"run": "file"}, (), "outputs/file is a file"),
+        ({"model": "smolm2"}, (), "no recipes/smolm2.yaml; did you mean smollm2?; there are: "),
+        ({"model": "recipes/llama.yaml"}, (), "did you mean llama?"),
+        ({"accel": "gpu"}, (), "no accelerate_configs/gpu.yaml; did you mean single_gpu?"),
+        ({"dataset": "data/datasets/mien"}, (), "there is no such file.*did you mean mine?"),
+        ({"dataset": "data/nope"}, (), "data/nope: there is no such file"),
+        ({"dataset": ""}, (), "DATASET is ''"),
+        ({"dataset": "outputs"}, (), "outputs: no split found"),
+        ({"dataset": "only_test"}, (), "only_test: no split 'train'; it has: test"),
+        ({"dataset": "bad.jsonl"}, (), "bad.jsonl, row 1: missing column completion"),
+        ({"dataset": "cut.jsonl"}, (), "cut.jsonl, line 1: not JSON"),
+        ({"dataset": "empty.jsonl"}, (), "empty.jsonl: no rows"),
+        ({"dataset": "bad.parquet"}, (), "bad.parquet: not a parquet file"),
+        ({}, ("--learning_rat", "1"), "no flag --learning_rat; did you mean --learning_rate?"),
+        ({}, ("--max_steps", "ten"), "--max_steps is 'ten'; expected a whole number"),
+        ({}, ("--bf16", "maybe"), "--bf16 is 'maybe'; expected true or false"),
+        ({}, ("lr=3",), "ARGS begins with 'lr=3'"),
+        ({}, ("--config", "x.yaml"), "name the recipe with MODEL="),
+        ({}, ("--dataset", "nope.jsonl"), "nope.jsonl: there is no such file"),
+        ({"model": "llama"}, (), "8.0 billion weights and this machine shows no.*MODEL=smollm2"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_refused_at_once(project, capsys, variables, words, message):
+    (project / "outputs/file").write_text("")
+    write(project / "only_test/test.jsonl", ROW)
+    write(project / "bad.jsonl", {name: ROW[name] for name in ROW if name != "completion"})
+    (project / "cut.jsonl").write_text('{"id": "A')
+    (project / "empty.jsonl").write_text("\n")
+    (project / "bad.parquet").write_text("x")
+    start = time.perf_counter()
+    status, error = run(capsys, "train", *words, **variables)
+    assert status == 2 and error.count("\n") == 1
+    assert message.replace(".*", "") in error or all(part in error for part in message.split(".*"))
+    assert time.perf_counter() - start < 1
+
+
+@pytest.mark.parametrize("content", ["[", "- a\n", "learning_rat: 1\n", "max_steps: ten\n", ""])
+def test_a_recipe_that_cannot_be_read_is_named(project, capsys, content):
+    (project / "recipes").unlink()
+    (project / "recipes").mkdir()
+    (project / "recipes/mine.yaml").write_text(content)
+    status, error = run(capsys, "train", model="mine")
+    assert status == 2 and "recipes/mine.yaml" in error and error.count("\n") == 1
+
+
+def choose(capsys, **variables: str) -> tuple[str, str]:
+    status, error = run(capsys, "eval", **variables)
+    assert status == 0, error
+    flags = [f"--{name}={value}" for name, value in variables.items()]
+    given = "" if "adapter" in variables else f"--adapter=outputs/{variables['run']}"
+    main(["eval", "--print", *filter(None, [given]), *flags])
+    return capsys.readouterr().out.strip(), error
+
+
+def test_an_evaluation_takes_recipe_and_dataset_from_the_run(project, capsys):
+    chosen, error = choose(capsys, run="done", model="llama", dataset="x/y")
+    assert chosen == "--config recipes/smollm2.yaml --dataset data/datasets/mine"
+    assert "NOTE" not in error and "as outputs/done/manifest.json says" in error
+
+
+def test_being_told_another_is_said_loudly_and_obeyed(project, capsys):
+    told = {"model": "smollm2", "given": "MODEL DATASET", "dataset": "other.jsonl"}
+    chosen, error = choose(capsys, run="done", **told)
+    assert chosen == "--config recipes/smollm2.yaml --dataset other.jsonl"
+    line = "eval: NOTE: DATASET=other.jsonl, but outputs/done was trained on data/datasets/mine\n"
+    assert error.startswith(line)
+    same = {**told, "dataset": "./data/datasets/mine/"}
+    assert "NOTE" not in choose(capsys, run="done", **same)[1]
+    adapter(project / "outputs/qwen", dataset="other.jsonl", recipe="recipes/qwen.yaml")
+    _, error = choose(capsys, run="qwen", **told)
+    assert "NOTE: MODEL=smollm2, but outputs/qwen was trained with recipes/qwen.yaml" in error
+
+
+def test_a_recipe_that_is_gone_is_found_by_its_base(project, capsys):
+    adapter(project / "outputs/old", dataset="a/b", recipe="gone.yaml", revision="abc")
+    chosen, _ = choose(capsys, run="old")
+    assert chosen == "--config recipes/smollm2.yaml --dataset a/b@abc"
+    adapter(project / "outputs/odd", dataset="a/b", recipe="gone.yaml", base="x/unknown")
+    status, error = run(capsys, "eval", run="odd")
+    assert status == 2 and "none in recipes/ has its base, x/unknown; give MODEL=" in error
+
+
+@pytest.mark.parametrize(
+    ("variables", "words", "message"),
+    [
+        ({"run": "absent"}, (), "no adapter at outputs/absent"),
+        ({"adapter": "outputs/don"}, (), "did you mean done?"),
+        ({"adapter": "done"}, (), "did you mean ADAPTER=outputs/done?"),
+        ({"adapter": "None"}, (), "did you mean none?"),
+        ({"adapter": "data/datasets/mine"}, (), "is not a complete adapter: adapter_config.json"),
+        ({"run": "moved"}, (), "gone.jsonl, the dataset that outputs/moved was trained on"),
+        ({"run": "done"}, ("--dataset", "x"), "--dataset stands in ARGS"),
+        ({"run": "done"}, ("--max_new", "3"), "no flag --max_new; did you mean --max_new_tokens?"),
+        ({"run": "done"}, ("--split", "unseen"), "no split 'unseen'; it has: test, train"),
+        ({"adapter": "none", "model": "llama"}, (), "8.0 billion weights"),
+    ],
+)
+def test_an_evaluation_that_cannot_work_is_refused(project, capsys, variables, words, message):
+    adapter(project / "outputs/moved", dataset="gone.jsonl", recipe="recipes/smollm2.yaml")
+    status, error = run(capsys, "eval", *words, **variables)
+    assert status == 2 and message in error and error.count("\n") == 1
+
+
+def test_a_server_needs_no_gpu_here(project, capsys):
+    told = {"adapter": "none", "model": "llama"}
+    assert run(capsys, "eval", "--backend", "endpoint", **told)[0] == 0
+
+
+def test_runs_are_a_list_as_a_shell_reads_it(project, capsys):
+    write(project / "results/my run/metrics.json", {})
+    write(project / "results/b/metrics.json", {})
+    assert run(capsys, "compare", runs="'my run' b", report="r") == (0, "")
+    assert main(["compare", "--print", "--runs='my run' b"]) == 0
+    assert shlex.split(capsys.readouterr().out) == ["results/my run", "results/b"]
+    for runs, report in (("c", "r"), ("", "r"), ("'b", "r"), ("../b", "r"), ("b", "../r")):
+        assert run(capsys, "compare", runs=runs, report=report)[0] == 2
+
+
+def make(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+    return subprocess.run(
+        [*MAKE, *words], cwd=ROOT, capture_output=True, text=True, env=environment | variables
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("model=llama", "MODEL"), ("DATA=x", "DATASET"), ("DATSET=x", "DATASET"), ("Run=x", "RUN")],
+)
+def test_an_unknown_variable_stops_make(given, meant):
+    result = make("train", given)
+    assert result.returncode == 2
+    assert f"no variable {given.partition('=')[0]}: did you mean {meant}?" in result.stderr
+
+
+def test_variables_of_the_environment_do_not_stop_make():
+    result = make("train", "WANDB_MODE=offline", "HF_HUB_OFFLINE=1", model="x", DATA="y", Run="z")
+    assert result.returncode == 0 and result.stderr == ""
+
+
+def test_a_variable_that_a_target_does_not_use_is_said():
+    assert "push does not use DATASET" in make("push", "REPO=a/b", "DATASET=x").stderr
+
+
+@pytest.mark.parametrize("name", ["my run", "it's", 'a "b"', "a;b&c", "größe"])
+def test_names_are_one_word_in_every_target(name):
+    for target in ("train", "eval", "compare", "push"):
+        dataset = [f"DATASET=d/{name}"] if target in ("train", "eval") else []
+        result = make(target, f"RUN={name}", "REPO=a/b", "ADAPTER=none", *dataset)
+        assert result.returncode == 0
+        words = shlex.split(result.stdout.replace("\\\n", " "))
+        assert any(word.endswith(f"/{name}") for word in words), result.stdout
+        assert not dataset or f"d/{name}" in words
+        assert len(result.stdout.splitlines()) <= 7
+
+
+def test_a_larger_card_is_asked_for_before_any_download(tmp_path, monkeypatch):
+    from weekahead.machine import check_model_fits, parameters_of
+
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 16384\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    check_model_fits("meta-llama/Llama-3.1-8B", in_4bit=True, on_cpu=False)
+    with pytest.raises(ValueError, match=r"16 GB, and the largest GPU has 17 GB|take a larger GPU"):
+        check_model_fits("Qwen/Qwen2.5-14B", in_4bit=False, on_cpu=False)
+    with pytest.raises(ValueError, match="the accelerate config says CPU"):
+        check_model_fits("meta-llama/Llama-3.1-8B", in_4bit=True, on_cpu=True)
+    assert parameters_of("x/Some-14B-Instruct") == 14_000_000_000
+    assert parameters_of("x/y") is None and parameters_of("HuggingFaceTB/SmolLM2-135M") is None
+
+
+def test_the_families_of_the_recipes_have_a_size():
+    from weekahead.machine import parameters_of
+
+    for path in (ROOT / "recipes").glob("*.yaml"):
+        base = yaml.safe_load(path.read_text(encoding="utf-8"))["model_name_or_path"]
+        assert parameters_of(base) or base == "models/smollm2"

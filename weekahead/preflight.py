@@ -1,0 +1,326 @@
+"""What a `make` target was told, checked in a fraction of a second, before torch is imported.
+
+    python -m weekahead.preflight train --model llama --dataset data/datasets/mine --run llama-1 \\
+        --accel single_gpu -- --learning_rate 1e-4
+
+Called by the Makefile. Files, columns, folders, flags and the size of the model against the machine
+are looked at with the standard library and PyYAML alone; the commands check all of it again.
+`--print` checks nothing and prints what the target uses, quoted for the shell.
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weekahead.cli import EXPECTED_ERRORS, new_parser, run_command
+from weekahead.machine import check_model_fits
+from weekahead.names import check_name
+from weekahead.recipe import Recipe, read_recipe, read_yaml
+from weekahead.schema.dataset_files import hub_id
+from weekahead.schema.file_names import MANIFEST, METRICS
+from weekahead.schema.flags import GENERATION_FLAGS, TRAINING_FLAGS
+from weekahead.schema.manifests import (
+    TrainingManifest,
+    read_training_manifest,
+)
+from weekahead.told_files import (
+    check_dataset,
+    check_folder,
+    check_output,
+    close_match,
+    named_file,
+    names_in,
+)
+from weekahead.told_flags import check_fields, read_flags
+
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+_OF_THE_TARGET = {"config": "MODEL", "adapter": "ADAPTER", "dataset": "DATASET", "out": "RUN"}
+"""Flag of eval.generate -> the variable that gives it to eval.likelihood as well."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """The variables of a target. `explicit` names those that the user gave."""
+
+    model: str = ""
+    dataset: str = ""
+    run: str = ""
+    accel: str = ""
+    adapter: str = ""
+    runs: str = ""
+    report: str = ""
+    explicit: frozenset[str] = frozenset()
+    known: tuple[str, ...] = ()
+    """The variables that there are."""
+    arguments: tuple[str, ...] = ()
+    """The words of ARGS."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `make eval` evaluates with, and what the user should hear about it."""
+
+    recipe: Path
+    dataset: str
+    notes: tuple[str, ...]
+
+
+def check_train(told: Told) -> None:
+    """Check everything that `make train` names.
+
+    Raises ValueError or OSError naming the value, what was expected and the remedy.
+    """
+    check_name("RUN", told.run)
+    flags = read_flags(told.arguments, TRAINING_FLAGS, "sft.train")
+    if "config" in flags:
+        raise ValueError("--config stands in ARGS; name the recipe with MODEL=")
+    recipe = _recipe(told.model)
+    check_fields(recipe)
+    accelerate = _accelerate_config(told.accel)
+    check_dataset(flags.get("dataset") or told.dataset, "train")
+    check_output(Path(flags.get("output_dir") or f"outputs/{told.run}"))
+    fields: Recipe = read_recipe(recipe)
+    model = flags.get("model_name_or_path") or fields.get("model_name_or_path") or ""
+    config: Any = read_yaml(accelerate, "take the file from the repository again")
+    on_cpu = isinstance(config, dict) and config.get("use_cpu") is True  # pyright: ignore[reportUnknownMemberType]
+    check_model_fits(model, in_4bit=bool(fields.get("load_in_4bit")), on_cpu=on_cpu)
+
+
+def check_eval(told: Told) -> Evaluation:
+    """Check everything that `make eval` names; recipe and dataset are the run's, if not given.
+
+    Raises as `check_train` does.
+    """
+    check_name("RUN", told.run)
+    flags = read_flags(told.arguments, GENERATION_FLAGS, "eval.generate")
+    for name, variable in _OF_THE_TARGET.items():
+        if name in flags:
+            raise ValueError(
+                f"--{name} stands in ARGS, where eval.likelihood would not get it; give {variable}="
+            )
+    manifest = _adapter_manifest(told)
+    chosen = _evaluation(told, manifest)
+    check_dataset(chosen.dataset, flags.get("split") or "test")
+    check_folder(Path("results") / told.run)
+    fields = read_recipe(chosen.recipe)
+    if flags.get("backend") != "endpoint":
+        model = fields.get("model_name_or_path") or ""
+        check_model_fits(model, in_4bit=bool(fields.get("load_in_4bit")), on_cpu=False)
+    return chosen
+
+
+def check_compare(told: Told) -> None:
+    """Check everything that `make compare` names. Raises as `check_train` does."""
+    check_name("REPORT", told.report)
+    for folder in _compared_folders(told):
+        if not (folder / METRICS).is_file():
+            near = close_match(folder.name, names_in(folder.parent))
+            raise FileNotFoundError(
+                f"{folder / METRICS} is not there{near}; make it first: "
+                f"make eval RUN={shlex.quote(folder.name)}"
+            )
+
+
+def _compared_folders(told: Told) -> list[Path]:
+    """The folders of RUNS, a list of names as a shell reads it."""
+    try:
+        runs = shlex.split(told.runs)
+    except ValueError as error:
+        raise ValueError(f"RUNS is {told.runs!r} ({error}); expected RUNS='a b'") from None
+    if not runs:
+        raise ValueError("RUNS is empty; expected names of runs: RUNS='a b'")
+    return [Path("results") / check_name("RUNS", run) for run in runs]
+
+
+def _recipe(model: str) -> Path:
+    return named_file("MODEL", model, Path("recipes"))
+
+
+def _accelerate_config(name: str) -> Path:
+    return named_file("ACCEL", name, Path("accelerate_configs"))
+
+
+def _adapter_manifest(told: Told) -> TrainingManifest | None:
+    """The manifest of the adapter; None for the base, one on the Hub, and one without manifest."""
+    adapter, folder = told.adapter, Path(told.adapter)
+    if adapter == "none":
+        return None
+    if folder.is_dir():
+        missing = [name for name in _ADAPTER_FILES if not (folder / name).is_file()]
+        if missing:
+            raise ValueError(
+                f"{adapter} is not a complete adapter: {', '.join(missing)} missing; finish its "
+                "training (the same `make train` goes on from the last checkpoint) or name another"
+            )
+        path = folder / MANIFEST
+        return read_training_manifest(path) if path.exists() else None
+    if hub_id(adapter) is None or folder.is_file():
+        raise ValueError(_no_adapter(adapter))
+    return None
+
+
+def _no_adapter(adapter: str) -> str:
+    name = Path(adapter).name
+    runs = [path.parent.name for path in Path("outputs").glob("*/adapter_config.json")]
+    if name in runs:
+        near = f"; did you mean ADAPTER=outputs/{name}?"
+    else:
+        near = close_match(name, [*runs, "none"])
+    return (
+        f"no adapter at {adapter}{near}; expected outputs/<run>, user/name[@revision] or none "
+        f"(the base alone); train it first: make train RUN={shlex.quote(name)}"
+    )
+
+
+def _evaluation(told: Told, manifest: TrainingManifest | None) -> Evaluation:
+    """What is evaluated: what was given, else what the adapter's manifest names."""
+    recipe, dataset = _recipe_of(told, manifest), told.dataset
+    notes: list[str] = []
+    trained_on = _dataset_of(manifest)
+    if manifest and "MODEL" in told.explicit:
+        own = _recorded_recipe(manifest)
+        if own and own != recipe:
+            notes.append(f"NOTE: MODEL={told.model}, but {told.adapter} was trained with {own}")
+    if trained_on and "DATASET" not in told.explicit:
+        dataset = trained_on
+        _check_still_there(dataset, told.adapter)
+    elif trained_on and not _same_source(dataset, trained_on):
+        notes.append(f"NOTE: DATASET={dataset}, but {told.adapter} was trained on {trained_on}")
+    where = f" (as {told.adapter}/{MANIFEST} says)" if manifest and not notes else ""
+    return Evaluation(recipe, dataset, (*notes, f"{recipe} on {dataset}{where}"))
+
+
+def _recipe_of(told: Told, manifest: TrainingManifest | None) -> Path:
+    if manifest is None or "MODEL" in told.explicit:
+        return _recipe(told.model)
+    recipe = _recorded_recipe(manifest)
+    if recipe is None:
+        raise ValueError(
+            f"{told.adapter}/{MANIFEST} names no recipe that is here, and none in recipes/ has its "
+            f"base, {manifest['base'].get('name')}; give MODEL="
+        )
+    return recipe
+
+
+def _recorded_recipe(manifest: TrainingManifest) -> Path | None:
+    """The recipe of the training: as its command named it, else one in recipes/ with its base."""
+    command = manifest["command"]
+    if "--config" in command[:-1]:
+        path = Path(command[command.index("--config") + 1])
+        if path.is_file():
+            return path
+    base = manifest["base"]
+    names = {base.get("name"), base.get("hub_id")} - {None}
+    for path in sorted(Path("recipes").glob("*.yaml")):
+        if read_recipe(path).get("model_name_or_path") in names:
+            return path
+    return None
+
+
+def _dataset_of(manifest: TrainingManifest | None) -> str | None:
+    """The rows of the training; of a dataset on the Hub at the commit that it was trained on."""
+    if manifest is None or not manifest["dataset"].get("source"):
+        return None
+    source, revision = str(manifest["dataset"].get("source")), manifest["dataset"].get("revision")
+    return f"{source}@{revision}" if revision and hub_id(source) else source
+
+
+def _check_still_there(dataset: str, adapter: str) -> None:
+    if not Path(dataset).exists() and hub_id(dataset) is None:
+        raise FileNotFoundError(
+            f"{dataset}, the dataset that {adapter} was trained on, is not there any more; give "
+            "DATASET="
+        )
+
+
+def _same_source(given: str, trained_on: str) -> bool:
+    if Path(given).exists() or Path(trained_on).exists():
+        return Path(given).resolve() == Path(trained_on).resolve()
+    return given.partition("@")[0] == trained_on.partition("@")[0]
+
+
+def _report_eval(told: Told) -> None:
+    for note in check_eval(told).notes:
+        print(f"eval: {note}", file=sys.stderr)
+
+
+def _check_push(told: Told) -> None:
+    check_name("RUN", told.run)
+
+
+def _eval_arguments(told: Told) -> str:
+    """Recipe and dataset as flags; those that were told if the run's own cannot be known."""
+    try:
+        chosen = _evaluation(told, _adapter_manifest(told))
+        recipe, dataset = str(chosen.recipe), chosen.dataset
+    except EXPECTED_ERRORS:
+        recipe, dataset = f"recipes/{told.model}.yaml", told.dataset
+    return shlex.join(["--config", recipe, "--dataset", dataset])
+
+
+def _compare_arguments(told: Told) -> str:
+    return shlex.join(map(str, _compared_folders(told)))
+
+
+def _hint(told: Told) -> str:
+    """What to say of the variables `explicit`, of which the Makefile knows none."""
+    near = [close_match(name, told.known).removeprefix("; ") for name in sorted(told.explicit)]
+    return ", ".join(filter(None, near)) or f"there are: {', '.join(told.known)}"
+
+
+_CHECKS: dict[str, Callable[[Told], object]] = {
+    "train": check_train,
+    "eval": _report_eval,
+    "compare": check_compare,
+    "push": _check_push,
+}
+_PRINTED: dict[str, Callable[[Told], str]] = {
+    "eval": _eval_arguments,
+    "compare": _compare_arguments,
+    "variables": _hint,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Exit 0 if the target may start, else 2 with one line that says why not."""
+    parser = new_parser(__doc__)
+    parser.add_argument("target", choices=sorted({*_CHECKS, *_PRINTED}))
+    for name in ("model", "dataset", "run", "accel", "adapter", "runs", "report"):
+        parser.add_argument(f"--{name}", default="")
+    parser.add_argument("--given", default="", help="variables that the user gave")
+    parser.add_argument("--known", default="", help="variables that there are")
+    parser.add_argument(
+        "--print", action="store_true", help="print what the target uses, unchecked"
+    )
+    words = list(sys.argv[1:] if argv is None else argv)
+    end = words.index("--") if "--" in words else len(words)
+    options = parser.parse_args(words[:end])
+    told = _told(options, words[end + 1 :])
+
+    def work() -> int:
+        if options.print:
+            print(_PRINTED[options.target](told))
+        elif not {"--help", "-h"} & set(told.arguments):
+            _CHECKS[options.target](told)
+        return 0
+
+    return run_command(f"make {options.target}", work)
+
+
+def _told(options: argparse.Namespace, words: Sequence[str]) -> Told:
+    names = ("model", "dataset", "run", "accel", "adapter", "runs", "report")
+    values: dict[str, str] = {name: getattr(options, name) for name in names}
+    return Told(
+        **values,
+        explicit=frozenset(options.given.split()),
+        known=tuple(options.known.split()),
+        arguments=tuple(words),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
