@@ -19,7 +19,7 @@ from typing import cast
 from data_pipeline.providers.base import ProviderSettings
 from data_pipeline.providers.table import has_news_provider, news_key_variables, open_sources
 from data_pipeline.records.assemble import CONTEXT, Assembled, ContextWeeks, forecast_weeks
-from data_pipeline.records.calendar import WEEK, exchange_of
+from data_pipeline.records.calendar import WEEK, zone_of
 from data_pipeline.records.collect import (
     Gathered,
     check_any_news,
@@ -128,11 +128,11 @@ def fetch(options: FetchOptions) -> RecordsManifest:
     weeks = forecast_weeks(options.start, options.end)
     members = membership(options, weeks)
     symbols = sorted({symbol for of_week in members.values() for symbol in of_week})
-    for symbol in symbols:
-        exchange_of(symbol)  # an unknown suffix is an error before anything is asked for
+    # An unknown suffix is an error before anything is asked for.
+    zones = {symbol: zone_of(symbol) for symbol in symbols}
     end = weeks[-1] + WEEK
     print(f"{len(symbols)} symbols, {len(weeks)} weeks, {weeks[0]} to {end}", flush=True)
-    settings = ProviderSettings(options.raw, options.finnhub_per_minute)
+    settings = ProviderSettings(options.raw, options.finnhub_per_minute, zones)
     sources = open_sources(settings, symbols, price_folder=options.prices, news_files=options.news)
     first = weeks[0] - (options.max_weeks + 1) * WEEK
     gathered = gather(symbols, first, end - timedelta(days=1), sources, options.filing_lag)

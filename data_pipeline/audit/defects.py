@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 
 from data_pipeline.audit.leaks import EXAMPLES, Finding, finding, split_kind
-from data_pipeline.audit.rows import HALF_A_CENT, AuditRow
+from data_pipeline.audit.rows import AuditRow
 from data_pipeline.dataset.public_rows import UNREADABLE, answer_fault
 from data_pipeline.dataset.public_text import repair_text
 from weekahead.task.labels import BINS, label_of_return
@@ -93,8 +93,8 @@ def label_against_prices(rows: Sequence[AuditRow]) -> Finding:
 
 def bins_of(move: PriceMove) -> tuple[str, ...]:
     """The bins in which a week's return can lie: prices are rounded, raw ones lack a dividend."""
-    lowest = (move.after - HALF_A_CENT) / (move.before + HALF_A_CENT) - 1
-    highest = (move.after + HALF_A_CENT) / (move.before - HALF_A_CENT) - 1
+    lowest = (move.after - move.rounding) / (move.before + move.rounding) - 1
+    highest = (move.after + move.rounding) / (move.before - move.rounding) - 1
     if move.raw:
         highest += DIVIDEND
     first, last = BINS.index(label_of_return(lowest)), BINS.index(label_of_return(highest))

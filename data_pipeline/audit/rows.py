@@ -15,9 +15,6 @@ from weekahead.task.prompt import render_prompt
 from weekahead.task.prompt_reader import PriceMove, read_prompt
 from weekahead.task.record import Record, look_ahead, moment
 
-HALF_A_CENT = 0.005
-"""Prices are printed with two decimals."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRow:
@@ -177,7 +174,7 @@ def _audit_row(split: str, content: _RowContent) -> AuditRow:
         financials_known_at=_moment(columns, "financials_known_at"),
         market_cap=facts.market_cap,
         quarter_end=date.fromisoformat(facts.quarter_end) if facts.quarter_end else None,
-        moves=tuple(move for move in facts.price_moves if move.before > HALF_A_CENT),
+        moves=tuple(move for move in facts.price_moves if move.before > move.rounding),
         asks_about_cryptocurrency=facts.asks_about_cryptocurrency,
     )
 

@@ -58,7 +58,10 @@ class NewsAnswer:
 
 @dataclass(frozen=True)
 class PriceAnswer:
-    """Daily prices by symbol, in the frames that `price_files.read_prices` describes."""
+    """Daily prices by symbol, in the frames that `price_table.PriceTable` describes.
+
+    They are as the source has them; `records.price_gate` checks those of every provider.
+    """
 
     frames: "Mapping[str, pandas.DataFrame]"
     missing: Mapping[str, str]
@@ -114,6 +117,8 @@ class ProviderSettings:
     raw: Path
     """Every provider stores its answers in a folder of its own below this one."""
     finnhub_per_minute: float = 55
+    zones: Mapping[str, str] = field(default_factory=dict)
+    """Symbol -> time zone of its exchange, for files whose days are times."""
 
 
 class Provider(Protocol):
@@ -145,6 +150,11 @@ class NewsProvider(Provider, Protocol):
 
 class PriceProvider(Protocol):
     """Daily prices, by Yahoo's symbol."""
+
+    @property
+    def name(self) -> str:
+        """What notes and manifests call it."""
+        ...
 
     def prices(self, symbols: Sequence[str], first: date, last: date) -> PriceAnswer:
         """Prices that cover the days `first` to `last`; every symbol has prices or a reason.

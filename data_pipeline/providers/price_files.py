@@ -1,70 +1,82 @@
 """Daily prices from files: `AAPL.csv`, `AAPL_data.csv` or `AAPL.parquet` for each symbol.
 
-Two forms are read, whatever the case of their columns: that of yfinance (Date, Close, Adj Close,
-and perhaps Dividends and Stock Splits), and date, close, ... without any adjusted close.
+`price_table` says which forms are read. A file that cannot be read leaves its symbol out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data_pipeline.providers.base import PriceAnswer
+from data_pipeline.providers.price_table import SUFFIXES, PriceTable, read_table
 
 if TYPE_CHECKING:
     import pandas
 
-_SUFFIXES = (".csv", ".parquet")
-# Below, Any is a frame or one of its columns: pandas' annotations do not tell them apart.
-
 
 class PriceFiles:
-    """The provider of prices that lie in `folder`."""
+    """The provider of prices that lie in `folder`. `zones` are time zones of exchanges by symbol.
 
-    def __init__(self, folder: Path) -> None:
+    `name` says in the manifest where prices came from.
+    """
+
+    name = "price files"
+
+    def __init__(self, folder: Path, zones: Mapping[str, str] | None = None) -> None:
         self._folder = folder
+        self._zones = zones or {}
 
     def prices(self, symbols: Sequence[str], first: date, last: date) -> PriceAnswer:
         """The prices of `symbols`; one without a price from `first` to `last` is missing.
 
-        Raises ValueError as `read_prices` does.
+        So is one whose file cannot be read, with the reason. Raises ValueError if there is no file.
         """
-        files = read_prices(self._folder, symbols) if symbols else {}
+        read = read_prices(self._folder, symbols, self._zones) if symbols else NO_PRICES
         days = slice(first.isoformat(), last.isoformat())
         frames, missing = {}, {}
         for symbol in symbols:
-            if symbol not in files:
+            if symbol in read.unreadable:
+                missing[symbol] = read.unreadable[symbol]
+            elif symbol not in read.tables:
                 missing[symbol] = "no file"
-            elif files[symbol].loc[days, "close"].notna().any():
-                frames[symbol] = files[symbol]
+            elif _price(read.tables[symbol].frame.loc[days]).notna().any():
+                frames[symbol] = read.tables[symbol].frame
             else:
                 missing[symbol] = f"none from {first} to {last}"
-        return PriceAnswer(frames, missing, _notes(frames))
+        notes = [f"{name}: {note}" for name in frames for note in read.tables[name].notes]
+        return PriceAnswer(frames, missing, notes)
 
 
-def _notes(frames: "dict[str, pandas.DataFrame]") -> list[str]:
-    notes = []
-    if plain := without_dividends(frames):
-        notes.append(f"no adjusted close, so returns without dividends: {', '.join(plain)}")
-    if plain := without_splits(frames):
-        notes.append(
-            "no splits, so weeks in which a price halves or doubles are left out: "
-            f"{', '.join(plain)}"
-        )
-    return notes
+def _price(frame: Any) -> Any:
+    return frame["close" if "close" in frame else "adj_close"]
+
+
+class ReadPrices(NamedTuple):
+    """What a folder of prices holds."""
+
+    tables: Mapping[str, PriceTable]
+    unreadable: Mapping[str, str]
+    """Symbol -> why its file cannot be used."""
+
+    def frame(self, symbol: str) -> "pandas.DataFrame":
+        """The prices of a symbol. Raises ValueError if its file cannot be used."""
+        if symbol in self.unreadable:
+            raise ValueError(self.unreadable[symbol])
+        return self.tables[symbol].frame
+
+
+NO_PRICES = ReadPrices({}, {})
 
 
 def read_prices(
-    folder: Path | str, symbols: Sequence[str] | None = None
-) -> "dict[str, pandas.DataFrame]":
+    folder: Path | str,
+    symbols: Sequence[str] | None = None,
+    zones: Mapping[str, str] | None = None,
+) -> ReadPrices:
     """Prices by symbol, of `symbols` or of every file; a symbol without a file is left out.
 
-    A frame is indexed by session (naive days, ascending, each once, in the exchange's own time
-    zone) with `close` (as in the file: yfinance's is adjusted for splits, not for dividends),
-    `adj_close` (for both; a copy of `close` if the file has none, see `without_dividends`) and
-    `split` (new shares for an old one, 1.0 on other days). A price that is missing, zero, negative
-    or infinite is NaN. Raises ValueError naming the file for a missing column, a value that cannot
-    be read, or a day that has two different prices.
+    Raises ValueError if there is no file for any of them.
     """
     paths = _files(Path(folder))
     if symbols is not None:
@@ -74,110 +86,22 @@ def read_prices(
         raise ValueError(
             f"{folder}: no prices; expected one file per symbol, such as {example}.csv"
         )
-    return {symbol: _read(path) for symbol, path in paths.items()}
+    tables: dict[str, PriceTable] = {}
+    unreadable: dict[str, str] = {}
+    for symbol, of_symbol in paths.items():
+        try:
+            if len(of_symbol) > 1:
+                names = " and ".join(path.name for path in of_symbol)
+                raise ValueError(f"{folder}: {names} both hold {symbol}; remove one of them")
+            tables[symbol] = read_table(of_symbol[0], symbol, (zones or {}).get(symbol))
+        except (ValueError, OSError) as error:
+            unreadable[symbol] = str(error)
+    return ReadPrices(tables, unreadable)
 
 
-def without_dividends(prices: "dict[str, pandas.DataFrame]") -> list[str]:
-    """The symbols whose file has no adjusted close: their returns are without dividends."""
-    return [symbol for symbol, frame in prices.items() if not frame.attrs["dividends"]]
-
-
-def without_splits(prices: "dict[str, pandas.DataFrame]") -> list[str]:
-    """The symbols whose file has no splits."""
-    return [symbol for symbol, frame in prices.items() if not frame.attrs["splits"]]
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    paths: dict[str, Path] = {}
+def _files(folder: Path) -> dict[str, list[Path]]:
+    paths: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("[!.]*")):
-        if path.suffix.lower() in _SUFFIXES:
-            symbol = path.stem.removesuffix("_data")
-            if symbol in paths:
-                raise ValueError(
-                    f"{folder}: {paths[symbol].name} and {path.name} both hold {symbol}; "
-                    "remove one of them"
-                )
-            paths[symbol] = path
+        if path.suffix.lower() in SUFFIXES:
+            paths.setdefault(path.stem.removesuffix("_data"), []).append(path)
     return paths
-
-
-def _read(path: Path) -> "pandas.DataFrame":
-    import pandas
-
-    table = _table(path)
-    missing = [name for name in ("date", "close") if name not in table]
-    if missing:
-        columns = ", ".join(map(str, table.columns))
-        raise ValueError(
-            f"{path}: missing column {', '.join(missing)}; expected Date and Close, best with "
-            f"Adj Close and Stock Splits, found {columns or 'none'}: name the columns so in the "
-            "first line"
-        )
-    close = _numbers(path, table, "close")
-    adjusted, splits = "adj_close" in table, "stock_splits" in table
-    columns = {
-        "close": close,
-        "adj_close": _numbers(path, table, "adj_close") if adjusted else close,
-        "split": _numbers(path, table, "stock_splits") if splits else close * float("nan"),
-    }
-    frame = pandas.DataFrame(columns)
-    # Also a split of 0 means that there was none.
-    frame = frame.where((frame > 0) & (frame < float("inf"))).fillna({"split": 1.0})
-    frame.index = pandas.DatetimeIndex(_days(path, table["date"]), name="date")
-    frame = _once(path, frame.sort_index())
-    frame.attrs["dividends"] = adjusted
-    frame.attrs["splits"] = splits
-    return frame
-
-
-def _table(path: Path) -> Any:
-    """The file as it is, with columns in lower case; an index with a name is a column too."""
-    import pandas
-
-    try:
-        if path.suffix.lower() == ".csv":
-            table = pandas.read_csv(path, encoding="utf-8-sig")
-        else:
-            table = pandas.read_parquet(path).reset_index()
-    except ValueError as error:
-        raise ValueError(
-            f"{path}: cannot be read ({error}); write the file again or remove it"
-        ) from None
-    return table.rename(columns=lambda name: str(name).strip().lower().replace(" ", "_"))
-
-
-def _numbers(path: Path, table: Any, column: str) -> Any:
-    try:
-        return table[column].astype(float)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}, column {column}: expected numbers ({error})") from None
-
-
-def _days(path: Path, column: Any) -> Any:
-    """Days from dates or times: a time with a zone starts with the day in that zone."""
-    import pandas
-
-    try:
-        days = pandas.to_datetime(column.astype(str).str[:10], format="%Y-%m-%d")
-    except ValueError as error:
-        raise ValueError(
-            f"{path}, column date: expected days such as 2026-01-05 ({error})"
-        ) from None
-    if days.isna().any():
-        row = int(days.isna().argmax()) + 1
-        raise ValueError(
-            f"{path}, column date: empty in data row {row}; expected a day in each row"
-        )
-    return days
-
-
-def _once(path: Path, frame: Any) -> "pandas.DataFrame":
-    """Merge rows that are the same. Raises ValueError for a day with two prices."""
-    frame = frame[~frame.reset_index().duplicated().to_numpy()]
-    twice = frame.index[frame.index.duplicated()]
-    if len(twice):
-        rows = " and ".join(str(row) for row in frame.loc[twice[0]].to_dict("records"))
-        raise ValueError(
-            f"{path}: {twice[0].date()} is there twice, as {rows}; remove the wrong row"
-        )
-    return frame

@@ -90,7 +90,11 @@ def open_sources(
     Without a key there are no company facts, but for stored ones beside news that are not from
     files. Raises ValueError and FileNotFoundError for news files that cannot be read.
     """
-    prices = PriceFiles(price_folder) if price_folder else Yahoo(settings.raw / "yahoo")
+    prices = (
+        PriceFiles(price_folder, settings.zones)
+        if price_folder
+        else Yahoo(settings.raw / Yahoo.FOLDER)
+    )
     with_news = _choose(NEWS_PROVIDERS, settings.raw)
     with_facts = _choose(FUNDAMENTALS_PROVIDERS, settings.raw)
     news = NewsFiles(news_files, symbols) if news_files else with_news.open(settings)

@@ -47,6 +47,9 @@ class Download:
 class Yahoo:
     """The provider of prices at Yahoo, with a folder of stored downloads."""
 
+    name = "Yahoo"
+    FOLDER = "yahoo"
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 

@@ -46,12 +46,14 @@ class Company:
 
     symbol: str
     prices: "pandas.DataFrame"
-    """As `price_files.read_prices` gives them."""
+    """As `price_gate.check_prices` gives them."""
     news: Sequence[News] = ()
     """In the order of time."""
     profile: Profile | None = None
     quarters: Sequence[Financials] = ()
     filings: Sequence[Filing] = ()
+    no_capitalization: str | None = None
+    """Why its prices do not give a market capitalization; None if they do."""
     extra: Mapping[str, object] = field(default_factory=dict)
     """Marks that belong in every record, such as that of a fictional market."""
 
@@ -181,11 +183,16 @@ def _past_week(before: Week, week: Week, factor: float, news: tuple[News, ...]) 
     return PastWeek(
         start=week.start.isoformat(),
         end=(week.start + WEEK).isoformat(),
-        open_price=round(before.close * factor, 4),
-        close_price=round(week.close * factor, 4),
+        open_price=_rounded(before.close * factor),
+        close_price=_rounded(week.close * factor),
         news=news,
         closed_at=week.closed_at,
     )
+
+
+def _rounded(price: float) -> float:
+    """A price with four decimals; below 1 with six significant digits."""
+    return round(price, 4) if price >= 1 else float(f"{price:.6g}")
 
 
 def _capitalization(
@@ -193,7 +200,7 @@ def _capitalization(
 ) -> Capitalization | None:
     """The last close times the shares filed by then, with the splits since their filing."""
     filing = shares_known(company.filings, now)
-    if filing is None or not filing.shares or before.close is None:
+    if filing is None or not filing.shares or before.close is None or company.no_capitalization:
         return None
     splits_since = shares_factor(company.prices, filing.filed) / factor
     return Capitalization(

@@ -34,8 +34,6 @@ _EXCHANGES = {
 """Yahoo's suffix of a symbol -> the exchange's code (ISO 10383, as exchange_calendars names it)."""
 _ALWAYS_OPEN = "24/7"
 WEEK = timedelta(weeks=1)
-_HALVED = 0.55
-"""A close that falls to this share of the one before, or rises as much, is taken for a split."""
 
 
 @dataclass(frozen=True)
@@ -86,23 +84,24 @@ def decision_time(exchange: str, week_start: date) -> str:
 def weeks_of(frame: "pandas.DataFrame", exchange: str, first: date, last: date) -> dict[date, Week]:
     """Every week from the one of `first` to the one of `last`, by its Sunday.
 
-    `frame` is one symbol's prices as `price_files.read_prices` gives them: a row per day, `close`
-    and `adj_close`. If its file has no splits, a week in which the price halves or doubles in one
-    session is not complete: that is a split more often than a return.
+    `frame` is one symbol's prices as `price_gate.check_prices` gives them: a row per day, `close`,
+    `adj_close` and perhaps `doubt`. A week with a session in doubt is not complete.
     """
     days = zip(frame.index, frame["close"], frame["adj_close"], strict=True)
     closes = {day.date(): (float(close), float(adjusted)) for day, close, adjusted in days}
+    reasons: Any = frame["doubt"] if "doubt" in frame else [""] * len(frame)
+    by_day = zip(frame.index, reasons, strict=True)
+    doubts = {day.date(): str(reason) for day, reason in by_day if reason}
     weeks, start = {}, sunday_on_or_before(first)
     while start <= last:
-        weeks[start] = _week(start, _sessions(exchange, start), closes)
+        sessions = _sessions(exchange, start)
+        doubted = next((day for day, _ in sessions if day in doubts), None)
+        if doubted:
+            reason = f"the price of {doubted} is in doubt ({doubts[doubted]})"
+            weeks[start] = Week(start, sessions[-1][1], missing=reason)
+        else:
+            weeks[start] = _week(start, sessions, closes)
         start += WEEK
-    if not frame.attrs.get("splits", True):
-        move: Any = frame["close"] / frame["close"].shift()
-        for day in move[(move <= _HALVED) | (move >= 1 / _HALVED)].index:
-            week = weeks.get(sunday_on_or_before(day.date()))
-            if week and not week.missing:
-                reason = f"a split or an error on {day.date()}"
-                weeks[week.start] = Week(week.start, week.closed_at, missing=reason)
     return weeks
 
 
@@ -145,6 +144,16 @@ def shares_factor(frame: "pandas.DataFrame", after: date) -> float:
     undoes that.
     """
     return float(frame.loc[(after + timedelta(days=1)).isoformat() :, "split"].prod())
+
+
+def sessions_between(exchange: str, first: date, last: date) -> "pandas.DatetimeIndex":
+    """The sessions of the exchange from `first` to `last`, both included."""
+    return _calendar(exchange).sessions_in_range(first.isoformat(), last.isoformat())
+
+
+def zone_of(symbol: str) -> str:
+    """The name of the time zone of a symbol's exchange. Raises ValueError as `exchange_of` does."""
+    return str(_calendar(exchange_of(symbol)).tz)
 
 
 @cache

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
 from data_pipeline.providers.base import FundamentalsAnswer
 from data_pipeline.providers.table import Sources
@@ -17,7 +18,11 @@ from data_pipeline.records.assemble import (
 from data_pipeline.records.calendar import exchange_of
 from data_pipeline.records.fundamentals import FILING_LAG_DAYS, quarters
 from data_pipeline.records.news import clean_stories
+from data_pipeline.records.price_gate import CheckedPrices, check_prices
 from weekahead.task.record import Record
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,14 @@ def gather(
             f"no prices from {first} to {last} for any of {len(symbols)} symbols ({reason}); "
             "nothing to build"
         )
+    checked, unusable = _checked(prices.frames)
+    if not checked:
+        symbol, reason = next(iter(unusable.items()))
+        raise ValueError(
+            f"no usable prices for any of {len(unusable)} symbols ({symbol}: {reason})"
+        )
     companies, notes, silent = {}, [], []
-    for symbol in _with_progress(sorted(prices.frames)):
+    for symbol in _with_progress(sorted(checked)):
         news = sources.news.news(symbol, first, last)
         facts = sources.fundamentals.fundamentals(symbol, last)
         if not news.stories:
@@ -61,7 +72,8 @@ def gather(
         notes += [*news.notes, *_notes_on_facts(facts, filing_lag_days)]
         companies[symbol] = Company(
             symbol=symbol,
-            prices=prices.frames[symbol],
+            prices=checked[symbol].frame,
+            no_capitalization=checked[symbol].no_capitalization,
             news=clean_stories(news.stories),
             profile=facts.profile,
             quarters=quarters(facts, filing_lag_days, abroad=_is_abroad(symbol)),
@@ -70,8 +82,33 @@ def gather(
     no_news = [f"{sources.news.name}: no news about {', '.join(silent)}"] if silent else []
     # A note such as "a day is fetched when it is over" comes from every symbol.
     # An error quotes the first three, so that of missing news comes before those of companies.
-    unique_notes = list(dict.fromkeys([*prices.notes, *no_news, *notes]))
-    return Gathered(companies, prices.missing, unique_notes, sources.calls)
+    of_prices = [*prices.notes, *_price_notes(checked)]
+    unique_notes = list(dict.fromkeys([*no_news, *of_prices, *notes]))
+    return Gathered(companies, {**prices.missing, **unusable}, unique_notes, sources.calls)
+
+
+def _checked(
+    frames: "Mapping[str, pandas.DataFrame]",
+) -> tuple[dict[str, CheckedPrices], dict[str, str]]:
+    """Symbol -> its checked prices, and symbol -> why none of them can be used."""
+    checked: dict[str, CheckedPrices] = {}
+    unusable: dict[str, str] = {}
+    today = datetime.now(UTC).date()
+    for symbol, frame in frames.items():
+        try:
+            checked[symbol] = check_prices(symbol, frame, today)
+        except ValueError as error:
+            unusable[symbol] = str(error)
+    return checked, unusable
+
+
+def _price_notes(checked: Mapping[str, CheckedPrices]) -> list[str]:
+    """The notes of the gate; one that several symbols share names them all."""
+    symbols: dict[str, list[str]] = {}
+    for symbol, prices in checked.items():
+        for note in prices.notes:
+            symbols.setdefault(note, []).append(symbol)
+    return [f"{', '.join(of_note)}: {note}" for note, of_note in symbols.items()]
 
 
 def _with_progress(symbols: Sequence[str]) -> Iterator[str]:

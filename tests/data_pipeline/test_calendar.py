@@ -86,14 +86,16 @@ def test_a_split_that_nobody_knew_yet_is_taken_out_of_a_price():
     assert shares_factor(frame, date(2026, 2, 20)) == 1.0
 
 
-def test_a_price_that_halves_in_a_file_without_splits_is_missing():
-    closes = [100.0] * 8 + [50.0] * 30
-    frame = daily(FIRST, LAST, closes)
-    assert weekly_return(*[weeks(frame)[day] for day in ("2026-01-04", "2026-01-11")]) == -0.5
-    frame.attrs["splits"] = False
+def test_a_price_in_doubt_makes_its_week_incomplete_and_no_other():
+    frame = daily(FIRST, LAST)
+    frame["doubt"] = ""
+    frame.loc["2026-01-15", "doubt"] = "100 times the sessions before and after"
     result = weeks(frame)
-    assert result["2026-01-11"].missing == "a split or an error on 2026-01-15"
-    assert result["2026-01-18"].missing is None
+    assert result["2026-01-11"].missing == (
+        "the price of 2026-01-15 is in doubt (100 times the sessions before and after)"
+    )
+    assert result["2026-01-11"].close is None
+    assert result["2026-01-04"].missing is None is result["2026-01-18"].missing
 
 
 @pytest.mark.parametrize(
@@ -145,8 +147,10 @@ def test_pairs_trade_on_weekends():
 
 def test_real_prices_give_a_week_for_every_week(shared_data):
     from data_pipeline.providers.price_files import read_prices
+    from data_pipeline.records.price_gate import check_prices
 
-    frame = read_prices(shared_data / "prices_daily", ["AAPL"])["AAPL"]
+    frame = read_prices(shared_data / "prices_daily", ["AAPL"]).frame("AAPL")
+    frame = check_prices("AAPL", frame, date(2026, 1, 1)).frame
     result = weeks_of(frame, "XNYS", date(2013, 2, 10), date(2018, 1, 28))
     assert len(result) == 260
     assert [week.start for week in result.values() if week.missing] == []

@@ -1,4 +1,4 @@
-"""Made-up daily prices for tests, in the frame that `price_files.read_prices` gives."""
+"""Made-up daily prices for tests, in the frame that `price_gate.check_prices` gives."""
 
 from datetime import date
 
@@ -24,6 +24,4 @@ def daily(first: date, last: date, closes=None, dividends=(), splits=(), exchang
     split = pandas.Series(1.0, index=days)
     for day, ratio in splits:
         split[str(day)] = ratio
-    frame = pandas.DataFrame({"close": close, "adj_close": adjusted, "split": split})
-    frame.attrs["dividends"] = True
-    return frame
+    return pandas.DataFrame({"close": close, "adj_close": adjusted, "split": split})

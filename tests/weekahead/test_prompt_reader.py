@@ -21,7 +21,7 @@ FIXTURE = Path(__file__).parents[1] / "fixtures" / "fingpt_rows.jsonl"
 WORDS = st.lists(st.from_regex(r"[A-Z][a-z]{1,9}", fullmatch=True), min_size=1, max_size=4)
 NAMES = WORDS.map(" ".join)
 DAYS = st.dates(date(2000, 1, 1), date(2099, 12, 31)).map(date.isoformat)
-PRICES = st.integers(1, 10**8).map(lambda cents: cents / 100)
+PRICES = st.integers(1, 10**8).map(lambda cents: cents / 100) | st.floats(1e-12, 1.0)
 # A line of news may contain words of the layouts; it is always one line.
 SENTENCES = st.sampled_from(
     (
@@ -72,12 +72,15 @@ def test_the_reader_is_the_inverse_of_the_writer(drawn):
     quarter, capitalization = record.financials, record.capitalization
     assert facts.company == (name or record.symbol)
     assert facts.sector == (industry)
-    assert facts.price_moves == tuple(
-        PriceMove(week.end, round(week.open_price, 2), round(week.close_price, 2), raw=True)
-        for week in record.weeks
-    )
+    assert [move.end for move in facts.price_moves] == [week.end for week in record.weeks]
+    for move, week in zip(facts.price_moves, record.weeks, strict=True):
+        assert move.before == pytest.approx(week.open_price, rel=6e-4, abs=move.rounding)
+        assert move.after == pytest.approx(week.close_price, rel=6e-4, abs=move.rounding)
+        assert move.raw and move.rounding <= 0.005
     assert facts.quarter_end == (quarter.period_end if quarter else None)
-    assert facts.market_cap == (f"{capitalization.value / 1e9:.2f}" if capitalization else None)
+    assert (facts.market_cap is None) == (capitalization is None)
+    if facts.market_cap and capitalization:
+        assert float(facts.market_cap) == pytest.approx(capitalization.value / 1e9, rel=0.05)
     assert not facts.asks_about_cryptocurrency
 
 
@@ -212,3 +215,21 @@ def test_public_news_blocks_go_and_all_else_stays():
     )
     assert remove_news(head + "News:" + news + week + news + tail) == head + "News:" + week + tail
     assert remove_news(head + news) == head
+
+
+@pytest.mark.parametrize(
+    ("price", "shown"),
+    [(1.246e-05, "0.00001246"), (0.3661, "0.3661"), (1.0, "1.00"), (172.654, "172.65")],
+)
+def test_a_low_price_is_shown_with_its_digits(price, shown):
+    week = PastWeek("2030-12-29", "2031-01-05", price, price)
+    record = Record("QUIL", "QUIL.", (week,), "2031-01-05", "2031-01-12", "", None, None)
+    assert f"[Week to 2031-01-05]: {shown} to {shown} (+0.0%)" in written(record)
+
+
+@pytest.mark.parametrize("price", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_price_that_is_none_is_never_shown(price):
+    week = PastWeek("2030-12-29", "2031-01-05", price, 1.0)
+    record = Record("QUIL", "QUIL.", (week,), "2031-01-05", "2031-01-12", "", None, None)
+    with pytest.raises(ValueError, match=r"week to 2031-01-05: prices .* above 0: fetch the"):
+        written(record)

@@ -1,5 +1,7 @@
 """Writes the prompt of a record, for training, evaluation and serving alike."""
 
+import math
+
 from weekahead.schema.rows import Message
 from weekahead.task.answer import HEADERS
 from weekahead.task.record import Financials, News, PastWeek, Record
@@ -21,11 +23,14 @@ Analysis: ..."""
 
 
 def render_prompt(record: Record) -> list[Message]:
-    """The system and the user message for a record, without its label and its return."""
+    """The system and the user message for a record, without its label and its return.
+
+    Raises ValueError for a price that is none: no such record is written.
+    """
     blocks = [f"[Company]: {record.company}", *map(_week, record.weeks)]
     if record.capitalization:
-        billions = record.capitalization.value / 1e9
-        blocks.append(f"Market capitalization at the last close: {billions:.2f} billion")
+        billions = _decimal(record.capitalization.value / 1e9, least=0.1)
+        blocks.append(f"Market capitalization at the last close: {billions} billion")
     if record.financials:
         blocks.append(_financials(record.financials))
     blocks.append(f"Forecast {record.symbol} for the week from {record.week_start}.")
@@ -36,9 +41,21 @@ def render_prompt(record: Record) -> list[Message]:
 
 
 def _week(week: PastWeek) -> str:
+    if not (0 < week.open_price < math.inf and 0 < week.close_price < math.inf):
+        raise ValueError(
+            f"week to {week.end}: prices {week.open_price} to {week.close_price}; expected finite "
+            "numbers above 0: fetch the records again"
+        )
     change = 100 * (week.close_price / week.open_price - 1)
-    prices = f"{week.open_price:.2f} to {week.close_price:.2f} ({change:+.1f}%)"
+    prices = f"{_decimal(week.open_price)} to {_decimal(week.close_price)} ({change:+.1f}%)"
     return "\n".join([f"[Week to {week.end}]: {prices}", *map(_news_line, week.news)])
+
+
+def _decimal(value: float, least: float = 1.0) -> str:
+    """A number with two decimals; below `least` with four significant digits."""
+    if value >= least:
+        return f"{value:.2f}"
+    return f"{value:.{max(2, 3 - math.floor(math.log10(value)))}f}" if value > 0 else "0.00"
 
 
 def _news_line(item: News) -> str:

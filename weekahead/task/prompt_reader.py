@@ -60,6 +60,8 @@ class PriceMove:
     after: float
     raw: bool
     """Whether the prices are raw closes (our layout), which leave dividends out."""
+    rounding: float = 0.005
+    """By so much a printed price may differ from the price: half of its last digit."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,11 @@ def remove_news(user_text: str) -> str:
 
 def _price_move(line: re.Match[str]) -> PriceMove:
     before, after = (float(line[name].replace(",", "")) for name in ("before", "after"))
-    raw = line["raw"] is not None
-    return PriceMove(line["raw"] if raw else line["adjusted"], before, after, raw)
+    if line["raw"] is None:
+        return PriceMove(line["adjusted"], before, after, raw=False)
+    # Public prices are rounded to cents, whatever zeros they end in; a low price of ours is not.
+    digits = [len(line[name].partition(".")[2]) for name in ("before", "after")]
+    return PriceMove(line["raw"], before, after, raw=True, rounding=0.5 * 10.0 ** -min(digits))
 
 
 def _company(user_text: str) -> str | None:

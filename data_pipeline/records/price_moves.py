@@ -1,0 +1,335 @@
+"""What daily prices themselves tell about splits, wrong units, bad sessions and halts.
+
+Every function takes arrays by session (NaN for a session without a price); log prices are natural.
+A finding is the index of a session and why its price is in doubt. `price_gate` has the order.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Numbers = Any
+"""A numpy array of floats by session."""
+
+JUMP = math.log(1.8)
+"""From here on a move within one session is looked at: a fall to 0.55, a rise to 1.8."""
+BOUND = math.log(10)
+"""A move beyond this is no return, whatever the volume: falls on news reach about 90 %."""
+_UNIT = math.log(5)
+_RETURNS = 0.2
+"""A jump is undone if the price comes back within this share of it, in logarithms."""
+_DAYS_OFF, _DAYS_OFF_UNIT = 10, 45
+"""An error below and above a factor of five lasts so many sessions at most."""
+_SMALL = math.log(1.15)
+"""An error of less than `JUMP` must be this large, and as many usual moves as below."""
+_USUAL_MOVES = 8
+_SURGE = 3.0
+"""Volume of so many times its median before: there was news, and the move is real."""
+_RATIOS = (1.5, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 50, 100, 1000)
+_NEAR = 0.04
+PARTLY = 30
+"""An unfinished split begins or ends within so many sessions of its day."""
+_PARTLY_NEAR = 0.12
+_NO_SPLIT = math.log(1.16)
+"""A split below this ratio cannot be told from a day's move."""
+_CLEAR = math.log(1.4)
+"""From this ratio on a split is told from a day's move."""
+_STALE = 5
+"""So many sessions without any move are stale if no volume says otherwise."""
+
+Doubts = Mapping[int, str]
+
+
+class Step(NamedTuple):
+    """The move from one session with a price to the next such session."""
+
+    before: int
+    at: int
+    move: float
+
+
+def steps(log: Numbers) -> list[Step]:
+    """Every step of a series of log prices."""
+    priced = np.flatnonzero(np.isfinite(log))
+    return [Step(int(i), int(j), float(log[j] - log[i])) for i, j in pairwise(priced)]
+
+
+def has_volume(volume: Numbers) -> bool:
+    """Whether the volume tells anything: most sessions have one."""
+    return bool(np.mean(np.nan_to_num(volume) > 0) > 0.5)
+
+
+def surges(volume: Numbers, at: int) -> bool:
+    """Whether the volume of a session stands out from the sessions before and after it.
+
+    After a split the volume is higher for good, so it must also fall again.
+    """
+    if not has_volume(volume):
+        return False
+    before = _median(volume[max(0, at - 120) : at])
+    after = _median(volume[at + 3 : at + 40])
+    here = float(np.nan_to_num(volume[at : at + 2]).max())
+    enough = here >= _SURGE * before if before else False
+    return enough and (after == 0 or here >= 1.5 * after)
+
+
+def _median(values: Numbers) -> float:
+    values = np.nan_to_num(values)
+    return float(np.median(values)) if len(values) >= 5 else 0.0
+
+
+def near_ratio(move: float, least: float = 2, tolerance: float = _NEAR) -> float | None:
+    """The usual ratio of a split, `least` or more, that a move is near to; None if none is."""
+    size = abs(move)
+    close_ones = [r for r in _RATIOS if r >= least and abs(size - math.log(r)) <= tolerance]
+    return close_ones[0] if close_ones else None
+
+
+def excursions(log: Numbers, volume: Numbers) -> Doubts:
+    """Sessions at another level than those before and after them: a unit switch, a fat finger."""
+    moves = steps(log)
+    doubts: dict[int, str] = {}
+    back_at = 0
+    for number, first in enumerate(moves):
+        end = _end_of_excursion(moves, number) if first.at > back_at else None
+        if end is None or _is_real(first, volume):
+            continue
+        back_at = end.at
+        factor = math.exp(first.move)
+        for session in range(first.before + 1, end.at):
+            doubts[session] = f"{factor:.3g} times the sessions before and after"
+    return doubts
+
+
+def _usual_move(moves: Sequence[Step], number: int) -> float:
+    """The standard deviation of moves, robust; in wild weeks that of the weeks around it."""
+    around = moves[max(0, number - 10) : number + 11]
+    medians = [float(np.median([abs(step.move) for step in some])) for some in (moves, around)]
+    return max(0.005, 1.4826 * max(medians))
+
+
+def _end_of_excursion(moves: Sequence[Step], number: int) -> Step | None:
+    first = moves[number]
+    size = abs(first.move)
+    small = size < JUMP
+    if size < _SMALL:
+        return None
+    usual = _usual_move(moves, number)
+    if small and size < _USUAL_MOVES * usual:
+        return None
+    limit = 1 if small else (_DAYS_OFF_UNIT if size >= _UNIT else _DAYS_OFF)
+    total = first.move
+    for step in moves[number + 1 : number + 1 + limit]:
+        total += step.move
+        back = step.move * first.move < 0 and abs(step.move) >= 0.6 * size
+        if back and abs(total) <= min(_RETURNS * size, max(4 * usual, 0.04) * math.sqrt(limit)):
+            return step
+    return None
+
+
+def _is_real(step: Step, volume: Numbers) -> bool:
+    """Whether a jump that comes back may be one of the market: the volume rose with it.
+
+    Without a volume a small jump is left alone.
+    """
+    size = abs(step.move)
+    if not has_volume(volume):
+        return size < JUMP
+    return size < math.log(8) and surges(volume, step.at)
+
+
+class Split(NamedTuple):
+    """A split that the source lists: the first session in new shares, log(new shares per old)."""
+
+    at: int
+    ratio: float
+
+
+class Undone(NamedTuple):
+    """Log prices in shares of the last day throughout, and what was found on the way."""
+
+    log: Numbers
+    doubts: Doubts
+    not_applied: tuple[int, ...]
+    """Sessions of splits that the prices before them did not contain."""
+
+
+def apply_splits(log: Numbers, splits: Sequence[Split], volume: Numbers) -> Undone:
+    """Divide the prices before each split by it, if the source has not done so.
+
+    The step at the split tells it: no move if it is applied, a move of the inverse ratio if not.
+    The other way round (applied twice, or an inverted ratio) all prices before are in doubt.
+    """
+    log = log.copy()
+    doubts: dict[int, str] = {}
+    not_applied: list[int] = []
+    for split in sorted(splits, reverse=True):
+        step = _step_over(log, split.at)
+        if step is None or abs(split.ratio) < _NO_SPLIT:
+            continue
+        ratio, size = math.exp(split.ratio), abs(split.ratio)
+        # A day's move may reach a small ratio by itself.
+        near = (0.45 if size >= _CLEAR else 0.25) * size
+        if abs(step.move + split.ratio) < near:
+            log[: step.at] -= split.ratio
+            not_applied.append(split.at)
+        elif abs(step.move - split.ratio) < near and size >= _CLEAR:
+            if not surges(volume, step.at):
+                doubts |= dict.fromkeys(
+                    range(step.at + 1), f"the split of {ratio:g} is applied twice or inverted"
+                )
+        elif abs(step.move) >= near and size >= _CLEAR:
+            doubts[step.at] = f"neither with nor without the split of {ratio:g}"
+    return Undone(log, doubts, tuple(not_applied))
+
+
+def _step_over(log: Numbers, at: int) -> Step | None:
+    """The step that leads over the start of session `at`."""
+    priced = np.flatnonzero(np.isfinite(log))
+    place = int(np.searchsorted(priced, at))
+    if not 0 < place < len(priced):
+        return None
+    before, after = int(priced[place - 1]), int(priced[place])
+    return Step(before, after, float(log[after] - log[before]))
+
+
+def finish_splits(log: Numbers, splits: Sequence[Split], volume: Numbers) -> Undone:
+    """Mend jumps of a listed split's ratio beside its day: a day shifted, or some sessions only."""
+    log = log.copy()
+    doubts: dict[int, str] = {}
+    for step in reversed(steps(log)):
+        for split in splits:
+            near = abs(abs(step.move) - abs(split.ratio)) <= _PARTLY_NEAR
+            beside = 0 < abs(step.at - split.at) <= PARTLY
+            if near and beside and abs(split.ratio) >= _CLEAR and not surges(volume, step.at):
+                log[: step.at] += math.copysign(abs(split.ratio), step.move)
+                first, last = sorted((step.at, split.at))
+                text = f"the split of {math.exp(split.ratio):g} is applied to some sessions only"
+                doubts |= dict.fromkeys(range(first, last + 1), text)
+                break
+    return Undone(log, doubts, ())
+
+
+class Jumps(NamedTuple):
+    """The moves that nothing undoes: those in doubt, and those that are kept."""
+
+    doubts: Doubts
+    kept: tuple[Step, ...]
+    level_in_doubt: bool
+    """Whether prices before such a move may be in another unit or in other shares."""
+
+
+def lone_jumps(
+    log: Numbers, volume: Numbers, splits: Sequence[Split], *, splits_known: bool
+) -> Jumps:
+    """Judge large moves after which the price stays where it is.
+
+    A move up to tenfold is kept if the volume surges, or if it is not near the ratio of a split
+    and splits are known; otherwise its session is in doubt. So is one within two sessions of the
+    series' end or start, as nothing confirms it.
+    """
+    doubts: dict[int, str] = {}
+    kept: list[Step] = []
+    moves = steps(log)
+    priced = [step.before for step in moves]
+    for number, step in enumerate(moves):
+        least = JUMP if splits_known else math.log(1.45)
+        if abs(step.move) < least or step.at - step.before > 6:
+            continue
+        at_edge = number < 2 or number > len(moves) - 3
+        real = surges(volume, step.at)
+        ratio = near_ratio(step.move, 2 if splits_known else 1.5)
+        large_and_unlisted = not splits_known and abs(step.move) >= JUMP
+        wrong = ratio or large_and_unlisted or (at_edge and abs(step.move) >= JUMP)
+        if abs(step.move) > BOUND or (wrong and not real):
+            text = f"a split or an error: {math.exp(step.move):.3g} times the session before"
+            doubts[step.at] = text
+            if number < 2:
+                doubts |= dict.fromkeys(priced[: number + 1], text)
+            if ratio and any(abs(abs(s.ratio) - math.log(ratio)) < _NEAR for s in splits):
+                doubts |= dict.fromkeys(range(step.at), text)
+        elif abs(step.move) >= JUMP:
+            kept.append(step)
+    return Jumps(doubts, tuple(kept), bool(doubts))
+
+
+class Dividends(NamedTuple):
+    """Prices and what the source lists as dividends."""
+
+    listed: Numbers | None
+    closes: Sequence[Numbers]
+    """Closes in the units that a dividend may be in: as listed, and in today's shares."""
+
+
+def ratio_doubts(close: Numbers, adjusted: Numbers, dividends: Dividends, noise: float) -> Doubts:
+    """Sessions at which the adjusted close (log, as `close`) does not follow close and dividends.
+
+    Per session the ratio of the two may rise by 1 / (1 - D/P), D being the dividend and P the close
+    before, and by nothing else. `noise` is the rounding of prices as a fraction.
+    """
+    doubts: dict[int, str] = {}
+    listed = dividends.listed
+    is_filled = listed is not None and bool(np.nansum(listed > 0))
+    for step in steps(adjusted - close):
+        fall = float(close[step.before] - close[step.at])
+        if listed is not None and is_filled:
+            paid = float(np.nansum(listed[step.before + 1 : step.at + 1]))
+            expected = [_yield(paid, float(prices[step.before])) for prices in dividends.closes]
+            off = min(abs(step.move - value) - 0.1 * min(value, 1.0) for value in expected)
+            if off > noise + 0.001:
+                doubts[step.at] = (
+                    f"the adjusted close moves {100 * step.move:+.2f} % against the close, "
+                    f"dividends say {100 * expected[0]:+.2f} %"
+                )
+        elif step.move < -noise - 0.001:
+            doubts[step.at] = f"the adjusted close falls {-100 * step.move:.2f} % against the close"
+        elif step.move > 0.1 + noise and fall < step.move / 2:
+            doubts[step.at] = f"the adjusted close rises {100 * step.move:.1f} % against the close"
+    return doubts
+
+
+def _yield(paid: float, price: float) -> float:
+    """The rise of adjusted close per close by a dividend, in logarithms."""
+    return -math.log1p(-paid / price) if 0 <= paid < price else math.inf
+
+
+def is_exchanged(close: Numbers, adjusted: Numbers, noise: float) -> bool:
+    """Whether the two columns are exchanged: the "adjusted" one falls against the other, only."""
+    moves = [step.move for step in steps(adjusted - close) if abs(step.move) > noise + 0.001]
+    both = (adjusted - close)[np.isfinite(adjusted - close)]
+    return bool(moves) and max(moves) < 0 and abs(both[-1]) <= noise + 0.001
+
+
+def rounding(*series: Numbers) -> float:
+    """The largest rounding of a ratio of these prices, as a fraction of it."""
+    total = 0.0
+    for values in series:
+        values = values[np.isfinite(values)][:: max(1, len(values) // 300)]
+        exact = [n for n in (2, 3, 4, 5, 6, 8) if _has_digits(values, n)]
+        total += 0.5 * 10.0 ** -(exact or [12])[0] / float(np.quantile(values, 0.05))
+    return 2 * total
+
+
+def _has_digits(values: Numbers, digits: int) -> bool:
+    return bool(np.all(np.abs(values - values.round(digits)) < 1e-9 * values))
+
+
+def halts(close: Numbers, volume: Numbers) -> Iterator[tuple[int, str]]:
+    """Sessions that repeat the price before them without a trade, or for very long."""
+    tells = has_volume(volume)
+    counts = np.nan_to_num(volume) if tells else np.zeros(len(close))
+    moves = steps(close)
+    flat: list[Step] = []
+    for step in moves:
+        if step.move != 0.0:
+            flat = []
+            continue
+        flat.append(step)
+        if tells and counts[step.at] == 0:
+            yield step.at, "no trade: volume 0 and the price of the session before"
+        elif len(flat) >= _STALE and len({counts[s.at] for s in flat}) == 1:
+            for stale in flat:
+                yield stale.at, f"the same price for {len(flat) + 1} sessions"
