@@ -12,15 +12,24 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_pipeline.dataset.load import Dataset, TrainData, load_dataset
+from data_pipeline.dataset.reader import rows_sha256
 from sft.training.arguments import Arguments, ScriptArguments, parse
-from sft.training.checks import check_selection, log_detectable_effects, rows_to_answer
+from sft.training.checkpoints import last_checkpoint
+from sft.training.checks import (
+    check_selection,
+    log_detectable_effects,
+    planned_steps,
+    rows_to_answer,
+)
 from sft.training.dataset import check_lengths, row_lengths
-from sft.training.resume import check_folder, last_checkpoint, settings_of
+from sft.training.divergence import TrainingDivergedError
+from sft.training.resume import RunFacts, Start, find_start, resumable, settings_of
 from weekahead.cli import MODEL_ERRORS, configure_logging, run_command
 from weekahead.distributed import select_gpu
 from weekahead.files import write_json
@@ -31,7 +40,13 @@ from weekahead.models.loading import Base, base_from_recipe, load_tokenizer, res
 from weekahead.models.precision import Precision, choose_precision
 from weekahead.recipe import Recipe
 from weekahead.schema.file_names import MANIFEST
-from weekahead.schema.manifests import JsonObject, TrainingManifest
+from weekahead.schema.manifests import (
+    Divergence,
+    JsonObject,
+    TrainingManifest,
+    TrainingResult,
+    read_training_manifest,
+)
 from weekahead.schema.rows import DatasetRow, is_synthetic
 from weekahead.tracking.gpu import check_torch_sees_gpu
 from weekahead.tracking.run import TrackedRun
@@ -59,6 +74,7 @@ class Job:
     """Tokens of the longest row."""
     settings: JsonObject
     """What the manifest and the tracked run state of the arguments."""
+    start: Start
 
     @property
     def folder(self) -> Path:
@@ -77,10 +93,18 @@ def prepare(arguments: Arguments, precision: Precision) -> Job:
     dataset = load_dataset(script.dataset)
     data = rows_to_train_on(dataset, script.max_rows)
     check_selection(script, training, len(data.validation))
+    steps = planned_steps(training, len(data.train))
     script = replace(script, gen_rows=rows_to_answer(script, training, data))
     settings = settings_of(script, training, model)
     base = resolve_revision(base)
-    check_folder(Path(training.output_dir), settings, base.manifest_fields(), data.sha256)
+    facts = RunFacts(
+        settings,
+        base.manifest_fields(),
+        train_sha256=data.sha256,
+        validation_sha256=rows_sha256(data.validation),
+        steps=None if training.packing else steps,
+    )
+    start = find_start(Path(training.output_dir), facts)
     tokenizer = load_tokenizer(base)
     lengths = row_lengths(tokenizer, [*data.train, *data.validation])
     check_lengths(lengths, training.max_length)
@@ -95,49 +119,94 @@ def prepare(arguments: Arguments, precision: Precision) -> Job:
     if training.process_index == 0:
         log_detectable_effects(data.validation, rows_of_the_test_split(dataset))
     checked = Arguments(script, training, model)
-    return Job(checked, precision, base, tokenizer, data, max(lengths), settings)
+    return Job(checked, precision, base, tokenizer, data, max(lengths), settings, start)
 
 
 def train(job: Job) -> None:
-    """Train, and leave a complete adapter in the job's folder; an interrupted training goes on."""
-    from sft.training.callbacks import TrainLogCallback, guard_wandb
-    from sft.training.trainer import build_trainer, result_of, save_adapter
-    from weekahead.tracking.plots import plot_training
-    from weekahead.tracking.run import saved_run_id, start_run
+    """Train, and leave a complete adapter in the job's folder; an interrupted training goes on.
 
-    folder, (_, training, model) = job.folder, job.arguments
-    checkpoint = last_checkpoint(folder)
+    Raises TrainingDivergedError, with the manifest saying so and no adapter, if something is not
+    finite.
+    """
+    from accelerate import PartialState
+
+    from sft.training.callbacks import TrainLogCallback
+    from weekahead.tracking.run import start_run
+
+    folder = job.folder
+    PartialState().wait_for_everyone()  # every process has read the manifest that is now replaced
     folder.mkdir(parents=True, exist_ok=True)
-    run_id = saved_run_id(folder) if checkpoint else None
-    run = start_run(folder, name=folder.name, kind="train", config=job.settings, resume_id=run_id)
+    run = start_run(
+        folder, name=folder.name, kind="train", config=job.settings, resume_id=job.start.run_id
+    )
     manifest = new_training_manifest(job, run.id)
     train_log = TrainLogCallback(folder, run)
-    callbacks = [*callbacks_before_the_log(job, run, train_log), train_log]
     try:
         with run:
-            if training.process_index == 0:
+            if job.arguments.training.process_index == 0:
                 write_json(folder / MANIFEST, manifest)
-            trainer = build_trainer(
-                job.base,
-                job.tokenizer,
-                job.data,
-                training=training,
-                model_args=model,
-                callbacks=callbacks,
-            )
-            guard_wandb(trainer, run)
-            start = f"going on from {checkpoint.name}" if checkpoint else "from the start"
-            log.info("training: %s", start)
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-            save_adapter(trainer, job.tokenizer, folder)
-            if trainer.is_world_process_zero():
-                plot_training(train_log.log.rows(), folder / "figures")
+            try:
+                result = _train_and_save(job, run, train_log)
+            except TrainingDivergedError as error:
+                if job.arguments.training.process_index == 0:
+                    manifest["diverged"] = _divergence(job, manifest, error)
+                    write_json(folder / MANIFEST, manifest)
+                raise
+            if result:
                 # The result comes last: a manifest with a result means that the run is complete.
-                assert train_log.end is not None  # on_train_end of this process wrote it
-                manifest["result"] = result_of(trainer, train_log.end)
+                manifest["result"] = result
                 write_json(folder / MANIFEST, manifest)
     finally:
         train_log.close()
+
+
+def _train_and_save(
+    job: Job, run: TrackedRun, train_log: "TrainLogCallback"
+) -> TrainingResult | None:
+    """Train and write the adapter; the result, or None in every process but the first."""
+    from sft.training.callbacks import CheckpointCallback, guard_wandb
+    from sft.training.trainer import build_trainer, check_result, result_of, save_adapter
+    from weekahead.tracking.plots import plot_training
+
+    _, training, model = job.arguments
+    checkpoint = job.start.checkpoint
+    if checkpoint:
+        # It evaluated at its start; once more would count for early stopping.
+        training = copy(training)
+        training.eval_on_start = False
+    callbacks = [*callbacks_before_the_log(job, run, train_log), train_log]
+    callbacks.append(CheckpointCallback(job.folder, training.save_total_limit))
+    trainer = build_trainer(
+        job.base,
+        job.tokenizer,
+        job.data,
+        training=training,
+        model_args=model,
+        callbacks=callbacks,
+    )
+    trainer.record.run = run.id
+    guard_wandb(trainer, run)
+    log.info("training: %s", f"going on from {checkpoint.name}" if checkpoint else "from the start")
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    check_result(trainer)
+    save_adapter(trainer, job.tokenizer, job.folder)
+    if not trainer.is_world_process_zero():
+        return None
+    plot_training(train_log.log.rows(), job.folder / "figures")
+    assert train_log.end is not None  # on_train_end of this process wrote it
+    return result_of(trainer, train_log.end)
+
+
+def _divergence(job: Job, manifest: TrainingManifest, error: TrainingDivergedError) -> Divergence:
+    """What a manifest states of a training that was stopped."""
+    finding = error.finding
+    kept = last_checkpoint(job.folder, resumable(manifest))
+    return {
+        "step": finding.step,
+        "what": finding.what,
+        "rows": list(finding.rows),
+        "last_good_checkpoint": kept.name if kept else None,
+    }
 
 
 def rows_to_train_on(dataset: Dataset, max_rows: int | None) -> TrainData:
@@ -209,6 +278,7 @@ def new_training_manifest(job: Job, run_id: str | None) -> TrainingManifest:
             "train_rows": len(data.train),
             "last_train_week": max(row["week_start"] for row in data.train),
             "validation_rows": len(data.validation),
+            "validation_sha256": rows_sha256(data.validation),
             "dropped_rows": len(data.dropped),
             "max_tokens": job.longest,
         },
@@ -216,6 +286,7 @@ def new_training_manifest(job: Job, run_id: str | None) -> TrainingManifest:
         "prompt_versions": sorted({str(row.get("prompt_version")) for row in data.train}),
         "settings": job.settings,
         "train_majority": data.train_majority,
+        "diverged": None,
         "result": None,
     }
 
@@ -238,13 +309,47 @@ def run(argv: Sequence[str] | None) -> int:
     check_torch_sees_gpu()
     precision = choose_precision()
     job = prepare(parse(argv, precision), precision)
-    train(job)
-    print(f"adapter: {job.folder}")
+    try:
+        train(job)
+    except TrainingDivergedError as error:
+        if job.arguments.training.process_index == 0:
+            print(
+                f"\nsft.train: {diverged_line(job, error)}", file=sys.stderr
+            )  # below the progress bar
+        return 1
+    if job.arguments.training.process_index != 0:
+        return 0
+    return report(job.folder)
+
+
+def diverged_line(job: Job, error: TrainingDivergedError) -> str:
+    """What is said of a training that was stopped: what, where, what is left and the remedy."""
+    stated = read_training_manifest(job.folder / MANIFEST).get("diverged")
+    kept = stated["last_good_checkpoint"] if stated else None
+    rate = job.arguments.training.learning_rate
+    return (
+        f"the training diverged: {error}. No adapter was written; "
+        f"{f'{kept} is the last good checkpoint' if kept else 'there is no checkpoint yet'}. "
+        f"Look at these rows, or give another RUN a lower --learning_rate than {rate:g}"
+    )
+
+
+def report(folder: Path) -> int:
+    """Print where the adapter is and how its training ended; 1 if it cannot be used, else 0."""
+    result = read_training_manifest(folder / MANIFEST)["result"] or {}
+    failed, diverged = result.get("failed"), result.get("diverged")
+    if diverged:
+        log.warning("the training diverged: %s", diverged)
+    if failed:
+        print(f"sft.train: {failed}, so {folder} is no adapter to use", file=sys.stderr)
+        return 1
+    print(f"adapter: {folder}")
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command: exit 0 trained, 2 for what the message says how to mend, 130 interrupted."""
+    """The command. Exit 0 trained, 1 diverged, 2 an error whose message has the remedy, 130
+    interrupted."""
     configure_logging()
     return run_command(
         "sft.train",

@@ -21,6 +21,7 @@ from weekahead.schema.manifests import (
     TrainingManifest,
     read_json_object,
     training_manifest,
+    why_unusable,
 )
 from weekahead.schema.metrics import Metrics
 
@@ -96,10 +97,9 @@ def bundle(
     """
     check_complete(folder)
     manifest = training_manifest(_read_json(folder / MANIFEST), str(folder / MANIFEST))
-    if manifest["result"] is None:
-        raise PublishError(
-            f"the training of {folder} has not ended: its manifest has no result. {_GO_ON}"
-        )
+    reason = why_unusable(manifest)
+    if reason:
+        raise PublishError(f"{folder} is no adapter to publish: {reason}. {_GO_ON}")
     base_id = base_hub_id(manifest, base)
     if evaluation:
         check_evaluation(folder, evaluation.manifest)
@@ -130,6 +130,14 @@ def bundle(
 def is_ours(path: str) -> bool:
     """Whether a push writes a file of this name, so that a later push may remove it."""
     return path in (*REQUIRED, *_OPTIONAL, *_WRITTEN) or fnmatch(path, _FIGURES)
+
+
+def _check_trained(folder: Path) -> None:
+    """Raises PublishError if the manifest says that the training has not ended well."""
+    path = folder / MANIFEST
+    reason = why_unusable(training_manifest(_read_json(path))) if _has_content(path) else None
+    if reason:
+        raise PublishError(f"{folder} is no adapter to publish: {reason}. {_GO_ON}")
 
 
 def check_complete(folder: Path) -> None:

@@ -121,6 +121,8 @@ def parse(argv: Sequence[str] | None, precision: Precision) -> Arguments:
     _check(script, training, model)
     # Counted for tokens per second; padding is no work that a reader wants to know about.
     training.include_num_input_tokens_seen = "non_padding"
+    # It would leave NaN out of the logged means, and make 0.0 of a loss that is NaN throughout.
+    training.logging_nan_inf_filter = False
     # Without it a resumed run would forget how many evaluations brought no improvement.
     training.restore_callback_states_from_checkpoint = script.early_stopping_patience is not None
     return Arguments(script, training, model)

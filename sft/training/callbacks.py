@@ -1,11 +1,13 @@
 """What the Trainer calls during a training: the log, early stopping, and a guarded W&B."""
 
+import math
 import resource
 import sys
 from collections.abc import Sized
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
+from accelerate import PartialState
 from transformers import (
     EarlyStoppingCallback,
     Trainer,
@@ -15,7 +17,9 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.integrations.integration_utils import WandbCallback
+from transformers.trainer_callback import ExportableState
 
+from sft.training.checkpoints import remove_old_checkpoints, write_digests
 from sft.training.train_log import ThroughputMeter, TrainLog
 from weekahead.schema.file_names import TRAIN_LOG
 from weekahead.schema.manifests import JsonObject
@@ -108,6 +112,8 @@ class TrainLogCallback(TrainerCallback):
             self._meter.read(state, rows=None, counts_tokens=False)
         else:
             values = {name: value for name, value in logs.items() if name.startswith("eval_")}
+            if not math.isfinite(values.get("eval_loss") or 0.0):
+                values["eval_loss_reason"] = "not finite"
             if values:
                 self.log.add("eval", state.global_step, state.epoch or 0.0, values)
 
@@ -141,7 +147,8 @@ class TrainLogCallback(TrainerCallback):
         tokens = state.num_input_tokens_seen - self._meter.first.tokens
         seconds = self._meter.total_seconds
         counts_tokens = args.include_num_input_tokens_seen != "no" and seconds > 0
-        values = {name: self._final.get(name) for name in _OF_THE_TRAINER}
+        made_steps = state.global_step > self._start_step  # else the Trainer's loss is 0.0
+        values = {name: self._final.get(name) if made_steps else None for name in _OF_THE_TRAINER}
         values |= {
             "tokens_per_second": tokens / seconds if counts_tokens else None,
             "resumed_from_step": self._start_step or None,
@@ -149,6 +156,70 @@ class TrainLogCallback(TrainerCallback):
             **peak_gpu_memory(),
         }
         self.end = self.log.add("end", state.global_step, state.epoch or 0.0, values)
+
+
+class RunRecord(TrainerCallback, ExportableState):
+    """What a checkpoint knows of its run: the run's id, and the loss of every step up to there.
+
+    The Trainer writes it into `trainer_state.json`.
+    """
+
+    def __init__(self) -> None:
+        self.run: str | None = None
+        """The id in the manifest; None on every process but the first."""
+        self.losses: list[float] = []
+        """The mean over all processes, as the Trainer logs it."""
+
+    def state(self) -> JsonObject:
+        return {"args": {}, "attributes": {"run": self.run, "losses": self.losses}}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        stored = cast("JsonObject", state.stateful_callbacks)
+        if state.global_step:
+            attributes = stored.get(type(self).__name__, {}).get("attributes", {})
+            self.losses = list(attributes.get("losses", []))
+        # The Trainer expects an entry, which checkpoints of older versions lack.
+        stored[type(self).__name__] = self.state()
+        best = Path(str(args.output_dir)) / f"checkpoint-{state.best_global_step}"
+        if state.best_global_step and best.is_dir():
+            # What was saved may be the place of a folder that was moved since.
+            state.best_model_checkpoint = str(best)
+
+
+class CheckpointCallback(TrainerCallback):
+    """After each save: the digests of what a resume reads, and no more checkpoints than allowed.
+
+    The Trainer's own rotation takes every folder whose name begins with `checkpoint-` for one of
+    its own, and would remove a copy that somebody has put aside.
+    """
+
+    def __init__(self, folder: Path, limit: int | None) -> None:
+        self._folder, self._limit = folder, limit
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        PartialState().wait_for_everyone()  # each process writes its random state
+        if args.should_save:
+            write_digests(self._folder / f"checkpoint-{state.global_step}")
+            self._remove(state, keep_last=True)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if args.should_save and self._limit == 1 and state.best_model_checkpoint:
+            self._remove(state, keep_last=False)
+
+    def _remove(self, state: TrainerState, *, keep_last: bool) -> None:
+        last, best = f"checkpoint-{state.global_step}", state.best_model_checkpoint
+        protected = {last} if keep_last else set[str]()
+        if best:
+            protected.add(Path(best).name)
+        remove_old_checkpoints(
+            self._folder, self._limit, protected=protected, up_to=state.global_step
+        )
 
 
 def flat_sample(sample: SystemSample) -> dict[str, float | None]:

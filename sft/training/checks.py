@@ -1,6 +1,7 @@
 """What is evaluated during a training, which step is kept, and what the rows could show at all."""
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from data_pipeline.dataset.load import TrainData
 from eval.metrics.statistics import planned_effect
 from sft.training.arguments import ScriptArguments
+from sft.training.divergence import finite
 from weekahead.schema.manifests import TrainingResult
 from weekahead.schema.rows import DatasetRow
 
@@ -24,6 +26,11 @@ def check_selection(script: ScriptArguments, training: Any, validation_rows: int
     Raises ValueError naming the fields and the remedy if there are no validation rows or no
     evaluations for it.
     """
+    if training.save_only_model:
+        raise ValueError(
+            "--save_only_model true saves checkpoints without optimizer, scheduler and random "
+            "state, so an interrupted training could not go on; leave the flag out"
+        )
     keeps_the_best = training.load_best_model_at_end
     patience, gen_rows = script.early_stopping_patience, script.gen_rows
     if patience is not None and not keeps_the_best:
@@ -78,25 +85,64 @@ def rows_to_answer(script: ScriptArguments, training: Any, data: TrainData) -> i
     return _GPU_ROWS if possible else 0
 
 
+def planned_steps(training: Any, rows: int) -> int:
+    """How many steps of the optimizer a training on `rows` rows makes, as the Trainer counts them.
+
+    Packed rows are fewer; how many is not known before they are packed, so this is the most.
+    Raises ValueError naming the flag if there is not one step.
+    """
+    sizes = ("per_device_train_batch_size", "gradient_accumulation_steps")
+    for name in sizes:
+        if getattr(training, name) < 1:
+            raise ValueError(f"--{name} is {getattr(training, name)}; expected at least 1")
+    if training.max_steps == 0 or training.max_steps < -1:
+        raise ValueError(
+            f"--max_steps is {training.max_steps}; expected at least 1, or -1 for as many as "
+            "--num_train_epochs asks for"
+        )
+    batch = training.per_device_train_batch_size * training.world_size
+    batches = rows // batch if training.dataloader_drop_last else math.ceil(rows / batch)
+    if not batches:
+        raise ValueError(
+            f"{rows} rows are not one batch of {batch}, and --dataloader_drop_last true leaves it "
+            "out; give more rows, a smaller batch or --dataloader_drop_last false"
+        )
+    if training.max_steps > 0:
+        return training.max_steps
+    epochs = training.num_train_epochs
+    if not (math.isfinite(epochs) and epochs > 0):
+        raise ValueError(
+            f"--num_train_epochs is {epochs}; expected more than 0, such as 1: without a step "
+            "there is no adapter"
+        )
+    steps_per_epoch = math.ceil(batches / training.gradient_accumulation_steps)
+    return math.ceil(epochs * steps_per_epoch)
+
+
 def kept_step(trainer: Any) -> TrainingResult:
     """Which step's weights are in the folder and why, its validation loss, and whether training
     stopped before its last step; for the manifest's result.
 
-    The loss is null if that step was not evaluated.
+    The loss is null if that step was not evaluated, or if it is not finite: `failed` then says so.
     """
     state = trainer.state
     losses = {row["step"]: row["eval_loss"] for row in state.log_history if "eval_loss" in row}
+    known = [loss for loss in losses.values() if math.isfinite(loss)]
     step, reason = state.global_step, "the last step"
     if trainer.args.load_best_model_at_end and state.best_model_checkpoint:
         step = int(Path(state.best_model_checkpoint).name.rsplit("-", 1)[1])
-        reason = f"the lowest validation loss of {len(losses)} evaluations"
+        reason = f"the lowest validation loss of {len(known)} evaluations"
     elif trainer.args.load_best_model_at_end:
         reason = "the last step: no checkpoint with a known validation loss was left to choose from"
+    loss = losses.get(step)
     return {
         "kept_step": step,
         "kept_because": reason,
-        "kept_eval_loss": losses.get(step),
+        "kept_eval_loss": finite(loss),
         "stopped_early": state.global_step < state.max_steps,
+        "failed": None
+        if loss is None or math.isfinite(loss)
+        else f"the validation loss of the kept step {step} is not finite",
     }
 
 

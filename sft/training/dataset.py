@@ -1,9 +1,10 @@
 """From dataset rows to the trainer's dataset; every row is measured before a model is loaded."""
 
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from weekahead.models.chat_format import row_length
+from weekahead.models.chat_format import render_row_ids, row_length
 from weekahead.schema.rows import DatasetRow
 
 
@@ -45,3 +46,31 @@ def to_dataset(rows: Sequence[DatasetRow]) -> Any:
 
     messages = [{"prompt": row["prompt"], "completion": row["completion"]} for row in rows]
     return Dataset.from_list(messages)
+
+
+def ids_of_rows_in(
+    sequences: Sequence[Sequence[int]], rows: Sequence[DatasetRow], tokenizer: Any
+) -> list[str]:
+    """The ids of those `rows` whose tokens stand in one of `sequences`, in the order of `rows`.
+
+    A sequence holds the tokens of a row with padding on either side, or of several rows.
+    """
+    texts = [_bytes_of(sequence) for sequence in sequences]
+    found: list[str] = []
+    for row in rows:
+        prompt, completion = render_row_ids(tokenizer, row["prompt"], row["completion"])
+        tokens = _bytes_of([*prompt, *completion])
+        if any(_stands_in(tokens, text) for text in texts):
+            found.append(row["id"])
+    return found
+
+
+def _bytes_of(token_ids: Sequence[int]) -> bytes:
+    return array("q", token_ids).tobytes()
+
+
+def _stands_in(tokens: bytes, text: bytes) -> bool:
+    start = text.find(tokens)
+    while start >= 0 and start % array("q").itemsize:  # not at the beginning of a token
+        start = text.find(tokens, start + 1)
+    return start >= 0

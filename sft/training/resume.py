@@ -1,13 +1,18 @@
-"""Going on after an interrupt: the last whole checkpoint, and the settings a run was begun with."""
+"""Going on after an interrupt: where a training starts, and the settings a run was begun with."""
 
 import json
-from dataclasses import fields
+import logging
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from sft.training.arguments import ScriptArguments
-from weekahead.schema.manifests import BaseFacts, JsonObject
+from sft.training.checkpoints import Resumable, last_checkpoint
+from weekahead.schema.file_names import MANIFEST
+from weekahead.schema.manifests import BaseFacts, JsonObject, TrainingManifest
 from weekahead.told_files import check_unfinished
+
+log = logging.getLogger(__name__)
 
 WEIGHTS_DEPEND_ON = (
     # the rows and their order
@@ -39,20 +44,23 @@ WEIGHTS_DEPEND_ON = (
     "parallelism_config", "fsdp", "fsdp_config", "deepspeed",
     # which step is kept
     "load_best_model_at_end", "early_stopping_patience", "save_only_model",
-    "metric_for_best_model", "greater_is_better", "eval_strategy", "eval_steps", "eval_delay",
-    "eval_on_start", "eval_packing", "bf16_full_eval", "fp16_full_eval", "save_strategy",
-    "save_steps",
 )  # fmt: skip
 """The fields of the three argument classes that decide the weights: a resume compares these alone.
 
 Precision, base and training rows are compared too; they stand elsewhere in a manifest.
 """
-_ONLY_IF_THE_BEST_IS_KEPT = frozenset((
+EVAL_LOSS_DEPENDS_ON = (
+    # which steps have one, and which of them are saved
     "metric_for_best_model", "greater_is_better", "eval_strategy", "eval_steps", "eval_delay",
-    "eval_on_start", "eval_packing", "bf16_full_eval", "fp16_full_eval", "save_strategy",
-    "save_steps",
-))  # fmt: skip
-"""Without `load_best_model_at_end` the last step is kept, whatever was evaluated or saved."""
+    "eval_on_start", "save_strategy", "save_steps",
+    # its value: the mean over batches of each batch's mean over tokens
+    "per_device_eval_batch_size", "eval_packing", "bf16_full_eval", "fp16_full_eval",
+    "prediction_loss_only", "batch_eval_metrics",
+)  # fmt: skip
+"""The fields that decide eval_loss; they decide the weights too if it chooses the step to keep, or
+the learning rate (_SCHEDULED_BY_EVAL_LOSS). A resume then compares them, and the validation rows.
+"""
+_SCHEDULED_BY_EVAL_LOSS = ("reduce_lr_on_plateau", "greedy")
 
 ALWAYS_STATED = (
     "learning_rate", "num_train_epochs", "max_steps", "per_device_train_batch_size",
@@ -87,58 +95,107 @@ PLACES = frozenset((
 _OF_THE_BASE = ("name", "revision", "turn_format", "dtype", "quantization")
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written whole, or None.
+@dataclass(frozen=True)
+class RunFacts:
+    """What a training is about to do, as far as a resume compares it."""
 
-    The Trainer writes `trainer_state.json` last: a checkpoint without a readable one was cut off.
-    """
-    checkpoints = list(folder.glob("checkpoint-*"))
-    checkpoints.sort(key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True)
-    return next((path for path in checkpoints if _is_json(path / "trainer_state.json")), None)
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
+    settings: JsonObject
+    """As `settings_of` states them."""
+    base: BaseFacts
+    train_sha256: str | None
+    validation_sha256: str | None
+    steps: int | None = None
+    """How many steps it has; None if that is not known."""
 
 
-def check_folder(
-    folder: Path, settings: JsonObject, base: BaseFacts, dataset_sha256: str | None
-) -> None:
-    """Check that a training with these settings may begin or go on in `folder`.
+@dataclass(frozen=True)
+class Start:
+    """Where a training starts."""
 
-    `settings` are those of `settings_of`, `base` is what a manifest states of the base model.
+    checkpoint: Path | None
+    """None: from the base."""
+    run_id: str | None
+    """The id of the run that goes on; None for a new one."""
+
+
+_ANEW = Start(None, None)
+
+
+def find_start(folder: Path, now: RunFacts) -> Start:
+    """Where a training with these settings starts in `folder`: anew, or at a checkpoint.
+
+    A run that was begun there and left nothing to go on from does not bind: the training starts
+    anew, whatever its settings were. Nothing in the folder is touched.
     Raises FileExistsError if the folder holds a finished run, and ValueError naming what differs if
-    the run there was begun with other settings, on another base or on other rows. Nothing in the
-    folder is touched.
+    the run there was begun with other settings, on another base or on other rows.
     """
     begun = check_unfinished(folder)
     if begun is None:
-        return
-    # A manifest states what is not the default, so a field that it lacks was the default.
-    compared = _compared_fields(keeps_the_best=bool(settings["load_best_model_at_end"]))
-    values = [(name, begun["settings"].get(name), settings.get(name)) for name in compared]
-    values += [
-        (f"the base's {name}", begun["base"].get(name), base.get(name)) for name in _OF_THE_BASE
-    ]
-    differences = [
-        f"{name} {before!r} is now {now!r}" for name, before, now in values if _plain(now) != before
-    ]
-    if begun["dataset"].get("sha256") != dataset_sha256:
-        differences.append("the training rows are others")
+        return _without_manifest(folder)
+    differences = differences_to(begun, now)
+    steps = None if differences else now.steps
+    checkpoint = last_checkpoint(folder, replace(resumable(begun), steps=steps))
+    if checkpoint is None:
+        with_others = " with other settings" if differences else ""
+        log.info("%s was begun%s and left no checkpoint to go on from: anew", folder, with_others)
+        return _ANEW
     if differences:
         raise ValueError(
             f"{folder} was begun with other settings: {'; '.join(differences)}. "
             "Set them back to go on, choose another RUN, or remove the folder to start over."
         )
+    if begun.get("diverged"):
+        log.warning("the last attempt diverged; it does again unless the hardware was at fault")
+    return Start(checkpoint, begun["run_id"])
 
 
-def _compared_fields(*, keeps_the_best: bool) -> list[str]:
-    ignored = frozenset() if keeps_the_best else _ONLY_IF_THE_BEST_IS_KEPT
-    return ["world_size", *(name for name in WEIGHTS_DEPEND_ON if name not in ignored)]
+def resumable(begun: TrainingManifest) -> Resumable:
+    """What a checkpoint of the run with this manifest must have."""
+    return Resumable(
+        world_size=begun["settings"].get("world_size") or 1,
+        fp16=begun["precision"].get("mode") == "fp16",
+        run_id=begun["run_id"],
+    )
+
+
+def _without_manifest(folder: Path) -> Start:
+    """A training writes its manifest first, so nobody knows what a checkpoint alone is of."""
+    checkpoint = last_checkpoint(folder, Resumable())
+    if checkpoint:
+        raise ValueError(
+            f"{checkpoint} has no {MANIFEST} beside its folder, so its settings are not known; "
+            "choose another RUN, or remove the folder to start over"
+        )
+    return _ANEW
+
+
+def differences_to(begun: TrainingManifest, now: RunFacts) -> list[str]:
+    """What decides the weights and is not as it was when a run was begun, in words."""
+    # A manifest states what is not the default, so a field that it lacks was the default.
+    before, settings = begun["settings"], now.settings
+    chosen_by_eval_loss = _depends_on_eval_loss(before) or _depends_on_eval_loss(settings)
+    names = ["world_size", *WEIGHTS_DEPEND_ON, *(EVAL_LOSS_DEPENDS_ON * chosen_by_eval_loss)]
+    values = [(name, before.get(name), settings.get(name)) for name in names]
+    values += [
+        (f"the base's {name}", begun["base"].get(name), now.base.get(name)) for name in _OF_THE_BASE
+    ]
+    differences = [
+        f"{name} {stored!r} is now {value!r}"
+        for name, stored, value in values
+        if _plain(value) != stored
+    ]
+    dataset = begun["dataset"]
+    if dataset.get("sha256") != now.train_sha256:
+        differences.append("the training rows are others")
+    validation = dataset.get("validation_sha256")  # manifests of older versions lack it
+    if chosen_by_eval_loss and validation and validation != now.validation_sha256:
+        differences.append("the validation rows are others")
+    return differences
+
+
+def _depends_on_eval_loss(settings: JsonObject) -> bool:
+    scheduler = settings.get("lr_scheduler_type")
+    return bool(settings.get("load_best_model_at_end")) or scheduler in _SCHEDULED_BY_EVAL_LOSS
 
 
 def settings_of(script: ScriptArguments, training: Any, model: Any) -> JsonObject:

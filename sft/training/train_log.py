@@ -1,6 +1,5 @@
 """`train_log.jsonl` as one clean series, and the speed of training between two of its rows."""
 
-import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple, cast
 
 from transformers import TrainerState
 
+from sft.training.divergence import finite
 from weekahead.files import append_jsonl, read_log, write_jsonl
 from weekahead.schema.manifests import JsonObject
 from weekahead.schema.rows import TrainLogRow
@@ -42,7 +42,7 @@ class TrainLog:
             "time": round(time.monotonic() - self._start, 3),
             "kind": kind,
         }
-        row |= {name: _finite(value) for name, value in values.items()}
+        row |= {name: finite(value) for name, value in values.items()}
         with self._lock:
             append_jsonl(self.path, [row])
         return cast("TrainLogRow", row)
@@ -50,10 +50,6 @@ class TrainLog:
     def rows(self) -> list[TrainLogRow]:
         """All rows of the file."""
         return [cast("TrainLogRow", row) for row in read_log(self.path)]
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def mean_loss(history: Sequence[Mapping[str, Any]]) -> float | None:

@@ -1,23 +1,38 @@
 """TRL's SFTTrainer for this task, and the complete adapter folder that it leaves."""
 
+import logging
+import math
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import torch
+from accelerate.utils import gather_object
 from torch.nn.functional import cross_entropy
-from transformers import TrainerCallback, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTTrainer, get_peft_config
 
 from data_pipeline.dataset.load import TrainData
+from sft.training.callbacks import RunRecord
 from sft.training.checks import kept_step
-from sft.training.dataset import to_dataset
+from sft.training.dataset import ids_of_rows_in, to_dataset
+from sft.training.divergence import (
+    Finding,
+    TrainingDivergedError,
+    ended_above,
+    finite,
+    named,
+)
+from sft.training.finite import check_base, not_finite, total_norm, trained_weights
 from sft.training.train_log import mean_loss
 from weekahead.models.chat_format import stop_token_ids
 from weekahead.models.loading import Base, load_base
 from weekahead.schema.manifests import TrainingResult
-from weekahead.schema.rows import TrainLogRow
+from weekahead.schema.rows import DatasetRow, TrainLogRow
+
+log = logging.getLogger(__name__)
 
 IGNORED_LABEL = -100
 """A label that carries no loss (torch, transformers and TRL agree on it)."""
@@ -68,12 +83,134 @@ def asks_for_plain_nll(args: Any) -> bool:
 
 
 class ForecastTrainer(SFTTrainer):
-    """SFTTrainer, except that plain NLL on a CPU scores only positions with a label.
+    """SFTTrainer, except that what is not finite stops it, and a shorter way to plain NLL on a CPU.
 
     Without Triton TRL's fused head projects prompts too, four fifths of a row here, and computes
-    the backward pass of the projection in fp32. The value is TRL's: the same sum over the same
-    tokens. Every other loss, and every GPU, takes TRL's own way.
+    the backward pass of the projection in fp32. Only positions with a label are scored here. The
+    value is TRL's: the same sum over the same tokens. Every other loss, and every GPU, takes TRL's
+    own way.
     """
+
+    def __init__(self, data: TrainData, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._data = data
+        self._batches: list[tuple[torch.Tensor, torch.Tensor]] = []
+        """Token ids and loss of the batches of this step, or of this evaluation."""
+        self.skipped_steps = 0
+        """How many steps the gradient scaler of fp16 left out in this attempt."""
+        self.add_callback(RunRecord())
+        self.add_callback(_AfterEachStep(self))
+
+    @property
+    def record(self) -> RunRecord:
+        """The record of this run. The Trainer makes a new one if it restores its callbacks."""
+        callbacks = self.callback_handler.callbacks
+        return next(callback for callback in callbacks if isinstance(callback, RunRecord))
+
+    def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **more: Any) -> Any:
+        """One batch, forward and backward. Before the optimizer's step everything must be finite.
+
+        Raises TrainingDivergedError, in every process, if the loss or the gradients of one are not.
+        """
+        loss = super().training_step(model, inputs, *rest, **more)
+        self._batches.append((inputs["input_ids"], loss))
+        if self.accelerator.sync_gradients:
+            self._check_step(model)
+        return loss
+
+    def _check_step(self, model: Any) -> None:
+        losses = torch.stack([loss.float() for _, loss in self._batches])
+        checks = {"the loss is not finite": torch.isfinite(losses).all()}
+        if self._scaler() is None:  # else the scaler leaves a step out whose gradients overflow
+            norm = total_norm(weight.grad for weight in model.parameters())
+            checks["the gradient norm is not finite"] = torch.isfinite(norm)
+        total = self._stop_unless(checks, losses.sum())
+        self.record.losses.append(total / self.accelerator.num_processes)
+
+    def check_weights(self) -> None:
+        """Check the weights after a step of the optimizer.
+
+        Raises TrainingDivergedError, in every process, if they are not finite, or if fp16 gradients
+        overflow without any scale.
+        """
+        weights = trained_weights(self.model)
+        checks = {"a weight is not finite": torch.isfinite(total_norm(weights.values()))}
+        scaler = self._scaler()
+        if scaler is not None and self.accelerator.optimizer_step_was_skipped:
+            self.skipped_steps += 1
+            # A scale that is too high is halved and the step left out. At 1 the gradients
+            # themselves overflow, and every further step would be left out too.
+            scale = torch.tensor(scaler.get_scale() >= 1)
+            checks["the gradients overflow in fp16 at any scale"] = scale
+        self._stop_unless(checks, torch.zeros(()), steps_made=1)
+        self._batches.clear()
+
+    def _scaler(self) -> Any:
+        scaler = getattr(self.accelerator, "scaler", None)
+        return scaler if scaler is not None and scaler.is_enabled() else None
+
+    def _stop_unless(
+        self, checks: dict[str, torch.Tensor], total: torch.Tensor, steps_made: int = 0
+    ) -> float:
+        """The sum of `total` over all processes.
+
+        Raises TrainingDivergedError in all of them if a check fails in one.
+        """
+        failed = [(~check).float().to(total.device) for check in checks.values()]
+        report = torch.stack([total.float(), *failed])
+        if self.accelerator.num_processes > 1:
+            report = cast("torch.Tensor", self.accelerator.reduce(report, "sum"))
+        summed, *counts = report.tolist()
+        if not any(counts):
+            return summed
+        what = next(what for what, processes in zip(checks, counts, strict=True) if processes)
+        step = self.state.global_step + 1 - steps_made
+        raise TrainingDivergedError(Finding(step, what, self._rows_of_batches(self._data.train)))
+
+    def _rows_of_batches(self, rows: Sequence[DatasetRow], *, bad_only: bool = False) -> list[str]:
+        """The ids of the rows in the batches kept, over all processes, in the order of `rows`.
+
+        `bad_only` leaves out the batches whose loss is finite. Every process has to call it.
+        """
+        sequences: list[list[int]] = []
+        for ids, loss in self._batches:
+            if not bad_only or not bool(torch.isfinite(loss).all()):
+                sequences.extend(ids.tolist())
+        own = ids_of_rows_in(sequences, rows, self.processing_class)
+        found = set(gather_object(own))
+        return [row["id"] for row in rows if row["id"] in found]
+
+    def prediction_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **more: Any) -> Any:
+        """One batch of an evaluation."""
+        output = super().prediction_step(model, inputs, *rest, **more)
+        if output[0] is not None:
+            self._batches.append((inputs["input_ids"], output[0]))
+        return output
+
+    def evaluate(self, *arguments: Any, **more: Any) -> dict[str, float]:
+        """The metrics of an evaluation; a loss that is not finite is told with its rows.
+
+        The training goes on: the Trainer never takes such a step for the best one.
+        """
+        self._batches.clear()
+        metrics = super().evaluate(*arguments, **more)
+        loss = metrics.get("eval_loss")
+        if loss is not None and not math.isfinite(loss):
+            rows = self._rows_of_batches(self._data.validation, bad_only=True)
+            log.warning(
+                "step %d: the validation loss is not finite (null in the log); %s",
+                self.state.global_step,
+                named(rows),
+            )
+        self._batches.clear()
+        return metrics
+
+    def _run_epoch(self, *arguments: Any, **more: Any) -> None:
+        # The Trainer makes a step more if it goes on from a checkpoint of the last step.
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(*arguments, **more)
 
     def compute_loss(
         self,
@@ -113,6 +250,18 @@ class ForecastTrainer(SFTTrainer):
         return not other_loss and not sharded and asks_for_plain_nll(self.args)
 
 
+class _AfterEachStep(TrainerCallback):
+    """Lets the trainer look at the weights before they are saved or evaluated."""
+
+    def __init__(self, trainer: ForecastTrainer) -> None:
+        self._trainer = trainer
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._trainer.check_weights()
+
+
 def build_trainer(
     base: Base,
     tokenizer: Any,
@@ -127,11 +276,15 @@ def build_trainer(
     what the optimizer holds, so a resumed run equals an uninterrupted one. It is also the only way
     to train in fp16 on a T4: the gradient scaler does not know bf16.
     """
+    training = copy(training)
     if not data.validation:
-        training = copy(training)
         training.eval_strategy = "no"
+    training.save_total_limit = None  # see CheckpointCallback
+    model = load_base(base, device_map=own_gpu(training))
+    check_base(model, base.name)
     trainer: Any = ForecastTrainer(
-        model=load_base(base, device_map=own_gpu(training)),
+        data,
+        model=model,
         args=training,
         train_dataset=to_dataset(data.train),
         eval_dataset=to_dataset(data.validation) if data.validation else None,
@@ -172,6 +325,21 @@ def save_adapter(trainer: Any, tokenizer: Any, folder: Path) -> None:
     (folder / "README.md").unlink(missing_ok=True)
 
 
+def check_result(trainer: Any) -> None:
+    """Check the weights that are about to be kept: those of the last step, or of the best one.
+
+    Raises TrainingDivergedError if one is not finite, or if the gradient scaler left out every
+    step.
+    """
+    step = trainer.state.global_step
+    bad = not_finite(trained_weights(trainer.model))
+    if bad:
+        raise TrainingDivergedError(Finding(step, f"{bad[0]} is not finite", ()))
+    if step and trainer.skipped_steps == step:
+        what = "the gradients overflow in fp16 at every step, so nothing was trained,"
+        raise TrainingDivergedError(Finding(step, what, ()))
+
+
 def result_of(trainer: Any, end: TrainLogRow) -> TrainingResult:
     """The result of a training for its manifest; a value that was not measured is null.
 
@@ -182,18 +350,28 @@ def result_of(trainer: Any, end: TrainLogRow) -> TrainingResult:
     losses = [row["eval_loss"] for row in history if "eval_loss" in row]
     resumed_from = end.get("resumed_from_step")
     gpu_memory = end.get("peak_gpu_memory_bytes")
+    kept = kept_step(trainer)
     return {
         "steps": trainer.state.global_step,
-        "train_loss": mean_loss(history) if resumed_from else end.get("train_loss"),
-        "eval_loss": losses[-1] if losses else None,
+        "train_loss": finite(mean_loss(history) if resumed_from else end.get("train_loss")),
+        "eval_loss": finite(losses[-1]) if losses else None,
+        "eval_loss_reason": _eval_loss_reason(losses),
         "tokens_per_second": end.get("tokens_per_second"),
         "samples_per_second": end.get("train_samples_per_second"),
         "steps_per_second": end.get("train_steps_per_second"),
         "runtime_seconds": end.get("time"),
         "peak_memory_bytes": end.get("peak_rss_bytes") if gpu_memory is None else gpu_memory,
         "resumed_from_step": resumed_from,
-        **kept_step(trainer),
+        "skipped_steps": trainer.skipped_steps,
+        "diverged": ended_above(trainer.record.losses, losses),
+        **kept,
     }
+
+
+def _eval_loss_reason(losses: Sequence[float]) -> str | None:
+    if not losses:
+        return "nothing was evaluated"
+    return None if math.isfinite(losses[-1]) else "not finite"
 
 
 def own_gpu(training: Any) -> dict[str, int] | None:

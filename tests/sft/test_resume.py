@@ -9,11 +9,14 @@ import pytest
 from sft.training.arguments import argument_classes, parse
 from sft.training.resume import (
     ALWAYS_STATED,
+    EVAL_LOSS_DEPENDS_ON,
     PLACES,
     WEIGHTS_DEPEND_ON,
-    check_folder,
+    RunFacts,
+    find_start,
     settings_of,
 )
+from tests.support.checkpoint import write_checkpoint
 from weekahead.models.precision import Precision
 
 ROOT = Path(__file__).parents[2]
@@ -30,9 +33,9 @@ BASE = {
 }
 NOT_DECIDING = {
     # of evaluations and logs
-    "logging_steps", "log_on_each_node", "logging_nan_inf_filter", "per_device_eval_batch_size",
-    "prediction_loss_only", "eval_do_concat_batches", "eval_use_gather_object",
-    "eval_accumulation_steps", "include_for_metrics", "batch_eval_metrics", "gen_rows",
+    "logging_steps", "log_on_each_node", "logging_nan_inf_filter",
+    "eval_do_concat_batches", "eval_use_gather_object",
+    "eval_accumulation_steps", "include_for_metrics", "gen_rows",
     "gen_max_new_tokens", "gen_time_share", "knowledge_cutoff",
     # of files, memory and communication
     "save_on_each_node", "save_total_limit", "enable_jit_checkpoint", "use_cache",
@@ -48,30 +51,41 @@ def settings(folder, flags=""):
     return settings_of(*parse([*recipe, *flags.split()], FP32))
 
 
-def begin(folder, stated, base=BASE):
-    """Write the manifest of a training that was begun with these settings."""
-    manifest = {"result": None, "settings": stated, "base": base, "dataset": {"sha256": "a"}}
+def begin(folder, stated, base=BASE, **dataset):
+    """A training that was begun with these settings and interrupted after its third step."""
+    dataset = {"sha256": "a", **dataset}
+    manifest = {"result": None, "settings": stated, "base": base, "dataset": dataset}
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    write_checkpoint(folder, 3, world_size=stated["world_size"])
+
+
+def check_folder(folder, stated, base=BASE, train="a", validation="v"):
+    """The checkpoint that a training with these settings goes on from."""
+    return find_start(folder, RunFacts(stated, base, train, validation)).checkpoint
 
 
 def field_names():
     return [field.name for arguments in argument_classes() for field in fields(arguments)]
 
 
-@pytest.mark.parametrize("names", [WEIGHTS_DEPEND_ON, ALWAYS_STATED, PLACES, NOT_DECIDING])
+@pytest.mark.parametrize(
+    "names", [WEIGHTS_DEPEND_ON, EVAL_LOSS_DEPENDS_ON, ALWAYS_STATED, PLACES, NOT_DECIDING]
+)
 def test_every_listed_name_is_a_field_of_the_arguments(names):
     assert set(names) <= set(field_names()) and len(set(names)) == len(names)
 
 
 def test_a_field_that_a_newer_library_adds_is_looked_at():
     """Does it decide the weights? Then it belongs into WEIGHTS_DEPEND_ON, else into a list here."""
-    listed = {*WEIGHTS_DEPEND_ON, *PLACES, *NOT_DECIDING}
+    listed = {*WEIGHTS_DEPEND_ON, *EVAL_LOSS_DEPENDS_ON, *PLACES, *NOT_DECIDING}
     unlisted = [name for name in field_names() if name not in listed]
     assert [name for name in unlisted if not name.startswith(("hub_", "trackio_"))] == []
 
 
 def test_what_decides_the_weights_can_be_stated():
-    assert not PLACES & {*WEIGHTS_DEPEND_ON, *ALWAYS_STATED}
+    decides = {*WEIGHTS_DEPEND_ON, *EVAL_LOSS_DEPENDS_ON}
+    assert not PLACES & {*decides, *ALWAYS_STATED}
+    assert not set(WEIGHTS_DEPEND_ON) & set(EVAL_LOSS_DEPENDS_ON)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +132,52 @@ def test_steps_may_change_unless_the_best_one_is_kept(tmp_path):
     begin(tmp_path, settings(tmp_path, BEST))
     with pytest.raises(ValueError, match=r"eval_steps .* is now 2"):
         check_folder(tmp_path, settings(tmp_path, f"{BEST} {steps}"), BASE, "a")
+
+
+PLATEAU = f"{STEPS} --lr_scheduler_type reduce_lr_on_plateau"
+
+
+@pytest.mark.parametrize(("flags", "decides"), [(STEPS, False), (BEST, True), (PLATEAU, True)])
+def test_what_decides_eval_loss_is_compared_if_it_decides(flags, decides, tmp_path):
+    """It chooses the step to keep, or the learning rate: then rows and batches of it matter."""
+    stated = settings(tmp_path, flags)
+    changed = settings(tmp_path, f"{flags} --per_device_eval_batch_size 5")
+    begin(tmp_path, stated, validation_sha256="v")
+    starts = ((changed, "v", "per_device_eval_batch_size"), (stated, "w", "validation rows"))
+    for now, validation, words in starts:
+        if not decides:
+            assert check_folder(tmp_path, now, validation=validation).name == "checkpoint-3"
+            continue
+        with pytest.raises(ValueError, match=words):
+            check_folder(tmp_path, now, validation=validation)
+    begin(tmp_path, stated)  # an older manifest does not state the validation rows
+    assert check_folder(tmp_path, stated).name == "checkpoint-3"
+
+
+def test_a_start_that_left_no_checkpoint_binds_nobody(tmp_path, caplog):
+    """Nothing of it is removed, and a finished training is still refused."""
+    caplog.set_level("INFO")
+    begin(tmp_path, settings(tmp_path))
+    (tmp_path / "checkpoint-3" / "optimizer.pt").write_bytes(b"")
+    others = settings(tmp_path, "--learning_rate 0.1")
+    assert check_folder(tmp_path, others, BASE | {"name": "org/b"}, "b") is None
+    assert "begun with other settings and left no checkpoint to go on from" in caplog.text
+    assert "checkpoint-3 is not used: optimizer.pt missing or empty" in caplog.text
+    assert (tmp_path / "checkpoint-3" / "trainer_state.json").exists()
+
+
+def test_a_checkpoint_without_a_manifest_is_refused(tmp_path):
+    write_checkpoint(tmp_path, 3)
+    with pytest.raises(ValueError, match=r"checkpoint-3 has no manifest.json .*another RUN"):
+        check_folder(tmp_path, settings(tmp_path))
+
+
+def test_a_run_of_two_processes_is_no_new_run_for_one(tmp_path):
+    """Its checkpoints are whole, so it binds: they lack what one process alone would save."""
+    begin(tmp_path, {**settings(tmp_path), "world_size": 2})
+    assert not (tmp_path / "checkpoint-3" / "rng_state.pth").exists()
+    with pytest.raises(ValueError, match="world_size 2 is now 1"):
+        check_folder(tmp_path, settings(tmp_path))
 
 
 @pytest.mark.parametrize(

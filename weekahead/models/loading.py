@@ -17,6 +17,7 @@ from weekahead.schema.manifests import (
     Quantization,
     TrainingManifest,
     read_training_manifest,
+    why_unusable,
 )
 
 log = logging.getLogger(__name__)
@@ -160,6 +161,14 @@ def find_adapter(reference: str) -> Adapter:
                 "another"
             )
         folder, revision = _download(reference)
+    path = folder / MANIFEST
+    manifest = read_training_manifest(path) if path.exists() else None
+    reason = why_unusable(manifest) if manifest else None
+    if reason:
+        raise ValueError(
+            f"{reference} is no adapter to answer with: {reason}. Train it to its end, or name "
+            "another one."
+        )
     missing = [name for name in _ADAPTER_FILES if not (folder / name).is_file()]
     if missing:
         raise ValueError(
@@ -167,8 +176,6 @@ def find_adapter(reference: str) -> Adapter:
             "training (the same `make train` goes on from the last checkpoint) or name another one."
         )
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    path = folder / MANIFEST
-    manifest = read_training_manifest(path) if path.exists() else None
     return Adapter(reference, folder, revision, config["base_model_name_or_path"], manifest)
 
 

@@ -84,6 +84,8 @@ class TrainingDatasetFacts(TypedDict, total=False):
     train_rows: int
     last_train_week: str | None
     validation_rows: int
+    validation_sha256: str
+    """Of the validation rows, as rows."""
     dropped_rows: int
     max_tokens: int
 
@@ -96,6 +98,8 @@ class TrainingResult(TypedDict, total=False):
     """Mean over all steps."""
     eval_loss: float | None
     """The last one."""
+    eval_loss_reason: str | None
+    """Why it is null."""
     tokens_per_second: float | None
     samples_per_second: float | None
     steps_per_second: float | None
@@ -108,6 +112,22 @@ class TrainingResult(TypedDict, total=False):
     kept_because: str
     kept_eval_loss: float | None
     stopped_early: bool
+    skipped_steps: int
+    """Steps that the gradient scaler of fp16 left out after the last interrupt."""
+    diverged: str | None
+    """Why the training diverged, though all is finite: its loss ended above where it began."""
+    failed: str | None
+    """Why the kept weights cannot be used; null if they can."""
+
+
+class Divergence(TypedDict):
+    """Why a training was stopped: something was not finite, and no adapter was written."""
+
+    step: int
+    what: str
+    rows: list[str]
+    """Ids of the rows of that step; empty if they are not known."""
+    last_good_checkpoint: str | None
 
 
 class TrainingManifest(Provenance):
@@ -124,6 +144,7 @@ class TrainingManifest(Provenance):
     prompt_versions: list[str]
     settings: dict[str, Any]
     train_majority: int | None
+    diverged: NotRequired[Divergence | None]
     result: TrainingResult | None
 
 
@@ -416,6 +437,16 @@ def training_manifest(stored: JsonObject, origin: str = "the manifest") -> Train
     filled = _filled({**_NO_PROVENANCE, **_TRAINING}, stored)
     check_shape(filled, TrainingManifest, origin, _WRITE_AGAIN)
     return cast("TrainingManifest", filled)
+
+
+def why_unusable(manifest: TrainingManifest) -> str | None:
+    """Why the weights beside a manifest are no adapter to answer with or to publish, or None."""
+    diverged, result = manifest.get("diverged"), manifest["result"]
+    if diverged:
+        return f"its training diverged at step {diverged['step']}: {diverged['what']}"
+    if result is None:
+        return "its training has not ended: its manifest has no result"
+    return result.get("failed")
 
 
 def read_training_manifest(path: Path) -> TrainingManifest:
