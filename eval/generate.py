@@ -47,6 +47,7 @@ from weekahead.schema.file_names import GENERATIONS, MANIFEST
 from weekahead.schema.manifests import (
     CeilingFacts,
     GenerationManifest,
+    JsonObject,
     read_dataset_manifest,
 )
 from weekahead.schema.rows import is_synthetic
@@ -133,8 +134,17 @@ def generate(job: GenerationJob, backend: Backend, out: Path) -> GenerationManif
                 log.info("model: %s (%s)", job.base.name, weights_form)
                 log.info("precision: {mode} on {device} ({reason})".format(**manifest["precision"]))
             _answer_missing(job, backend, missing, folder)
-        totals = partial(answer_totals, processes=process.world_size)
+        totals = partial(_finished_fields, job=job, backend=backend)
         return folder.finish([row["id"] for row in rows], totals)
+
+
+def _finished_fields(
+    rows: Sequence[JsonObject], *, job: GenerationJob, backend: Backend
+) -> dict[str, object]:
+    """What the manifest of a finished run has beside that of an unfinished one."""
+    facts = backend.server_facts(job, rows)
+    server = {"server": facts} if facts else {}
+    return {**answer_totals(rows, job.process.world_size), **server}
 
 
 def describe_answers(job: GenerationJob, backend: Backend) -> GenerationManifest:

@@ -15,7 +15,8 @@ from data_pipeline.teacher.answer_log import OpenLog
 from data_pipeline.teacher.costs import Budget, Price, cost_bound
 from data_pipeline.teacher.progress import RequestSettings, TeacherQuestion, next_question
 from data_pipeline.teacher.prompts import TEACHING_VERSION, fingerprint, judge
-from weekahead.openai_client import ChatReply, Failed, OpenAIClient, Refused, Stopped, Unacceptable
+from weekahead.openai_client import Failed, OpenAIClient, Refused, Stopped, Unacceptable
+from weekahead.openai_reply import ServerReply, Usage
 from weekahead.schema.rows import TeacherAnswerRow
 from weekahead.task.record import Record
 
@@ -163,10 +164,10 @@ class TeacherRun:
         finally:
             await self.budget.settle(bound, cost=cost)
 
-    async def _ask(self, question: TeacherQuestion) -> ChatReply:
+    async def _ask(self, question: TeacherQuestion) -> ServerReply:
         """The reply to a question; an empty one if the teacher does not take this one request."""
         try:
-            return await self.client.ask(question.request)
+            return (await self.client.ask(question.request)).reply
         except Unacceptable as error:
             status, message = error.args
             if self.log.empty:  # if no request was ever taken, all may be at fault
@@ -174,18 +175,19 @@ class TeacherRun:
                     f"the teacher does not take such requests: {status}: {message}"
                 ) from None
             log.warning("%s: %s, %s", question.record.id, status, message)
-            return ChatReply("", status, 0, 0)
+            return ServerReply("", status, Usage(0, 0))
 
 
 def answer_row(
-    question: TeacherQuestion, settings: RequestSettings, reply: ChatReply, price: Price | None
+    question: TeacherQuestion, settings: RequestSettings, reply: ServerReply, price: Price | None
 ) -> TeacherAnswerRow:
     """A line of the log. It holds no time, so the logs of two runs have the same lines."""
     label = question.record.label if settings.kind == "hindsight" else None
     reason = judge(reply.text, finish_reason=reply.finish_reason, label=label)
     cost = None
-    if price and reply.prompt_tokens is not None and reply.completion_tokens is not None:
-        cost = round(price.cost(reply.prompt_tokens, reply.completion_tokens), 8)
+    tokens, new_tokens = reply.usage
+    if price and tokens is not None and new_tokens is not None:
+        cost = round(price.cost(tokens, new_tokens), 8)
     return {
         "key": question.key,
         "id": question.record.id,
@@ -197,8 +199,8 @@ def answer_row(
         "accepted": reason is None,
         "reason": reason,
         "finish_reason": reply.finish_reason,
-        "prompt_tokens": reply.prompt_tokens,
-        "completion_tokens": reply.completion_tokens,
+        "prompt_tokens": reply.usage.prompt_tokens,
+        "completion_tokens": reply.usage.completion_tokens,
         "cost": cost,
         "teaching_version": TEACHING_VERSION,
     }

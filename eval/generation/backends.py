@@ -4,20 +4,30 @@ A new backend is a class with the members of `Backend` and an entry in `BACKENDS
 is a field of `BackendOptions` and of `eval.generate.GenerateOptions`.
 """
 
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
 from data_pipeline.dataset.load import EvalData
 from eval.generation.batched import BatchDecoder
-from eval.generation.endpoint import ask_endpoint, request_bodies
+from eval.generation.endpoint import (
+    RequestPlan,
+    ask_endpoint,
+    request_bodies,
+    server_facts,
+    stop_texts,
+    warnings_of,
+)
 from eval.generation.prompts import PROMPT_FORMS, prompt_ids
 from weekahead.distributed import Process
 from weekahead.models.chat_format import stop_token_ids
 from weekahead.models.decoding import OnAnswers, SamplingParams
 from weekahead.models.loading import Adapter, Base, load_for_generation, load_tokenizer
 from weekahead.models.precision import Precision
-from weekahead.schema.manifests import BackendFacts, JsonObject, PrecisionFacts
+from weekahead.schema.manifests import BackendFacts, JsonObject, PrecisionFacts, ServerFacts
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,10 @@ class Backend(Protocol):
         """Answer the rows numbered in `missing` and pass each answer on as it comes."""
         ...
 
+    def server_facts(self, job: GenerationJob, rows: Sequence[JsonObject]) -> ServerFacts | None:
+        """What a server did, from the finished lines of answers; None for a model in here."""
+        ...
+
 
 class Batched:
     """The model in this process, in whole batches."""
@@ -117,6 +131,9 @@ class Batched:
         if self._decoder is None:
             raise RuntimeError("call prepare() first")
         self._decoder.answer(self._prompts, on_answers, missing=missing, process=job.process)
+
+    def server_facts(self, job: GenerationJob, rows: Sequence[JsonObject]) -> None:
+        """No server."""
 
 
 class Endpoint:
@@ -168,12 +185,15 @@ class Endpoint:
                 f"--backend endpoint runs in {job.process.world_size} processes; start it as one "
                 "and ask for more at once with --batch_size"
             )
+        chat = self._prompt_form == "chat"
+        # Of a model that the server alone knows nobody here knows how its answers end.
+        is_known = job.adapter is not None or not chat
+        stop = stop_texts(job.base.turn_format) if is_known else ()
         self._bodies = request_bodies(
             job.data.rows,
-            model=self._served_model,
-            prompt_form=self._prompt_form,
-            sampling=job.sampling,
-            tokenizer=None if self._prompt_form == "chat" else load_tokenizer(job.base),
+            RequestPlan(self._served_model, self._prompt_form, stop),
+            job.sampling,
+            tokenizer=None if chat else load_tokenizer(job.base),
         )
         return f"served as {self._served_model}"
 
@@ -185,6 +205,13 @@ class Endpoint:
             on_answers=on_answers,
             has_answered=len(missing) < len(self._bodies),
         )
+
+    def server_facts(self, job: GenerationJob, rows: Sequence[JsonObject]) -> ServerFacts:
+        """What the server did; what a reader has to know of it is logged."""
+        facts = server_facts(rows, self._served_model, job.sampling.max_new_tokens)
+        for warning in warnings_of(facts, self._served_model):
+            log.warning("%s", warning)
+        return facts
 
 
 BACKENDS: dict[str, type[Backend]] = {backend.name: backend for backend in (Batched, Endpoint)}

@@ -13,14 +13,25 @@ import asyncio
 import logging
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from eval.generation.prompts import prompt_ids, rendered_prompt
+from weekahead.models.chat_format import chat_format
 from weekahead.models.decoding import Completion, OnAnswers, SamplingParams
-from weekahead.openai_client import Failed, OpenAIClient, Refused, Stopped, Unacceptable
-from weekahead.schema.manifests import JsonObject
+from weekahead.openai_client import (
+    Answered,
+    Failed,
+    OpenAIClient,
+    Refused,
+    Stopped,
+    Unacceptable,
+)
+from weekahead.openai_reply import is_other_model
+from weekahead.request_form import NEUTRAL, NEUTRAL_ELSEWHERE
+from weekahead.schema.manifests import JsonObject, ServerFacts
 from weekahead.schema.rows import DatasetRow
 
 log = logging.getLogger(__name__)
@@ -30,29 +41,81 @@ FAILURES_IN_A_ROW = 20
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+@dataclass(frozen=True)
+class RequestPlan:
+    """What a server is asked for, and how."""
+
+    model: str
+    """The name that it knows the model by."""
+    prompt_form: str = "chat"
+    stop: tuple[str, ...] = ()
+    """Texts that end an answer; empty if nobody here knows the model's."""
+
+
 def request_bodies(
     rows: Sequence[DatasetRow],
-    *,
-    model: str,
-    prompt_form: str,
+    plan: RequestPlan,
     sampling: SamplingParams,
+    *,
     tokenizer: Any | None,
     logprobs: bool = False,
 ) -> list[JsonObject]:
     """One request per row; `tokenizer` renders the prompts of the forms text and ids.
 
+    Each states every parameter of sampling: what is missing a server takes from the base's
+    generation_config.json, such as a penalty for repetition.
+
     Raises ValueError that names a row that does not render, or whose text is read as other tokens.
     """
     common: JsonObject = {
-        "model": model,
+        "model": plan.model,
         "max_tokens": sampling.max_new_tokens,
         "temperature": sampling.temperature,
+        "seed": sampling.seed,
+        **NEUTRAL,
+        **NEUTRAL_ELSEWHERE,
     }
-    if sampling.temperature:
-        common["seed"] = sampling.seed
+    if plan.stop:
+        common["stop"] = list(plan.stop)
     if logprobs:
-        common["logprobs"] = True if prompt_form == "chat" else 1
-    return [{**common, **_prompt_field(row, prompt_form, tokenizer)} for row in rows]
+        common["logprobs"] = True if plan.prompt_form == "chat" else 1
+    return [{**common, **_prompt_field(row, plan.prompt_form, tokenizer)} for row in rows]
+
+
+def stop_texts(turn_format: str) -> tuple[str, ...]:
+    """The texts that end an answer in a chat format."""
+    return chat_format(turn_format).stop_tokens
+
+
+def server_facts(rows: Sequence[Mapping[str, Any]], model: str, limit: int) -> ServerFacts:
+    """What a server did, from the lines of a finished generations.jsonl; `limit` is in tokens."""
+    models = Counter(row["served_model"] for row in rows if row.get("served_model"))
+    left_out = Counter(name for row in rows for name in row.get("left_out") or ())
+    return {
+        "sent": {**NEUTRAL, **NEUTRAL_ELSEWHERE},
+        "left_out": dict(left_out),
+        "models": dict(models),
+        "other_models": sum(models[name] for name in models if is_other_model(model, name)),
+        "finish_reasons": dict(Counter(row["finish_reason"] or "none" for row in rows)),
+        "longer_than_asked": sum((row["new_tokens"] or 0) > limit for row in rows),
+    }
+
+
+def warnings_of(facts: ServerFacts, model: str) -> Iterator[str]:
+    """What a reader of the answers has to know of the server."""
+    for name, count in facts["left_out"].items():
+        yield f"{count} rows were answered without {name}, which the server refuses"
+    if facts["other_models"]:
+        names = ", ".join(name for name in facts["models"] if is_other_model(model, name))
+        yield (
+            f"{facts['other_models']} rows were answered by {names}, as the server says, and not "
+            f"by {model}; is that the model that you mean?"
+        )
+    for reason, count in facts["finish_reasons"].items():
+        if reason.casefold() not in ("stop", "refused"):
+            yield f"{count} rows did not end by themselves (finish reason {reason})"
+    if facts["longer_than_asked"]:
+        yield f"{facts['longer_than_asked']} rows are longer than --max_new_tokens allows"
 
 
 def _prompt_field(row: DatasetRow, prompt_form: str, tokenizer: Any) -> JsonObject:
@@ -83,28 +146,19 @@ def ask_endpoint(
     asyncio.run(_ask_all(bodies, at_once, on_answers, has_answered=has_answered))
 
 
-def read_reply(reply: Any, seconds: float, latency: float) -> Completion:
-    """The answer in a reply to either kind of request; what the server does not state is None.
-
-    Raises Failed for anything that is not a completion, such as the page of a proxy.
-    """
-    try:
-        choice, usage = reply["choices"][0], reply.get("usage") or {}
-        text = choice["message"].get("content") if "message" in choice else choice["text"]
-        reason, tokens = choice.get("finish_reason"), usage.get("completion_tokens")
-        logprob = _first_logprob(choice.get("logprobs") or {})
-    except (AttributeError, TypeError, LookupError):
-        raise Failed("an answer that is not a completion") from None
-    if not isinstance(text, str | None):
-        raise Failed(f"an answer whose content is {type(text).__name__}, not text")
-    return Completion(text or "", tokens, reason, seconds, latency, logprob)
-
-
-def _first_logprob(logprobs: JsonObject) -> float | None:
-    if logprobs.get("content"):
-        return logprobs["content"][0]["logprob"]  # a chat's
-    token_logprobs = logprobs.get("token_logprobs") or [None]
-    return token_logprobs[0]
+def _completion(answered: Answered, seconds: float) -> Completion:
+    reply = answered.reply
+    return Completion(
+        text=reply.text,
+        new_tokens=reply.usage.completion_tokens,
+        finish_reason=reply.finish_reason,
+        seconds=seconds,
+        latency=answered.seconds,
+        first_logprob=reply.first_logprob,
+        prompt_tokens=reply.usage.prompt_tokens,
+        served_model=reply.model,
+        left_out=answered.left_out,
+    )
 
 
 @dataclass
@@ -217,10 +271,10 @@ async def _ask_all(
 async def _worker(requests: _Requests) -> None:
     for number, body in requests.bodies:  # shared: each row comes to one worker
         try:
-            reply, latency = await requests.client.send(body)
+            answered = await requests.client.ask(body)
             now = time.perf_counter()
-            # No await since the reply came (see OpenAIClient.send): nothing can come between.
-            completion = read_reply(reply, now - requests.last_answer, latency)
+            # No await since the reply came (see OpenAIClient.ask): nothing can come between.
+            completion = _completion(answered, now - requests.last_answer)
             requests.add_answer(number, completion, now)
         except Stopped:
             return

@@ -284,6 +284,10 @@ def generation_row(
         line["control"] = control
     if row.get("synthetic"):
         line["synthetic"] = True
+    if completion.served_model is not None:
+        line["served_model"] = completion.served_model
+    if completion.left_out:
+        line["left_out"] = list(completion.left_out)
     return line
 
 

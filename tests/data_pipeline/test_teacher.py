@@ -21,7 +21,6 @@ from data_pipeline.teacher.answer_log import AnswerIndex, TeacherLog, writing
 from data_pipeline.teacher.prompts import first_messages
 from tests.support.servers.teacher import Teacher, answer_to, key_of
 from weekahead.files import read_jsonl, write_jsonl
-from weekahead.openai_client import dialect
 from weekahead.task.prompt import render_prompt
 
 ROOT = Path(__file__).parents[2]
@@ -255,13 +254,6 @@ def test_the_rate_limit_counts_retries_too(monkeypatch):
         assert ask(monkeypatch, teacher, "--per_minute", "600") == 0
         assert len(teacher.asked) == 30
         assert time.monotonic() - begun >= 1.9  # ten at once, then ten a second
-
-
-def test_openai_itself_gets_the_new_name_of_the_output_limit():
-    body, text = {"messages": [], "max_tokens": 5}, {"prompt": "a", "max_tokens": 5}
-    assert dialect(body, own_server=True) == body
-    assert dialect(body, own_server=False) == {"messages": [], "max_completion_tokens": 5}
-    assert dialect(text, own_server=False) == text, "a completion has the old name everywhere"
 
 
 # --- faults of the wire --------------------------------------------------------------------------

@@ -130,22 +130,75 @@ def serve(small, monkeypatch):
 def test_a_row_that_a_server_refuses_is_an_unreadable_answer(
     answers, market, serve, tmp_path, number
 ):
-    with serve(faults={number: 422}) as server:
+    row = market.rows[number]
+    row["prompt"][-1]["content"] += " Too long."
+    with serve(refused={" Too long.": 422}) as server:
         rows = answers(market, 1, endpoint(), out=tmp_path / "a")
-        assert len(server.asked) == 6
+        asked = len(server.asked)
+        assert rows[row["id"]]["finish_reason"] == "refused"
         refused = [row for row in rows.values() if row["finish_reason"] == "refused"]
         assert [row["generation"] for row in refused] == [""] and len(rows) == 6
         assert answers(market, 1, endpoint(), out=tmp_path / "a") == rows
-        assert len(server.asked) == 6, "nothing is asked again"
+        assert len(server.asked) == asked, "nothing is asked again"
 
 
 def test_a_server_that_takes_no_row_at_all_is_an_error(answers, market, serve, tmp_path):
     with (
-        serve(faults=dict.fromkeys(range(6), 400)),
+        serve(refused={"": 400}),
         pytest.raises(ValueError, match="6 rows got no answer, the last for: refused"),
     ):
         answers(market, 2, endpoint(), out=tmp_path / "a")
     assert not list((tmp_path / "a").glob("generations*.jsonl"))
+
+
+def test_a_server_is_told_every_parameter_of_sampling(answers, market, serve):
+    """What a request leaves open, a server takes from the base's generation_config.json."""
+    with serve() as server:
+        answers(market, 2, endpoint())
+    _, body = server.asked[0]
+    assert {name: body[name] for name in body if name not in ("model", "messages")} == {
+        "max_tokens": 10,
+        "temperature": 0.0,
+        "seed": 0,
+        "top_p": 1.0,
+        "frequency_penalty": 0.0,
+        "presence_penalty": 0.0,
+        "n": 1,
+        "top_k": -1,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "repeat_penalty": 1.0,
+        "stop": ["<|im_end|>"],
+    }
+
+
+def test_a_strict_server_is_asked_without_what_it_refuses(answers, market, serve, tmp_path):
+    """Row and manifest say so."""
+    knows = {"model", "messages", "max_tokens", "temperature", "top_p", "stop", "n"}
+    with serve(knows=knows) as server:
+        rows = answers(market, 1, endpoint(), out=tmp_path / "a")
+    assert rows == {
+        row_id: {**row, "left_out": rows[row_id]["left_out"]}
+        for row_id, row in answers(market, 1).items()
+    }
+    refused = {
+        "seed", "frequency_penalty", "presence_penalty", "top_k", "min_p", "repetition_penalty",
+        "repeat_penalty",
+    }  # fmt: skip
+    assert all(set(row["left_out"]) == refused for row in rows.values())
+    assert len(server.asked) == 6 + len(refused), "each is learnt once"
+    facts = json.loads((tmp_path / "a/manifest.json").read_text())["server"]
+    assert facts["left_out"] == dict.fromkeys(facts["left_out"], 6)
+    assert set(facts["left_out"]) == refused
+
+
+def test_a_silent_change_of_the_model_is_said(answers, market, serve, tmp_path, caplog):
+    with serve(answers_as={"model": "cheap-1"}):
+        rows = answers(market, 2, endpoint(), out=tmp_path / "a")
+    assert {row["served_model"] for row in rows.values()} == {"cheap-1"}
+    facts = json.loads((tmp_path / "a/manifest.json").read_text())["server"]
+    assert (facts["models"], facts["other_models"]) == ({"cheap-1": 6}, 6)
+    assert "6 rows were answered by cheap-1, as the server says, and not by mine" in caplog.text
 
 
 def test_a_server_s_answers_are_not_asked_for_likelihoods(answers, market, serve, tmp_path, capsys):

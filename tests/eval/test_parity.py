@@ -7,6 +7,7 @@ from eval.parity import (
     LocalAnswer,
     Parting,
     ServedModel,
+    chosen_rows,
     compare,
     main,
     parity_verdict,
@@ -22,9 +23,9 @@ def check(small, market, monkeypatch):
     """Compare three rows in fp32 with what answers at `url`."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
-    def call(url, prompt="chat"):
+    def call(url, prompt="chat", tolerance=1e-3):
         monkeypatch.setenv("OPENAI_BASE_URL", url)
-        served = ServedModel("mine", prompt, max_new_tokens=8)
+        served = ServedModel("mine", prompt, max_new_tokens=8, tolerance=tolerance)
         adapter = find_adapter(str(small.adapter))
         return compare(market.rows[:3], small.base, adapter, FP32, served)
 
@@ -68,6 +69,38 @@ def test_a_server_with_another_template_is_found_out(check, small):
         finally:
             server.tokenizer.chat_template = template
     assert code == 1 and sentence.startswith("differ: 3 of 3")
+    assert "another chat template" in sentence
+
+
+@pytest.mark.parametrize(
+    ("way", "cause"),
+    [
+        ("samples", "does it obey temperature 0"),
+        ("penalizes", "a repetition penalty of 1"),
+        ("cuts answers", "beyond ties"),
+        ("cuts prompts", "cut long prompts?"),
+        ("says stop", "does it stop at the same token?"),
+    ],
+)
+def test_a_server_that_disobeys_is_found_out(check, small, way, cause):
+    with serving(small, small.adapter, disobeys=way) as server:
+        code, sentence = parity_verdict(check(server.url), 1e-3)
+    assert code == 1 and sentence.startswith("differ: ") and cause in sentence
+
+
+def test_a_sampled_answer_is_not_taken_for_ties(check, small):
+    """Not even with the wide tolerance of bf16, in which many tokens lie close together."""
+    with serving(small, small.adapter, disobeys="samples") as server:
+        code, _ = parity_verdict(check(server.url, tolerance=0.25), 0.25)
+    assert code == 1
+
+
+def test_the_longest_prompt_is_among_those_compared(market):
+    assert [row["id"] for row in chosen_rows(market.rows, 2)] == [
+        market.rows[0]["id"],
+        max(market.rows, key=lambda row: len(row["prompt"][-1]["content"]))["id"],
+    ]
+    assert chosen_rows(market.rows, 99) == market.rows
 
 
 def compared(parting, gap, *, adapter_matters=True):

@@ -39,6 +39,12 @@ class Completion:
     """Seconds from the request to its whole answer; None if the row had no request of its own."""
     first_logprob: float | None = None
     """Log-probability (nats) of the first token, if it was asked for."""
+    prompt_tokens: int | None = None
+    """As an endpoint counts the prompt."""
+    served_model: str | None = None
+    """The model that answered, as an endpoint names it."""
+    left_out: tuple[str, ...] = ()
+    """Parameters of the request that an endpoint refused: the answer came without them."""
 
 
 OnAnswers = Callable[[list[tuple[int, Completion]]], None]

@@ -160,6 +160,23 @@ class BackendFacts(TypedDict):
     """The form in which a server got the prompts."""
 
 
+class ServerFacts(TypedDict):
+    """What a server did with the requests of a finished run, counted over its rows."""
+
+    sent: dict[str, float]
+    """Parameters sent beside temperature, seed, limit and stop: no file of the base acts."""
+    left_out: dict[str, int]
+    """Parameters that it refused -> rows that were answered without them."""
+    models: dict[str, int]
+    """Models that it says answered -> rows."""
+    other_models: int
+    """Rows that it says another model answered than the one asked for."""
+    finish_reasons: dict[str, int]
+    """Its own words -> rows; "none" for an answer without one."""
+    longer_than_asked: int
+    """Rows with more tokens than max_new_tokens."""
+
+
 class ResultsManifest(Provenance):
     """What the manifests of answers and of likelihoods have in common."""
 
@@ -195,6 +212,8 @@ class GenerationManifest(ResultsManifest):
     note: NotRequired[str]
     tokens_per_second: NotRequired[float | None]
     processes: NotRequired[int]
+    server: NotRequired[ServerFacts]
+    """What an endpoint did; absent for a model in this process and in older manifests."""
 
 
 class TfidfManifest(Provenance):

@@ -165,6 +165,10 @@ class GenerationRow(TypedDict):
     sector: NotRequired[str]
     control: NotRequired[str]
     synthetic: NotRequired[bool]
+    served_model: NotRequired[str]
+    """The model that answered, as an endpoint names it."""
+    left_out: NotRequired[list[str]]
+    """Parameters of the request that an endpoint refused: the answer came without them."""
 
 
 class TfidfRow(TypedDict):

@@ -4,21 +4,29 @@
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
 
 It takes chats (rendered with the tokenizer's own template) and prompts as text or token ids, and
-states log-probabilities if asked. `faults` maps the number of a request, from 0, to a status.
+states log-probabilities if asked. `faults` maps the number of a request, from 0, to a status, and
+`refused` maps a text in a request to one. `knows` is what a strict server takes: it refuses every
+other parameter by name. `disobeys` is a way in which servers ignore what they are told: "samples"
+whatever the temperature, "penalizes" repetition as a generation_config.json may say, "cuts answers"
+to half the limit, "cuts prompts" to their first half, "says stop" whatever ended an answer.
 """
 
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import torch
+
 from eval.parity import next_logprobs
 from weekahead.models.decoding import SamplingParams, decode_ids
 
 
 class Completions:
-    def __init__(self, model, tokenizer, ends, faults=None, logprobs=True):
+    def __init__(self, model, tokenizer, ends, faults=None, logprobs=True, **ways):
         self.model, self.tokenizer, self.ends = model, tokenizer, ends
         self.faults, self.logprobs = faults or {}, logprobs
+        self.refused, self.knows = ways.get("refused", {}), ways.get("knows")
+        self.disobeys, self.answers_as = ways.get("disobeys", ""), ways.get("answers_as", {})
         self.asked = []
         self._one_at_a_time = threading.Lock()
 
@@ -36,6 +44,11 @@ class Completions:
         with self._one_at_a_time:
             fault = self.faults.get(len(self.asked))
             self.asked.append((path, body))
+            for text, status in self.refused.items():
+                fault = status if text in json.dumps(body) else fault
+            for name in body if self.knows else ():
+                if name not in self.knows:
+                    return 400, {"error": {"message": f"Unknown parameter: '{name}'."}}
             if fault:
                 return fault, {"error": {"message": f"fault {fault}"}}
             if "logprobs" in body and not self.logprobs:
@@ -53,8 +66,9 @@ class Completions:
                 if isinstance(body["prompt"], list)
                 else self.tokenizer(body["prompt"])["input_ids"]
             )
-        how = SamplingParams(body["max_tokens"], batch_size=1, temperature=body["temperature"])
-        ((ids, reason),) = decode_ids(self.model, self.tokenizer, [prompt], self.ends, how)
+        if self.disobeys == "cuts prompts":
+            prompt = prompt[: len(prompt) // 2]
+        ids, reason = self.answer_ids(prompt, body)
         text = self.tokenizer.decode(ids, skip_special_tokens=True)
         first = float(next_logprobs(self.model, prompt)[ids[0]])
         told = (
@@ -73,7 +87,21 @@ class Completions:
                 }
             ],
             "usage": {"prompt_tokens": len(prompt), "completion_tokens": len(ids)},
+            **self.answers_as,
         }
+
+    def answer_ids(self, prompt, body):
+        limit = body["max_tokens"] // 2 if self.disobeys == "cuts answers" else body["max_tokens"]
+        if self.disobeys == "penalizes":
+            prompt_tensor = torch.tensor([prompt])
+            output = self.model.generate(
+                prompt_tensor, max_new_tokens=limit, do_sample=False, repetition_penalty=1.3
+            )
+            return output[0, len(prompt) :].tolist(), "length"
+        temperature = 1.0 if self.disobeys == "samples" else body["temperature"]
+        how = SamplingParams(limit, batch_size=1, temperature=temperature)
+        ((ids, reason),) = decode_ids(self.model, self.tokenizer, [prompt], self.ends, how)
+        return ids, "stop" if self.disobeys == "says stop" else reason
 
 
 def _handler(server):
