@@ -137,7 +137,12 @@ def train(job: Job) -> None:
     PartialState().wait_for_everyone()  # every process has read the manifest that is now replaced
     folder.mkdir(parents=True, exist_ok=True)
     run = start_run(
-        folder, name=folder.name, kind="train", config=job.settings, resume_id=job.start.run_id
+        folder,
+        name=folder.name,
+        kind="train",
+        config=job.settings,
+        resume_id=job.start.run_id,
+        recorded="wandb" in job.arguments.training.report_to,
     )
     manifest = new_training_manifest(job, run.id)
     train_log = TrainLogCallback(folder, run)
@@ -298,6 +303,8 @@ def _base(script: ScriptArguments, model: Any, precision: Precision) -> Base:
         "model_revision": None if revision == "main" else revision,  # main is TRL's default
         "turn_format": script.turn_format or "",
         "load_in_4bit": model.load_in_4bit,
+        "bnb_4bit_quant_type": model.bnb_4bit_quant_type,
+        "use_bnb_nested_quant": model.use_bnb_nested_quant,
     }
     return base_from_recipe(recipe, precision)
 
@@ -354,7 +361,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(
         "sft.train",
         lambda: run(argv),
-        errors=MODEL_ERRORS,
+        errors=(*MODEL_ERRORS, ImportError),  # an optimizer or a loss may need another package
         resumable=True,
         out_of_memory_hint=_FEWER_ROWS,
     )

@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import Any, TypedDict, cast
 
 from weekahead.files import read_text
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
 
-_TEXTS = ("model_name_or_path", "model_revision", "turn_format")
+_TEXTS = ("model_name_or_path", "model_revision", "turn_format", "bnb_4bit_quant_type")
+_SWITCHES = ("load_in_4bit", "use_bnb_nested_quant")
 
 
 class Recipe(TypedDict, total=False):
@@ -22,6 +23,8 @@ class Recipe(TypedDict, total=False):
     knowledge_cutoff: str | date | None
     """YAML reads a date without quotes as a date."""
     load_in_4bit: bool
+    bnb_4bit_quant_type: str
+    use_bnb_nested_quant: bool
     lora_r: int
     lora_alpha: int
     lora_target_modules: list[str]
@@ -38,10 +41,9 @@ def read_recipe(path: Path) -> Recipe:
     for name in _TEXTS:
         if not isinstance(stated.get(name), str | None):
             raise ValueError(f"{path}: {name} is {stated[name]!r}; expected a text")
-    if not isinstance(stated.get("load_in_4bit"), bool | None):
-        raise ValueError(
-            f"{path}: load_in_4bit is {stated['load_in_4bit']!r}; expected true or false"
-        )
+    for name in _SWITCHES:
+        if not isinstance(stated.get(name), bool | None):
+            raise ValueError(f"{path}: {name} is {stated[name]!r}; expected true or false")
     return cast("Recipe", fields)
 
 
@@ -54,12 +56,25 @@ def read_yaml(path: Path, remedy: str) -> object:
 
     text = read_text(path)
     try:
+        _check_names_once(yaml.compose(text, Loader=yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
         problem = getattr(error, "problem", None) or _first_line(error)
         raise ValueError(f"{path}: not YAML ({line}{problem}); {remedy}") from None
+
+
+def _check_names_once(node: Any) -> None:
+    """Raise ValueError for a mapping with a name twice, of which YAML would keep the last alone."""
+    if getattr(node, "id", None) != "mapping":
+        return
+    seen: dict[str, int] = {}
+    for key, _ in node.value:
+        line = key.start_mark.line + 1
+        if key.value in seen:
+            raise ValueError(f"{key.value} stands in line {seen[key.value]} and in line {line}")
+        seen[str(key.value)] = line
 
 
 _EXPECTED = "lines of the form `field: value`, as in recipes/smollm2.yaml"

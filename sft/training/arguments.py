@@ -1,12 +1,19 @@
 """Arguments of a training: ours, TRL's SFTConfig and ModelConfig; flags override the recipe."""
 
-from collections.abc import Sequence
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
 
+from sft.training.fields import check_decided, decided_by_hardware
+from sft.training.values import check_values
 from weekahead.models.chat_format import chat_format
 from weekahead.models.precision import Precision
-from weekahead.recipe import read_cutoff
+from weekahead.recipe import read_cutoff, read_recipe
 
 PUBLIC_DATASET = "FinGPT/fingpt-forecaster-dow30-202305-202405"
 
@@ -102,45 +109,119 @@ def argument_classes() -> tuple[type, type, type]:
 
 
 def parse(argv: Sequence[str] | None, precision: Precision) -> Arguments:
-    """Read a recipe and the flags over it; an unknown key is an error.
+    """Read a recipe and the flags over it; an unknown or misspelt field is an error.
 
-    The precision goes in as defaults before parsing, since SFTConfig checks it while it is built.
-    Raises ValueError naming the field if a training with these arguments cannot work.
+    What the suite decides and what cannot work is refused before the three objects are built:
+    building them changes their fields.
+    Raises ValueError naming the field if a training with these arguments cannot work, OSError for a
+    recipe that cannot be read.
     """
-    from trl import TrlParser
-
-    # TrlParser's own type hint does not allow a tuple of classes
-    parser = TrlParser(argument_classes())  # pyright: ignore[reportArgumentType]
-    parser.set_defaults(**precision.trainer_flags())
+    parser = _parser(precision)
+    flags = _read_recipe_into(parser, sys.argv[1:] if argv is None else list(argv))
+    known, unknown = parser.parse_known_args(flags)
+    if unknown and not unknown[0].startswith("-"):
+        raise ValueError(f"{unknown[0]!r} stands where a flag was expected; expected --field value")
+    if unknown:
+        raise ValueError(_unknown(parser, unknown[0]))
+    values = vars(known)
+    check_decided(values, precision)
+    check_values(values, precision)
+    _check_required(values)
     try:
-        script, training, model = parser.parse_args_and_config(argv)
+        script, training, model = parser.parse_args_into_dataclasses(
+            args=flags, look_for_args_file=False
+        )
     except ValueError as error:
         if "load_best_model_at_end" not in str(error):
             raise
         raise ValueError(f"{' '.join(str(error).split())}. {_SAVE_WHERE_EVALUATED}") from None
-    _check(script, training, model)
-    # Counted for tokens per second; padding is no work that a reader wants to know about.
+    # Counted for tokens per second; padding is no work that a reader wants to know about. (The
+    # parser takes this field for a bool.)
     training.include_num_input_tokens_seen = "non_padding"
-    # It would leave NaN out of the logged means, and make 0.0 of a loss that is NaN throughout.
-    training.logging_nan_inf_filter = False
     # Without it a resumed run would forget how many evaluations brought no improvement.
     training.restore_callback_states_from_checkpoint = script.early_stopping_patience is not None
     return Arguments(script, training, model)
 
 
-def _check(script: ScriptArguments, training: Any, model: Any) -> None:
-    if training.trust_remote_code:
-        raise ValueError(
-            "trust_remote_code is true; this suite never runs code from a model repository"
-        )
-    required = {
-        "model_name_or_path": model.model_name_or_path,
-        "turn_format": script.turn_format,
-    }
-    for name, value in required.items():
-        if not value:
+def _parser(precision: Precision) -> Any:
+    """TRL's parser of the three classes, with the defaults that the suite decides."""
+    from trl import TrlParser
+
+    # TrlParser's own type hint does not allow a tuple of classes
+    parser: Any = TrlParser(argument_classes())  # pyright: ignore[reportArgumentType]
+    parser.allow_abbrev = False
+    parser.error = _refuse  # instead of 300 lines of usage
+    parser.set_defaults(
+        **decided_by_hardware(precision),
+        # It leaves NaN out of the logged means, and makes 0.0 of a loss that is NaN throughout.
+        logging_nan_inf_filter=False,
+    )
+    return parser
+
+
+def _refuse(message: str) -> NoReturn:
+    # "argument --max_steps/--max-steps: invalid" names the flag twice
+    raise ValueError(re.sub(r"^argument (--\w+)\S*: ", r"\1: ", message))
+
+
+def _read_recipe_into(parser: Any, argv: list[str]) -> list[str]:
+    """Make the recipe that `--config` names the parser's defaults; return the other flags.
+
+    Raises ValueError naming recipe and field for an unknown field or a value of another type.
+    """
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--config", action="append", type=Path)
+    found, flags = finder.parse_known_args(argv)
+    recipes: list[Path] = found.config or []
+    if len(recipes) > 1:
+        names = ", ".join(map(str, recipes))
+        raise ValueError(f"--config is given {len(recipes)} times ({names}); expected one recipe")
+    for path in recipes:
+        for name, value in read_recipe(path).items():
+            actions = [action for action in parser._actions if action.dest == name]
+            if name == "env":
+                raise ValueError(
+                    f"{path}: env is not read; variables come from the environment or .env"
+                )
+            if not actions:
+                raise ValueError(f"{path}: {_unknown(parser, name)}")
+            default = _default(path, actions[0], value)
+            for action in actions:  # a field that is true by default has a second one, --no_field
+                action.default = default
+    return flags
+
+
+def _default(path: Path, action: argparse.Action, value: Any) -> Any:
+    """A value of a recipe as argparse's default: as a text, so that it is read as a flag is."""
+    several = action.nargs in ("+", "*")
+    takes_mapping = "dict" in str(action.type) or action.dest.endswith(("_kwargs", "_config"))
+    if isinstance(value, dict) and not takes_mapping:
+        raise ValueError(f"{path}: {action.dest} is a mapping; expected one value")
+    if isinstance(value, list) and not several:
+        raise ValueError(f"{path}: {action.dest} is a list; expected one value")
+    if value is None and action.default is not None and action.dest != "model_revision":
+        raise ValueError(f"{path}: {action.dest} has no value; give one, or remove the line")
+    if value is None and action.dest == "model_revision":
+        return action.default
+    if value is None or isinstance(value, dict):
+        return value
+    return [str(item) for item in value] if isinstance(value, list) else str(value)
+
+
+def _unknown(parser: Any, text: str) -> str:
+    """What is wrong with a field or flag that no class has, and which one may be meant."""
+    name = text.lstrip("-").partition("=")[0]
+    names = [action.dest for action in parser._actions]
+    near = difflib.get_close_matches(name.replace("-", "_"), names, n=1)
+    hint = f"; did you mean --{near[0]}?" if near else "; --help lists all"
+    return f"there is no field {name!r}{hint}"
+
+
+def _check_required(values: Mapping[str, Any]) -> None:
+    for name in ("model_name_or_path", "turn_format"):
+        if not values[name]:
             raise ValueError(f"no {name}; give --config recipes/<MODEL>.yaml, or --{name} itself")
-    if training.max_length is None:
+    if values["max_length"] is None:
         raise ValueError(
             "max_length is not set; rows are measured against it before anything is loaded"
         )

@@ -26,11 +26,6 @@ def check_selection(script: ScriptArguments, training: Any, validation_rows: int
     Raises ValueError naming the fields and the remedy if there are no validation rows or no
     evaluations for it.
     """
-    if training.save_only_model:
-        raise ValueError(
-            "--save_only_model true saves checkpoints without optimizer, scheduler and random "
-            "state, so an interrupted training could not go on; leave the flag out"
-        )
     keeps_the_best = training.load_best_model_at_end
     patience, gen_rows = script.early_stopping_patience, script.gen_rows
     if patience is not None and not keeps_the_best:

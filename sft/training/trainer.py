@@ -27,6 +27,7 @@ from sft.training.divergence import (
 )
 from sft.training.finite import check_base, not_finite, total_norm, trained_weights
 from sft.training.train_log import mean_loss
+from sft.training.used import used_facts
 from weekahead.models.chat_format import stop_token_ids
 from weekahead.models.loading import Base, load_base
 from weekahead.schema.manifests import TrainingResult
@@ -278,9 +279,14 @@ def build_trainer(
     """
     training = copy(training)
     if not data.validation:
+        if training.eval_strategy != "no":
+            log.warning(
+                "the dataset has no validation rows: --eval_strategy %s evaluates nothing",
+                getattr(training.eval_strategy, "value", training.eval_strategy),
+            )
         training.eval_strategy = "no"
     training.save_total_limit = None  # see CheckpointCallback
-    model = load_base(base, device_map=own_gpu(training))
+    model = load_base(base, own_gpu(training), model_args.attn_implementation)
     check_base(model, base.name)
     trainer: Any = ForecastTrainer(
         data,
@@ -365,6 +371,7 @@ def result_of(trainer: Any, end: TrainLogRow) -> TrainingResult:
         "skipped_steps": trainer.skipped_steps,
         "diverged": ended_above(trainer.record.losses, losses),
         **kept,
+        "used": used_facts(trainer),
     }
 
 

@@ -207,5 +207,8 @@ def test_a_manifest_states_a_default_only_if_it_matters(tmp_path):
 
 
 def test_the_settings_hold_no_token_and_no_path(tmp_path):
-    text = json.dumps(settings(tmp_path, "--hub_token hf_abc --hub_model_id me/x"))
+    recipe = ["--config", str(ROOT / "recipes/smollm2.yaml"), "--output_dir", str(tmp_path)]
+    script, training, model = parse(recipe, FP32)
+    training.hub_token, training.hub_model_id = "hf_abc", "me/x"
+    text = json.dumps(settings_of(script, training, model))
     assert "hf_abc" not in text and "me/x" not in text and str(tmp_path) not in text

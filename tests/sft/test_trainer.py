@@ -168,23 +168,25 @@ def test_a_batch_without_padding_goes_trls_way(trainer, key):
 
 
 @pytest.mark.parametrize(
-    "flags",
+    ("name", "value"),
     [
-        "--loss_type dft",
-        "--label_smoothing_factor 0.1",
-        "--use_liger_kernel true",
-        "--packing true",
-        "--eval_packing true",
-        "--padding_free true",
-        "--router_aux_loss_coef 0.1",
+        ("loss_type", "dft"),
+        ("label_smoothing_factor", 0.1),
+        ("use_liger_kernel", True),
+        ("packing", True),
+        ("eval_packing", True),
+        ("padding_free", True),
+        ("router_aux_loss_coef", 0.1),
     ],
 )
-def test_what_may_change_the_loss_is_no_plain_nll(tiny, tmp_path, flags):
+def test_what_may_change_the_loss_is_no_plain_nll(tiny, tmp_path, name, value):
     from sft.training.trainer import asks_for_plain_nll
 
     recipe = ["--config", str(tiny / "recipe.yaml"), "--output_dir", str(tmp_path)]
-    assert asks_for_plain_nll(parse(recipe, FP32)[1])
-    assert not asks_for_plain_nll(parse([*recipe, *flags.split()], FP32)[1])
+    training = parse(recipe, FP32).training
+    assert asks_for_plain_nll(training)
+    setattr(training, name, value)
+    assert not asks_for_plain_nll(training)
 
 
 def test_a_field_that_a_newer_trl_adds_is_not_swallowed(tmp_path):

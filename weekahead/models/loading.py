@@ -78,9 +78,23 @@ def base_from_recipe(recipe: Recipe, precision: Precision) -> Base:
         name=name,
         revision=recipe.get("model_revision"),
         turn_format=turn_format,
-        quantization=NF4 if recipe.get("load_in_4bit") else None,
+        quantization=_quantization(recipe),
         dtype=precision.dtype,
     )
+
+
+def _quantization(recipe: Recipe) -> Quantization | None:
+    """The quantization that a recipe asks for. Raises ValueError for an unknown 4-bit type."""
+    if not recipe.get("load_in_4bit"):
+        return None
+    quant_type = recipe.get("bnb_4bit_quant_type", "nf4")
+    if quant_type not in ("nf4", "fp4"):
+        raise ValueError(f"bnb_4bit_quant_type is {quant_type!r}; expected nf4 or fp4")
+    return {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": quant_type,
+        "bnb_4bit_use_double_quant": bool(recipe.get("use_bnb_nested_quant", False)),
+    }
 
 
 def resolve_base_and_adapter(
@@ -126,8 +140,11 @@ def load_tokenizer(base: Base) -> Any:
     return tokenizer
 
 
-def load_base(base: Base, device_map: Any = None) -> Any:
-    """The base model in its precision, from safetensors; no code of its repository runs."""
+def load_base(base: Base, device_map: Any = None, attention: str | None = None) -> Any:
+    """The base model in its precision, from safetensors; no code of its repository runs.
+
+    `attention` is the name of transformers for an implementation; None is the library's choice.
+    """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
@@ -144,6 +161,7 @@ def load_base(base: Base, device_map: Any = None) -> Any:
         quantization_config=quantization,
         use_safetensors=True,
         trust_remote_code=False,
+        attn_implementation=attention,
     )
 
 

@@ -90,6 +90,31 @@ class TrainingDatasetFacts(TypedDict, total=False):
     max_tokens: int
 
 
+class UsedFacts(TypedDict):
+    """What a training used, read back from model, adapter, optimizer and trainer at its end."""
+
+    attention: str | None
+    quantization: dict[str, Any] | None
+    base_dtype: str
+    adapter_dtype: str
+    mixed_precision: str
+    trained_parameters: int
+    lora_r: int
+    lora_alpha: int
+    lora_dropout: float
+    lora_targets: list[str]
+    use_rslora: bool
+    use_dora: bool
+    activation_checkpointing: bool
+    optimizer: str
+    learning_rate: float
+    """The highest of the schedule."""
+    rows_per_step: int
+    processes: int
+    planned_steps: int
+    chat_template_sha256: str
+
+
 class TrainingResult(TypedDict, total=False):
     """How a training ended."""
 
@@ -112,6 +137,8 @@ class TrainingResult(TypedDict, total=False):
     kept_because: str
     kept_eval_loss: float | None
     stopped_early: bool
+    used: UsedFacts
+    """Since `settings` only repeats what was asked for. Older files lack it."""
     skipped_steps: int
     """Steps that the gradient scaler of fp16 left out after the last interrupt."""
     diverged: str | None

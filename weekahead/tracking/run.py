@@ -170,10 +170,12 @@ def start_run(
     name: str,
     kind: Kind,
     config: Mapping[str, Any],
-    project: str = PROJECT,
     resume_id: str | None = None,
+    recorded: bool = True,
 ) -> TrackedRun:
     """Start a run that records into `folder`, as WANDB_MODE says; without a key it is offline.
+
+    If `recorded` is False, W&B is not used: the run has an id and records nothing.
 
     Call it before the model is loaded and before the Trainer is made: the Trainer's own W&B
     callback then uses this run. `resume_id` (see `saved_run_id`) continues that run. Of several
@@ -188,11 +190,11 @@ def start_run(
     variables = _keep_inside(folder)
     run = TrackedRun(folder, resume_id or secrets.token_hex(4), "disabled", _variables=variables)
     try:
-        account = find_account()
+        account = find_account() if recorded else Account("", "disabled", "report_to lacks wandb")
         run.mode = account.mode
         if account.mode == "online":
             check_server(account)
-        project = os.environ.get("WANDB_PROJECT", project)
+        project = os.environ.get("WANDB_PROJECT", PROJECT)
         run.connect(project=project, name=name, kind=kind, config=without_secrets_in(config))
     except BaseException:
         run.finish(exit_code=1)
