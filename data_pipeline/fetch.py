@@ -10,7 +10,7 @@ interrupt.
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -138,14 +138,14 @@ def fetch(options: FetchOptions) -> RecordsManifest:
     gathered = gather(symbols, first, end - timedelta(days=1), sources, options.filing_lag)
     context = ContextWeeks(options.min_weeks, options.max_weeks)
     assembled = make_records(gathered, members, context)
-    check_any_news(assembled.records, gathered.notes)
-    replaced = _other_window(options)
+    check_any_news(assembled, gathered.notes)
+    replaced = _what_is_replaced(options, gathered.sources)
     # Nothing is written over what was there before all of it is known.
     files.write_jsonl(options.records, (record.to_json() for record in assembled.records))
     files.write_jsonl(_beside(options.records, "dropped.jsonl"), assembled.left_out)
     manifest = _manifest(options, gathered, assembled, symbols=len(symbols), weeks=len(weeks))
     if replaced:
-        manifest["notes"].append(f"this replaces the records of {replaced}; --name keeps both")
+        manifest["notes"].append(f"this replaces records {replaced}; --name keeps both")
     files.write_json(_beside(options.records, "manifest.json"), manifest)
     return manifest
 
@@ -172,6 +172,7 @@ def _manifest(
         weeks_without_news=weeks_without_news(assembled.records),
         notes=list(gathered.notes),
         calls=dict(gathered.calls),
+        sources=dict(gathered.sources),
     )
     return cast("RecordsManifest", manifest)
 
@@ -200,14 +201,20 @@ def _index_facts(options: FetchOptions) -> IndexFacts | None:
     return {"name": index.name, "as_of": str(index.as_of), "source": index.source}
 
 
-def _other_window(options: FetchOptions) -> str | None:
-    """The dates of the records that are there already, if they are not those of `options`."""
+def _what_is_replaced(options: FetchOptions, sources: Mapping[str, str]) -> str | None:
+    """What differs in the records that are there already; None if nothing does."""
     path = _beside(options.records, "manifest.json")
     if not path.is_file():
         return None
     before = read_records_manifest(path)
+    parts: list[str] = []
     dates = (before.get("start", "unknown"), before.get("end", "unknown"))
-    return None if dates == (str(options.start), str(options.end)) else " to ".join(dates)
+    if dates != (str(options.start), str(options.end)):
+        parts.append(f"of {' to '.join(dates)}")
+    for kind, name in before.get("sources", {}).items():
+        if sources.get(kind) != name:
+            parts.append(f"with {kind} from {name} (now from {sources.get(kind)})")
+    return " and ".join(parts) or None
 
 
 def _beside(records: Path, suffix: str) -> Path:
@@ -220,6 +227,8 @@ def print_summary(result: FetchResult) -> None:
     manifest = result.manifest
     for note in manifest["notes"]:
         print(f"note: {note}")
+    if sources := manifest.get("sources"):
+        print(", ".join(f"{kind} from {name}" for kind, name in sources.items()))
     symbols_by_reason: dict[str, list[str]] = {}
     for symbol, reason in sorted(manifest["no_prices"].items()):
         symbols_by_reason.setdefault(reason, []).append(symbol)

@@ -8,12 +8,13 @@ from datetime import UTC, date, datetime, time
 from data_pipeline.dataset.load import is_public
 from data_pipeline.dataset.public_text import unwrap
 from data_pipeline.dataset.reader import Source
+from data_pipeline.records.calendar import is_always_open
 from weekahead.schema.dataset_files import COLUMNS, PUBLIC_COLUMNS
 from weekahead.schema.manifests import JsonObject
 from weekahead.task.labels import check_label
 from weekahead.task.prompt import render_prompt
 from weekahead.task.prompt_reader import PriceMove, read_prompt
-from weekahead.task.record import Record, look_ahead, moment
+from weekahead.task.record import Record, look_ahead, moment, published_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,8 +186,8 @@ def _look_ahead(content: _RowContent, start: date, decision: datetime) -> tuple[
     if content.late_facts is None:
         late = [
             f"{name} {columns[name]}"
-            for name, time_ in known_at.items()
-            if time_ and time_ > decision
+            for name, known in known_at.items()
+            if known and _known_by(columns, name, known) > decision
         ]
     else:
         late = list(content.late_facts)
@@ -196,6 +197,16 @@ def _look_ahead(content: _RowContent, start: date, decision: datetime) -> tuple[
     if late or known_at["known_at"] or content.late_facts is not None:
         return tuple(late)
     return None
+
+
+def _known_by(columns: JsonObject, name: str, known: datetime) -> datetime:
+    """When a fact was known for sure: on a day without a clock at its end.
+
+    Of a pair that trades day and night the last price has midnight, and that is its clock.
+    """
+    if name == "known_at" and is_always_open(str(columns["symbol"])):
+        return known
+    return published_by(columns[name])
 
 
 def _check_columns(row: JsonObject, columns: Sequence[str]) -> None:

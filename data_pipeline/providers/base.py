@@ -1,9 +1,11 @@
 """How providers are asked, whoever they are, and what they give: stories, prices, facts."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
@@ -16,21 +18,68 @@ def midnight_in_new_york(day: date) -> str:
     return f"{day}T05:00:00+00:00"
 
 
-def utc_time(value: object) -> datetime:
-    """A provider's time, in ISO 8601 with a time zone, in UTC.
+def read_time(value: object) -> datetime:
+    """A provider's time, with the offset from UTC that it states.
 
-    Raises ValueError for anything else: read as UTC, a day alone or a time without a zone could
-    come before the true moment.
+    Read are seconds since 1970 and its thousandths to billionths, as a number or as a text, and
+    texts in ISO 8601 or RFC 2822 with a time zone. A day alone is its midnight in UTC: what is
+    known of a time of exactly midnight is the day, see `records.news.first_known`. Raises
+    ValueError for anything else, as for a time without a zone: read as UTC, it could come before
+    the true moment.
     """
     try:
-        time = datetime.fromisoformat(value) if isinstance(value, str) else None
-        if time and time.tzinfo:
-            return time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise ValueError(
-        f"{value!r} is not a time in ISO 8601 with a time zone, such as 2026-01-05T12:00:00Z"
-    )
+        text = str(value).strip() if isinstance(value, str | int | float) else ""
+        if isinstance(value, bool) or not text:
+            raise ValueError
+        if re.fullmatch(r"(19|20)\d\d-?\d\d-?\d\d([ T]00:00(:00(\.0+)?)?)?", text):
+            day = datetime.fromisoformat(text)
+            return day.replace(tzinfo=UTC)
+        time = _epoch(float(text)) if _NUMBER.fullmatch(text) else _zoned(text)
+        time.astimezone(UTC)
+        return time
+    except (ValueError, TypeError, OverflowError, OSError):
+        raise ValueError(
+            f"{value!r} is not a time; expected seconds since 1970, or ISO 8601 with a time zone "
+            "such as 2026-01-05T12:00:00Z"
+        ) from None
+
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
+
+
+def _epoch(seconds: float) -> datetime:
+    while seconds > 1e11:  # milliseconds, microseconds or nanoseconds
+        seconds /= 1000
+    if not 1e8 < seconds < 1e11:  # before 1973 it is no news
+        raise ValueError
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _zoned(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = parsedate_to_datetime(text)
+    if time.tzinfo is None:
+        raise ValueError
+    return time
+
+
+_NO_TEXTS = frozenset({"nan", "null", "none", "nil", "n/a", "na", "undefined", "[]", "{}"})
+
+
+def usable_text(value: object) -> str:
+    """A provider's text; empty if it is no text, or stands for none, such as "NaN"."""
+    text = value.strip() if isinstance(value, str) else ""
+    return "" if text.lower() in _NO_TEXTS else text
+
+
+def listed_symbols(value: object) -> tuple[str, ...]:
+    """The symbols of an item of news, from a list or from a text with commas; others are left."""
+    parts = value.split(",") if isinstance(value, str) else value
+    names = parts if isinstance(parts, list | tuple) else []
+    texts = (usable_text(name).upper() for name in names)
+    return tuple(dict.fromkeys(filter(None, texts)))
 
 
 @dataclass(frozen=True)
@@ -41,10 +90,11 @@ class Story:
     headline: str
     summary: str
     known_at: datetime
-    """The first moment at which this text was known for sure, in UTC.
+    """When this text was published, with the offset from UTC that the provider states.
 
-    If a provider states several times (publication, last edit, its own discovery of the text), the
-    latest of them counts.
+    If it states several times (publication, last edit, its own discovery of the text), the latest
+    of them counts. Exactly midnight means a day without a clock: `records.news` counts it from the
+    end of the day.
     """
 
 

@@ -3,10 +3,17 @@
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, date, datetime
-from typing import Any, Required, TypedDict
+from datetime import date
+from typing import Any, TypedDict
 
-from data_pipeline.providers.base import Filing, Profile, Story
+from data_pipeline.providers.base import (
+    Filing,
+    Profile,
+    Story,
+    listed_symbols,
+    read_time,
+    usable_text,
+)
 
 TIME_KEY = "datetime"
 """The key that tells a row of news of this form from one of another form."""
@@ -17,8 +24,8 @@ TIME_KEY = "datetime"
 class NewsRow(TypedDict, total=False):
     """A row of /company-news."""
 
-    id: Required[int]
-    datetime: Required[float]
+    id: object
+    datetime: object
     """Seconds since 1970, in UTC."""
     related: object
     """Symbols, separated by commas."""
@@ -77,22 +84,17 @@ def finnhub_symbol(symbol: str) -> str:
 
 def read_story(row: NewsRow) -> Story:
     """A row of news as a story. Raises ValueError naming the key whose value cannot be used."""
-    headline = row.get("headline")
-    known_at = _published(row.get("datetime"))
-    if not isinstance(headline, str):
-        raise ValueError(f"headline is {headline!r}; expected a text")
-    names = (name.strip() for name in str(row.get("related") or "").split(","))
-    return Story(tuple(filter(None, names)), headline, str(row.get("summary") or ""), known_at)
-
-
-def _published(seconds: object) -> datetime:
-    message = f"datetime is {seconds!r}; expected seconds since 1970, in UTC"
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
-        raise ValueError(message)
     try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, OSError, ValueError):
-        raise ValueError(message) from None
+        known_at = read_time(row.get("datetime"))
+    except ValueError:
+        raise ValueError(
+            f"datetime is {row.get('datetime')!r}; expected seconds since 1970, in UTC"
+        ) from None
+    headline = usable_text(row.get("headline"))
+    if not headline:
+        raise ValueError(f"headline is {row.get('headline')!r}; expected a text")
+    symbols = listed_symbols(row.get("related"))
+    return Story(symbols, headline, usable_text(row.get("summary")), known_at)
 
 
 def read_profile(row: ProfileRow) -> Profile | None:
@@ -131,7 +133,7 @@ def read_filings(row: FilingsRow) -> list[Filing]:
     for report in row.get("data") or []:
         ends, filed = _day(report.get("endDate")), _day(report.get("filedDate"))
         if ends and filed and filed > ends:
-            filings.append(Filing(ends, filed, _shares(report.get("report") or {})))
+            filings.append(Filing(ends, filed, _shares(report)))
     return sorted(filings, key=lambda filing: (filing.filed, filing.period_end))
 
 
@@ -141,18 +143,47 @@ def _series(row: FinnhubMetric, period: str) -> Mapping[str, list[SeriesPoint] |
     return series.get(period) or {}
 
 
-def _shares(report: Mapping[str, object]) -> float | None:
-    """The shares outstanding that a report counts.
+_COVER, _BALANCE = "EntityCommonStockSharesOutstanding", "CommonStockSharesOutstanding"
+_AVERAGES = (
+    "WeightedAverageNumberOfSharesOutstandingBasic",
+    "WeightedAverageNumberOfDilutedSharesOutstanding",
+)
+_OF_DEPOSITARY_SHARES = ("20-F", "6-K")
+"""Forms of companies abroad: they count ordinary shares, and the price may be of an ADS."""
+_FEWEST_SHARES = 100_000
+"""A listed company has more; fewer are a count in thousands or millions."""
+_OFF = 5.0
+"""From this factor on two counts of one report are not of one unit."""
+
+
+def _shares(row: FilingRow) -> float | None:
+    """The shares outstanding that a report counts; None if their number or unit is in doubt.
 
     The cover page's number comes before the balance sheet's. A company with several classes of
-    shares counts several times, and one price does not value them: None.
+    shares counts several times, and one price does not value them. The other counts of the report,
+    and its profit per its earnings per share, must be of the same order.
     """
-    values = list(_concepts(report.values()))
-    for concept in ("EntityCommonStockSharesOutstanding", "CommonStockSharesOutstanding"):
-        counts = [value for name, value in values if name == concept and value > 0]
+    report = row.get("report")
+    if str(row.get("form")).upper().startswith(_OF_DEPOSITARY_SHARES):
+        return None
+    values: dict[str, list[float]] = {}
+    for name, value in _concepts(report.values() if isinstance(report, dict) else ()):
+        values.setdefault(name, []).append(value)
+    for concept in (_COVER, _BALANCE):
+        counts = [value for value in values.get(concept, []) if value > 0]
         if counts:
-            return counts[0] if len(counts) == 1 else None
+            fits = len(counts) == 1 and counts[0] >= _FEWEST_SHARES
+            return counts[0] if fits and _agrees(counts[0], values) else None
     return None
+
+
+def _agrees(shares: float, values: Mapping[str, list[float]]) -> bool:
+    """Whether a count is of the order of the other counts in its report."""
+    others = [value for name in (_BALANCE, *_AVERAGES) for value in values.get(name, [])]
+    profit, per_share = values.get("NetIncomeLoss", []), values.get("EarningsPerShareBasic", [])
+    if len(profit) == len(per_share) == 1 and abs(per_share[0]) >= 0.05:
+        others.append(profit[0] / per_share[0])
+    return all(1 / _OFF < other / shares < _OFF for other in others if other > 0)
 
 
 def _concepts(parts: Iterable[object]) -> Iterator[tuple[str, float]]:

@@ -1,14 +1,14 @@
 """News from JSONL files, in the form of any provider that the table of forms knows."""
 
+import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from data_pipeline.providers import alpaca_rows, finnhub_rows
 from data_pipeline.providers.base import NewsAnswer, Story
-from weekahead.files import iter_jsonl
 
 FORMS: Mapping[str, Callable[[Any], Story]] = {
     finnhub_rows.TIME_KEY: finnhub_rows.read_story,
@@ -20,7 +20,8 @@ FORMS: Mapping[str, Callable[[Any], Story]] = {
 class NewsFiles:
     """The stories about `symbols` in JSONL files, read once; each row may have a form of its own.
 
-    Raises ValueError naming file and row that cannot be read, FileNotFoundError for a missing file.
+    A row that cannot be read is left out and counted in a note. Raises ValueError naming file and
+    row if most rows are such, FileNotFoundError for a missing file.
     """
 
     name = "news files"
@@ -28,6 +29,7 @@ class NewsFiles:
     def __init__(self, paths: Sequence[Path], symbols: Collection[str]) -> None:
         self.calls: Counter[str] = Counter()  # files need none
         self._stories: dict[str, list[Story]] = defaultdict(list)
+        self._notes: list[str] = []
         # A file may name a class of shares as Yahoo or as Finnhub does.
         spellings = {finnhub_rows.finnhub_symbol(symbol): symbol for symbol in symbols}
         spellings |= {symbol: symbol for symbol in symbols}
@@ -36,7 +38,7 @@ class NewsFiles:
 
     def news(self, symbol: str, first: date, last: date) -> NewsAnswer:
         """All stories about `symbol`, whatever their day."""
-        return NewsAnswer(self._stories.get(symbol, []))
+        return NewsAnswer(self._stories.get(symbol, []), self._notes)
 
     def _read(self, path: Path, spellings: Mapping[str, str]) -> None:
         if not path.is_file():
@@ -44,13 +46,42 @@ class NewsFiles:
             raise FileNotFoundError(
                 f"--news {path}: there is no such file; expected JSONL whose rows have {forms}"
             )
-        for number, row in enumerate(iter_jsonl(path), start=1):
+        read, bad = 0, list[str]()
+        for number, line in _lines(path):
             try:
-                story = read_story(row)
+                story = read_story(_row(line))
             except ValueError as error:
-                raise ValueError(f"{path}, row {number}: {error}") from None
+                bad.append(f"row {number}: {error}")
+                continue
+            read += 1
             for symbol in {spellings[name] for name in story.symbols if name in spellings}:
                 self._stories[symbol].append(story)
+        if len(bad) > read:
+            raise ValueError(
+                f"{path}, {bad[0]} ({len(bad)} of {len(bad) + read} rows are unusable)"
+            )
+        if bad:
+            self._notes.append(
+                f"{path.name}: {len(bad)} of {len(bad) + read} rows left out, the first is {bad[0]}"
+            )
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file that are not empty, with their numbers from 1, without a BOM."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if text := line.removeprefix(b"\xef\xbb\xbf").strip():
+                yield number, text
+
+
+def _row(line: bytes) -> Mapping[str, object]:
+    try:
+        row: object = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ValueError("not JSON; the line may be cut off") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"{type(row).__name__} instead of an object with keys")
+    return cast("Mapping[str, object]", row)
 
 
 def read_story(row: Mapping[str, object]) -> Story:

@@ -59,6 +59,15 @@ class Sources:
     fundamentals: FundamentalsProvider
 
     @property
+    def names(self) -> dict[str, str]:
+        """Who gives the prices, the news and the facts."""
+        return {
+            "prices": self.prices.name,
+            "news": self.news.name,
+            "facts": self.fundamentals.name,
+        }
+
+    @property
     def calls(self) -> Counter[str]:
         """Calls for news and facts over the network by endpoint.
 

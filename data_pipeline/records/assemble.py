@@ -14,11 +14,18 @@ from data_pipeline.records.calendar import (
     decision_time,
     exchange_of,
     shares_factor,
+    splits_between,
     sunday_on_or_before,
     weekly_return,
     weeks_of,
 )
-from data_pipeline.records.fundamentals import introduce, latest, shares_known
+from data_pipeline.records.fundamentals import (
+    introduce,
+    is_in_line,
+    latest,
+    new_shares,
+    shares_known,
+)
 from data_pipeline.records.news import choose, news_of_week
 from weekahead.schema.rows import LeftOutWeek
 from weekahead.task.record import Capitalization, Financials, News, PastWeek, Record
@@ -35,6 +42,8 @@ class ContextWeeks(NamedTuple):
 
 
 CONTEXT = ContextWeeks(1, 4)
+_LEAST_VALUE, _MOST_VALUE = 1e6, 3e13
+"""A capitalization outside these bounds is one of a wrong unit."""
 
 
 @dataclass(frozen=True)
@@ -198,11 +207,17 @@ def _rounded(price: float) -> float:
 def _capitalization(
     company: Company, before: Week, factor: float, now: str
 ) -> Capitalization | None:
-    """The last close times the shares filed by then, with the splits since their filing."""
+    """The last close times the shares filed by then, with the splits since their filing.
+
+    None if price, number of shares or splits are in doubt.
+    """
     filing = shares_known(company.filings, now)
     if filing is None or not filing.shares or before.close is None or company.no_capitalization:
         return None
-    splits_since = shares_factor(company.prices, filing.filed) / factor
-    return Capitalization(
-        round(before.close * factor * filing.shares * splits_since, 2), filing.known_at
-    )
+    splits = splits_between(company.prices, filing.filed, before.start + WEEK - timedelta(days=1))
+    shares_since = new_shares(splits)
+    in_line = is_in_line(filing, company.filings, lambda day: shares_factor(company.prices, day))
+    value = before.close * factor * filing.shares * (shares_since or 0.0)
+    if not in_line or not _LEAST_VALUE < value < _MOST_VALUE:
+        return None
+    return Capitalization(round(value, 2), filing.known_at)

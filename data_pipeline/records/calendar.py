@@ -57,7 +57,7 @@ def exchange_of(symbol: str) -> str:
     Nasdaq and New York keep the same days; a pair such as BTC-USD trades every day of the week.
     Raises ValueError for an unknown suffix.
     """
-    if symbol.upper().endswith(("-USD", "-EUR")):
+    if is_always_open(symbol):
         return _ALWAYS_OPEN
     _, dot, suffix = symbol.partition(".")
     if suffix.upper() not in _EXCHANGES or (dot and not suffix):
@@ -67,6 +67,11 @@ def exchange_of(symbol: str) -> str:
             "pair (-USD)"
         )
     return _EXCHANGES[suffix.upper()]
+
+
+def is_always_open(symbol: str) -> bool:
+    """Whether a symbol is a pair such as BTC-USD, which trades every day of the week."""
+    return symbol.upper().endswith(("-USD", "-EUR"))
 
 
 def sunday_on_or_before(day: date) -> date:
@@ -154,6 +159,12 @@ def sessions_between(exchange: str, first: date, last: date) -> "pandas.Datetime
 def zone_of(symbol: str) -> str:
     """The name of the time zone of a symbol's exchange. Raises ValueError as `exchange_of` does."""
     return str(_calendar(exchange_of(symbol)).tz)
+
+
+def splits_between(frame: "pandas.DataFrame", after: date, last: date) -> list[float]:
+    """The ratios of the splits after the day `after`, up to the day `last`."""
+    ratios = frame.loc[(after + timedelta(days=1)).isoformat() : last.isoformat(), "split"]
+    return [float(ratio) for ratio in ratios if ratio != 1.0]
 
 
 @cache

@@ -15,7 +15,7 @@ from data_pipeline.records.assemble import (
     left_out_week,
     records_of,
 )
-from data_pipeline.records.calendar import exchange_of
+from data_pipeline.records.calendar import exchange_of, zone_of
 from data_pipeline.records.fundamentals import FILING_LAG_DAYS, quarters
 from data_pipeline.records.news import clean_stories
 from data_pipeline.records.price_gate import CheckedPrices, check_prices
@@ -35,6 +35,8 @@ class Gathered:
     notes: Sequence[str]
     calls: Counter[str]
     """Calls for news and company facts by endpoint; a stored answer counts nothing."""
+    sources: Mapping[str, str]
+    """prices, news and facts -> who gave them."""
 
 
 def gather(
@@ -69,12 +71,14 @@ def gather(
         facts = sources.fundamentals.fundamentals(symbol, last)
         if not news.stories:
             silent.append(symbol)
+        why = checked[symbol].no_capitalization
         notes += [*news.notes, *_notes_on_facts(facts, filing_lag_days)]
+        notes += _capitalization_note(symbol, facts, why)
         companies[symbol] = Company(
             symbol=symbol,
             prices=checked[symbol].frame,
             no_capitalization=checked[symbol].no_capitalization,
-            news=clean_stories(news.stories),
+            news=clean_stories(news.stories, zone_of(symbol)),
             profile=facts.profile,
             quarters=quarters(facts, filing_lag_days, abroad=_is_abroad(symbol)),
             filings=facts.filings,
@@ -84,7 +88,9 @@ def gather(
     # An error quotes the first three, so that of missing news comes before those of companies.
     of_prices = [*prices.notes, *_price_notes(checked)]
     unique_notes = list(dict.fromkeys([*no_news, *of_prices, *notes]))
-    return Gathered(companies, {**prices.missing, **unusable}, unique_notes, sources.calls)
+    return Gathered(
+        companies, {**prices.missing, **unusable}, unique_notes, sources.calls, sources.names
+    )
 
 
 def _checked(
@@ -124,6 +130,13 @@ def _notes_on_facts(facts: FundamentalsAnswer, filing_lag_days: int) -> list[str
     return [dated, *facts.notes]
 
 
+def _capitalization_note(symbol: str, facts: FundamentalsAnswer, why: str | None) -> list[str]:
+    """Why a company with reports gets no market capitalization; nothing if it gets one."""
+    if facts.filings and not why and not any(filing.shares for filing in facts.filings):
+        why = "its reports do not count the shares that its price is of"
+    return [f"{symbol}: no market capitalization: {why}"] if facts.filings and why else []
+
+
 def _is_abroad(symbol: str) -> bool:
     """Whether the symbol trades outside the United States."""
     return exchange_of(symbol) != exchange_of("")
@@ -151,8 +164,15 @@ def make_records(
     return Assembled(records, left_out)
 
 
-def check_any_news(records: Sequence[Record], notes: Sequence[str]) -> None:
-    """Raise ValueError if no record has news, or if there is none: nothing could be learned."""
+def check_any_news(assembled: Assembled, notes: Sequence[str]) -> None:
+    """Raise ValueError if there is no record, or none with news: nothing could be learned."""
+    records, left_out = assembled
+    if not records:
+        first = left_out[0]["reason"] if left_out else "no week was asked for"
+        raise ValueError(
+            f"no record: every week lacks a session or its price ({len(left_out)} weeks of symbols "
+            f"left out; the first: {first}); mend the prices, or choose another window"
+        )
     if not any(map(has_news, records)):
         reasons = "; ".join(notes[:3]) or "nothing"
         raise ValueError(

@@ -4,8 +4,9 @@ Providers date a quarter by its end. That is weeks before anyone outside could r
 quarter gets the day of its filing, and if no filing is found its end plus a lag.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
+from fractions import Fraction
 
 from data_pipeline.providers.base import Filing, FundamentalsAnswer, Profile, midnight_in_new_york
 from weekahead.task.record import Financials, moment
@@ -71,6 +72,50 @@ def shares_known(filings: Sequence[Filing], decision_time: str) -> Filing | None
     published = [filing for filing in filings if filing.shares and moment(filing.known_at) <= now]
     last = max(published, key=lambda filing: (filing.period_end, filing.filed), default=None)
     return last if last and now - moment(last.period_end.isoformat()) <= _TOO_OLD else None
+
+
+_SHARE_SPLIT = 1.45
+"""From this ratio on, either way, a split with a simple ratio is one of shares."""
+_SPIN_OFF_DIGITS = 100
+"""A ratio that no fraction with so small a denominator gives is that of a spin-off."""
+
+
+def new_shares(ratios: Iterable[float]) -> float | None:
+    """New shares for an old one after splits of these ratios; None if that is not known.
+
+    Providers write a spin-off as a split, such as 1253:1000, because it divides the price: the
+    number of shares stays. Of a small simple ratio, such as 5:4, it is not known which it is.
+    """
+    shares = 1.0
+    for ratio in ratios:
+        simple = Fraction(ratio).limit_denominator(20)
+        inverse = Fraction(1 / ratio).limit_denominator(20)
+        fits = abs(simple / ratio - 1) < 1e-4 or abs(inverse * ratio - 1) < 1e-4
+        if fits and not 1 / _SHARE_SPLIT < ratio < _SHARE_SPLIT:
+            shares *= ratio
+        elif not (ratio > 1.1 and _is_uneven(ratio)):
+            return None
+    return shares
+
+
+def _is_uneven(ratio: float) -> bool:
+    return abs(Fraction(ratio).limit_denominator(_SPIN_OFF_DIGITS) / ratio - 1) > 1e-6
+
+
+def is_in_line(filing: Filing, filings: Sequence[Filing], since: Callable[[date], float]) -> bool:
+    """Whether the shares of a filing are of the order of those filed before it.
+
+    `since` gives the product of the splits after a day. Another unit, such as thousands, is not.
+    """
+    counted = [other for other in filings if other.shares and other.filed < filing.filed]
+    if not counted or not filing.shares:
+        return True
+    last = counted[-1]
+    expected = (last.shares or 0.0) * since(last.filed) / since(filing.filed)
+    return 1 / _SAME_ORDER < filing.shares / expected < _SAME_ORDER
+
+
+_SAME_ORDER = 20.0
 
 
 def introduce(symbol: str, profile: Profile | None) -> str:

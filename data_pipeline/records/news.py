@@ -6,8 +6,12 @@ answer.
 
 import random
 import re
+import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, time, timedelta
+from html import unescape
+from zoneinfo import ZoneInfo
 
 from data_pipeline.dataset.public_text import repair_text
 from data_pipeline.providers.base import Story
@@ -16,6 +20,9 @@ from weekahead.task.record import News, moment
 ITEMS_PER_WEEK = 5
 SUMMARY_LENGTH = 300
 """Characters of a summary: four weeks of five items then fit into the recipes' 3,200 tokens."""
+HEADLINE_LENGTH = 300
+_OPENS = 4
+"""A headline of fewer words in front of a summary may be the beginning of its first sentence."""
 _SAME_STORY = 0.7
 """Share of their words that two headlines have in common from which on they are one story..."""
 _DIRECTION_WORDS = frozenset(
@@ -27,15 +34,36 @@ _DIRECTION_WORDS = frozenset(
 """... unless these, and the figures, are not the same in both, in the same order."""
 
 
-def clean_stories(stories: Iterable[Story]) -> list[News]:
-    """The stories as a prompt may hold them, the earliest first, without advertising."""
-    news = []
-    for story in sorted(stories, key=lambda story: (story.known_at, story.headline)):
-        headline = sanitize(story.headline)
+def clean_stories(stories: Iterable[Story], zone: str = "UTC") -> list[News]:
+    """The stories as a prompt may hold them, the earliest first, without advertising.
+
+    `zone` is the time zone of the company's exchange, for days without a clock.
+    """
+    news: list[News] = []
+    for story in stories:
+        headline = _shortened(sanitize(story.headline), HEADLINE_LENGTH)
         if _split_words(headline) and not _ADVERTISING.search(headline):
-            summary = _summary(story.summary, headline)
-            news.append(News(headline, summary, story.known_at.isoformat()))
-    return news
+            known = first_known(story.known_at, zone).astimezone(UTC)
+            news.append(News(headline, _summary(story.summary, headline), known.isoformat()))
+    return sorted(news, key=lambda item: (moment(item.known_at), item.headline))
+
+
+def first_known(published: datetime, zone: str = "UTC") -> datetime:
+    """The first moment at which an item was known for sure.
+
+    Exactly midnight is a day without a clock, and counts from the end of that day: of the day in
+    the zone that the time states, or at the exchange (`zone`) if it is midnight there. UTC is what
+    a time without a zone is written in, so its day ends when it ends everywhere, at 12:00 UTC on
+    the next day. `published` has a time zone.
+    """
+    if published.astimezone(UTC).time() == time():
+        return published + timedelta(hours=36)
+    if published.time() == time():
+        return published + timedelta(days=1)
+    there = published.astimezone(ZoneInfo(zone))
+    if there.time() == time():
+        return datetime.combine(there.date() + timedelta(days=1), time(), there.tzinfo)
+    return published
 
 
 def news_of_week(news: Sequence[News], start: str, end: str) -> list[News]:
@@ -72,11 +100,10 @@ def choose(week: Sequence[News], seed: str, limit: int = ITEMS_PER_WEEK) -> tupl
 
 # A model's control tokens, prompt sections and markup all need one of these.
 _BRACKETS = str.maketrans(
-    {"[": "(", "]": ")", "<": "(", ">": ")", "{": "(", "}": ")", "｜": "/", "|": "/", "▁": "_"}
-)
-_HIDDEN = re.compile(
-    r"[\u0000-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff"
-    r"\ufeff\ufffd\U000e0000-\U000e007f]+"
+    dict.fromkeys("[<{［＜｛【〔⟨⟪⦅❮❰", "(")
+    | dict.fromkeys("]>}］＞｝】〕⟩⟫⦆❯❱", ")")
+    | dict.fromkeys("|｜￨∣│ǀ", "/")
+    | {"▁": "_"}
 )
 _ROLE_PREFIX = re.compile(
     r"\b(prediction(?: & analysis| and analysis)?|analysis|positive developments"
@@ -94,31 +121,103 @@ _ADDRESS = re.compile(r"(?:https?://|www\.)\S+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
+# Elements whose text is not to be read, then comments, then tags, also one that is cut off.
+_UNREAD = re.compile(
+    r"<(script|style|head|title|noscript|iframe|svg)\b[^>]*>.*?(?:</\1\s*>|\Z)", re.I | re.S
+)
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)|<[!?][a-z][^<>]*>|<!\[CDATA\[|\]\]>", re.I | re.S)
+_INLINE = (
+    "a|abbr|b|bdi|bdo|big|cite|code|del|dfn|em|font|i|ins|kbd|mark|q|s|small|span|strike|strong"
+    "|sub|sup|tt|u|var|wbr"
+)
+_BLOCK = (
+    "acronym|address|article|aside|blockquote|body|br|button|caption|center|col|colgroup|dd"
+    "|details|div|dl|dt|embed|figcaption|figure|footer|form|h[1-6]|header|hr|html|iframe|img|input"
+    "|label|li|link|main|meta|nav|ol|p|picture|pre|samp|section|source|summary|svg|table|tbody|td"
+    "|tfoot|th|thead|time|tr|ul|video"
+)
+_TAG = re.compile(
+    rf"</?(?:(?P<inline>{_INLINE})|{_BLOCK})(?=[\s/>]|\Z)"
+    r"""(?:(?:"[^"]*"|'[^']*'|[^<>"'])*>|[^<>]*(?:>|\Z))""",
+    re.IGNORECASE,
+)
+_ESCAPED_MARKUP = re.compile(
+    r"&(?:lt|gt|amp|quot|apos|nbsp|#0*(?:3[489]|6[02])|#x0*(?:2[267]|3[ce]));?", re.IGNORECASE
+)
+_LONGEST = 20_000
+"""Characters of a text that are looked at; a prompt shows far fewer."""
+_ESCAPED = 4
+"""Markup may be escaped so many times."""
+
+
 def sanitize(text: str) -> str:
     """`text` on one line, repaired, and unable to open a section or a model's turn.
 
-    Mojibake and HTML entities are repaired.
+    Mojibake and HTML entities are repaired, HTML tags are removed, also escaped ones.
     """
-    text, _ = repair_text(text)
-    # `&lt;` is left escaped by the repair, since it may hide markup; here markup is broken anyway.
-    text = text.replace("&lt;", "(").replace("&gt;", ")").translate(_BRACKETS)
-    return _ROLE_PREFIX.sub(r"\1\2 -", " ".join(_HIDDEN.sub(" ", text).split()))
+    text, _ = repair_text(_without_tags(text[:_LONGEST]))
+    text = text.translate(_BRACKETS)
+    return _ROLE_PREFIX.sub(r"\1\2 -", " ".join(_visible(text).split()))
+
+
+def _without_tags(text: str) -> str:
+    """The text of HTML; tags that were escaped, even twice, are tags too."""
+    for _ in range(_ESCAPED):
+        if "<" in text:
+            text = _COMMENT.sub(" ", _UNREAD.sub(" ", text))
+            text = _TAG.sub(lambda tag: "" if tag["inline"] else " ", text)
+        unescaped = _ESCAPED_MARKUP.sub(lambda entity: unescape(entity[0]), text)
+        if unescaped == text:
+            break
+        text = unescaped
+    return text
+
+
+def _visible(text: str) -> str:
+    """The characters that a reader sees: others go, line ends and controls become spaces."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_visible_character, text))
+
+
+def _visible_character(character: str) -> str:
+    if character in _FILLERS:
+        return ""
+    category = unicodedata.category(character)
+    if category in ("Cc", "Zl", "Zp", "Zs", "Cs", "Cn", "Co") or character == "\ufffd":
+        return " "
+    return "" if category == "Cf" else character
+
+
+_FILLERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0") | {
+    chr(code) for code in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
+}
+"""Letters and marks that are blank: the Hangul fillers, the selectors of variants and the like."""
 
 
 def _summary(text: str, headline: str) -> str:
     """Whole sentences of a summary up to its length, without advertising or the headline."""
-    text = _ADDRESS.sub("", sanitize(text)).replace(headline, "").strip(" …-")
+    text = _ADDRESS.sub("", sanitize(text)).strip(" …-")
+    words = _split_words(headline)
+    if len(words) >= _OPENS:
+        # A title in front of the text, set off from it.
+        text = re.sub(rf"^{re.escape(headline)}\s*(?:[-–—|:.…]+\s*|$)", "", text)
     summary = ""
     for sentence in _SENTENCE_END.split(text):
-        if _ADVERTISING.search(sentence) or not sentence:
+        if not sentence or _ADVERTISING.search(sentence) or _split_words(sentence) == words:
             continue
         longer = f"{summary} {sentence}" if summary else sentence
         if summary and len(longer) > SUMMARY_LENGTH:
             break
         summary = longer
-    if len(summary) <= SUMMARY_LENGTH:
-        return summary
-    return summary[:SUMMARY_LENGTH].rsplit(" ", 1)[0] + " ..."
+    return _shortened(summary, SUMMARY_LENGTH)
+
+
+def _shortened(text: str, length: int) -> str:
+    """`text`, cut at a word if it is longer than `length`."""
+    if len(text) <= length:
+        return text
+    return text[:length].rsplit(" ", 1)[0] + " ..."
 
 
 def _split_words(text: str) -> list[str]:

@@ -119,24 +119,47 @@ def test_prices_are_in_the_shares_of_the_decision():
 
 def test_market_capitalization_is_that_of_the_week():
     filings = [
-        Filing(date(2025, 9, 30), date(2025, 11, 4), 1000.0),
-        Filing(date(2025, 12, 31), date(2026, 2, 12), 2000.0),
+        Filing(date(2025, 9, 30), date(2025, 11, 4), 1000e6),
+        Filing(date(2025, 12, 31), date(2026, 2, 12), 2000e6),
     ]
     prices = daily(FIRST, LAST, splits=[(date(2026, 2, 2), 10.0)])
     records, _ = records_of(company(filings=filings, prices=prices), WEEKS)
     worth = {r.week_start: r.capitalization.value / r.weeks[-1].close_price for r in records}
-    assert worth["2026-01-11"] == pytest.approx(1000)
+    assert worth["2026-01-11"] == pytest.approx(1000e6)
     assert worth["2026-02-08"] == pytest.approx(
-        10_000
+        10_000e6
     )  # the split has made ten of each share since the filing
-    assert worth["2026-02-15"] == pytest.approx(2000)  # counted after the split
+    assert worth["2026-02-15"] == pytest.approx(2000e6)  # counted after the split
     assert len({record.capitalization.value for record in records}) == len(records)
     assert all(record.capitalization is None for record in records_of(company(), WEEKS)[0])
 
 
+def test_a_capitalization_in_doubt_is_left_out():
+    """After a spin-off the shares stay; after 5:4 nobody knows; thousands are no shares."""
+    filed = [Filing(date(2025, 9, 30), date(2025, 11, 4), 1e9)]
+
+    def worth(ratio=None, **change):
+        splits = [(date(2026, 2, 2), ratio)] if ratio else []
+        prices = daily(FIRST, LAST, splits=splits)
+        records, _ = records_of(
+            company(filings=filed, prices=prices)
+            if not change
+            else company(prices=prices, **change),
+            WEEKS,
+        )
+        last = records[-1]
+        return last.capitalization and last.capitalization.value / last.weeks[-1].close_price
+
+    assert worth() == pytest.approx(1e9) == worth(1.253)
+    assert worth(1.25) is None and worth(4.0) == pytest.approx(4e9)
+    assert worth(filings=filed, no_capitalization="its source lists no splits") is None
+    thousands = Filing(date(2025, 12, 31), date(2026, 1, 12), 1e6)
+    assert worth(filings=[*filed, thousands]) is None
+
+
 def test_a_record_survives_its_file():
     quarter = [Financials("2025-09-30", "2025-11-05T05:00:00+00:00", {"eps": 1.5})]
-    filings = [Filing(date(2025, 9, 30), date(2025, 11, 4), 1000.0)]
+    filings = [Filing(date(2025, 9, 30), date(2025, 11, 4), 1000e6)]
     for record in records_of(
         company(quarters=quarter, filings=filings, extra={"synthetic": True}), WEEKS
     )[0]:

@@ -2,6 +2,7 @@
 others.
 """
 
+import json
 from collections import Counter
 from datetime import UTC, date, datetime
 
@@ -50,6 +51,7 @@ def gathered(tmp_path, prices):
         sources = open_sources(settings, symbols, price_folder=prices, news_files=news_files)
         return gather(symbols, first, last, sources)
 
+    gather_symbols.raw = tmp_path / "raw"
     return gather_symbols
 
 
@@ -168,11 +170,65 @@ def test_with_a_key_news_files_get_company_facts_as_well(gathered, tmp_path, ser
     assert "company-news" not in server.calls and result.calls == server.calls
 
 
-def test_a_bad_row_of_a_news_file_is_named(gathered, tmp_path):
+def test_bad_rows_of_a_news_file_are_counted_and_the_others_stay(gathered, tmp_path):
     path = tmp_path / "news.jsonl"
-    write_jsonl(path, [{"headline": "x", "datetime": 0}])
-    with pytest.raises(ValueError, match=r"news.jsonl, row 1: datetime is 0"):
+    good = [json.dumps(news_item(n, NOON, "ACME")) for n in range(4)]
+    path.write_text("\n".join([*good, '{"headline": "x", "datetime": null}', '{"cut', "[1]"]))
+    result = gathered(["ACME", "BRK-B"], news_files=[path])
+    assert len(result.companies["ACME"].news) == 4
+    assert any(
+        note.startswith("news.jsonl: 3 of 7 rows left out, the first is row 5: datetime is None")
+        for note in result.notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"headline": "x", "datetime": 0}', "row 1: datetime is 0"),
+        ('{"title": "x"}', "row 1: neither `datetime` nor `created_at`"),
+        ("not JSON", "row 1: not JSON"),
+    ],
+)
+def test_a_news_file_of_bad_rows_is_an_error(gathered, tmp_path, text, message):
+    path = tmp_path / "news.jsonl"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"news.jsonl, {message}"):
         gathered(["ACME"], news_files=[path])
+
+
+def test_items_with_ids_of_two_kinds_or_none_are_all_kept(gathered, served):
+    """An item without a time is left out and counted."""
+    items = [news_item(n, NOON, "ACME") for n in range(4)]
+    items[1]["id"], items[2]["id"] = "x9", None
+    del items[3]["id"]
+    timeless = {**news_item(9, NOON, "ACME"), "datetime": None}
+    path = served_answer(gathered, served, [*items, timeless, "no item"])
+    assert len(path.companies["ACME"].news) == 4
+    assert "ACME: 2 news items without time or headline were left out" in path.notes
+
+
+def served_answer(gathered, served, rows):
+    """What is gathered if a stored answer of January holds `rows`."""
+    served({"ACME": made_market.company("ACME", FIRST, LAST) | {"news": []}})
+    raw = gathered(["ACME"]) and gathered.raw
+    (answer,) = (raw / "finnhub/company-news/ACME").glob("2026-01-01_*.json")
+    answer.write_text(json.dumps(rows))
+    return gathered(["ACME"])
+
+
+def test_a_symbol_with_prices_that_make_no_sense_is_left_out(gathered, served, prices):
+    served({"ACME": made_market.company("ACME", FIRST, LAST)})
+    lines = (prices / "ACME.csv").read_text().splitlines()
+    days = [line.split(",")[0] for line in lines[1:]]
+    (prices / "FLAT.csv").write_text("Date,Close\n" + "\n".join(f"{day},5" for day in days))
+    (prices / "TEXT.csv").write_text("Date,Close\n" + "\n".join(f"{day},five" for day in days))
+    result = gathered(["ACME", "FLAT", "TEXT"])
+    assert set(result.companies) == {"ACME"}
+    assert result.no_prices["FLAT"].startswith("the price is 5 in all of")
+    assert "column close: expected numbers, found 'five'" in result.no_prices["TEXT"]
+    with pytest.raises(ValueError, match=r"no usable prices .* \(FLAT: the price is 5"):
+        gathered(["FLAT"])
 
 
 def test_finnhub_without_a_key_is_an_error_that_names_it(gathered):

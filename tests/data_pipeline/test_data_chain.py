@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from data_pipeline import fetch
 from data_pipeline.fetch import FetchOptions
 from data_pipeline.records.indices import load, members_on
 from tests.support import market as made_market
-from tests.support.servers.finnhub import FORBIDDEN, FinnhubServer
+from tests.support.servers.finnhub import FORBIDDEN, FinnhubServer, news_item
 from tests.support.servers.teacher import Teacher
 from tests.support.tiny import TRAIN, command
 from weekahead.cli import new_parser, read_options
@@ -133,6 +133,57 @@ def test_what_cannot_work_is_one_line_and_exit_2(tmp_path, capsys, monkeypatch, 
     error = capsys.readouterr().err
     assert result == 2 and message in error and error.count("\n") == 1
     assert not (tmp_path / "data" / "records").exists()
+
+
+@pytest.fixture
+def fetched(tmp_path, capsys, monkeypatch):
+    """Run a fetch of AAPL from files; the exit status and what it said."""
+    monkeypatch.delenv("FINNHUB_API_KEY", raising=False)
+    made_market.write_prices(tmp_path / "prices", ["AAPL"], FIRST, LAST)
+    rows = [news_item(n, datetime(2026, 1, 7, 12 + n, tzinfo=UTC), "AAPL") for n in range(3)]
+    write_jsonl(tmp_path / "news.jsonl", rows)
+
+    def fetch_again():
+        folder = ["--prices", str(tmp_path / "prices"), "--data", str(tmp_path / "data")]
+        flags = ["--symbols", "AAPL", "--news", str(tmp_path / "news.jsonl"), *folder]
+        status = fetch.main([*WINDOW, *flags])
+        said = capsys.readouterr()
+        return status, said.out + said.err
+
+    return fetch_again
+
+
+def test_the_manifest_says_who_gave_what_and_a_change_is_told(fetched, tmp_path):
+    path = tmp_path / "data/records/symbols.manifest.json"
+    status, said = fetched()
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    assert status == 0 and "replaces" not in said
+    assert manifest["sources"] == {
+        "prices": "price files",
+        "news": "news files",
+        "facts": "no provider",
+    }
+    assert "prices from price files, news from news files" in said
+    manifest["sources"]["news"] = "Finnhub"
+    path.write_text(json.dumps(manifest))
+    assert (
+        "this replaces records with news from Finnhub (now from news files); --name keeps both"
+        in fetched()[1]
+    )
+    del manifest["sources"]  # as an older version wrote it
+    path.write_text(json.dumps(manifest))
+    assert "replaces" not in fetched()[1]
+
+
+def test_without_a_whole_week_the_error_speaks_of_sessions(fetched, tmp_path):
+    """And not of news."""
+    path = tmp_path / "prices/AAPL.csv"
+    header, *rows = path.read_text().splitlines()
+    kept = [row for row in rows if date.fromisoformat(row[:10]).weekday() != 4]
+    path.write_text("\n".join([header, *kept]))
+    status, said = fetched()
+    assert status == 2 and "no record: every week lacks a session or its price" in said
+    assert "sessions: no price on 2026-01-02" in said and "news" not in said.splitlines()[-1]
 
 
 def test_flags_become_the_options_of_the_stage():

@@ -150,20 +150,65 @@ def test_shares_are_those_of_the_last_report_that_was_out():
                     "2025-09-30",
                     "2025-11-04",
                     **{
-                        "dei_EntityCommonStockSharesOutstanding": 900.0,
-                        "us-gaap_CommonStockSharesOutstanding": 950.0,
+                        "dei_EntityCommonStockSharesOutstanding": 900e6,
+                        "us-gaap_CommonStockSharesOutstanding": 950e6,
                     },
                 ),
                 filing(
-                    "2025-12-31", "2026-02-12", **{"us-gaap_CommonStockSharesOutstanding": 1000.0}
+                    "2025-12-31", "2026-02-12", **{"us-gaap_CommonStockSharesOutstanding": 1000e6}
                 ),
             ]
         }
     )
-    assert shares_known(filed, "2026-02-08T05:00:00+00:00").shares == 900.0
-    assert shares_known(filed, "2026-02-15T05:00:00+00:00").shares == 1000.0
+    assert shares_known(filed, "2026-02-08T05:00:00+00:00").shares == 900e6
+    assert shares_known(filed, "2026-02-15T05:00:00+00:00").shares == 1000e6
     assert shares_known(filed, "2025-11-02T05:00:00+00:00") is None
     assert shares_known(filed, "2027-02-15T05:00:00+00:00") is None  # too old to count on
+
+
+COVER = "dei_EntityCommonStockSharesOutstanding"
+
+
+@pytest.mark.parametrize(
+    ("form", "concepts"),
+    [
+        ("20-F", {COVER: 4e9}),
+        ("20-F/A", {COVER: 4e9}),
+        ("10-Q", {COVER: 15_000.0}),
+        ("10-Q", {COVER: 1e6, "us-gaap_CommonStockSharesOutstanding": 1e9}),
+        ("10-Q", {COVER: 1e6, "us-gaap_WeightedAverageNumberOfSharesOutstandingBasic": 1e9}),
+        ("10-Q", {COVER: 1e6, "us-gaap_NetIncomeLoss": 2e9, "us-gaap_EarningsPerShareBasic": 2.0}),
+    ],
+)
+def test_shares_of_another_kind_or_unit_are_not_counted(form, concepts):
+    """Ordinary shares beside the price of an ADS, and counts in thousands or millions."""
+    report = filing("2025-09-30", "2025-11-04", form, **concepts)
+    assert read_filings({"data": [report]})[0].shares is None
+
+
+def test_shares_that_agree_with_their_report_are_counted():
+    concepts = {COVER: 1e9, "us-gaap_NetIncomeLoss": 2e9, "us-gaap_EarningsPerShareBasic": 1.9}
+    report = filing("2025-09-30", "2025-11-04", **concepts)
+    assert read_filings({"data": [report]})[0].shares == 1e9
+
+
+@pytest.mark.parametrize(
+    ("ratios", "shares"),
+    [
+        ([], 1.0),
+        ([4.0, 0.1], 0.4),
+        ([1.5], 1.5),
+        ([1 / 3], 1 / 3),
+        ([1.253], 1.0),
+        ([1.253, 2.0], 2.0),
+        ([1.25], None),
+        ([1.05], None),
+        ([0.9], None),
+    ],
+)
+def test_a_spin_off_makes_no_new_shares(ratios, shares):
+    """A small simple ratio may be either: then it is not known."""
+    assert fundamentals.new_shares(ratios) == (shares if shares is None else pytest.approx(shares))
 
 
 def test_two_classes_of_shares_have_no_single_number():

@@ -410,6 +410,8 @@ class RecordsManifest(Provenance):
     notes: list[str]
     calls: dict[str, int]
     """Endpoint -> calls over the network."""
+    sources: NotRequired[dict[str, str]]
+    """prices, news and facts -> who gave them; older manifests do not say it."""
 
 
 _NO_PROVENANCE: Provenance = {

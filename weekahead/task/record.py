@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 from weekahead.files import iter_jsonl
@@ -146,9 +146,12 @@ def read_records(path: Path) -> Iterator[Record]:
 
 def known_facts(record: Record) -> list[tuple[str, str]]:
     """(name, known_at) of everything that the prompt of `record` shows."""
+    return [*_published_facts(record), *_closed_weeks(record)]
+
+
+def _published_facts(record: Record) -> list[tuple[str, str]]:
     news = [item for week in record.weeks for item in week.news]
     facts = [(f"news {item.headline!r}", item.known_at) for item in news]
-    facts += [(f"week ending {week.end}", week.known_at) for week in record.weeks]
     if record.financials:
         facts.append((f"financials of {record.financials.period_end}", record.financials.known_at))
     if record.capitalization:
@@ -156,10 +159,30 @@ def known_facts(record: Record) -> list[tuple[str, str]]:
     return facts
 
 
+def _closed_weeks(record: Record) -> list[tuple[str, str]]:
+    return [(f"week ending {week.end}", week.known_at) for week in record.weeks]
+
+
 def look_ahead(record: Record) -> list[str]:
-    """The facts of `record` that were not yet known at its decision time, in words."""
+    """The facts of `record` that were not yet known at its decision time, in words.
+
+    What was published on a day without a clock was known at the end of that day.
+    """
     limit = moment(record.decision_time)
-    return [f"{name} known at {time}" for name, time in known_facts(record) if moment(time) > limit]
+    published = [fact for fact in _published_facts(record) if published_by(fact[1]) > limit]
+    closed = [fact for fact in _closed_weeks(record) if moment(fact[1]) > limit]
+    return [f"{name} known at {when}" for name, when in (*published, *closed)]
+
+
+def published_by(text: str) -> datetime:
+    """The moment by which something published at `text` was known for sure, in UTC.
+
+    A day, or a time of exactly midnight in UTC or in its own zone, is a day without a clock: its
+    end counts. Raises ValueError as `moment` does.
+    """
+    published = moment(text)
+    clocks = (published.time(), datetime.fromisoformat(text).time())
+    return published + timedelta(days=1) if time() in clocks else published
 
 
 def known_at(record: Record) -> str | None:
