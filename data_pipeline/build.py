@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
@@ -188,7 +188,7 @@ def cut(options: BuildOptions, records: Path) -> Calendar:
 
     Raises ValueError for a file without records.
     """
-    counts = Counter(row["week_start"] for row in files.iter_jsonl(records))
+    counts = Counter(map(partial(_week, records), files.iter_jsonl(records)))
     if not counts:
         raise ValueError(f"{records}: no records; fetch some first (python -m data_pipeline.fetch)")
     split_of, warnings = cut_calendar(
@@ -198,6 +198,13 @@ def cut(options: BuildOptions, records: Path) -> Calendar:
         gap_weeks=options.gap_for(records),
     )
     return Calendar(split_of, warnings, counts.total())
+
+
+def _week(path: Path, row: files.Row) -> str:
+    week = row.get("week_start")
+    if not isinstance(week, str):
+        raise ValueError(f"{path}: a record's week_start is {week!r}; expected a date as text")
+    return week
 
 
 def kept_weeks(options: BuildOptions, records: Path) -> set[str]:

@@ -25,6 +25,7 @@ from weekahead.schema.file_names import GENERATIONS, LIKELIHOODS, MANIFEST, METR
 from weekahead.schema.manifests import read_generation_manifest
 from weekahead.schema.metrics import Metrics
 from weekahead.schema.rows import LikelihoodRow, ScorableRow, ScoredRow
+from weekahead.schema.shape import read_rows
 
 _HELP = """\
 A row needs `generation` (the model's text) and `answer` (the reference text). Used if present: id,
@@ -162,7 +163,7 @@ def _read_likelihoods(source: Path) -> list[LikelihoodRow] | None:
     path = source.with_name(LIKELIHOODS)
     if source.name != GENERATIONS or not path.exists():
         return None
-    return cast("list[LikelihoodRow]", files.read_jsonl(path))
+    return read_rows(path, LikelihoodRow, "run eval.likelihood again", complete=False)
 
 
 if __name__ == "__main__":

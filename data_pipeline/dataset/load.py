@@ -251,6 +251,9 @@ def _checked_row(row: JsonObject) -> DatasetRow:
         raise ValueError(
             f"week_start is {row['week_start']!r}; expected a date such as 2024-03-17"
         ) from None
+    for name in ("id", "symbol", "week_end"):
+        if not isinstance(row[name], str):
+            raise ValueError(f"{name} is {row[name]!r}; expected a text")
     for name in ("prompt", "completion"):
         if not _is_messages(row[name]):
             raise ValueError(

@@ -13,6 +13,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 from data_pipeline.teacher.prompts import AnswerKind, fingerprint, without_thought_and_space
 from weekahead.schema.rows import TeacherAnswerRow
+from weekahead.schema.shape import has_shape
 from weekahead.task.record import Record
 
 _REQUIRED = tuple(sorted(TeacherAnswerRow.__required_keys__))
@@ -193,6 +194,7 @@ def _parse(line: bytes) -> TeacherAnswerRow | None:
     except ValueError:
         return None
     whole = isinstance(row, dict) and all(key in row for key in _REQUIRED)
+    whole = whole and has_shape(row, TeacherAnswerRow)
     return cast("TeacherAnswerRow", row) if whole else None
 
 

@@ -93,6 +93,8 @@ def _check_row(row: ScorableRow) -> None:
             )
         if not isinstance(row[column], str | None):
             raise ValueError(f"{column} is {row[column]!r}; expected a text or null")
+    if not isinstance(row.get("id"), str | int | None):
+        raise ValueError(f"id is {row.get('id')!r}; expected a text or a number")
     label = row.get("label")
     if label is not None:
         check_label(label)

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, NotRequired, TypedDict
 
-from weekahead.files import read_jsonl, sha256
+from weekahead.files import sha256
 from weekahead.schema.file_names import GENERATIONS, MANIFEST, METRICS, SCORED, TRAIN_LOG
 from weekahead.schema.manifests import (
     GenerationManifest,
@@ -19,6 +19,7 @@ from weekahead.schema.manifests import (
 )
 from weekahead.schema.metrics import Metrics, read_metrics
 from weekahead.schema.rows import ScorableRow, ScoredRow, TrainLogRow
+from weekahead.schema.shape import read_rows
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,8 @@ def load_run(folder: Path) -> EvaluatedRun:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; {_remedy(folder)}")
     metrics = read_metrics(path, _remedy(folder))
-    scored = cast("list[ScoredRow]", _read_rows(folder / SCORED))
-    generations = cast("list[ScorableRow]", _read_rows(folder / GENERATIONS))
+    scored: list[ScoredRow] = _rows_of(folder / SCORED, ScoredRow)
+    generations: list[ScorableRow] = _rows_of(folder / GENERATIONS, _Identified)
     check_same_state(folder, metrics, scored=len(scored), generated=len(generations))
     stored = read_json_object(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
     manifest = generation_manifest(stored, str(folder / MANIFEST))
@@ -186,19 +187,22 @@ def trainings_of(runs: Sequence[EvaluatedRun]) -> list[Training]:
     return named
 
 
-def _read_rows(path: Path) -> list[JsonObject]:
-    return read_jsonl(path) if path.is_file() else []
+class _Identified(TypedDict):
+    """What the report itself reads of an answer; eval.score has checked the rest."""
+
+    id: NotRequired[str | int | None]
+    generation: str | None
+    answer: str | None
+    synthetic: NotRequired[bool | None]
+
+
+def _rows_of(path: Path, hint: type) -> list[Any]:
+    """The rows of a file; none without it."""
+    return read_rows(path, hint, _remedy(path.parent)) if path.exists() else []
 
 
 def _read_train_log(path: Path) -> list[TrainLogRow]:
-    rows = read_jsonl(path)
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row.get("kind"), str) or not isinstance(row.get("time"), int | float):
-            raise ValueError(
-                f"{path}, row {number}: expected `kind` and `time`; "
-                "move the file away to make the report without it"
-            )
-    return cast("list[TrainLogRow]", rows)
+    return read_rows(path, TrainLogRow, "move the file away to make the report without it")
 
 
 def _remedy(folder: Path) -> str:

@@ -1,10 +1,15 @@
-"""Whether a JSON value has the shape that a TypedDict states, so that no later code stumbles."""
+"""Whether a JSON value has the shape that a TypedDict or a dataclass states, so that no later code
+stumbles."""
 
+import dataclasses
 import types
 import typing
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
+
+from weekahead.files import read_jsonl
 
 _WORDS: dict[object, str] = {
     str: "a text",
@@ -15,44 +20,64 @@ _WORDS: dict[object, str] = {
 }
 
 
-def check_shape(value: object, hint: Any, origin: str, remedy: str) -> None:
+def check_shape(
+    value: object, hint: Any, origin: str, remedy: str, *, complete: bool = True
+) -> None:
     """Check that `value` is what the type `hint` says, in every depth.
 
-    `hint` is a TypedDict or built of such, lists, dicts, unions and plain types; of a Literal only
-    that it is a text. The outermost object must have every required key; one inside may lack some,
-    as older versions wrote it. A key that the hint does not know is left alone.
+    `hint` is a TypedDict, a dataclass or built of such, lists (a tuple is one in JSON), dicts,
+    unions and plain types; of a Literal only
+    that it is a text. The outermost object must have every required key if it is to be `complete`;
+    one inside may lack some, as older versions wrote it. A key that the hint does not know is left
+    alone.
     Raises ValueError naming `origin`, the key, its value and `remedy`.
     """
     fault = _fault(value, hint, "")
+    if fault is None and complete and isinstance(value, Mapping) and typing.is_typeddict(hint):
+        missing = sorted(hint.__required_keys__ - typing.cast("Mapping[str, object]", value).keys())
+        fault = f"it has no {', '.join(missing)}" if missing else None
     if fault:
         raise ValueError(f"{origin}: {fault}; {remedy}")
+
+
+def read_rows(path: Path, hint: Any, remedy: str, *, complete: bool = True) -> list[Any]:
+    """The rows of a JSONL file, each of the shape `hint` as `check_shape` has it.
+
+    Raises ValueError naming file, row, key and `remedy`, OSError for a file that is not there.
+    """
+    rows = read_jsonl(path)
+    for number, row in enumerate(rows, start=1):
+        check_shape(row, hint, f"{path}, row {number}", remedy, complete=complete)
+    return rows
+
+
+def has_shape(value: object, hint: Any) -> bool:
+    """Whether what `value` holds is as `hint` says it, in every depth; keys may be missing."""
+    return _fault(value, hint, "") is None
 
 
 def _fault(value: object, hint: Any, where: str) -> str | None:
     """What is wrong first, such as "base.name is 3, expected a text"; None for nothing."""
     if hint is Any or hint is object:
         return None
-    if typing.is_typeddict(hint):
+    if typing.is_typeddict(hint) or dataclasses.is_dataclass(hint):
         return _fault_of_keys(value, hint, where)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         faults = [_fault(value, member, where) for member in arguments]
-        # The last member that is not None says most: `X | None` is read as X.
         return None if None in faults else faults[0]
-    if origin is typing.Literal:
-        return _fault(value, str, where)
-    if origin in (list, dict):
-        return _fault_of_items(value, origin, arguments, where)
-    return None if _is_plain(value, hint) else _described(value, where, _WORDS.get(hint, str(hint)))
+    if origin in (list, tuple, dict):
+        kind, inner = (dict, arguments[1]) if origin is dict else (list, arguments[0])
+        return _fault_of_items(value, kind, inner, where)
+    plain = str if origin is typing.Literal else hint
+    is_right = _is_plain(value, plain)
+    return None if is_right else _described(value, where, _WORDS.get(plain, str(plain)))
 
 
 def _fault_of_keys(value: object, hint: Any, where: str) -> str | None:
     if not isinstance(value, Mapping):
         return _described(value, where, "an object")
     stored = typing.cast("Mapping[str, object]", value)
-    missing = [] if where else sorted(hint.__required_keys__ - stored.keys())
-    if missing:
-        return f"it has no {', '.join(missing)}"
     for name, inner in _hints(hint).items():
         fault = _fault(stored[name], inner, _path(where, name)) if name in stored else None
         if fault:
@@ -60,15 +85,16 @@ def _fault_of_keys(value: object, hint: Any, where: str) -> str | None:
     return None
 
 
-def _fault_of_items(value: object, kind: type, arguments: Any, where: str) -> str | None:
-    if not isinstance(value, kind):
+def _fault_of_items(value: object, kind: type, hint: Any, where: str) -> str | None:
+    accepted = (list, tuple) if kind is list else kind
+    if not isinstance(value, accepted):
         return _described(value, where, "a list" if kind is list else "an object")
     if kind is list:
         pairs = enumerate(typing.cast("list[object]", value), start=1)
     else:
         pairs = typing.cast("dict[str, object]", value).items()
     for name, inner in pairs:
-        fault = _fault(inner, arguments[-1], _path(where, str(name)))
+        fault = _fault(inner, hint, _path(where, str(name)))
         if fault:
             return fault
     return None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from weekahead.files import iter_jsonl
 from weekahead.schema.manifests import JsonObject
+from weekahead.schema.shape import check_shape
 from weekahead.task.labels import label_of_return
 
 
@@ -105,12 +106,13 @@ class Record:
     def from_json(cls, value: JsonObject) -> "Record":
         """The record that `to_json` wrote.
 
-        Raises ValueError naming the field that is missing or unknown.
+        Raises ValueError naming the field that is missing, unknown or of another type.
         """
+        name = f"{value.get('symbol', '?')}-{value.get('week_start', '?')}"
+        check_shape(value, cls, f"record {name}", "fetch the records again", complete=False)
         try:
             return cls(**_nested(value))
         except (KeyError, TypeError) as error:
-            name = f"{value.get('symbol', '?')}-{value.get('week_start', '?')}"
             raise ValueError(
                 f"record {name}: {error}; expected the fields of Record.to_json"
             ) from None
