@@ -70,7 +70,11 @@ def run(options: PipelineOptions) -> int:
         if untold.status:
             return untold.status
         with _stage("forecasts"):
-            forecasts.run(dataset=dataset, records=fetched.records, answers=untold.answers)
+            written = forecasts.run(
+                dataset=dataset, records=fetched.records, answers=untold.answers
+            )
+        if written:
+            return written
 
     with _stage("audit"):
         audited = audit.run(AuditOptions(str(dataset), dataset))

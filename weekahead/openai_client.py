@@ -267,6 +267,8 @@ class OpenAIClient:
             cause = type(error.__cause__).__name__ if error.__cause__ else ""
             what = f"{type(error).__name__}{f' ({cause})' if cause else ''}"
             raise _MayPass(what, may_be_paid=cause not in _UNSENT) from None
+        except Refused:
+            raise
         except ValueError as error:  # such as a text that is not Unicode
             raise Failed(f"the request cannot be sent ({type(error).__name__})") from None
         return response.content, response.headers

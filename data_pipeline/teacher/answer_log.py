@@ -6,11 +6,12 @@ file when it is wanted.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
+from data_pipeline.teacher.judgement import judge_row
 from data_pipeline.teacher.prompts import AnswerKind, fingerprint, without_thought_and_space
 from weekahead.schema.rows import TeacherAnswerRow
 from weekahead.schema.shape import has_shape
@@ -37,10 +38,11 @@ class TeacherLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._offsets: dict[str, int] = {}
+        self._by_question: dict[str, list[int]] = {}
         self.end = 0
         """Bytes up to the end of the last whole line."""
         for line in _lines(path):
-            self._offsets[line.row["key"]] = line.start
+            self._index(line.row, line.start)
             self.end = line.end
 
     @property
@@ -52,6 +54,21 @@ class TeacherLog:
         """The logged answer to the request with this key, or None."""
         offset = self._offsets.get(key)
         return None if offset is None else _row_at(self.path, offset)
+
+    def rows(self, question: str, keys: Iterable[str]) -> list[TeacherAnswerRow]:
+        """All logged answers to one question, whatever their limit, in the order they came.
+
+        `question` is the SHA-256 of the request without its limit. `keys` are those of requests
+        that ask it: logs of older versions have nothing else to find an answer by.
+        """
+        offsets = set(self._by_question.get(question, ()))
+        offsets.update(self._offsets[key] for key in keys if key in self._offsets)
+        return [_row_at(self.path, offset) for offset in sorted(offsets)]
+
+    def _index(self, row: TeacherAnswerRow, start: int) -> None:
+        self._offsets[row["key"]] = start
+        if question := row.get("question_sha256"):
+            self._by_question.setdefault(question, []).append(start)
 
 
 class OpenLog(TeacherLog):
@@ -76,7 +93,7 @@ class OpenLog(TeacherLog):
             raise OSError(
                 f"{self.path}: only a part of an answer could be written; is the disk full?"
             )
-        self._offsets[row["key"]] = self.end
+        self._index(row, self.end)
         self.end += len(line)
 
     def sync(self) -> None:
@@ -123,8 +140,7 @@ class AnswerIndex:
         self.path = Path(path)
         self.kind: AnswerKind = "hindsight"
         models: dict[str, None] = {}  # a set that keeps its order
-        self._accepted: dict[tuple[str, str], int] = {}
-        self._reasons: dict[tuple[str, str], str] = {}
+        self._places: dict[tuple[str, str], list[int]] = {}
         for number, line in enumerate(_lines(self.path), start=1):
             row = line.row
             if number > 1 and row["kind"] != self.kind:
@@ -133,12 +149,9 @@ class AnswerIndex:
                     f"{self.kind!r}; hindsight and forecast never share a log: sort them apart"
                 )
             self.kind = row["kind"]
-            models[row["model"]] = None
-            subject = (row["id"], row["prompt_sha256"])
-            if row["accepted"]:
-                self._accepted[subject] = line.start
-            else:
-                self._reasons[subject] = row["reason"] or "not accepted"
+            served = row.get("served_model")
+            models[f"{row['model']} (served as {served})" if served else row["model"]] = None
+            self._places.setdefault((row["id"], row["prompt_sha256"]), []).append(line.start)
         if not models:
             raise ValueError(
                 f"{path}: no answers; ask a teacher first (python -m data_pipeline.teacher)"
@@ -150,22 +163,34 @@ class AnswerIndex:
     def find(self, record: Record) -> str | None:
         """The accepted answer to exactly this record as it is now, without <think> blocks.
 
-        None if there is none; the latest of several.
+        None if there is none; the latest of several. An answer that an older version accepted is
+        judged again by today's rules.
         """
-        offset = self._accepted.get(self._subject(record))
-        if offset is None:
-            return None
-        return without_thought_and_space(_row_at(self.path, offset)["answer"])
+        accepted = (row for row, reason in self._judged(record) if reason is None)
+        row = next(accepted, None)
+        return None if row is None else without_thought_and_space(row["answer"])
+
+    def latest(self, record: Record) -> TeacherAnswerRow | None:
+        """The accepted answer to this record; without one, the last that came; None for none."""
+        judged = list(self._judged(record))
+        accepted = [row for row, reason in judged if reason is None]
+        rows = accepted or [row for row, _ in judged]
+        return rows[0] if rows else None
 
     def reason(self, record: Record) -> str | None:
         """Why `find` has none: "not asked", or why the last answer was rejected; None if it has
         one.
         """
-        subject = self._subject(record)
-        return None if subject in self._accepted else self._reasons.get(subject, "not asked")
+        reasons = [reason for _, reason in self._judged(record)]
+        return None if None in reasons else (reasons or ["not asked"])[0]
 
-    def _subject(self, record: Record) -> tuple[str, str]:
-        return record.id, fingerprint(record, self.kind)
+    def _judged(self, record: Record) -> Iterator[tuple[TeacherAnswerRow, str | None]]:
+        """The answers to a record as it is now, the latest first, and why each is not accepted."""
+        label = record.label if self.kind == "hindsight" else None
+        subject = (record.id, fingerprint(record, self.kind))
+        for start in reversed(self._places.get(subject, ())):
+            row = _row_at(self.path, start)
+            yield row, judge_row(row, label)
 
 
 def _lines(path: Path) -> Iterator[_Line]:

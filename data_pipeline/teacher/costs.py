@@ -17,7 +17,8 @@ MEAN_OUTPUT_TOKENS = 500
 _CHARACTERS_PER_TOKEN = 4
 """Of English text, about; used for the estimate alone."""
 _BYTES_PER_TOKEN = 2
-"""A bound that English prose and tables of figures stay above; used for the budget."""
+"""A bound that ASCII text stays above: prose and tables of figures. A byte of any other text may be
+a token of its own. Used for the budget."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,16 @@ def estimate_tokens(messages: list[Message]) -> int:
 
 
 def cost_bound(price: Price, messages: list[Message], max_tokens: int) -> float:
-    """The most that a request may cost, in US dollars: two bytes per token, and its whole limit."""
-    size = sum(len(message["content"].encode()) for message in messages)
-    return price.cost(size / _BYTES_PER_TOKEN, max_tokens)
+    """The most that a request may cost, in US dollars: a bound of its tokens, and its whole limit.
+
+    An ASCII character is half a token, a byte of any other character a whole one.
+    """
+    tokens = 0.0
+    for message in messages:
+        ascii_size = sum(character < "\x80" for character in message["content"])
+        size = len(message["content"].encode("utf-8", "replace"))
+        tokens += ascii_size / _BYTES_PER_TOKEN + size - ascii_size
+    return price.cost(tokens, max_tokens)
 
 
 class Budget:
@@ -75,6 +83,8 @@ class Budget:
         self.limit = limit
         """None: no limit."""
         self.spent = 0.0
+        self.estimated = 0.0
+        """The part of `spent` for which no server stated its tokens: the most that it can be."""
         self._reserved: list[float] = []
         self._settled = asyncio.Condition()
 
@@ -91,10 +101,11 @@ class Budget:
             self._reserved.append(amount)
             return True
 
-    async def settle(self, amount: float, *, cost: float) -> None:
+    async def settle(self, amount: float, *, cost: float, estimated: bool = False) -> None:
         """Release what `reserve` set aside, and count what the request cost (0 if it failed)."""
         self._reserved.remove(amount)
         self.spent += cost
+        self.estimated += cost if estimated else 0.0
         async with self._settled:
             self._settled.notify_all()
 

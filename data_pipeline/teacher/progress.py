@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from data_pipeline.teacher.answer_log import TeacherLog
 from data_pipeline.teacher.costs import estimate_tokens
+from data_pipeline.teacher.judgement import is_cut_off, judge_row
 from data_pipeline.teacher.prompts import AnswerKind, digest, first_messages, next_messages
 from weekahead.schema.rows import ChatRequest, Message, TeacherAnswerRow
 from weekahead.task.record import Record
@@ -25,13 +26,13 @@ class RequestSettings:
     max_tokens: int = 1024
     seed: int | None = None
 
-    def request(self, messages: list[Message]) -> ChatRequest:
-        """A chat completion request."""
+    def request(self, messages: list[Message], max_tokens: int | None = None) -> ChatRequest:
+        """A chat completion request; `max_tokens` if another limit than this one is meant."""
         request: ChatRequest = {
             "model": self.model,
             "messages": messages,
             "temperature": self.temperature,
-            "max_tokens": self.max_tokens,
+            "max_tokens": max_tokens or self.max_tokens,
         }
         if self.seed is not None:
             request["seed"] = self.seed
@@ -40,18 +41,22 @@ class RequestSettings:
 
 @dataclass(frozen=True)
 class TeacherQuestion:
-    """A request that has no logged answer yet."""
+    """A request that is to be sent."""
 
     record: Record
     attempt: int
     request: ChatRequest
     key: str
+    question_sha256: str
+    """Of the request without its limit."""
 
 
 class RecordState(NamedTuple):
     """Where one record stands."""
 
     last_answer: TeacherAnswerRow | None
+    reason: str | None
+    """Why the last answer is not accepted by today's rules; None if it is, or there is none."""
     question: TeacherQuestion | None
     """What is to be asked next; None for a finished record."""
 
@@ -78,33 +83,78 @@ class Progress:
 
     def add(self, state: RecordState) -> None:
         """Count a record that can be asked about."""
-        answer, question = state
+        answer, reason, question = state
         if answer and answer.get("attempt") == ATTEMPTS:
             self.asked_again += 1
         if question:
             self.left += 1
             self.input_tokens += estimate_tokens(question.request["messages"])
-        elif answer and answer["accepted"]:
+        elif answer and reason is None:
             self.accepted += 1
         elif answer:
-            self.rejected[answer["reason"] or "not accepted"] += 1
+            self.rejected[reason or "not accepted"] += 1
 
 
 def next_question(record: Record, settings: RequestSettings, log: TeacherLog) -> RecordState:
-    """The last answer to a record, and the question that is open now."""
-    messages, answer = first_messages(record, settings.kind), None
-    for attempt in range(1, ATTEMPTS + 1):
-        request = settings.request(messages)
-        key = digest(request)
-        logged = log.row(key)
-        if logged is None:
-            return RecordState(answer, TeacherQuestion(record, attempt, request, key))
-        answer = logged
-        if answer["accepted"]:
-            break
-        reason = answer["reason"] or "not accepted"
-        messages = next_messages(messages, answer=answer["answer"], reason=reason)
-    return RecordState(answer, None)
+    """The last answer to a record, and the question that is open now.
+
+    What was accepted is never asked again, and what was rejected only if it was cut off at a lower
+    limit than that of `settings`.
+    """
+    return _state_from(_Asking(record, settings, log), first_messages(record, settings.kind), 1)
+
+
+class _Asking(NamedTuple):
+    record: Record
+    settings: RequestSettings
+    log: TeacherLog
+
+    @property
+    def label(self) -> str | None:
+        return self.record.label if self.settings.kind == "hindsight" else None
+
+
+def _state_from(asking: _Asking, messages: list[Message], attempt: int) -> RecordState:
+    """Where a record stands, if attempts before this one were not accepted."""
+    settings, log = asking.settings, asking.log
+    request = settings.request(messages)
+    key, question_sha256 = digest(request), digest(_without_limit(request))
+    older = digest(settings.request(messages, RequestSettings.max_tokens))
+    rows = log.rows(question_sha256, (key, older))
+    reasons = [judge_row(row, asking.label) for row in rows]
+    for row, reason in zip(rows, reasons, strict=True):
+        if reason is None:
+            return RecordState(row, None, None)
+    follow_ups: list[RecordState] = []
+    if attempt < ATTEMPTS:
+        for row, reason in zip(rows, reasons, strict=True):
+            said = row["reason"] or reason or "not accepted"
+            again = next_messages(messages, answer=row["answer"], reason=said)
+            follow_ups.append(_state_from(asking, again, attempt + 1))
+    for state in follow_ups:
+        if state.last_answer and state.reason is None:
+            return state
+    was_short = bool(rows) and is_cut_off(reasons[-1]) and _limit(rows[-1]) < settings.max_tokens
+    is_open = was_short and key not in [row["key"] for row in rows]
+    if is_open or not rows:
+        question = TeacherQuestion(asking.record, attempt, request, key, question_sha256)
+        last = (rows[-1], reasons[-1]) if rows else (None, None)
+        return RecordState(*last, question)
+    if not follow_ups:
+        return RecordState(rows[-1], reasons[-1], None)
+    state = follow_ups[-1]
+    if state.last_answer is None:
+        return RecordState(rows[-1], reasons[-1], state.question)
+    return state
+
+
+def _without_limit(request: ChatRequest) -> dict[str, object]:
+    return {name: value for name, value in request.items() if name != "max_tokens"}
+
+
+def _limit(row: TeacherAnswerRow) -> int:
+    """The limit of an answer; logs of older versions tell it only if it is the default."""
+    return row.get("max_tokens", RequestSettings.max_tokens)
 
 
 def count_progress(

@@ -1,4 +1,4 @@
-"""What the teacher is asked, and how its answers are judged.
+"""What the teacher is asked.
 
 Two kinds of question, never mixed. `hindsight` names the true bin and asks the teacher to argue for
 it: a training answer. `forecast` is the student's prompt to the letter: the teacher's own row in a
@@ -10,37 +10,15 @@ import json
 from typing import Literal, get_args
 
 from weekahead.schema.rows import Message
-from weekahead.task.answer import parse_answer
 from weekahead.task.answer_sections import without_thought
 from weekahead.task.prompt import render_prompt
 from weekahead.task.record import Record
 
-TEACHING_VERSION = "t1"
-"""Changes with every change of wording or judgement below."""
+TEACHING_VERSION = "t2"
+"""Changes with every change of wording below or of what is accepted (judgement)."""
 
 AnswerKind = Literal["hindsight", "forecast"]
 KINDS: tuple[AnswerKind, ...] = get_args(AnswerKind)
-
-BETRAYALS = (
-    "as we know",
-    "we now know",
-    "was told",
-    "were told",
-    "been told",
-    "in hindsight",
-    "with hindsight",
-    "actual return",
-    "actual outcome",
-    "as instructed",
-    "forecast to argue for",
-)
-"""Phrases of an author who knows how the week ended or speaks of the request; lower case."""
-
-_CUT_OFF = {
-    "length": "cut off by the token limit",
-    "content_filter": "cut off by a content filter",
-}
-"""A finish reason that makes an answer unusable -> why."""
 
 _INSTRUCTION = """[To the author of a model answer]: the forecast to argue for is "{prediction}". \
 From the facts above alone, write what a careful analyst could have written on that day who came \
@@ -86,30 +64,6 @@ def next_messages(messages: list[Message], *, answer: str, reason: str) -> list[
             {"role": "user", "content": again},
         ]
     return [*messages[:-1], {**messages[-1], "content": f"{messages[-1]['content']}\n\n{again}"}]
-
-
-def judge(answer: str, *, finish_reason: str | None, label: str | None) -> str | None:
-    """Why an answer is not accepted, in few fixed words fit for counting; None if it is accepted.
-
-    `label` is the bin that a hindsight question named: the answer must then have the strict layout,
-    name that bin and not betray that it was told. For a forecast (None) it is enough that the
-    lenient reader finds a direction.
-    """
-    if finish_reason and finish_reason.startswith("refused"):
-        return finish_reason
-    if cut_off := _CUT_OFF.get(finish_reason or ""):
-        return cut_off
-    text = without_thought_and_space(answer)
-    parsed = parse_answer(text, strict=label is not None)
-    if not parsed.valid:
-        return parsed.reason or "not valid"
-    if label is None:
-        return None
-    if parsed.prediction.lower() != label:
-        return "another bin than the one told"
-    one_line = " ".join(text.lower().split())
-    phrase = next((phrase for phrase in BETRAYALS if phrase in one_line), None)
-    return f"betrays hindsight: {phrase!r}" if phrase else None
 
 
 def without_thought_and_space(answer: str) -> str:

@@ -4,9 +4,10 @@ python -m data_pipeline.teacher data/records/nasdaq100.jsonl --model gpt-4.1 --k
 
 Any OpenAI-compatible endpoint: OPENAI_API_KEY and OPENAI_BASE_URL from the environment or `.env`.
 Answers go to data/teacher/<model>/<kind>.jsonl as they come, and a request whose answer is there is
-never sent again: after an interrupt, a failure or a spent budget the same command goes on. Ctrl-C
-or SIGTERM waits for the answers on their way, a second one does not; what is on its way then, or at
-a SIGKILL, may be paid again, and nothing else.
+never sent again: after an interrupt, a failure or a spent budget the same command goes on. With a
+larger --max_tokens it asks again what was cut off, and nothing else. Thirty rejections of one kind
+with no accepted answer between them end it. Ctrl-C or SIGTERM waits for the answers on their way, a
+second one does not; what is on its way then, or at a SIGKILL, may be paid again, and nothing else.
 """
 
 import asyncio
@@ -15,12 +16,14 @@ import math
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_pipeline.teacher.answer_log import TeacherLog, writing
 from data_pipeline.teacher.costs import MEAN_OUTPUT_TOKENS, PRICES, Budget, Price, read_price
+from data_pipeline.teacher.judgement import kind_of, remedy
 from data_pipeline.teacher.progress import Progress, RequestSettings, can_be_asked, count_progress
 from data_pipeline.teacher.prompts import KINDS, AnswerKind
 from data_pipeline.teacher.workers import End, TeacherRun
@@ -124,7 +127,8 @@ class TeacherResult:
     """How a run ended."""
 
     status: int
-    """0: all are answered; 1: requests failed or the budget ended it; 130: interrupted."""
+    """0: all are answered; 1: requests failed, the budget or rejections ended it, or no answer was
+    accepted; 130: interrupted."""
     spent: float
     """US dollars; 0 if the price is not known."""
     answers: Path
@@ -148,7 +152,7 @@ def run(options: TeacherOptions, job: TeacherJob) -> TeacherResult:
         print(estimate(before, settings.model, price), flush=True)
         if not before.left:
             print(f"nothing to ask: {path}")
-            return TeacherResult(0, 0.0, path)
+            return TeacherResult(_finished(before, path, settings.max_tokens), 0.0, path)
         client, budget = OpenAIClient(options.per_minute), Budget(options.max_cost)
         teacher_run = TeacherRun(settings, log, price=price, budget=budget, client=client)
         workers = min(options.concurrency, before.left)
@@ -157,6 +161,8 @@ def run(options: TeacherOptions, job: TeacherJob) -> TeacherResult:
         )
         after = count_progress(job.selected(), settings, log)
     print(summary(after, teacher_run))
+    for line in server_lines(teacher_run):
+        print(f"warning: {line}", file=sys.stderr)
     if teacher_run.refusal:
         raise teacher_run.refusal
     status = _print_end(teacher_run, after, path)
@@ -201,12 +207,27 @@ def summary(progress: Progress, teacher_run: TeacherRun) -> str:
     """One line: where the records stand now, and what this run did and cost."""
     counts = [f"{reason}: {count}" for reason, count in sorted(progress.rejected.items())]
     reasons = f" ({', '.join(counts)})" if counts else ""
-    cost = f"${teacher_run.budget.spent:.2f}" if teacher_run.price else "cost unknown"
+    cost = "cost unknown"
+    if teacher_run.price:
+        cost = f"${teacher_run.budget.spent:.2f}"
+        if teacher_run.budget.estimated:
+            cost += f" (${teacher_run.budget.estimated:.2f} of it estimated: tokens not stated)"
     return (
         f"{progress.accepted} accepted, {progress.asked_again} asked again, "
         f"{progress.rejected.total()} rejected{reasons}, {teacher_run.failed} failed, "
         f"{progress.left} left; this run: {teacher_run.client.answered} answers, {cost}"
     )
+
+
+def server_lines(teacher_run: TeacherRun) -> Iterator[str]:
+    """What a user has to know of the server: what it refused, and other models that answered."""
+    for name, said in teacher_run.client.form.left_out.items():
+        yield f"the teacher refuses {name}, so it was asked without: {said}"
+    for name, count in teacher_run.other_models.items():
+        yield (
+            f"{count} answers came from {name}, as the server says, and not from "
+            f"{teacher_run.settings.model}; is that the teacher that you mean?"
+        )
 
 
 def _print_end(teacher_run: TeacherRun, progress: Progress, path: Path) -> int:
@@ -217,6 +238,9 @@ def _print_end(teacher_run: TeacherRun, progress: Progress, path: Path) -> int:
             file=sys.stderr,
         )
         return 130
+    if teacher_run.ended is End.REJECTIONS:
+        print(_rejections(teacher_run), file=sys.stderr)
+        return 1
     if teacher_run.ended is End.BUDGET:
         print(
             f"stopped before --max_cost {teacher_run.budget.limit:g} could be passed: "
@@ -230,8 +254,32 @@ def _print_end(teacher_run: TeacherRun, progress: Progress, path: Path) -> int:
             file=sys.stderr,
         )
         return 1
-    print(path)
-    return 0
+    return _finished(progress, path, teacher_run.settings.max_tokens)
+
+
+def _rejections(teacher_run: TeacherRun) -> str:
+    """Why a run that only brings rejections was stopped, and the remedy."""
+    ((kind, count),) = teacher_run.rejected_in_a_row.most_common(1)
+    return (
+        f"stopped: {count} answers were rejected in a row ({kind}) and none was accepted, so more "
+        f"would only cost; {remedy(kind, teacher_run.settings.max_tokens)}"
+    )
+
+
+def _finished(progress: Progress, path: Path, max_tokens: int) -> int:
+    """Print where the answers are; 1 if no record has one that is accepted."""
+    if progress.accepted:
+        print(path)
+        return 0
+    if not progress.rejected:
+        why = "no record is selected or has a return; check the file of records and --only"
+    else:
+        kinds = Counter[str]()
+        for reason, count in progress.rejected.items():
+            kinds[kind_of(reason)] += count
+        why = remedy(kinds.most_common(1)[0][0], max_tokens)
+    print(f"0 accepted: {path} holds no answer that can be used; {why}", file=sys.stderr)
+    return 1
 
 
 def read_ids(path: Path) -> frozenset[str]:

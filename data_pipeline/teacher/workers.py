@@ -8,20 +8,31 @@ import asyncio
 import enum
 import logging
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from data_pipeline.teacher.answer_log import OpenLog
 from data_pipeline.teacher.costs import Budget, Price, cost_bound
+from data_pipeline.teacher.judgement import judge, kind_of
 from data_pipeline.teacher.progress import RequestSettings, TeacherQuestion, next_question
-from data_pipeline.teacher.prompts import TEACHING_VERSION, fingerprint, judge
-from weekahead.openai_client import Failed, OpenAIClient, Refused, Stopped, Unacceptable
-from weekahead.openai_reply import ServerReply, Usage
+from data_pipeline.teacher.prompts import TEACHING_VERSION, fingerprint
+from weekahead.openai_client import (
+    Answered,
+    Failed,
+    OpenAIClient,
+    Refused,
+    Stopped,
+    Unacceptable,
+)
+from weekahead.openai_reply import ServerReply, Usage, is_other_model
 from weekahead.schema.rows import TeacherAnswerRow
 from weekahead.task.record import Record
 
 log = logging.getLogger(__name__)
 
+REJECTIONS_IN_A_ROW = 30
+"""So many rejections of one kind, with no accepted answer since, end a run: more cost the same."""
 FAILURES_IN_A_ROW = 20
 """So many requests in a row that came to nothing end a run: the teacher is away."""
 SYNC_SECONDS = 0.05
@@ -33,6 +44,7 @@ class End(enum.Enum):
 
     INTERRUPT = enum.auto()
     BUDGET = enum.auto()
+    REJECTIONS = enum.auto()
     REFUSAL = enum.auto()
 
 
@@ -58,6 +70,10 @@ class TeacherRun:
         self.last_failure = ""
         self.ended: End | None = None
         self.refusal: Refused | None = None
+        self.rejected_in_a_row: Counter[str] = Counter()
+        """Kind of rejection -> answers since the last one that was accepted."""
+        self.other_models: Counter[str] = Counter()
+        """Models that the server says answered and that were not asked for -> answers."""
         self._failed_in_a_row = 0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -145,29 +161,42 @@ class TeacherRun:
         """Ask one question and log the answer. Raises Stopped and what the client raises."""
         if self.ended:
             raise Stopped
-        bound = 0.0
-        if self.price:
-            messages = question.request["messages"]
-            bound = cost_bound(self.price, messages, self.settings.max_tokens)
-        if not await self.budget.reserve(bound):
+        reservation = _Reservation(self.budget, self._bound(question), self.price)
+        await self._reserve(reservation)
+        try:
+            answered = await self._ask(question, reservation)
+            row = answer_row(question, self.settings, answered, reservation)
+            self.log.append(row)  # no await since the answer came, so nothing can come between
+            reservation.count(answered.reply.usage)
+            self._failed_in_a_row = 0
+            self._count_judgement(row)
+        except Failed as error:
+            if error.may_be_paid:
+                reservation.count(error.usage)
+            raise
+        finally:
+            await reservation.settle()
+
+    def _bound(self, question: TeacherQuestion) -> float:
+        if self.price is None:
+            return 0.0
+        return cost_bound(self.price, question.request["messages"], self.settings.max_tokens)
+
+    async def _reserve(self, reservation: "_Reservation") -> None:
+        if not await reservation.make():
             self._end(End.BUDGET)
             raise Stopped
-        cost = 0.0
-        try:
-            reply = await self._ask(question)
-            row = answer_row(question, self.settings, reply, self.price)
-            self.log.append(row)  # no await since the answer came, so nothing can come between
-            logged_cost = row.get("cost")
-            # Without counts of tokens the answer is taken for the dearest.
-            cost = bound if logged_cost is None else logged_cost
-            self._failed_in_a_row = 0
-        finally:
-            await self.budget.settle(bound, cost=cost)
 
-    async def _ask(self, question: TeacherQuestion) -> ServerReply:
+    async def _ask(self, question: TeacherQuestion, reservation: "_Reservation") -> Answered:
         """The reply to a question; an empty one if the teacher does not take this one request."""
+
+        async def on_lost(usage: Usage) -> None:
+            reservation.count(usage)
+            await reservation.settle()
+            await self._reserve(reservation)
+
         try:
-            return (await self.client.ask(question.request)).reply
+            return await self.client.ask(question.request, on_lost)
         except Unacceptable as error:
             status, message = error.args
             if self.log.empty:  # if no request was ever taken, all may be at fault
@@ -175,20 +204,67 @@ class TeacherRun:
                     f"the teacher does not take such requests: {status}: {message}"
                 ) from None
             log.warning("%s: %s, %s", question.record.id, status, message)
-            return ServerReply("", status, Usage(0, 0))
+            return Answered(ServerReply("", status, Usage(0, 0)), 0.0)
+
+    def _count_judgement(self, row: TeacherAnswerRow) -> None:
+        """Count a judgement; end the run if all answers are rejected for one kind of reason."""
+        if name := row.get("served_model"):
+            self.other_models[name] += 1
+        if row["accepted"]:
+            self.rejected_in_a_row.clear()
+            return
+        kind = kind_of(row["reason"] or "not accepted")
+        self.rejected_in_a_row[kind] += 1
+        if self.rejected_in_a_row[kind] >= REJECTIONS_IN_A_ROW:
+            self._end(End.REJECTIONS)
+
+
+class _Reservation:
+    """What is set aside for one request, and what it turned out to cost."""
+
+    def __init__(self, budget: Budget, bound: float, price: Price | None) -> None:
+        self.bound = bound
+        """US dollars; 0 without a price."""
+        self.has_price = price is not None
+        self._budget, self._price = budget, price
+        self._cost, self._estimated, self._made = 0.0, False, False
+
+    async def make(self) -> bool:
+        """Set the bound aside; False if the budget cannot bear it."""
+        self._cost, self._estimated = 0.0, False
+        self._made = await self._budget.reserve(self.bound)
+        return self._made
+
+    def cost(self, usage: Usage) -> tuple[float, bool]:
+        """US dollars for so many tokens, and whether that is the bound, since they are unknown."""
+        tokens, new_tokens = usage
+        if self._price is None or tokens is None or new_tokens is None:
+            return self.bound, self._price is not None
+        return self._price.cost(tokens, new_tokens), False
+
+    def count(self, usage: Usage) -> None:
+        """Note what the request cost."""
+        self._cost, self._estimated = self.cost(usage)
+
+    async def settle(self) -> None:
+        """Give back what is set aside and not spent."""
+        if self._made:
+            self._made = False
+            await self._budget.settle(self.bound, cost=self._cost, estimated=self._estimated)
 
 
 def answer_row(
-    question: TeacherQuestion, settings: RequestSettings, reply: ServerReply, price: Price | None
+    question: TeacherQuestion,
+    settings: RequestSettings,
+    answered: Answered,
+    reservation: _Reservation,
 ) -> TeacherAnswerRow:
     """A line of the log. It holds no time, so the logs of two runs have the same lines."""
+    reply = answered.reply
     label = question.record.label if settings.kind == "hindsight" else None
     reason = judge(reply.text, finish_reason=reply.finish_reason, label=label)
-    cost = None
-    tokens, new_tokens = reply.usage
-    if price and tokens is not None and new_tokens is not None:
-        cost = round(price.cost(tokens, new_tokens), 8)
-    return {
+    cost, is_estimate = reservation.cost(reply.usage)
+    row: TeacherAnswerRow = {
         "key": question.key,
         "id": question.record.id,
         "kind": settings.kind,
@@ -201,9 +277,18 @@ def answer_row(
         "finish_reason": reply.finish_reason,
         "prompt_tokens": reply.usage.prompt_tokens,
         "completion_tokens": reply.usage.completion_tokens,
-        "cost": cost,
+        "cost": round(cost, 8) if reservation.has_price else None,
         "teaching_version": TEACHING_VERSION,
+        "max_tokens": settings.max_tokens,
+        "question_sha256": question.question_sha256,
     }
+    if is_estimate:
+        row["cost_estimated"] = True
+    if reply.model is not None and is_other_model(settings.model, reply.model):
+        row["served_model"] = reply.model
+    if answered.left_out:
+        row["left_out"] = list(answered.left_out)
+    return row
 
 
 @contextmanager

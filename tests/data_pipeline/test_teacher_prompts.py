@@ -1,22 +1,17 @@
-"""What the teacher is asked, and which answers are accepted. Firms and texts are invented."""
+"""What the teacher is asked. Firms and texts are invented."""
 
 from dataclasses import replace
 
 import pytest
 
 from benchmarks.teacher import made_up_records
-from data_pipeline.dataset.public_rows import convert
 from data_pipeline.teacher.prompts import (
-    BETRAYALS,
     digest,
     fingerprint,
     first_messages,
-    judge,
     next_messages,
     without_thought_and_space,
 )
-from weekahead.files import read_jsonl
-from weekahead.schema.rows import reference_text
 from weekahead.task.answer import render_answer
 from weekahead.task.labels import BINS
 from weekahead.task.prompt import render_prompt
@@ -71,52 +66,6 @@ def test_an_answer_without_text_keeps_the_roles_alternating(record):
     )
 
 
-@pytest.mark.parametrize(
-    ("text", "finish", "reason"),
-    [
-        (GOOD, "stop", None),
-        (GOOD, None, None),
-        (f"<think>\nhm\n</think>\n\n{GOOD}\n", "stop", None),
-        (f"hm\n</think>{GOOD}", "stop", None),
-        ("", "stop", "empty answer"),
-        ("<think>no end", "stop", "empty answer"),
-        (GOOD, "length", "cut off by the token limit"),
-        (GOOD, "content_filter", "cut off by a content filter"),
-        (f"Sure!\n{GOOD}", "stop", "strict: text before the first section"),
-        (GOOD.replace("1. Orders", "- Orders"), "stop", "strict: items not numbered 1, 2, ..."),
-        (GOOD.replace("Down by 1-2%", "Down by 2-3%"), "stop", "another bin than the one told"),
-        (GOOD.replace("Down by", "Up by"), "stop", "another bin than the one told"),
-        (
-            GOOD.replace("The rival", "In\nhindsight the rival"),
-            "stop",
-            "betrays hindsight: 'in hindsight'",
-        ),
-    ],
-)
-def test_a_hindsight_answer_is_accepted_or_has_a_reason(text, finish, reason):
-    assert judge(text, finish_reason=finish, label="down by 1-2%") == reason
-
-
-@pytest.mark.parametrize("phrase", BETRAYALS)
-def test_a_phrase_that_betrays_hindsight_is_found_in_any_case(phrase):
-    reason = judge(f"{GOOD} {phrase.upper()}.", finish_reason="stop", label="down by 1-2%")
-    assert reason == f"betrays hindsight: {phrase!r}"
-
-
-@pytest.mark.parametrize(
-    ("text", "finish", "reason"),
-    [
-        (GOOD.replace("[Positive Developments]:", "**Positive Developments**"), "stop", None),
-        (GOOD.replace("Down by 1-2%", "Up by about 2%, in hindsight"), "stop", None),
-        ("I cannot say.", "stop", "no [Positive Developments] section"),
-        ("", "stop", "empty answer"),
-        (GOOD, "length", "cut off by the token limit"),
-    ],
-)
-def test_a_forecast_need_only_be_readable(text, finish, reason):
-    assert judge(text, finish_reason=finish, label=None) == reason
-
-
 def test_what_a_student_learns_has_no_thought_and_no_outer_space():
     assert without_thought_and_space(f" <think>a\n</think>\n\n{GOOD} \n") == GOOD
 
@@ -140,18 +89,3 @@ def test_a_digest_does_not_depend_on_the_order_of_names():
     assert digest({"a": 1}) != digest({"a": 2})
     # sha256 of the bytes {"a":"é"} in UTF-8, from `printf '{"a":"\xc3\xa9"}' | sha256sum`
     assert digest({"a": "é"}) == "b3a092a6af48807fa9482b2ee140105575daa26d5b24b3c0e60a7e2dee6683b1"
-
-
-def test_real_answers_of_a_teacher_that_was_told_are_accepted(shared_data):
-    """542 of the 546 public GPT-4 answers, all but those without a prediction; none is taken for
-    a betrayal.
-    """
-    rows = []
-    for name in ("train", "test"):
-        rows += convert(read_jsonl(shared_data / "dow30" / f"{name}.jsonl"), name)[0]
-    reasons = [judge(reference_text(row), finish_reason="stop", label=row["label"]) for row in rows]
-    assert len(reasons) == 546
-    assert {reason for reason in reasons if reason} == {
-        "strict: prediction not one of the twelve, or no analysis below it"
-    }
-    assert sum(reason is None for reason in reasons) == 542

@@ -92,8 +92,19 @@ class TeacherAnswerRow(TypedDict):
     prompt_tokens: NotRequired[int | None]
     completion_tokens: NotRequired[int | None]
     cost: NotRequired[float | None]
-    """US dollars; null if the model has no price or the server counts no tokens."""
+    """US dollars; null if the model has no price. Logs of older versions also have null if the
+    server counted no tokens."""
+    cost_estimated: NotRequired[bool]
+    """True if the server counted no tokens: `cost` is then the most that the answer can cost."""
     teaching_version: NotRequired[str]
+    max_tokens: NotRequired[int]
+    """The limit of the answer in its request."""
+    question_sha256: NotRequired[str]
+    """SHA-256 of the request without its limit: the same question, however long the answer."""
+    served_model: NotRequired[str]
+    """The model that answered, as the server names it; absent if it is the one asked for."""
+    left_out: NotRequired[list[str]]
+    """Parameters of the request that the server refused."""
 
 
 class PublicRow(TypedDict):

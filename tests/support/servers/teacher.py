@@ -26,6 +26,7 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -59,6 +60,10 @@ class Teacher:
     delivered: list[str] = field(default_factory=list)
     """The keys (SHA-256 of the body) whose answer was written whole to a connection that was
     open.
+    """
+    respond: Callable[[dict, dict], bytes | None] | None = None
+    """Takes a request and the good completion; what it returns is sent as the whole HTTP response
+    (see `http`), None for the usual answer.
     """
     authorization: set[str] = field(default_factory=set)
     at_once: int = 0
@@ -156,6 +161,12 @@ class Teacher:
             await asyncio.sleep(self.latency)
         finally:
             self.at_once -= 1
+        if self.respond:
+            raw = self.respond(request, completion(request, answer_to(request), "stop"))
+            if raw is not None:
+                writer.write(raw)
+                await writer.drain()
+                return b"connection: close" not in raw
         fault = self._fault(json.dumps(request, ensure_ascii=False))
         if fault.startswith("first "):
             fault = "" if len(request["messages"]) > 2 else fault.removeprefix("first ")
@@ -223,6 +234,12 @@ def _head(status: int, length: int, extra: str = "") -> bytes:
     kind = "" if "content-type" in extra else "content-type: application/json\r\n"
     reason = _REASONS.get(status, "Fault")
     return f"HTTP/1.1 {status} {reason}\r\n{kind}{extra}content-length: {length}\r\n\r\n".encode()
+
+
+def http(body: object, status: int = 200, headers: str = "", length: int | None = None) -> bytes:
+    """A whole HTTP response; a body that is not bytes is sent as JSON, with NaN and surrogates."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return _head(status, len(content) if length is None else length, headers) + content
 
 
 def key_of(request: dict) -> str:
