@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from weekahead.env_file import load_env
+from weekahead.interrupts import Interrupted, close_progress_bars, listening
 from weekahead.redaction import without_secrets
 
 Options = TypeVar("Options")
@@ -37,21 +38,27 @@ def run_command(
     """Load `.env`, do `work` and return its exit status.
 
     One of `errors` is printed as one line, without secrets, on standard error and gives 2; an
-    interrupt gives 130.
+    interrupt gives 128 plus the number of its signal (130 for Ctrl-C, 143 for SIGTERM).
     `resumable` says that the same command goes on where it stopped. `out_of_memory_hint` is the
     remedy for a GPU whose memory is too small.
     """
     print_any_character()
+    remedy = "; the same command goes on where it stopped" if resumable else ""
+    line = f"{name}: interrupted{{}}{remedy}"
     try:
-        load_env()
-        return work()
+        with listening(line.format("")):
+            load_env()
+            return work()
     except errors as error:
         message = without_secrets(describe_error(error, out_of_memory_hint))
-        print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
+        _print_last(f"{name}: {' '.join(message.split())}")
         return 2
+    except Interrupted as interrupt:
+        if os.environ.get("RANK", "0") == "0":
+            _print_last(line.format(interrupt.what))
+        return interrupt.status
     except KeyboardInterrupt:
-        remedy = "; the same command goes on where it stopped" if resumable else ""
-        print(f"{name}: interrupted{remedy}", file=sys.stderr)
+        _print_last(line.format(""))
         return 130
 
 
@@ -60,6 +67,13 @@ def print_any_character() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _print_last(line: str) -> None:
+    """Print the line with which a command ends."""
+    close_progress_bars()
+    with contextlib.suppress(OSError):  # a terminal that is gone
+        print(line, file=sys.stderr, flush=True)
 
 
 def describe_error(error: BaseException, out_of_memory_hint: str) -> str:

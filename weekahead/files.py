@@ -2,12 +2,14 @@
 hashes."""
 
 import codecs
+import errno
 import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import RawIOBase
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -22,11 +24,12 @@ def replacing(path: Path | str, mode: str = "w") -> Generator[IO[Any]]:
     After an error or an interrupt the old file stands as it was. Text is UTF-8 with "\\n".
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with os.fdopen(handle, mode, encoding=encoding, newline=newline) as file:
+        with _naming(path), os.fdopen(handle, mode, encoding=encoding, newline=newline) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -34,10 +37,49 @@ def replacing(path: Path | str, mode: str = "w") -> Generator[IO[Any]]:
         mask = os.umask(0)
         os.umask(mask)
         Path(name).chmod(0o666 & ~mask)
-        Path(name).replace(path)
+        with _naming(path):
+            Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _naming(path: Path) -> Generator[None]:
+    """Name the file in an error of the disk: the system names none, or the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.strerror is None:  # it has a message of ours already
+            raise
+        named = None if error.filename is None else Path(os.fsdecode(error.filename))
+        temporary = named is not None and named.name.startswith(f".{path.name}.")
+        if named is None or temporary or named in (path, *path.parents):
+            raise unwritable(path, error) from error
+        raise
+
+
+def unwritable(path: Path, error: Exception) -> OSError:
+    """The error to raise for a file or folder that could not be written, with the remedy.
+
+    `error` is what the system or a library said. Of a full disk it says so.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    reason = str(error).partition("\n")[0] if number is None else os.strerror(number)
+    remedies = {
+        errno.ENOSPC: "free some space on its disk",
+        errno.EDQUOT: "free some space in your quota",
+        errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+        errno.EIO: "check its disk",
+        errno.ENOTDIR: "a file is where a folder should be: choose another name",
+        errno.EEXIST: "a file is where a folder should be: choose another name",
+        errno.EISDIR: "a folder is where a file should be: choose another name",
+        errno.ENAMETOOLONG: "choose a shorter name",
+    }
+    remedy = remedies.get(number or 0, "make it writable, or choose another folder")
+    if number is None:
+        remedy = "check the space on its disk"
+    return OSError(f"{path} could not be written ({reason}): {remedy}")
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -67,11 +109,25 @@ def write_jsonl(path: Path | str, rows: Iterable[Mapping[str, Any]]) -> int:
 def append_jsonl(path: Path | str, rows: Iterable[Mapping[str, Any]]) -> None:
     """Append rows to a log and force them to disk; what was paid for is never rewritten."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8", newline="\n") as file:
-        file.write("".join(map(_json_line, rows)))
-        file.flush()
-        os.fsync(file.fileno())
+    lines = "".join(map(_json_line, rows)).encode()
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as file:
+            end = os.fstat(file.fileno()).st_size
+            try:
+                write_all(file, lines)
+                os.fsync(file.fileno())
+            except OSError:
+                with suppress(OSError):
+                    file.truncate(end)  # half a line would run into the next one
+                raise
+
+
+def write_all(file: RawIOBase, content: bytes) -> None:
+    """Write `content` to an unbuffered file: a disk that gets full takes only a part at first."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
 
 
 def _json_line(row: Mapping[str, Any]) -> str:

@@ -8,11 +8,13 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import RawIOBase
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from data_pipeline.teacher.judgement import judge_row
 from data_pipeline.teacher.prompts import AnswerKind, fingerprint, without_thought_and_space
+from weekahead.files import unwritable, write_all
 from weekahead.schema.rows import TeacherAnswerRow
 from weekahead.schema.shape import has_shape
 from weekahead.task.record import Record
@@ -74,7 +76,7 @@ class TeacherLog:
 class OpenLog(TeacherLog):
     """A log that this process alone may append to."""
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
+    def __init__(self, path: Path, file: RawIOBase) -> None:
         super().__init__(path)
         self._file = file
         file.truncate(self.end)
@@ -88,11 +90,11 @@ class OpenLog(TeacherLog):
         full disk.
         """
         line = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode()
-        if self._file.write(line) != len(line):
+        try:
+            write_all(self._file, line)
+        except OSError as error:
             self._file.truncate(self.end)
-            raise OSError(
-                f"{self.path}: only a part of an answer could be written; is the disk full?"
-            )
+            raise unwritable(self.path, error) from error
         self._index(row, self.end)
         self.end += len(line)
 
@@ -100,7 +102,10 @@ class OpenLog(TeacherLog):
         """Force what was appended to the disk, so that a power cut cannot lose it either."""
         end = self.end
         if end > self._synced:
-            os.fsync(self._file.fileno())
+            try:
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                raise unwritable(self.path, error) from error
             self._synced = end
 
 
@@ -113,8 +118,12 @@ def writing(path: Path) -> Iterator[OpenLog]:
     """
     import fcntl
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab", buffering=0) as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("ab", buffering=0)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,0 +1,67 @@
+"""`accelerate launch` for the Makefile: it passes signals on, and ends as its worker ends.
+
+    python -m weekahead.launch --config_file accelerate_configs/cpu.yaml -m sft.train ...
+
+By itself the launcher leaves its worker behind when it gets SIGTERM, prints a traceback for Ctrl-C
+and for a worker that failed, and loses the worker's exit status. The arguments are the launcher's.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+
+from weekahead.interrupts import LAUNCHER, SIGNALS
+
+
+def _pass_on(number: int, frame: FrameType | None) -> None:
+    """Give a signal to the workers; without one there is nothing that has to come to its end."""
+    del frame
+    import psutil
+
+    workers = psutil.Process().children()
+    if not workers:
+        os.write(2, b"\nlaunch: interrupted before the command began\n")
+        os._exit(128 + number)
+    for worker in workers:
+        worker.send_signal(number)
+
+
+def exit_status(error: BaseException) -> int:
+    """The worker's exit status in what the launcher raises; 128 plus the number of a signal."""
+    failure = getattr(error, "get_first_failure", None)  # of torch's ChildFailedError
+    if failure:
+        code = failure()[1].exitcode
+    else:
+        number = getattr(error, "sigval", None)  # of torch's SignalException
+        code = getattr(error, "returncode", None) if number is None else -number
+    if code is None and isinstance(error, SystemExit):
+        code = error.code
+    if code is None or isinstance(code, str):
+        code = int(code is not None)
+    return 128 - code if code < 0 else code
+
+
+def main() -> int:
+    """The command; the exit status is the worker's."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _pass_on)
+    os.environ[LAUNCHER] = f"{os.environ.get(LAUNCHER, '')} {os.getpid()}"
+    from subprocess import CalledProcessError
+
+    from accelerate.commands.launch import main as launch
+
+    try:
+        launch()
+    except (CalledProcessError, SystemExit) as error:
+        return exit_status(error)
+    except Exception as error:
+        if not hasattr(error, "get_first_failure") and not hasattr(error, "sigval"):
+            raise
+        return exit_status(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
