@@ -49,6 +49,8 @@ checks = $(PY) -m weekahead.preflight $(1) --run $(call q,$(RUN))
 # Threads that wait should sleep: on a machine that does something else too, spinning ones take the others' time.
 export OMP_WAIT_POLICY ?= PASSIVE
 export ACCEL
+# What a target starts ends with make, even if make is killed.
+export WEEKAHEAD_LAUNCHER := $(shell echo $$PPID)
 ifeq ($(ACCEL),single_gpu)
 demo train eval bench: export CUDA_VISIBLE_DEVICES := $(GPU)
 endif
@@ -74,7 +76,7 @@ data: setup ## a dataset from live providers: INDEX=dow30|nasdaq100|.. ARGS="--s
 
 train: setup ## fine-tune: MODEL=recipe DATASET=.. RUN=.. ACCEL=.. GPU=0 ARGS="--field value"
 	@$(call checks,train) --model $(call q,$(MODEL)) --dataset $(call q,$(DATASET)) --accel $(call q,$(ACCEL)) -- $(ARGS)
-	$(PY) -m accelerate.commands.launch --quiet --config_file accelerate_configs/$(ACCEL).yaml -m sft.train \
+	$(PY) -m weekahead.launch --config_file accelerate_configs/$(ACCEL).yaml -m sft.train \
 	    --config recipes/$(MODEL).yaml --dataset $(call q,$(DATASET)) --output_dir $(call q,outputs/$(RUN)) $(ARGS)
 
 check_eval = $(call checks,eval) --model $(call q,$(MODEL)) --dataset $(call q,$(DATASET)) \

@@ -19,7 +19,7 @@ stage() { # stage NAME COMMAND...: run it, and say how long it took
 rm -rf data/raw/demo data/records/demo.jsonl data/teacher/demo.jsonl $data \
     outputs/demo results/demo-base results/demo-tuned results/demo-tuned-unseen reports/demo
 stage "market" $py -m data_pipeline.synthetic --name demo --signal "$signal" --seed "$seed"
-stage "train" $py -m accelerate.commands.launch --quiet --config_file "accelerate_configs/${ACCEL:-cpu}.yaml" \
+stage "train" $py -m weekahead.launch --config_file "accelerate_configs/${ACCEL:-cpu}.yaml" \
     -m sft.train --config recipes/smollm2.yaml --dataset $data --output_dir outputs/demo --seed $((42 + seed)) \
     --max_length 400 --per_device_train_batch_size 4 --gradient_accumulation_steps 1 --logging_steps 2 --save_steps 0.5
 answers="--config recipes/smollm2.yaml --dataset $data --batch_size 32"

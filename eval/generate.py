@@ -37,7 +37,7 @@ from weekahead.cli import (
     read_options,
     run_command,
 )
-from weekahead.distributed import process_group, select_gpu
+from weekahead.distributed import process_group, select_gpu, sole_writer_of_all
 from weekahead.manifest import provenance
 from weekahead.models.decoding import Completion, SamplingParams
 from weekahead.models.loading import resolve_base_and_adapter
@@ -111,7 +111,7 @@ def generate(job: GenerationJob, backend: Backend, out: Path) -> GenerationManif
     that was begun with other settings.
     """
     rows = job.data.rows
-    with process_group() as process:
+    with process_group() as process, sole_writer_of_all(out, process):
         job = replace(job, process=process)
         manifest = describe_answers(job, backend)
         reached = manifest["rows_in_training_weeks"]
@@ -242,7 +242,8 @@ def new_arguments() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit 0 generated, 2 an error whose message has the remedy, 130 interrupted."""
+    """The command. Exit 0 generated, 2 an error whose message has the remedy, 130 or 143
+    interrupted."""
     options = read_options(new_arguments().parse_args(argv), GenerateOptions)
     select_gpu()
     configure_logging()

@@ -60,6 +60,7 @@ from weekahead.cli import (
     run_command,
 )
 from weekahead.files import read_jsonl
+from weekahead.locks import sole_writer
 from weekahead.models.chat_format import render_prompt_ids
 from weekahead.models.decoding import plan_batches
 from weekahead.models.loading import load_for_generation, load_tokenizer, resolve_base_and_adapter
@@ -296,14 +297,15 @@ def run(options: LikelihoodOptions) -> int:
     scoring = choose_scoring(options.out, options.prefix, options.batch_size)
     recipe = read_recipe(options.config)
     data = rows_to_score(options)
-    manifest = score_rows(
-        recipe,
-        options.adapter,
-        data,
-        scoring=scoring,
-        out=options.out,
-        precision=choose_precision(),
-    )
+    with sole_writer(options.out):
+        manifest = score_rows(
+            recipe,
+            options.adapter,
+            data,
+            scoring=scoring,
+            out=options.out,
+            precision=choose_precision(),
+        )
     rows = manifest.get("n", 0)
     speed = manifest.get("seconds_total", 0.0) / rows
     counts = [f"{count} {prefix}" for prefix, count in manifest.get("prefixes", {}).items()]
@@ -322,7 +324,8 @@ def new_arguments() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit 0 scored, 2 for an error whose message has the remedy, 130 interrupted."""
+    """The command. Exit 0 scored, 2 for an error whose message has the remedy, 130 or 143
+    interrupted."""
     options = read_options(new_arguments().parse_args(argv), LikelihoodOptions)
     configure_logging()
     return run_command(

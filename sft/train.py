@@ -31,8 +31,9 @@ from sft.training.dataset import check_lengths, row_lengths
 from sft.training.divergence import TrainingDivergedError
 from sft.training.resume import RunFacts, Start, find_start, resumable, settings_of
 from weekahead.cli import MODEL_ERRORS, configure_logging, run_command
-from weekahead.distributed import select_gpu
+from weekahead.distributed import launched_process, select_gpu, sole_writer_of_all
 from weekahead.files import write_json
+from weekahead.interrupts import Interrupted, postponed
 from weekahead.manifest import provenance
 from weekahead.models.chat_format import stop_token_ids
 from weekahead.models.decoding import SamplingParams
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
 
     from sft.training.callbacks import TrainLogCallback
+    from sft.training.stopping import StopCallback
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +133,7 @@ def train(job: Job) -> None:
     from accelerate import PartialState
 
     from sft.training.callbacks import TrainLogCallback
+    from sft.training.stopping import WAITS_FOR, StopCallback
     from weekahead.tracking.run import start_run
 
     folder = job.folder
@@ -146,36 +149,30 @@ def train(job: Job) -> None:
     )
     manifest = new_training_manifest(job, run.id)
     train_log = TrainLogCallback(folder, run)
+    stop = StopCallback()
     try:
         with run:
             if job.arguments.training.process_index == 0:
                 write_json(folder / MANIFEST, manifest)
-            try:
-                result = _train_and_save(job, run, train_log)
-            except TrainingDivergedError as error:
-                if job.arguments.training.process_index == 0:
-                    manifest["diverged"] = _divergence(job, manifest, error)
-                    write_json(folder / MANIFEST, manifest)
-                raise
-            if result:
-                # The result comes last: a manifest with a result means that the run is complete.
-                manifest["result"] = result
-                write_json(folder / MANIFEST, manifest)
+            trainer = _new_trainer(job, run, train_log, stop)
+            with postponed(WAITS_FOR):
+                _train_to_the_end(job, trainer, train_log, manifest)
+    except Interrupted:
+        stop.wait_for_all(job.arguments.training)
+        raise
     finally:
         train_log.close()
 
 
-def _train_and_save(
-    job: Job, run: TrackedRun, train_log: "TrainLogCallback"
-) -> TrainingResult | None:
-    """Train and write the adapter; the result, or None in every process but the first."""
+def _new_trainer(
+    job: Job, run: TrackedRun, train_log: "TrainLogCallback", stop: "StopCallback"
+) -> Any:
+    """The trainer of a job, with all callbacks in their order."""
     from sft.training.callbacks import CheckpointCallback, guard_wandb
-    from sft.training.trainer import build_trainer, check_result, result_of, save_adapter
-    from weekahead.tracking.plots import plot_training
+    from sft.training.trainer import build_trainer
 
     _, training, model = job.arguments
-    checkpoint = job.start.checkpoint
-    if checkpoint:
+    if job.start.checkpoint:
         # It evaluated at its start; once more would count for early stopping.
         training = copy(training)
         training.eval_on_start = False
@@ -191,6 +188,35 @@ def _train_and_save(
     )
     trainer.record.run = run.id
     guard_wandb(trainer, run)
+    trainer.add_callback(stop)
+    return trainer
+
+
+def _train_to_the_end(
+    job: Job, trainer: Any, train_log: "TrainLogCallback", manifest: TrainingManifest
+) -> None:
+    """Train, write the adapter, and complete the manifest: with the result, or why there is none.
+
+    Raises TrainingDivergedError, and Interrupted if a signal came and a checkpoint was saved.
+    """
+    path = job.folder / MANIFEST
+    try:
+        result = _train_and_save(job, trainer, train_log)
+    except TrainingDivergedError as error:
+        if job.arguments.training.process_index == 0:
+            write_json(path, {**manifest, "diverged": _divergence(job, manifest, error)})
+        raise
+    if result:
+        # The result comes last: a manifest with a result means that the run is complete.
+        write_json(path, {**manifest, "result": result})
+
+
+def _train_and_save(job: Job, trainer: Any, train_log: "TrainLogCallback") -> TrainingResult | None:
+    """Train and write the adapter; the result, or None in every process but the first."""
+    from sft.training.trainer import check_result, result_of, save_adapter
+    from weekahead.tracking.plots import plot_training
+
+    checkpoint = job.start.checkpoint
     log.info("training: %s", f"going on from {checkpoint.name}" if checkpoint else "from the start")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     check_result(trainer)
@@ -315,7 +341,14 @@ def run(argv: Sequence[str] | None) -> int:
         select_gpu()  # the Trainer multiplies the batch by the GPUs that one process sees
     check_torch_sees_gpu()
     precision = choose_precision()
-    job = prepare(parse(argv, precision), precision)
+    arguments = parse(argv, precision)
+    folder = Path(arguments.training.output_dir)
+    with sole_writer_of_all(folder, launched_process()):
+        return _run_alone(prepare(arguments, precision))
+
+
+def _run_alone(job: Job) -> int:
+    """Train, and print how it ended, while no other process may write into the folder."""
     try:
         train(job)
     except TrainingDivergedError as error:
@@ -355,8 +388,8 @@ def report(folder: Path) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit 0 trained, 1 diverged, 2 an error whose message has the remedy, 130
-    interrupted."""
+    """The command. Exit 0 trained, 1 diverged, 2 an error whose message has the remedy, 130 or
+    143 interrupted."""
     configure_logging()
     return run_command(
         "sft.train",

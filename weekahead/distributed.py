@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
+
+from weekahead.locks import sole_writer
 
 _TIMEOUT = timedelta(days=7)
 """How long one waits for the slowest. If one dies, the launcher ends the others at once."""
@@ -23,6 +26,17 @@ class Process:
         """Whether this process does what must be done once."""
         return self.rank == 0
 
+    def share(self, text: str) -> str:
+        """The `text` of the first process, in every process."""
+        if self.world_size == 1:
+            return text
+        from torch import distributed
+
+        library: Any = distributed
+        shared = [text]
+        library.broadcast_object_list(shared, src=0)
+        return shared[0]
+
     def barrier(self) -> None:
         """Go on when every process has come here."""
         if self.world_size > 1:
@@ -33,20 +47,50 @@ class Process:
 
 
 @contextmanager
+def sole_writer_of_all(folder: Path, process: Process) -> Generator[None]:
+    """`sole_writer` for all processes: the first one takes the lock, and if it cannot, all end.
+
+    The processes must have met. Raises OSError in the first one, which says why; the others end
+    without a word, with exit status 2.
+    """
+    with ExitStack() as stack:
+        refusal = None
+        if process.first:
+            try:
+                stack.enter_context(sole_writer(folder))
+            except OSError as error:
+                refusal = error
+        refused = process.share("yes" if refusal else "")
+        if refusal:
+            raise refusal
+        if refused:
+            raise SystemExit(2)
+        yield
+
+
+def launched_process() -> Process:
+    """This process among those that were launched together, if they have met."""
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1 or "RANK" not in os.environ:
+        return Process()
+    return Process(int(os.environ["RANK"]), world_size)
+
+
+@contextmanager
 def process_group() -> Generator[Process]:
     """Join the processes that were launched together, and leave them when the block ends.
 
     They meet over gloo, with GPUs or without, since all that they do together is wait.
     """
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    if world_size == 1 or "RANK" not in os.environ:
-        yield Process()
+    process = launched_process()
+    if process.world_size == 1:
+        yield process
         return
     import torch.distributed
 
     torch.distributed.init_process_group("gloo", timeout=_TIMEOUT)
     try:
-        yield Process(int(os.environ["RANK"]), world_size)
+        yield process
     finally:
         torch.distributed.destroy_process_group()
 

@@ -25,11 +25,14 @@ def replacing(path: Path | str, mode: str = "w") -> Generator[IO[Any]]:
     """
     path = Path(path)
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
-    with _naming(path):
+    with _naming_unwritten(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with _naming(path), os.fdopen(handle, mode, encoding=encoding, newline=newline) as file:
+        with (
+            _naming_unwritten(path),
+            os.fdopen(handle, mode, encoding=encoding, newline=newline) as file,
+        ):
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -37,7 +40,7 @@ def replacing(path: Path | str, mode: str = "w") -> Generator[IO[Any]]:
         mask = os.umask(0)
         os.umask(mask)
         Path(name).chmod(0o666 & ~mask)
-        with _naming(path):
+        with _naming_unwritten(path):
             Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -45,7 +48,7 @@ def replacing(path: Path | str, mode: str = "w") -> Generator[IO[Any]]:
 
 
 @contextmanager
-def _naming(path: Path) -> Generator[None]:
+def _naming_unwritten(path: Path) -> Generator[None]:
     """Name the file in an error of the disk: the system names none, or the temporary one."""
     try:
         yield

@@ -5,13 +5,14 @@ A second one ends the process at once. A process that a launcher started ends wi
 launcher leaves an orphan, even if it was killed.
 """
 
+import asyncio
 import contextlib
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,14 +106,30 @@ def noted() -> int | None:
 
 
 @contextmanager
-def keeping_handlers() -> Generator[None]:
-    """Put back the handlers that the block replaces: an event loop takes its own away for good."""
+def handled_by_loop(handler: Callable[[int], None]) -> Generator[None]:
+    """Give the number of every signal to `handler`, in the running event loop, while this is open.
+
+    Signals that count as one (see `listening`) are given once.
+    """
+    loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    ours = [number for number in SIGNALS if before[number] is not signal.SIG_IGN]
+
+    def pass_on(number: int) -> None:
+        now = time.monotonic()
+        if _state.number is not None and now - _state.when < _ONE_SIGNAL_SECONDS:
+            return
+        _state.number, _state.when = number, now
+        handler(number)
+
+    for number in ours:
+        loop.add_signal_handler(number, pass_on, number)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in ours:
+            loop.remove_signal_handler(number)
+            signal.signal(number, before[number])
 
 
 @contextmanager

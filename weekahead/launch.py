@@ -9,6 +9,7 @@ and for a worker that failed, and loses the worker's exit status. The arguments 
 import os
 import signal
 import sys
+from importlib import import_module
 from types import FrameType
 
 from weekahead.interrupts import LAUNCHER, SIGNALS
@@ -50,10 +51,9 @@ def main() -> int:
     os.environ[LAUNCHER] = f"{os.environ.get(LAUNCHER, '')} {os.getpid()}"
     from subprocess import CalledProcessError
 
-    from accelerate.commands.launch import main as launch
-
+    launcher = import_module("accelerate.commands.launch")  # it has no types
     try:
-        launch()
+        launcher.main()
     except (CalledProcessError, SystemExit) as error:
         return exit_status(error)
     except Exception as error:

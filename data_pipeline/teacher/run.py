@@ -128,7 +128,7 @@ class TeacherResult:
 
     status: int
     """0: all are answered; 1: requests failed, the budget or rejections ended it, or no answer was
-    accepted; 130: interrupted."""
+    accepted; 130 or 143: interrupted."""
     spent: float
     """US dollars; 0 if the price is not known."""
     answers: Path
@@ -237,7 +237,7 @@ def _print_end(teacher_run: TeacherRun, progress: Progress, path: Path) -> int:
             f"interrupted: {progress.accepted} answers are in {path}; the same command goes on",
             file=sys.stderr,
         )
-        return 130
+        return 128 + teacher_run.signal
     if teacher_run.ended is End.REJECTIONS:
         print(_rejections(teacher_run), file=sys.stderr)
         return 1
@@ -290,7 +290,8 @@ def read_ids(path: Path) -> frozenset[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command.
 
-    Exit 0 asked, 1 some left, 2 for an error whose message names the remedy, 130 interrupted.
+    Exit 0 asked, 1 some left, 2 for an error whose message names the remedy, 130 or 143
+    interrupted.
     """
     parser = new_parser(__doc__)
     parser.add_argument("records", type=Path, help="data/records/<name>.jsonl")

@@ -7,16 +7,15 @@ later.
 import asyncio
 import enum
 import logging
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from data_pipeline.teacher.answer_log import OpenLog
 from data_pipeline.teacher.costs import Budget, Price, cost_bound
 from data_pipeline.teacher.judgement import judge, kind_of
 from data_pipeline.teacher.progress import RequestSettings, TeacherQuestion, next_question
 from data_pipeline.teacher.prompts import TEACHING_VERSION, fingerprint
+from weekahead.interrupts import handled_by_loop
 from weekahead.openai_client import (
     Answered,
     Failed,
@@ -69,6 +68,8 @@ class TeacherRun:
         """Records whose request came to nothing."""
         self.last_failure = ""
         self.ended: End | None = None
+        self.signal = 0
+        """The number of the signal that interrupted it."""
         self.refusal: Refused | None = None
         self.rejected_in_a_row: Counter[str] = Counter()
         """Kind of rejection -> answers since the last one that was accepted."""
@@ -93,7 +94,7 @@ class TeacherRun:
         ]
         tasks = [*self._tasks, asyncio.create_task(self._sync_log())]
         try:
-            with _handle_signals(self._interrupt):
+            with handled_by_loop(self._interrupt):
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         finally:
             for task in self._tasks:
@@ -109,7 +110,7 @@ class TeacherRun:
         self.ended = self.ended or reason
         self.client.stop(self._tasks)
 
-    def _interrupt(self) -> None:
+    def _interrupt(self, number: int) -> None:
         """The first signal ends the run, the second drops what is on its way as well."""
         if self.ended is End.INTERRUPT:
             for task in self._tasks:
@@ -118,6 +119,7 @@ class TeacherRun:
             log.warning(
                 "waiting for the answers that are on their way; a second signal does not wait"
             )
+        self.signal = self.signal or number
         self.ended = End.INTERRUPT
         self._end(End.INTERRUPT)
 
@@ -289,16 +291,3 @@ def answer_row(
     if answered.left_out:
         row["left_out"] = list(answered.left_out)
     return row
-
-
-@contextmanager
-def _handle_signals(handler: Callable[[], None]) -> Iterator[None]:
-    """SIGINT and SIGTERM go to `handler` while this is open."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, handler)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)

@@ -11,7 +11,6 @@ with its retries, its Retry-After and its names for errors. A prompt is sent in 
 
 import asyncio
 import logging
-import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eval.generation.prompts import prompt_ids, rendered_prompt
+from weekahead.interrupts import Interrupted, handled_by_loop
 from weekahead.models.chat_format import chat_format
 from weekahead.models.decoding import Completion, OnAnswers, SamplingParams
 from weekahead.openai_client import (
@@ -38,7 +38,6 @@ log = logging.getLogger(__name__)
 
 FAILURES_IN_A_ROW = 20
 """This many failed requests with no answer between them end a run: the server is down."""
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def ask_endpoint(
 
     Raises ValueError if no endpoint is named, if it refuses all requests, or if some failed; the
     answers that came are passed on. After a signal nothing more is sent, the answers on their way
-    are passed on, and then KeyboardInterrupt is raised; a second signal does not wait for them.
+    are passed on, and then Interrupted is raised; a second signal does not wait for them.
     """
     asyncio.run(_ask_all(bodies, at_once, on_answers, has_answered=has_answered))
 
@@ -176,9 +175,10 @@ class _Requests:
     failures_in_a_row: int = 0
     last_error: str = ""
     gave_up: bool = False
-    interrupted: bool = False
+    interrupted: int = 0
+    """The number of the signal that came first."""
 
-    def interrupt(self) -> None:
+    def interrupt(self, number: int) -> None:
         """Stop sending at the first signal, stop waiting at the second."""
         if self.interrupted:
             for task in self.tasks:
@@ -187,7 +187,7 @@ class _Requests:
             log.warning(
                 "waiting for the answers that are on their way; a second signal does not wait"
             )
-        self.interrupted = True
+        self.interrupted = self.interrupted or number
         self.client.stop(self.tasks)
 
     def add_answer(self, number: int, completion: Completion, when: float) -> None:
@@ -225,7 +225,7 @@ class _Requests:
     def raise_outcome(self) -> None:
         """Raise what the end of the run calls for, if not every row has its answer."""
         if self.interrupted:
-            raise KeyboardInterrupt
+            raise Interrupted(self.interrupted)
         if self.gave_up:
             raise ValueError(
                 f"{self.last_error}; {self.failures} requests failed, then no more were sent"
@@ -248,20 +248,16 @@ async def _ask_all(
 ) -> None:
     client = OpenAIClient(server="endpoint")
     requests = _Requests(client, iter(bodies.items()), on_answers, has_answered)
-    loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, requests.interrupt)
     workers = min(at_once, len(bodies))
     requests.tasks += [asyncio.create_task(_worker(requests)) for _ in range(workers)]
     try:
-        await asyncio.wait(requests.tasks, return_when=asyncio.FIRST_EXCEPTION)
+        with handled_by_loop(requests.interrupt):
+            await asyncio.wait(requests.tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:
         for task in requests.tasks:
             task.cancel()
         outcomes = await asyncio.gather(*requests.tasks, return_exceptions=True)
         await client.close()
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome

@@ -2,6 +2,8 @@
 
 import logging
 import math
+import os
+import shutil
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import MISSING, fields
@@ -10,6 +12,7 @@ from typing import Any, cast
 
 import torch
 from accelerate.utils import gather_object
+from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTTrainer, get_peft_config
@@ -34,6 +37,14 @@ from weekahead.schema.manifests import TrainingResult
 from weekahead.schema.rows import DatasetRow, TrainLogRow
 
 log = logging.getLogger(__name__)
+
+_WRITE_ERRORS = (OSError, SafetensorError, RuntimeError)
+"""What a disk that is full raises: safetensors and torch have errors of their own for it."""
+_OF_TORCH_WRITER = ("PytorchStreamWriter", "inline_container", "iostream", "unexpected pos")
+"""What stands in torch's error for a file that it could not write."""
+
+_NOT_OURS = ("training_args.bin", "README.md")
+"""A pickle with paths of this machine, and TRL's card, which names no base."""
 
 IGNORED_LABEL = -100
 """A label that carries no loss (torch, transformers and TRL agree on it)."""
@@ -238,6 +249,15 @@ class ForecastTrainer(SFTTrainer):
             loss = loss * self.accelerator.num_processes
         return loss
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save a checkpoint. Raises OSError for one that cannot be written whole; it is removed."""
+        folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+        try:
+            super()._save_checkpoint(model, trial)
+        except _WRITE_ERRORS as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise cannot_save(folder, error) from error
+
     def _can_skip_unlabelled(self, inputs: dict[str, Any]) -> bool:
         """Whether the sum over labelled positions is what TRL's compute_loss would give here."""
         if inputs["input_ids"].device.type != "cpu" or not inputs.keys() <= _PLAIN_BATCH:
@@ -314,21 +334,62 @@ def save_adapter(trainer: Any, tokenizer: Any, folder: Path) -> None:
     """Make `folder` a complete adapter folder: weights, tokenizer with template, generation config.
 
     `generation_config.json` says where an answer ends, so a reader need not know the chat format.
+    The files are written in a folder inside, and moved when all are on the disk. Raises OSError for
+    a disk that does not take them; nothing is moved then.
     """
+    temporary = folder / ".adapter"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        trainer.save_model(str(temporary))
+        if trainer.is_world_process_zero():
+            _save_generation_config(tokenizer, temporary)
+            _move_files(temporary, folder)
+    except _WRITE_ERRORS as error:
+        raise cannot_save(folder, error) from error
+    finally:
+        if trainer.is_world_process_zero():
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _save_generation_config(tokenizer: Any, folder: Path) -> None:
     from transformers import GenerationConfig
 
-    trainer.save_model(str(folder))
-    if not trainer.is_world_process_zero():
-        return
     config = GenerationConfig(
         eos_token_id=stop_token_ids(tokenizer),
         pad_token_id=tokenizer.pad_token_id,
         do_sample=False,
     )
     config.save_pretrained(folder)
-    # The first is a pickle with paths of this machine, the second TRL's card, which names no base.
-    (folder / "training_args.bin").unlink(missing_ok=True)
-    (folder / "README.md").unlink(missing_ok=True)
+
+
+def _move_files(source: Path, target: Path) -> None:
+    """Move what a reader needs; each file is on the disk before the first one is moved."""
+    for name in _NOT_OURS:
+        (target / name).unlink(missing_ok=True)
+    files = [path for path in source.iterdir() if path.is_file() and path.name not in _NOT_OURS]
+    for path in files:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    for path in files:
+        path.replace(target / path.name)
+
+
+def cannot_save(folder: Path, error: Exception) -> Exception:
+    """The error of a checkpoint or an adapter that could not be written: file, reason, remedy.
+
+    `error` itself if it is not one of the disk.
+    """
+    reason = str(error)
+    if type(error) is RuntimeError:
+        if not any(word in reason for word in _OF_TORCH_WRITER):
+            return error
+        reason = "the disk took only a part: it is full, or a limit on the size of files is reached"
+    elif isinstance(error, RuntimeError):  # such as too little memory
+        return error
+    return OSError(
+        f"{folder} could not be written ({reason}): free some space, then run the same command "
+        "again: it goes on from the last whole checkpoint"
+    )
 
 
 def check_result(trainer: Any) -> None:
