@@ -539,7 +539,10 @@ sys.exit(main(sys.argv[1:]))"""
     with Teacher() as teacher:
         running = process(teacher, start=("-c", limited))
         _, err = running.communicate(timeout=30)
-        assert running.returncode == 2 and "only a part of an answer could be written" in err
+        assert (
+            running.returncode == 2
+            and "hindsight.jsonl could not be written (File too large)" in err
+        )
         path = Path("data/teacher/loopback/hindsight.jsonl")
         assert path.read_bytes().endswith(b"\n") and 5 < len(logged()) < 30
         before = path.read_bytes()
