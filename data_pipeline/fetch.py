@@ -32,6 +32,7 @@ from data_pipeline.records.fundamentals import FILING_LAG_DAYS, SHORTEST_LAG_DAY
 from data_pipeline.records.indices import load, members_on
 from weekahead import files
 from weekahead.cli import add_options, new_parser, option, read_options, run_command
+from weekahead.locks import check_writable
 from weekahead.manifest import new_manifest
 from weekahead.names import check_name, check_symbol
 from weekahead.schema.manifests import IndexFacts, RecordsManifest, read_records_manifest
@@ -114,6 +115,8 @@ def run(options: FetchOptions) -> FetchResult:
     and so do records that were written before.
     """
     options.check()
+    for folder in (options.records.parent, options.raw):
+        check_writable(folder)
     result = FetchResult(options.records, fetch(options))
     print_summary(result)
     return result

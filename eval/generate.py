@@ -38,6 +38,7 @@ from weekahead.cli import (
     run_command,
 )
 from weekahead.distributed import process_group, select_gpu, sole_writer_of_all
+from weekahead.locks import check_writable
 from weekahead.manifest import provenance
 from weekahead.models.decoding import Completion, SamplingParams
 from weekahead.models.loading import resolve_base_and_adapter
@@ -213,6 +214,7 @@ def run(options: GenerateOptions) -> int:
     )
     if backend.runs_locally:
         check_torch_sees_gpu()
+    check_writable(options.out)
     sampling = SamplingParams(
         max_new_tokens=options.max_new_tokens,
         batch_size=options.batch_size,

@@ -40,6 +40,7 @@ from weekahead.cli import (
     run_command,
 )
 from weekahead.files import write_json, write_jsonl
+from weekahead.locks import check_writable
 from weekahead.manifest import provenance
 from weekahead.models.loading import load_for_generation, load_tokenizer, resolve_base_and_adapter
 from weekahead.models.precision import choose_precision
@@ -246,6 +247,7 @@ def ask_prices(options: MemorizationOptions) -> RecallManifest:
     Returns the content of recall.json.
     Raises ValueError or OSError, before the model is loaded, if there is nothing to ask.
     """
+    check_writable(options.out)
     recipe, precision = read_recipe(options.config), choose_precision()
     read = read_rows(options.dataset, options.split)
     cutoff, prices = read_cutoff(recipe), prices_of(read.rows)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weekahead.cli import MODEL_ERRORS, configure_logging, new_parser, read_options, run_command
+from weekahead.locks import check_writable
 from weekahead.schema.file_names import GENERATIONS, MANIFEST, METRICS, SCORED
 from weekahead.schema.manifests import read_json_object
 from weekahead.tracking.run import TrackedRun, start_run
@@ -79,6 +80,7 @@ def artifact_name(run: str) -> str:
 def run(options: PublishOptions) -> int:
     """Log the evaluation to its tracked run."""
     name = options.folder.name
+    check_writable(options.folder)
     with start_run(options.folder, name=name, kind="eval", config={"run": name}) as tracker:
         log_evaluation(options.folder, tracker)
     return 0

@@ -20,6 +20,7 @@ from eval.metrics.probability import likelihood_metrics, up_probabilities
 from eval.metrics.text_table import render
 from weekahead import files
 from weekahead.cli import new_parser, run_command
+from weekahead.locks import check_writable
 from weekahead.recipe import RECIPES, knowledge_cutoffs
 from weekahead.schema.file_names import GENERATIONS, LIKELIHOODS, MANIFEST, METRICS, SCORED
 from weekahead.schema.manifests import read_generation_manifest
@@ -78,6 +79,8 @@ def score_files(sources: Sequence[Path], out: Path) -> dict[str, Metrics]:
     value, and OSError for a file that cannot be read or a folder that cannot be written.
     """
     folders = result_folders(sources, out)
+    for folder in folders.values():
+        check_writable(folder)
     results = {source: _score_file(source) for source in sources}
     for source, result in results.items():
         folder = folders[source]

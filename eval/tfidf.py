@@ -31,6 +31,7 @@ from weekahead.cli import (
     run_command,
 )
 from weekahead.files import write_json, write_jsonl
+from weekahead.locks import sole_writer
 from weekahead.manifest import provenance
 from weekahead.schema.file_names import GENERATIONS, LIKELIHOODS, MANIFEST
 from weekahead.schema.manifests import TfidfManifest
@@ -270,7 +271,8 @@ def describe_tfidf(fitted: Fitted, train: TrainData, data: EvalData) -> TfidfMan
 
 def run(options: TfidfOptions) -> int:
     """Fit, predict and print where the answers are."""
-    manifest = fit_and_predict(options)
+    with sole_writer(options.out):
+        manifest = fit_and_predict(options)
     model = manifest["model"]
     print(
         f"answers: {options.out / GENERATIONS} ({manifest['n']} rows; "

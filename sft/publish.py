@@ -23,6 +23,7 @@ from sft.hub.adapter_files import (
 )
 from sft.hub.model_card import eval_command
 from weekahead.cli import configure_logging, new_parser, run_command
+from weekahead.locks import writer_of
 from weekahead.schema.file_names import MANIFEST, METRICS
 from weekahead.schema.manifests import (
     read_generation_manifest,
@@ -63,6 +64,11 @@ def push_adapter(
     Raises PublishError, naming the remedy, for everything that keeps it from being uploaded.
     """
     check_repo_id(repo)
+    writer = writer_of(folder)
+    if writer:
+        raise PublishError(
+            f"{folder} is being written by {writer}: push it when the training has ended"
+        )
     files = bundle(folder, repo, evaluation=evaluation, base=base, secrets=os.environ)
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 

@@ -21,6 +21,7 @@ from data_pipeline.dataset.reader import read_source
 from data_pipeline.records.fundamentals import SHORTEST_LAG_DAYS
 from weekahead.cli import new_parser, read_options, run_command
 from weekahead.files import write_json
+from weekahead.locks import check_writable
 from weekahead.manifest import new_manifest
 from weekahead.recipe import RECIPES, knowledge_cutoffs
 
@@ -98,6 +99,7 @@ def audit(
 def run(options: AuditOptions) -> AuditResult:
     """Audit, write and print. Raises ValueError or OSError for what cannot be audited."""
     options.check()
+    check_writable(options.out)
     source = read_source(options.source)
     rows = audit_rows(source)
     result = AuditResult(audit(rows, options.filing_lag, knowledge_cutoffs(RECIPES)), len(rows))

@@ -10,6 +10,7 @@ from typing import Any, cast
 from data_pipeline.dataset.reader import Source
 from data_pipeline.dataset.statistics import train_majority
 from weekahead import files
+from weekahead.locks import check_writable
 from weekahead.manifest import new_manifest
 from weekahead.schema.file_names import MANIFEST
 from weekahead.schema.manifests import (
@@ -74,7 +75,11 @@ def replacing_folder(out: Path) -> Iterator[Path]:
 
 
 def check_target(out: Path) -> None:
-    """Raise FileExistsError unless `out` is absent, empty, or a dataset that may be replaced."""
+    """Raise FileExistsError unless `out` is absent, empty, or a dataset that may be replaced.
+
+    Raises OSError if no folder can be written beside it.
+    """
+    check_writable(out.parent)
     if not out.exists():
         return
     if out.is_dir() and (not any(out.iterdir()) or _is_dataset(out)):

@@ -14,6 +14,7 @@ from pathlib import Path
 from data_pipeline.synthetic.market import write_market
 from data_pipeline.synthetic.world import Market, best_reachable
 from weekahead.cli import add_options, new_parser, option, read_options, run_command
+from weekahead.locks import check_writable
 from weekahead.names import check_name
 
 
@@ -30,6 +31,7 @@ class SyntheticOptions:
 def run(options: SyntheticOptions) -> None:
     """Write the market and print where it is. Raises ValueError for a signal outside 0 to 1."""
     check_name("--name", options.name)
+    check_writable(options.out)
     market = Market(seed=options.seed, signal=options.signal)
     folder = write_market(market, options.out, options.name)
     print(

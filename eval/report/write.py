@@ -11,6 +11,7 @@ from eval.report.page import Report, build_report
 from eval.report.runs import EvaluatedRun, load_runs
 from eval.report.table import to_csv
 from weekahead.files import sha256, write_json, write_text
+from weekahead.locks import sole_writer
 from weekahead.manifest import new_manifest
 from weekahead.schema.file_names import MANIFEST, METRICS
 from weekahead.schema.manifests import read_json_object
@@ -26,15 +27,15 @@ def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
     holds the output of another command, and OSError if it cannot be written.
     """
     runs = load_runs(folders)
-    older_files = _files_of_older_report(out)
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out, prefix=".report-") as name:
-        draft = Path(name)
-        files = _write_draft(draft, runs, title)
-        for file in sorted([*files, MANIFEST], key=lambda file: file == PAGE):
-            (out / file).parent.mkdir(parents=True, exist_ok=True)
-            (draft / file).replace(out / file)
-    _remove(out, set(older_files) - set(files))
+    with sole_writer(out):
+        older_files = _files_of_older_report(out)
+        with tempfile.TemporaryDirectory(dir=out, prefix=".report-") as name:
+            draft = Path(name)
+            files = _write_draft(draft, runs, title)
+            for file in sorted([*files, MANIFEST], key=lambda file: file == PAGE):
+                (out / file).parent.mkdir(parents=True, exist_ok=True)
+                (draft / file).replace(out / file)
+        _remove(out, set(older_files) - set(files))
     return out / PAGE
 
 
