@@ -14,13 +14,14 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from weekahead.files import unwritable
+from weekahead.files import unwritable, write_all
 
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 _REPLACED_TRIES = 20
+_PROBE_BYTES = 65536
 _held: set[int] = set()
 """File descriptors of the locks of this process."""
 
@@ -71,7 +72,8 @@ def check_writable(folder: Path) -> None:
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"\n")
+        with probe.open("wb", buffering=0) as file:
+            write_all(file, bytes(_PROBE_BYTES))
     except OSError as error:
         raise unwritable(folder, error) from None
     finally:

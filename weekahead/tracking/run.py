@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from weekahead.files import unwritable
+from weekahead.locks import check_writable
 from weekahead.redaction import without_secrets_in
 from weekahead.tracking.wandb_server import (
     Account,
@@ -146,11 +148,25 @@ class TrackedRun:
             with self.guarded():
                 # Ends the client's processes; the next run reads the environment anew.
                 _wandb().teardown()
+            self._check_record()
         for name, value in self._variables.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
         self._variables = {}
+
+    def _check_record(self) -> None:
+        """Warn of a record that is not whole: the client says so in its own log only."""
+        if self.record is None or not self.record.is_dir():
+            return
+        reason = lost_records(self.record)
+        if reason and not self._warned:
+            log.warning(
+                "W&B's record %s is not whole (%s); the work's own files are complete without it",
+                self.record,
+                reason,
+            )
+            self._warned = True
 
     def __enter__(self) -> "TrackedRun":
         return self
@@ -204,6 +220,23 @@ def start_run(
     return run
 
 
+def lost_records(record: Path) -> str | None:
+    """Why the client could not write all of a record; None if it did, as far as its log says.
+
+    A disk that is full may take no line of that log either, so a file is written as well.
+    """
+    client_log = record / "logs" / "debug-internal.log"
+    try:
+        check_writable(record)
+        if not client_log.exists():
+            return None
+        with client_log.open(encoding="utf-8", errors="replace") as file:
+            lost = next((line for line in file if "failed to save record" in line), None)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None if lost is None else lost.rpartition(": ")[2].strip().rstrip('"}')
+
+
 def saved_run_id(folder: Path | str) -> str | None:
     """The id of the run that recorded into `folder` last, or None."""
     path = Path(folder) / "run_id"
@@ -225,7 +258,10 @@ def _client_settings(mode: Mode) -> dict[str, Any]:
 def _keep_inside(folder: Path) -> dict[str, str | None]:
     """Point the client's folders into `folder`; return what the variables were before."""
     home = folder.resolve() / "wandb"
-    home.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(home, error) from error
     variables = {
         "WANDB_DIR": str(folder.resolve()),
         "WANDB_DATA_DIR": str(home / "data"),
