@@ -15,12 +15,13 @@ from weekahead.cli import run_command
 from weekahead.interrupts import noted, postponed
 def wait():
     {}
-    print("ready", flush=True)
     {}
     return 0
 sys.exit(run_command("work", wait, resumable=True))"""
-SLEEP = "time.sleep(60)"
+READY = 'print("ready", flush=True); '
+SLEEP = f"{READY}time.sleep(60)"
 POSTPONED = """with postponed("the step"):
+        print("ready", flush=True)
         while not noted(): time.sleep(0.01)
         time.sleep({})
     print("saved")"""
@@ -83,7 +84,7 @@ def test_a_second_signal_does_not_wait():
 
 def test_nohup_stays_in_force():
     ignore = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-    process = start(ignore + WORK.format("", "time.sleep(0.5)"))
+    process = start(ignore + WORK.format("", f"{READY}time.sleep(0.5)"))
     process.send_signal(signal.SIGHUP)
     assert process.wait(10) == 0
     process.communicate()
@@ -115,7 +116,7 @@ def test_a_worker_ends_with_a_launcher_that_is_killed(variable):
 def test_a_command_ends_with_make_but_not_with_a_shell():
     make = subprocess.Popen(["sleep", "60"])
     with_make = start(WORK.format("", SLEEP), WEEKAHEAD_LAUNCHER=str(make.pid))
-    alone = start(WORK.format("", "time.sleep(0.6)"))
+    alone = start(WORK.format("", f"{READY}time.sleep(0.6)"))
     make.kill()  # and nobody waits for it: a zombie
     _, err = with_make.communicate(timeout=10)
     assert "interrupted by SIGTERM" in err and with_make.returncode == 143
