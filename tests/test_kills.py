@@ -73,6 +73,8 @@ def processes(mark):
 
 
 def send(kill, process, mark):
+    if process.poll() is not None:
+        return
     if kill.target == "group":
         os.killpg(process.pid, kill.number)
     elif kill.target == "launcher":

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
+HANGUP = getattr(signal, "SIGHUP", None)
 LAUNCHER = "WEEKAHEAD_LAUNCHER"
 """The variable with the ids of processes without which this one has to end, such as make's."""
 
@@ -74,7 +75,7 @@ _state = _State()
 def listening(line: str) -> Generator[None]:
     """Handle the signals while this is open; `line` is what an end without delay prints.
 
-    Inside another `listening`, and in another thread than the main one, it does nothing. A signal
+    Inside another `listening`, and in another thread than the main one, it does nothing. A SIGHUP
     that is ignored (`nohup`) stays so.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
@@ -113,7 +114,7 @@ def handled_by_loop(handler: Callable[[int], None]) -> Generator[None]:
     """
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    ours = [number for number in SIGNALS if before[number] is not signal.SIG_IGN]
+    ours = _not_ignored(before)
 
     def pass_on(number: int) -> None:
         now = time.monotonic()
@@ -135,7 +136,7 @@ def handled_by_loop(handler: Callable[[int], None]) -> Generator[None]:
 @contextmanager
 def _handled_by(handler: Any) -> Generator[None]:
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    ours = [number for number in SIGNALS if before[number] is not signal.SIG_IGN]
+    ours = _not_ignored(before)
     for number in ours:
         signal.signal(number, handler)
     try:
@@ -145,6 +146,18 @@ def _handled_by(handler: Any) -> Generator[None]:
         ended = _state.number is not None
         for number in ours:
             signal.signal(number, signal.SIG_IGN if ended else before[number])
+
+
+def _not_ignored(handlers: Mapping[int, Any]) -> list[int]:
+    """The signals to handle: all but a SIGHUP that `nohup` has switched off.
+
+    A shell starts background commands with SIGINT switched off; a SIGINT to one of them is meant.
+    """
+    return [
+        number
+        for number, handler in handlers.items()
+        if number != HANGUP or handler is not signal.SIG_IGN
+    ]
 
 
 def _handle(number: int, frame: FrameType | None) -> None:

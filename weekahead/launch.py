@@ -12,7 +12,7 @@ import sys
 from importlib import import_module
 from types import FrameType
 
-from weekahead.interrupts import LAUNCHER, SIGNALS
+from weekahead.interrupts import HANGUP, LAUNCHER, SIGNALS
 
 
 def _pass_on(number: int, frame: FrameType | None) -> None:
@@ -46,7 +46,7 @@ def exit_status(error: BaseException) -> int:
 def main() -> int:
     """The command; the exit status is the worker's."""
     for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        if number != HANGUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, _pass_on)
     os.environ[LAUNCHER] = f"{os.environ.get(LAUNCHER, '')} {os.getpid()}"
     from subprocess import CalledProcessError
