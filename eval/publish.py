@@ -3,6 +3,7 @@
 python -m eval.publish results/llama
 """
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weekahead.cli import MODEL_ERRORS, configure_logging, new_parser, read_options, run_command
+from weekahead.files import read_text
 from weekahead.locks import check_writable
+from weekahead.redaction import find_secret
 from weekahead.schema.file_names import GENERATIONS, MANIFEST, METRICS, SCORED
 from weekahead.schema.manifests import read_json_object
 from weekahead.tracking.run import TrackedRun, start_run
@@ -31,7 +34,7 @@ def log_evaluation(folder: Path | str, tracker: TrackedRun) -> None:
 
     The artifact holds the files. It has the type "evaluation" and the name `evaluation-<run>`;
     offline its bytes wait in the run's own folder until `wandb sync`. Raises FileNotFoundError if
-    the folder holds no metrics.json or no generations.jsonl.
+    the folder holds no metrics.json or no generations.jsonl, ValueError if a file holds a secret.
     """
     folder = Path(folder)
     for name in _NEEDED_FILES:
@@ -39,11 +42,15 @@ def log_evaluation(folder: Path | str, tracker: TrackedRun) -> None:
             raise FileNotFoundError(
                 f"{folder / name} is missing: run eval.generate and eval.score into {folder} first"
             )
+    files = {name: folder / name for name in _FILES if (folder / name).is_file()}
+    for path in files.values():
+        kind = find_secret(read_text(path), os.environ)
+        if kind:
+            raise ValueError(f"{path} holds {kind}; nothing was logged: take it out and revoke it")
     scalars = dict(flatten(read_json_object(folder / METRICS)))
     tracker.log({f"eval/{name}": value for name, value in scalars.items()})
     rows = [[name, value] for name, value in scalars.items()]
     tracker.log_table("eval/metrics", ["metric", "value"], rows)
-    files = {name: folder / name for name in _FILES if (folder / name).is_file()}
     tracker.log_artifact(artifact_name(folder.resolve().name), "evaluation", files)
 
 

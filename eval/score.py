@@ -21,6 +21,7 @@ from eval.metrics.text_table import render
 from weekahead import files
 from weekahead.cli import new_parser, run_command
 from weekahead.locks import check_writable
+from weekahead.names import printable
 from weekahead.recipe import RECIPES, knowledge_cutoffs
 from weekahead.schema.file_names import GENERATIONS, LIKELIHOODS, MANIFEST, METRICS, SCORED
 from weekahead.schema.manifests import read_generation_manifest
@@ -87,7 +88,7 @@ def score_files(sources: Sequence[Path], out: Path) -> dict[str, Metrics]:
         files.write_jsonl(folder / SCORED, result.rows)
         # Written last, so that a metrics.json means a complete folder.
         files.write_json(folder / METRICS, result.metrics)
-    names = {source: _run_name(source, folders[source], out) for source in sources}
+    names = {source: printable(_run_name(source, folders[source], out)) for source in sources}
     return {names[source]: result.metrics for source, result in results.items()}
 
 
@@ -144,7 +145,7 @@ def _score_file(source: Path) -> ScoredFile:
             for row, probability in zip(scored, up_probabilities(rows, likelihoods), strict=True):
                 row["up_probability"] = probability
         metrics: Metrics = {
-            "source": {"file": source.name, "sha256": files.sha256(source)},
+            "source": {"file": printable(source.name), "sha256": files.sha256(source)},
             **answer_metrics,
             **likelihood_metrics(rows, scored, likelihoods),
         }

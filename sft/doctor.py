@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from weekahead.cli import MODEL_ERRORS, run_command
 from weekahead.models.precision import choose_precision
+from weekahead.redaction import without_secrets
 from weekahead.tracking.gpu import check_torch_sees_gpu, driver_version, read_gpus
 from weekahead.tracking.wandb_server import Account, TrackingError, check_server, find_account
 
@@ -120,7 +121,7 @@ def key_variables() -> list[str]:
 def services() -> Iterator[Fact]:
     """Whether the Hub and W&B answer, each asked once and briefly."""
     hub = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-    yield Fact("Hub", f"{hub}: {_answer(hub)}")
+    yield Fact("Hub", f"{without_secrets(hub)}: {_answer(hub)}")
     try:
         account = find_account()
     except TrackingError as error:

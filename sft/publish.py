@@ -24,6 +24,7 @@ from sft.hub.adapter_files import (
 from sft.hub.model_card import eval_command
 from weekahead.cli import configure_logging, new_parser, run_command
 from weekahead.locks import writer_of
+from weekahead.redaction import without_secrets
 from weekahead.schema.file_names import MANIFEST, METRICS
 from weekahead.schema.manifests import (
     read_generation_manifest,
@@ -196,7 +197,7 @@ def run(options: argparse.Namespace) -> int:
     )
     from huggingface_hub.constants import ENDPOINT
 
-    print(f"{ENDPOINT}/{options.repo}/commit/{commit}")
+    print(f"{without_secrets(ENDPOINT)}/{options.repo}/commit/{commit}")
     manifest = read_training_manifest(options.folder / MANIFEST)
     print(eval_command(options.repo, commit, manifest))
     return 0

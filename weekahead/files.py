@@ -88,7 +88,7 @@ def unwritable(path: Path, error: Exception) -> OSError:
 def write_text(path: Path | str, text: str) -> None:
     """Write `text` whole or not at all."""
     with replacing(path) as file:
-        file.write(text)
+        file.write(_encodable(text))
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -134,7 +134,19 @@ def write_all(file: RawIOBase, content: bytes) -> None:
 
 
 def _json_line(row: Mapping[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+    return _encodable(json.dumps(row, ensure_ascii=False, allow_nan=False)) + "\n"
+
+
+def _encodable(text: str) -> str:
+    """`text` with half a surrogate pair as the escape that JSON reads back: UTF-8 has none.
+
+    Models write such halves, and names of files that are not UTF-8 are read as such.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
 
 
 def read_jsonl(path: Path | str) -> list[Row]:

@@ -1,5 +1,6 @@
 """Names from a command line that become names of files: of a run, a report, a dataset, a symbol."""
 
+import os
 import re
 
 _UNFIT = re.compile(r"[/\\\x00-\x1f\x7f]")
@@ -22,6 +23,14 @@ def check_name(what: str, name: str, *, on_windows: bool = True) -> str:
     if fault:
         raise ValueError(f"{what} is {name!r}, which {fault}; {_EXPECTED}")
     return name
+
+
+def printable(name: str) -> str:
+    """A name of the file system in characters that every file and figure can hold.
+
+    Where the locale is ASCII, Python reads a name's other bytes as halves of surrogate pairs.
+    """
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def check_symbol(symbol: str) -> str:

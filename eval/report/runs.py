@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from weekahead.files import sha256
+from weekahead.names import printable
 from weekahead.schema.file_names import GENERATIONS, MANIFEST, METRICS, SCORED, TRAIN_LOG
 from weekahead.schema.manifests import (
     GenerationManifest,
@@ -114,7 +115,7 @@ def load_run(folder: Path) -> EvaluatedRun:
     manifest = generation_manifest(stored, str(folder / MANIFEST))
     contents = {SCORED: scored, GENERATIONS: generations, MANIFEST: stored}
     return EvaluatedRun(
-        name=folder.resolve().name,
+        name=printable(folder.resolve().name),
         folder=folder,
         metrics=metrics,
         scored=scored,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from weekahead.models.embedded import DEFAULT_OUT
 from weekahead.models.families import EMBEDDED_HUB_ID, licence_of
 from weekahead.schema.manifests import (
+    BackendFacts,
     BaseFacts,
     DatasetFacts,
     GenerationManifest,
@@ -120,6 +121,8 @@ class EvaluationSection:
     rows: int | None
     base_weights: str
     """How the weights of the base were held while answering; "" if that is unknown."""
+    backend: str
+    """What answered; "" without a manifest."""
     weeks: int | None
     metrics: list[MetricRow]
     baselines: list[BaselineRow]
@@ -296,9 +299,21 @@ def _evaluation_section(metrics: Metrics, manifest: GenerationManifest | None) -
         sha256=dataset.get("sha256"),
         rows=dataset.get("rows"),
         base_weights=weights_in_words(base) if base else "",
+        backend=_backend_in_words(manifest["backend"]) if manifest else "",
         weeks=metrics["weeks"],
         metrics=metric_rows(metrics),
         baselines=baseline_rows(metrics),
+    )
+
+
+def _backend_in_words(backend: BackendFacts) -> str:
+    if backend["runs_locally"]:
+        return f"Answered by the backend `{backend['name']}` of this suite."
+    name = backend.get("model")
+    model = f", which calls the model `{name}`" if name else ""
+    return (
+        f"Answered by a server (backend `{backend['name']}`{model}): its weights are not known to "
+        "be these."
     )
 
 

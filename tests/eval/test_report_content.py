@@ -374,3 +374,17 @@ def test_no_cell_of_a_csv_is_a_formula(text):
 @pytest.mark.parametrize("text", ["-1.5", "+2", "-3.0%", "1e-5", "AAPL", "a=b"])
 def test_a_number_in_a_csv_stays_one(text):
     assert to_csv(Table("k", "t", ("a",), ((Cell(text),),))) == f"a\n{text}\n"
+
+
+def test_losses_of_two_kinds_are_named_in_their_cells(tmp_path):
+    from eval.report.tables.settings import training_table
+
+    runs = []
+    for name, loss in (("a", {}), ("b", {"loss_type": "dft"})):
+        train = {"run": name, "settings": loss, "result": {"eval_loss": 0.5}}
+        folder = make_run(tmp_path / name, generation_rows(lambda week: 3), train=train)
+        runs.append(load_run(folder))
+    one, two = training_table(compare_runs(runs)).rows
+    assert (one[3].note, two[3].note) == ("nll", "dft")
+    alone = training_table(compare_runs(runs[:1])).rows
+    assert alone[0][3].note is None

@@ -147,3 +147,15 @@ def test_a_verdict_is_the_scored_one_in_words(difference, verdict, expected):
 def test_numbers_are_never_invented():
     values = [None, 0, 0.0, 3, 1 / 3]
     assert [number(value) for value in values] == ["–", "0", "0.000", "3", "0.333"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "sentence"),
+    [
+        ({"name": "batched"}, "Answered by the backend `batched` of this suite."),
+        ({"name": "endpoint", "model": "m"}, "a server (backend `endpoint`, which calls the model"),
+    ],
+)
+def test_an_evaluation_says_what_answered(backend, sentence):
+    evaluation = generation_manifest({"backend": backend})
+    assert sentence in card(metrics=METRICS, evaluation=evaluation)

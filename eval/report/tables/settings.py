@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from eval.report.comparisons import ComparedRuns
-from eval.report.runs import EvaluatedRun, trainings_of
+from eval.report.runs import EvaluatedRun, Training, trainings_of
 from eval.report.table import Cell, Table, compact, run_cell
 from weekahead.schema.manifests import JsonObject
 
@@ -129,6 +129,14 @@ def _setting_text(value: Any) -> str:
     return ", ".join(items)
 
 
+def _loss_note(training: Training) -> str:
+    """Which loss the losses of a training are: those of two kinds do not compare."""
+    settings = training.manifest["settings"]
+    kind = settings.get("loss_type") or "nll"
+    smoothing = settings.get("label_smoothing_factor")
+    return f"{kind}, smoothed by {smoothing:g}" if smoothing else f"{kind}"
+
+
 def training_table(compared: ComparedRuns) -> Table:
     """The results of each training, one row per training."""
     rows: list[tuple[Cell, ...]] = []
@@ -142,12 +150,19 @@ def training_table(compared: ComparedRuns) -> Table:
         "steps_per_second",
         "runtime_seconds",
     )
-    for training in trainings_of(compared.runs):
+    trainings = trainings_of(compared.runs)
+    several_losses = len({_loss_note(training) for training in trainings}) > 1
+    for training in trainings:
         result = training.stored.get("result") or {}
         memory = result.get("peak_memory_bytes")
         gibibytes = None if memory is None else memory / _GIBIBYTE
         values = [result.get(key) for key in keys]
-        cells = [Cell(value, why=why) for value in (*values, gibibytes)]
+        note = _loss_note(training) if several_losses else None
+        notes = {"train_loss": note, "eval_loss": note}
+        cells = [
+            Cell(value, why=why, note=notes.get(key))
+            for key, value in zip((*keys, "memory"), (*values, gibibytes), strict=True)
+        ]
         rows.append((run_cell(training.name), *cells))
     return Table(
         key="training",
