@@ -32,11 +32,11 @@ def provenance() -> Provenance:
     A commit that cannot be found is null. No environment variable goes in, and of the command line
     no secret.
     """
-    status = _git("status", "--porcelain")
+    status = git_output("status", "--porcelain")
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": _command(),
-        "git_commit": _git("rev-parse", "HEAD"),
+        "git_commit": git_output("rev-parse", "HEAD"),
         "git_dirty": None if status is None else bool(status),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
@@ -54,7 +54,8 @@ def _command() -> list[str]:
     return without_secret_flags([os.fsencode(word).decode("utf-8", "replace") for word in words])
 
 
-def _git(*arguments: str) -> str | None:
+def git_output(*arguments: str) -> str | None:
+    """What git prints about this project; None if it cannot say."""
     folder = Path(__file__).resolve().parent
     command = ["git", *arguments]
     try:

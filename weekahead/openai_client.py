@@ -31,6 +31,7 @@ from weekahead.openai_reply import (
     read_reply,
     read_usage,
 )
+from weekahead.redaction import without_secrets
 from weekahead.request_form import RequestBody, RequestForm
 
 log = logging.getLogger(__name__)
@@ -310,7 +311,7 @@ class OpenAIClient:
 
     def _message(self, error: Json) -> str:
         """The server's own message on one line, without the key."""
-        return error_message(error).replace(self._client.api_key, "...")[:200]
+        return without_secrets(error_message(error).replace(self._client.api_key, "..."))[:200]
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

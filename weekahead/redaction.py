@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 HIDDEN = "***"
 
@@ -115,6 +115,12 @@ def has_password(address: str) -> bool:
         return "@" in urlsplit(address if "://" in address else f"//{address}").netloc
     except ValueError:
         return "@" in address
+
+
+def without_login(address: str) -> str:
+    """An address without user and password."""
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _hidden(match: re.Match[str]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from eval.publish import artifact_name, flatten
-from weekahead.tracking.run import saved_run_id
+from weekahead.tracking.run import saved_run_id, start_run
 from weekahead.tracking.wandb_server import Account, TrackingError, check_server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -327,3 +327,18 @@ def test_flatten_keeps_numbers_and_names_their_path():
 def test_artifact_names_are_ones_wandb_accepts(run, name):
     assert len(artifact_name(run)) <= 128
     assert name is None or artifact_name(run) == name
+
+
+def test_a_record_holds_no_secret_of_the_command_line_or_git(tmp_path, monkeypatch):
+    """The client itself records the command line, and the user of an address of git."""
+    secret = "hf_" + "aB3" * 12
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr("sys.argv", ["x", "--token", secret])
+    monkeypatch.setattr(
+        "weekahead.tracking.run.git_output", lambda *_: "https://tokentoken1:pw@host/a.git"
+    )
+    with start_run(tmp_path, name="r", kind="eval", config={"k": f"x {secret}"}) as run:
+        record = run.record
+    assert record is not None
+    content = b"".join(path.read_bytes() for path in record.rglob("*") if path.is_file())
+    assert content and secret.encode() not in content and b"tokentoken1" not in content

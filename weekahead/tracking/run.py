@@ -19,7 +19,13 @@ from typing import Any, Literal
 
 from weekahead.files import unwritable
 from weekahead.locks import check_writable
-from weekahead.redaction import without_secrets_in
+from weekahead.manifest import git_output
+from weekahead.redaction import (
+    has_password,
+    without_login,
+    without_secret_flags,
+    without_secrets_in,
+)
 from weekahead.tracking.wandb_server import (
     Account,
     Mode,
@@ -63,17 +69,18 @@ class TrackedRun:
         """Start the client; `start_run` does it. Raises TrackingError if it does not start."""
         wandb = _wandb()
         try:
-            self._client = wandb.init(
-                project=project,
-                name=name,
-                id=self.id,
-                resume="allow",
-                job_type=kind,
-                config=dict(config),
-                dir=str(self.folder),
-                mode=self.mode,
-                settings=wandb.Settings(**_client_settings(self.mode)),
-            )
+            with _command_line_without_secrets():
+                self._client = wandb.init(
+                    project=project,
+                    name=name,
+                    id=self.id,
+                    resume="allow",
+                    job_type=kind,
+                    config=dict(config),
+                    dir=str(self.folder),
+                    mode=self.mode,
+                    settings=wandb.Settings(**_client_settings(self.mode)),
+                )
             # `init` alone leaves later warnings as loud as before.
             wandb.termsetup(self._client.settings, None)
             if kind == "train":
@@ -249,10 +256,25 @@ def _client_settings(mode: Mode) -> dict[str, Any]:
         "finish_timeout": _FINISH_SECONDS,
         "silent": mode != "online",  # our own line says what there is to say
     }
+    remote = git_output("config", "--get", "remote.origin.url") or ""
+    if "://" in remote and has_password(remote):
+        # The client hides the password alone; a token may stand in the place of the user.
+        settings["git_remote_url"] = without_login(remote)
     # Whoever set the client's own variable for one of these meant it.
     return {
         name: value for name, value in settings.items() if f"WANDB_{name.upper()}" not in os.environ
     }
+
+
+@contextmanager
+def _command_line_without_secrets() -> Generator[None]:
+    """The client records the command line as it finds it when it starts."""
+    words = sys.argv
+    sys.argv = [*words[:1], *without_secret_flags(words[1:])]
+    try:
+        yield
+    finally:
+        sys.argv = words
 
 
 def _keep_inside(folder: Path) -> dict[str, str | None]:
