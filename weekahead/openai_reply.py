@@ -151,7 +151,7 @@ def is_other_model(asked: str, served: str | None) -> bool:
         name.casefold().rpartition("/")[2].partition(":")[0] for name in (asked, served)
     )
     version = named.removeprefix(wanted) if named.startswith(wanted) else wanted.removeprefix(named)
-    is_version = re.fullmatch(r"(?:[-@.]?(?:v?\d[\d.-]*|latest))?", version) is not None
+    is_version = re.fullmatch(r"(?:[-@](?:\d{3,}[\d.-]*|v\d[\d.-]*|latest))?", version) is not None
     return not (is_version and (named.startswith(wanted) or wanted.startswith(named)))
 
 

@@ -11,6 +11,7 @@ import pytest
 from data_pipeline import build as stage
 from data_pipeline.dataset.load import load_dataset
 from data_pipeline.forecasts import forecast_rows
+from data_pipeline.forecasts import main as forecasts_main
 from data_pipeline.teacher.answer_log import AnswerIndex
 from tests.support import records as made_records
 from weekahead.files import read_jsonl, write_jsonl
@@ -229,3 +230,24 @@ def test_forecasts_of_the_teacher_are_scored_like_a_models(tmp_path):
     assert metrics["baselines"]["train_majority"] is not None
     with pytest.raises(ValueError, match="expected a teacher that was not told"):
         list(forecast_rows(tmp_path / "out", path, AnswerIndex(tmp_path / "hindsight.jsonl")))
+
+
+def test_a_forecast_that_was_cut_off_is_scored_as_what_it_is(tmp_path, capsys):
+    """With its finish reason; without any answer nothing is written."""
+    records = made_records.records()
+    built(tmp_path, records)
+    path, log = made_records.write(tmp_path, records, kind="forecast")
+    rows = read_jsonl(log)
+    cut = {"accepted": False, "reason": "cut off (length)", "finish_reason": "length"}
+    log.write_text("".join(json.dumps({**row, **cut}) + "\n" for row in rows))
+    flags = [str(tmp_path / "out"), str(path), "--answers", str(log)]
+    assert forecasts_main(flags) == 0
+    written = read_jsonl(tmp_path / "out" / "forecast.jsonl")
+    assert {row["finish_reason"] for row in written} == {"length"}
+    assert all(row["generation"] for row in written)
+    assert f"{len(written)} answers did not end by themselves" in capsys.readouterr().out
+    (tmp_path / "out" / "forecast.jsonl").unlink()
+    log.write_text(json.dumps({**rows[0], "id": "other"}) + "\n")
+    assert forecasts_main(flags) == 1
+    assert "none of its" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "forecast.jsonl").exists()

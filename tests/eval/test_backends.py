@@ -192,6 +192,33 @@ def test_a_strict_server_is_asked_without_what_it_refuses(answers, market, serve
     assert set(facts["left_out"]) == refused
 
 
+def test_an_answer_of_any_shape_is_stored_as_what_it_is(answers, market, serve, tmp_path, caplog):
+    """Parts, half of a surrogate pair, a word of the server's own, a count as text."""
+
+    def reshape(whole):
+        (choice,) = whole["choices"]
+        text = choice["message"]["content"]
+        parts = [{"type": "thinking", "thinking": "Up?"}, {"type": "text", "text": f"{text}\ud83d"}]
+        message = {"role": "assistant", "content": parts, "reasoning_content": "Down?"}
+        usage = {"prompt_tokens": "9", "completion_tokens": "11"}
+        return {
+            **whole,
+            "choices": [{**choice, "message": message, "finish_reason": "model_length"}],
+            "usage": usage,
+        }
+
+    plain = answers(market, 1)
+    with serve(reshape=reshape):
+        rows = answers(market, 2, endpoint(), out=tmp_path / "a")
+    for row_id, row in rows.items():
+        assert row["generation"] == plain[row_id]["generation"] + "\ufffd"
+        assert (row["finish_reason"], row["new_tokens"]) == ("model_length", 11)
+    facts = json.loads((tmp_path / "a/manifest.json").read_text())["server"]
+    assert (facts["finish_reasons"], facts["longer_than_asked"]) == ({"model_length": 6}, 6)
+    assert "6 rows did not end by themselves (finish reason model_length)" in caplog.text
+    assert "6 rows are longer than --max_new_tokens allows" in caplog.text
+
+
 def test_a_silent_change_of_the_model_is_said(answers, market, serve, tmp_path, caplog):
     with serve(answers_as={"model": "cheap-1"}):
         rows = answers(market, 2, endpoint(), out=tmp_path / "a")

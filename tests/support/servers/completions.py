@@ -9,6 +9,7 @@ states log-probabilities if asked. `faults` maps the number of a request, from 0
 other parameter by name. `disobeys` is a way in which servers ignore what they are told: "samples"
 whatever the temperature, "penalizes" repetition as a generation_config.json may say, "cuts answers"
 to half the limit, "cuts prompts" to their first half, "says stop" whatever ended an answer.
+`reshape` changes a whole completion before it is sent.
 """
 
 import json
@@ -27,6 +28,7 @@ class Completions:
         self.faults, self.logprobs = faults or {}, logprobs
         self.refused, self.knows = ways.get("refused", {}), ways.get("knows")
         self.disobeys, self.answers_as = ways.get("disobeys", ""), ways.get("answers_as", {})
+        self.reshape = ways.get("reshape")
         self.asked = []
         self._one_at_a_time = threading.Lock()
 
@@ -53,7 +55,8 @@ class Completions:
                 return fault, {"error": {"message": f"fault {fault}"}}
             if "logprobs" in body and not self.logprobs:
                 return 422, {"error": {"message": "no log-probabilities here"}}
-            return 200, self.completion(path == "/v1/chat/completions", body)
+            whole = self.completion(path == "/v1/chat/completions", body)
+            return 200, self.reshape(whole) if self.reshape else whole
 
     def completion(self, chat, body):
         if chat:
