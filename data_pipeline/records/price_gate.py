@@ -64,9 +64,10 @@ def check_prices(symbol: str, frame: "pandas.DataFrame", today: date) -> Checked
     on_sessions, notes = _on_sessions(symbol, frame, today)
     series, form = _series(on_sessions)
     notes += form.notes
-    doubts = dict(moves.excursions(series.close, series.volume))
+    doubts = dict(moves.excursions(series.close, series.volume, series.splits))
     if series.adjusted is not None:
-        doubts |= moves.excursions(series.adjusted, series.volume)
+        doubts |= moves.excursions(series.adjusted, series.volume, series.splits)
+        doubts = {**moves.ratio_excursions(series.adjusted - series.close), **doubts}
     series = _with_inferred_splits(_without(series, doubts))
     series, of_splits = _with_splits(series)
     series, exchanged = _in_order(series)

@@ -25,7 +25,10 @@ _DAYS_OFF, _DAYS_OFF_UNIT = 10, 45
 """An error below and above a factor of five lasts so many sessions at most."""
 _SMALL = math.log(1.15)
 """An error of less than `JUMP` must be this large, and as many usual moves as below."""
-_USUAL_MOVES = 8
+_USUAL_MOVES, _USUAL_MOVES_ALONE = 8, 12
+"""With and without a volume that tells news from errors."""
+_RATIO_OFF = 0.02
+"""Adjusted close per close has no noise: so small a change that is undone is an error."""
 _SURGE = 3.0
 """Volume of so many times its median before: there was news, and the move is real."""
 _RATIOS = (1.5, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 50, 100, 1000)
@@ -88,14 +91,19 @@ def near_ratio(move: float, least: float = 2, tolerance: float = _NEAR) -> float
     return close_ones[0] if close_ones else None
 
 
-def excursions(log: Numbers, volume: Numbers) -> Doubts:
-    """Sessions at another level than those before and after them: a unit switch, a fat finger."""
+def excursions(log: Numbers, volume: Numbers, splits: Sequence["Split"] = ()) -> Doubts:
+    """Sessions at another level than those before and after them: a unit switch, a fat finger.
+
+    Also sessions that differ by the ratio of a listed split, which some sessions may lack.
+    """
     moves = steps(log)
     doubts: dict[int, str] = {}
     back_at = 0
     for number, first in enumerate(moves):
-        end = _end_of_excursion(moves, number) if first.at > back_at else None
-        if end is None or _is_real(first, volume):
+        if first.at <= back_at:
+            continue
+        end = _end_of_excursion(moves, number, _Known(splits, has_volume(volume)))
+        if end is None or (has_volume(volume) and _is_real(first, volume)):
             continue
         back_at = end.at
         factor = math.exp(first.move)
@@ -111,16 +119,24 @@ def _usual_move(moves: Sequence[Step], number: int) -> float:
     return max(0.005, 1.4826 * max(medians))
 
 
-def _end_of_excursion(moves: Sequence[Step], number: int) -> Step | None:
+class _Known(NamedTuple):
+    """What a source tells beside its prices."""
+
+    splits: "Sequence[Split]"
+    volume: bool
+
+
+def _end_of_excursion(moves: Sequence[Step], number: int, known: _Known) -> Step | None:
     first = moves[number]
     size = abs(first.move)
-    small = size < JUMP
+    listed = any(_is_of(split, size, _PARTLY_NEAR) for split in known.splits)
+    small = size < JUMP and not listed
     if size < _SMALL:
         return None
     usual = _usual_move(moves, number)
-    if small and size < _USUAL_MOVES * usual:
+    if small and size < (_USUAL_MOVES if known.volume else _USUAL_MOVES_ALONE) * usual:
         return None
-    limit = 1 if small else (_DAYS_OFF_UNIT if size >= _UNIT else _DAYS_OFF)
+    limit = 1 if small else (_DAYS_OFF_UNIT if size >= _UNIT or listed else _DAYS_OFF)
     total = first.move
     for step in moves[number + 1 : number + 1 + limit]:
         total += step.move
@@ -130,15 +146,36 @@ def _end_of_excursion(moves: Sequence[Step], number: int) -> Step | None:
     return None
 
 
-def _is_real(step: Step, volume: Numbers) -> bool:
-    """Whether a jump that comes back may be one of the market: the volume rose with it.
+def _is_of(split: "Split", size: float, tolerance: float) -> bool:
+    """Whether a move is as large as a split that is told from a day's move."""
+    return abs(split.ratio) >= _CLEAR and abs(size - abs(split.ratio)) <= tolerance
 
-    Without a volume a small jump is left alone.
+
+def ratio_excursions(ratio: Numbers) -> Doubts:
+    """Sessions in which adjusted close per close (log) leaves its level and comes back.
+
+    One of the two is wrong there: dividends and splits change the ratio for good.
     """
-    size = abs(step.move)
-    if not has_volume(volume):
-        return size < JUMP
-    return size < math.log(8) and surges(volume, step.at)
+    moves = steps(ratio)
+    doubts: dict[int, str] = {}
+    back_at = 0
+    for number, first in enumerate(moves):
+        total = first.move
+        for step in moves[number + 1 : number + 1 + _DAYS_OFF_UNIT]:
+            total += step.move
+            is_back = abs(total) <= 0.1 * abs(first.move) and step.move * first.move < 0
+            if abs(first.move) >= _RATIO_OFF and first.at > back_at and is_back:
+                factor = f"{math.exp(first.move):.3g} times its level before and after"
+                for session in range(first.before + 1, step.at):
+                    doubts[session] = f"adjusted close per close is {factor}"
+                back_at = step.at
+                break
+    return doubts
+
+
+def _is_real(step: Step, volume: Numbers) -> bool:
+    """Whether a jump that comes back may be one of the market: the volume rose with it."""
+    return abs(step.move) < math.log(8) and surges(volume, step.at)
 
 
 class Split(NamedTuple):
@@ -200,11 +237,13 @@ def finish_splits(log: Numbers, splits: Sequence[Split], volume: Numbers) -> Und
     """Mend jumps of a listed split's ratio beside its day: a day shifted, or some sessions only."""
     log = log.copy()
     doubts: dict[int, str] = {}
-    for step in reversed(steps(log)):
+    moves = steps(log)
+    usual = _usual_move(moves, 0) if moves else 0.0
+    for step in reversed(moves):
         for split in splits:
-            near = abs(abs(step.move) - abs(split.ratio)) <= _PARTLY_NEAR
             beside = 0 < abs(step.at - split.at) <= PARTLY
-            if near and beside and abs(split.ratio) >= _CLEAR and not surges(volume, step.at):
+            near = _is_of(split, abs(step.move), max(_PARTLY_NEAR, min(2 * usual, 0.2)))
+            if near and beside and not surges(volume, step.at):
                 log[: step.at] += math.copysign(abs(split.ratio), step.move)
                 first, last = sorted((step.at, split.at))
                 text = f"the split of {math.exp(split.ratio):g} is applied to some sessions only"
@@ -235,13 +274,13 @@ def lone_jumps(
     kept: list[Step] = []
     moves = steps(log)
     priced = [step.before for step in moves]
+    least = 2 if splits_known and not has_volume(volume) else 1.5
     for number, step in enumerate(moves):
-        least = JUMP if splits_known else math.log(1.45)
-        if abs(step.move) < least or step.at - step.before > 6:
+        if abs(step.move) < math.log(1.45) or step.at - step.before > 6:
             continue
         at_edge = number < 2 or number > len(moves) - 3
         real = surges(volume, step.at)
-        ratio = near_ratio(step.move, 2 if splits_known else 1.5)
+        ratio = near_ratio(step.move, least, max(_NEAR, min(2 * _usual_move(moves, 0), 0.1)))
         large_and_unlisted = not splits_known and abs(step.move) >= JUMP
         wrong = ratio or large_and_unlisted or (at_edge and abs(step.move) >= JUMP)
         if abs(step.move) > BOUND or (wrong and not real):

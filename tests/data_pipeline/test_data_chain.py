@@ -262,7 +262,7 @@ def test_real_prices_to_a_trained_and_scored_adapter_offline(tmp_path, tiny, sha
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
     dataset = tmp_path / "data" / "datasets" / "old"
     assert all("\n- " in row["prompt"][1]["content"] for row in read_jsonl(dataset / "train.jsonl"))
-    assert "no splits, so weeks" in result.stdout
+    assert "no splits: prompts may show" in result.stdout
     assert (
         "returns without dividends: AAPL" in result.stdout
         and "FINNHUB_API_KEY is not set" in result.stdout

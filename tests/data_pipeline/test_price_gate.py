@@ -111,10 +111,15 @@ def test_a_split_that_begins_on_another_day(ratio, day):
 
 @pytest.mark.parametrize("ratio", RATIOS)
 @pytest.mark.parametrize("last", ["2025-04-30", "2025-04-11", "2025-05-13"])
-def test_some_sessions_without_the_split(ratio, last):
+@pytest.mark.parametrize("column", ["both", "close", "adjusted"])
+@pytest.mark.parametrize("volume", [VOLUME, None])
+def test_some_sessions_without_the_split(ratio, last, column, volume):
     spoiled = BASE / ratio
     spoiled["2025-04-10":last] = BASE["2025-04-10":last]
-    checked = check_prices("ACME", frame(spoiled, spoiled, {EVENT: ratio}, {}), TODAY)
+    close = spoiled if column != "adjusted" else BASE / ratio
+    adjusted = spoiled if column != "close" else BASE / ratio
+    source = frame(close, adjusted, {EVENT: ratio}, {}, volume)
+    checked = check_prices("ACME", source, TODAY)
     assert_true(checked, as_traded=split_in(ratio), kept=10)
     assert "2025-04-06" in missing(checked)
 
@@ -138,6 +143,20 @@ def test_an_unlisted_split_is_doubted(ratio, volume, columns):
     checked = check_prices("ACME", source, TODAY)
     assert list(missing(checked)) == ["2025-05-11"]
     assert "a split or an error" in missing(checked)["2025-05-11"] and checked.no_capitalization
+
+
+def test_an_unlisted_split_of_three_for_two_needs_a_volume_to_be_told():
+    checked = check_prices("ACME", plain(split_in(1.5)), TODAY)
+    assert list(missing(checked)) == ["2025-05-11"]
+
+
+def test_an_error_of_one_column_shows_in_the_ratio_of_the_two():
+    """However small: 3 % for a month."""
+    spoiled = BASE.copy()
+    spoiled["2025-04-10":"2025-05-08"] *= 1.03
+    checked = check_prices("ACME", frame(spoiled, BASE, {}, {}), TODAY)
+    assert_true(checked, kept=17)
+    assert len(missing(checked)) == 5
 
 
 def test_as_traded_closes_beside_adjusted_ones_show_the_split():
