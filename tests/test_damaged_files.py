@@ -18,6 +18,8 @@ from data_pipeline.controls import __main__ as controls
 from data_pipeline.teacher import run as teacher
 from eval import score, tfidf
 from eval.report import __main__ as report
+from sft import publish as push
+from sft.hub.adapter_files import REQUIRED
 from tests.support import records
 from tests.support.market import news, write_prices
 from tests.support.report_runs import make_pair
@@ -39,6 +41,8 @@ TEXTS = {
     "not a number": b'{"a": NaN}\n',
     "huge number": b'{"a": ' + b"9" * 5000 + b"}\n",
 }
+WITHOUT_A_NAME = ("none with any news", "the base is 'not recorded'", "has no result")
+"""Faults of what a file says and not of the file: the message names the run or the remedy."""
 VALUES = (None, "x", 3, [None], {"a": None})
 """What each field of an object is replaced by in turn."""
 
@@ -104,7 +108,7 @@ def faults(
         error = capsys.readouterr().err
         said = error.strip().splitlines()
         is_named = bool(said) and path.name in said[-1]
-        is_named |= name in ("empty", "blank") and "none with any news" in error
+        is_named |= any(words in error for words in WITHOUT_A_NAME)
         if status not in (0, 1, 2) or (status == 2 and not is_named) or "Traceback" in error:
             found.append(f"{file}, {name}: {status}: {said[-1:]}")
         if name in TEXTS and name not in ("blank", "empty") and status == 0 and content:
@@ -146,6 +150,7 @@ def test_score(results, capsys, name, tmp_path):
     assert not found, "\n".join(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [f"{RUN}/metrics.json", f"{RUN}/scored.jsonl", f"{RUN}/generations.jsonl",
@@ -234,6 +239,7 @@ def calls(folder: Path, out: Path) -> dict[str, tuple[str, Callable[[], int]]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", calls(Path(), Path()))
 def test_data_commands(stages, capsys, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
@@ -241,3 +247,33 @@ def test_data_commands(stages, capsys, tmp_path, monkeypatch, name):
     file, call = calls(stages, tmp_path)[name]
     found = faults(stages, file, call, capsys)
     assert not found, "\n".join(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["adapter_config.json", "tokenizer_config.json", "generation_config.json",
+             "manifest.json", "metrics.json"]
+)  # fmt: skip
+def test_push(results, capsys, tmp_path, monkeypatch, name):
+    """Up to the missing token; what is not JSON of the right kind is named before."""
+    folder = tmp_path / "run"
+    for file in REQUIRED:
+        base = {"name": "user/base", "dtype": "bfloat16"}
+        write_json(folder / file, {"base": base, "run": "r", "result": {"steps": 3}})
+    measured = tmp_path / "measured/metrics.json"
+    measured.parent.mkdir()
+    shutil.copy(results / RUN / "metrics.json", measured)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "absent"))
+    words = [str(folder), "--repo", "a/b", "--metrics", str(measured)]
+
+    def call():
+        status = push.main(words)
+        if "no Hugging Face token" in capsys.readouterr().err:
+            return 0
+        return push.main(words) or status
+
+    file = f"{'measured' if name == 'metrics.json' else 'run'}/{name}"
+    found = faults(tmp_path, file, call, capsys)
+    assert not [one for one in found if not one.endswith("taken")], "\n".join(found)

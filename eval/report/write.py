@@ -41,7 +41,13 @@ def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
 
 def _write_draft(draft: Path, runs: Sequence[EvaluatedRun], title: str) -> list[str]:
     """Write a whole report into the folder `draft` and return its files, without the manifest."""
-    report = build_report(runs, title, draft / "figures")
+    try:
+        report = build_report(runs, title, draft / "figures")
+    except KeyError as error:  # an entry inside one of them: the outer keys have been checked
+        names = ", ".join(str(run.folder / METRICS) for run in runs)
+        raise ValueError(
+            f"an entry of one of {names} has no {error}; score that run again with eval.score"
+        ) from error
     for table in report.tables():
         if table.rows:
             write_text(draft / "tables" / f"{table.key}.csv", to_csv(table))

@@ -122,7 +122,12 @@ def bundle(
         dataset_id=dataset_id(manifest),
         figures=tuple(figures),
     )
-    files["README.md"] = model_card(facts).encode()
+    try:
+        files["README.md"] = model_card(facts).encode()
+    except KeyError as error:  # an entry inside one of them: the outer keys have been checked
+        raise PublishError(
+            f"an entry of {METRICS} or {MANIFEST} has no {error}; score the run again"
+        ) from error
     _check_secrets(files, secrets or {})
     return files
 
