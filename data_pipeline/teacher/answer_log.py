@@ -15,6 +15,7 @@ from typing import NamedTuple, cast
 from data_pipeline.teacher.judgement import judge_row
 from data_pipeline.teacher.prompts import AnswerKind, fingerprint, without_thought_and_space
 from weekahead.files import unwritable, write_all
+from weekahead.locks import check_writable
 from weekahead.schema.rows import TeacherAnswerRow
 from weekahead.schema.shape import has_shape
 from weekahead.task.record import Record
@@ -120,9 +121,10 @@ def writing(path: Path) -> Iterator[OpenLog]:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(path.parent)  # answers cost money: not the first one may be lost
         opened = path.open("ab", buffering=0)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise error if error.strerror is None else unwritable(path, error) from error
     with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -38,8 +38,6 @@ from weekahead.schema.rows import DatasetRow, TrainLogRow
 
 log = logging.getLogger(__name__)
 
-_WRITE_ERRORS = (OSError, SafetensorError, RuntimeError)
-"""What a disk that is full raises: safetensors and torch have errors of their own for it."""
 _OF_TORCH_WRITER = ("PytorchStreamWriter", "inline_container", "iostream", "unexpected pos")
 """What stands in torch's error for a file that it could not write."""
 
@@ -254,9 +252,11 @@ class ForecastTrainer(SFTTrainer):
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
         try:
             super()._save_checkpoint(model, trial)
-        except _WRITE_ERRORS as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise cannot_save(folder, error) from error
+        except Exception as error:  # every library has an error of its own for a full disk
+            if is_of_the_disk(error):
+                shutil.rmtree(folder, ignore_errors=True)
+                raise cannot_save(folder, error) from error
+            raise
 
     def _can_skip_unlabelled(self, inputs: dict[str, Any]) -> bool:
         """Whether the sum over labelled positions is what TRL's compute_loss would give here."""
@@ -344,8 +344,10 @@ def save_adapter(trainer: Any, tokenizer: Any, folder: Path) -> None:
         if trainer.is_world_process_zero():
             _save_generation_config(tokenizer, temporary)
             _move_files(temporary, folder)
-    except _WRITE_ERRORS as error:
-        raise cannot_save(folder, error) from error
+    except Exception as error:  # every library has an error of its own for a full disk
+        if is_of_the_disk(error):
+            raise cannot_save(folder, error) from error
+        raise
     finally:
         if trainer.is_world_process_zero():
             shutil.rmtree(temporary, ignore_errors=True)
@@ -374,18 +376,24 @@ def _move_files(source: Path, target: Path) -> None:
         path.replace(target / path.name)
 
 
-def cannot_save(folder: Path, error: Exception) -> Exception:
-    """The error of a checkpoint or an adapter that could not be written: file, reason, remedy.
+def is_of_the_disk(error: Exception) -> bool:
+    """Whether a library could not write a file.
 
-    `error` itself if it is not one of the disk.
+    torch raises RuntimeError, safetensors an error of its own, tokenizers a plain Exception.
     """
+    if isinstance(error, OSError | SafetensorError):
+        return True
+    text = str(error)
+    return "(os error " in text or (
+        type(error) is RuntimeError and any(word in text for word in _OF_TORCH_WRITER)
+    )
+
+
+def cannot_save(folder: Path, error: Exception) -> OSError:
+    """The error of a checkpoint or an adapter that could not be written: file, reason, remedy."""
     reason = str(error)
-    if type(error) is RuntimeError:
-        if not any(word in reason for word in _OF_TORCH_WRITER):
-            return error
+    if isinstance(error, RuntimeError):  # torch's text is about its own source
         reason = "the disk took only a part: it is full, or a limit on the size of files is reached"
-    elif isinstance(error, RuntimeError):  # such as too little memory
-        return error
     return OSError(
         f"{folder} could not be written ({reason}): free some space, then run the same command "
         "again: it goes on from the last whole checkpoint"
