@@ -353,9 +353,8 @@ def _run_alone(job: Job) -> int:
         train(job)
     except TrainingDivergedError as error:
         if job.arguments.training.process_index == 0:
-            print(
-                f"\nsft.train: {diverged_line(job, error)}", file=sys.stderr
-            )  # below the progress bar
+            # Below the progress bar, which has no line end yet.
+            print(f"\nsft.train: {diverged_line(job, error)}", file=sys.stderr)
         return 1
     if job.arguments.training.process_index != 0:
         return 0

@@ -95,11 +95,9 @@ def bundle(
     variables whose values must not be published. Raises PublishError for an incomplete folder,
     metrics of another adapter, a base without Hub id, and a file that holds a secret.
     """
+    _check_trained(folder)
     check_complete(folder)
     manifest = training_manifest(_read_json(folder / MANIFEST), str(folder / MANIFEST))
-    reason = why_unusable(manifest)
-    if reason:
-        raise PublishError(f"{folder} is no adapter to publish: {reason}. {_GO_ON}")
     base_id = base_hub_id(manifest, base)
     if evaluation:
         check_evaluation(folder, evaluation.manifest)
@@ -138,11 +136,17 @@ def is_ours(path: str) -> bool:
 
 
 def _check_trained(folder: Path) -> None:
-    """Raises PublishError if the manifest says that the training has not ended well."""
+    """Raises PublishError if a manifest says that the training has not ended, or not well."""
     path = folder / MANIFEST
-    reason = why_unusable(training_manifest(_read_json(path))) if _has_content(path) else None
-    if reason:
-        raise PublishError(f"{folder} is no adapter to publish: {reason}. {_GO_ON}")
+    if not _has_content(path):
+        return
+    manifest = training_manifest(_read_json(path), str(path))
+    reason = why_unusable(manifest)
+    if not reason:
+        return
+    unfinished = manifest["result"] is None and not manifest.get("diverged")
+    remedy = _GO_ON if unfinished else "Train another RUN, such as with a lower --learning_rate."
+    raise PublishError(f"{folder} is no adapter to publish: {reason}. {remedy}")
 
 
 def check_complete(folder: Path) -> None:

@@ -287,7 +287,9 @@ def _setting_rows(settings: JsonObject) -> list[tuple[str, str]]:
 
 def _result_rows(result: TrainingResult | None) -> list[tuple[str, str]]:
     values: Mapping[str, Any] = result or {}
-    return [(words, number(values.get(name))) for name, words in _RESULT_NAMES.items()]
+    rows = [(words, number(values.get(name))) for name, words in _RESULT_NAMES.items()]
+    diverged = values.get("diverged")
+    return [*rows, ("the training diverged", diverged)] if diverged else rows
 
 
 def _evaluation_section(metrics: Metrics, manifest: GenerationManifest | None) -> EvaluationSection:

@@ -12,7 +12,8 @@ _NAMED = 16
 _EDGE = 0.1
 """The share of the steps that counts as the beginning, and as the end, of a training."""
 _STANDARD_ERRORS = 3.0
-"""How far the end must be above the beginning: noise alone is so far once in 700 trainings."""
+"""How far the end must be above the beginning. Noise alone is so far in fewer than 1 % of trainings
+that learn nothing (measured: 60 rows of the fictional market, SmolLM2 135M, samples of 2 to 60)."""
 _SURE = 2.0
 """An end at this many times the beginning is no noise of rows, even if the steps are too few for
 an estimate of it."""

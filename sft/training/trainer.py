@@ -106,6 +106,8 @@ class ForecastTrainer(SFTTrainer):
         self._data = data
         self._batches: list[tuple[torch.Tensor, torch.Tensor]] = []
         """Token ids and loss of the batches of this step, or of this evaluation."""
+        self._scale = 0.0
+        """The gradient scaler's scale in this step."""
         self.skipped_steps = 0
         """How many steps the gradient scaler of fp16 left out in this attempt."""
         self.add_callback(RunRecord())
@@ -131,7 +133,10 @@ class ForecastTrainer(SFTTrainer):
     def _check_step(self, model: Any) -> None:
         losses = torch.stack([loss.float() for _, loss in self._batches])
         checks = {"the loss is not finite": torch.isfinite(losses).all()}
-        if self._scaler() is None:  # else the scaler leaves a step out whose gradients overflow
+        scaler = self._scaler()
+        if scaler is not None:  # it leaves a step out whose gradients overflow
+            self._scale = scaler.get_scale()
+        else:
             norm = total_norm(weight.grad for weight in model.parameters())
             checks["the gradient norm is not finite"] = torch.isfinite(norm)
         total = self._stop_unless(checks, losses.sum())
@@ -146,13 +151,14 @@ class ForecastTrainer(SFTTrainer):
         weights = trained_weights(self.model)
         checks = {"a weight is not finite": torch.isfinite(total_norm(weights.values()))}
         scaler = self._scaler()
-        if scaler is not None and self.accelerator.optimizer_step_was_skipped:
+        # Not accelerate's `optimizer_step_was_skipped`: a fused optimizer leaves out steps itself.
+        if scaler is not None and scaler.get_scale() < self._scale:
             self.skipped_steps += 1
             # A scale that is too high is halved and the step left out. At 1 the gradients
             # themselves overflow, and every further step would be left out too.
-            scale = torch.tensor(scaler.get_scale() >= 1)
-            checks["the gradients overflow in fp16 at any scale"] = scale
-        self._stop_unless(checks, torch.zeros(()), steps_made=1)
+            checks["the gradients overflow in fp16 at any scale"] = torch.tensor(self._scale > 1)
+        nothing = torch.zeros((), device=self.args.device)
+        self._stop_unless(checks, nothing, steps_made=1)
         self._batches.clear()
 
     def _scaler(self) -> Any:

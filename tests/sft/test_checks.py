@@ -1,6 +1,7 @@
 """What cannot work, which step is kept, when a training stops, and what the rows could show."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 from data_pipeline.dataset.load import load_dataset
 from eval.metrics.statistics import planned_effect
 from sft.training.arguments import parse
-from sft.training.checks import check_selection
+from sft.training.checks import check_selection, planned_steps
 from tests.support.tiny import command
 from weekahead.files import read_jsonl
 from weekahead.models.precision import Precision
@@ -132,6 +133,49 @@ def test_the_resolved_number_of_rows_leaves_the_arguments(tiny, monkeypatch, tmp
     job = prepare(arguments, FP32)
     assert arguments.script.gen_rows is None
     assert job.arguments.script.gen_rows == job.settings["gen_rows"] == 0
+
+
+def planned(flags, rows=10, **changes):
+    arguments = ["--config", str(ROOT / "recipes/smollm2.yaml"), "--output_dir", "outputs/x"]
+    training = parse([*arguments, *flags.split()], FP32).training
+    for name, value in changes.items():
+        setattr(training, name, value)
+    return planned_steps(training, rows)
+
+
+BATCH = "--per_device_train_batch_size 2 --gradient_accumulation_steps 2"
+
+
+@pytest.mark.parametrize(
+    ("flags", "rows", "steps"),
+    [
+        (BATCH, 10, 3),
+        (f"{BATCH} --num_train_epochs 1.5", 10, 5),
+        (f"{BATCH} --num_train_epochs 0.01", 10, 1),
+        (f"{BATCH} --num_train_epochs 2 --dataloader_drop_last true", 7, 4),
+        (f"{BATCH} --max_steps 7", 10, 7),
+        (f"{BATCH} --max_steps 7 --num_train_epochs 0", 10, 7),
+    ],
+)
+def test_the_steps_of_a_training_are_known_before_it(flags, rows, steps):
+    assert planned(flags, rows) == steps
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_train_epochs": 0.0}, "--num_train_epochs is 0.0; expected more than 0"),
+        ({"num_train_epochs": -1.0}, "--num_train_epochs is -1.0"),
+        ({"num_train_epochs": float("nan")}, "--num_train_epochs is nan"),
+        ({"max_steps": 0}, "--max_steps is 0; expected at least 1, or -1"),
+        ({"max_steps": -3}, "--max_steps is -3"),
+        ({"dataloader_drop_last": True}, "1 rows are not one batch of 2"),
+        ({"gradient_accumulation_steps": 0}, "--gradient_accumulation_steps is 0"),
+    ],
+)
+def test_a_training_without_a_step_is_refused(changes, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        planned(BATCH, rows=1, **changes)
 
 
 def stopped(folder, resume=None):

@@ -17,6 +17,7 @@ from data_pipeline.dataset.load import load_dataset
 from sft.training.arguments import parse
 from sft.training.checkpoints import Resumable, checkpoints, last_checkpoint
 from sft.training.divergence import TrainingDivergedError, ended_above
+from tests.support.tiny import command
 from weekahead.files import read_jsonl
 from weekahead.models.loading import NF4, Base, load_tokenizer
 from weekahead.models.precision import Precision
@@ -48,7 +49,7 @@ def run(tiny, tmp_path):
     data = load_dataset(tiny / "data/datasets/m").train
     data = replace(data, train=data.train[:8], validation=data.validation[:2])
 
-    def train(flags="", spoil=None, resume=None, data=data):
+    def train(flags="", spoil=None, resume=None, scale=None):
         arguments = ["--config", str(tiny / "recipe.yaml"), "--output_dir", str(tmp_path)]
         script, training, model = parse([*arguments, *FLAGS.split(), *flags.split()], FP32)
         base = Base(model.model_name_or_path, script.turn_format, "float32", quantization=NF4)
@@ -57,6 +58,8 @@ def run(tiny, tmp_path):
         if spoil:
             spoil.trainer = trainer
             trainer.add_callback(spoil)
+        if scale:
+            trainer.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
         trainer.train(resume_from_checkpoint=resume and str(resume))
         return trainer
 
@@ -70,8 +73,11 @@ class Spoil(TrainerCallback):
         self.step, self.value = step, value
 
     def weight(self):
-        named = self.trainer.model.named_parameters()
+        named = self.model.named_parameters()
         return next(weight for name, weight in named if "lora_B" in name)
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        self.model = model
 
     def on_step_begin(self, args, state, control, **kwargs):
         if state.global_step + 1 == self.step:
@@ -152,6 +158,35 @@ def test_a_rate_that_breaks_the_weights_stops_in_its_own_step(run, tmp_path):
     with pytest.raises(TrainingDivergedError, match="a weight is not finite at step 1; its rows: "):
         run("--learning_rate 1e38 --lr_scheduler_type constant --max_steps 1")
     assert checkpoints(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_a_gradient_scaler_may_leave_steps_out_but_not_all(run):
+    """A scale that is too high is halved; a gradient that overflows at a scale of 1 does so at any,
+    and a training whose steps were all left out has trained nothing."""
+    from sft.training.trainer import check_result
+
+    class Overflow(SpoilGradient):
+        """Gradients overflow at a scale of 2^16 and above, as large ones do in fp16."""
+
+        def spoil(self):
+            scaler = self.trainer.accelerator.scaler
+            self.weight().register_hook(
+                lambda gradient: gradient * (INFINITY if scaler.get_scale() >= 2**16 else 1)
+            )
+
+    trainer = run(spoil=Overflow(1), scale=2.0**17)
+    assert trainer.skipped_steps == 2 and trainer.accelerator.scaler.get_scale() == 2**15
+    check_result(trainer)
+
+    class AllInfinite(SpoilGradient):
+        def spoil(self):
+            self.weight().register_hook(lambda gradient: torch.full_like(gradient, INFINITY))
+
+    with pytest.raises(TrainingDivergedError, match="overflow in fp16 at any scale at step 2"):
+        run(spoil=AllInfinite(1), scale=2.0)
+    with pytest.raises(TrainingDivergedError, match="overflow in fp16 at every step"):
+        check_result(run(spoil=AllInfinite(1), scale=2.0**60))
 
 
 @pytest.mark.slow
@@ -257,9 +292,9 @@ def series(start, end, noise, steps, seed):
 @pytest.mark.parametrize("steps", [4, 6, 20, 200])
 @pytest.mark.parametrize("noise", [0.02, 0.08, 0.15])
 def test_noise_of_rows_is_no_divergence(steps, noise):
-    """A loss that does not change at all is called diverged about once in 700 trainings.
+    """A loss that does not change at all is called diverged at most once in 60 trainings.
 
-    Of few steps the estimate of their spread is itself uncertain: at most once in 60. The loss of
+    Of few steps the estimate of their spread is itself uncertain. The loss of
     one row of the fictional market varies by 8 % (SmolLM2 135M, without learning).
     """
     called = [ended_above(series(2, 2, noise, steps, seed)) for seed in range(600)]
@@ -280,3 +315,41 @@ def test_a_validation_loss_that_rises_decides_a_doubtful_case():
     assert ended_above(losses) is None and ended_above(losses, [2.0, 2.01]) is None
     assert ended_above(losses, [2.0, 2.2]) and ended_above(losses[::-1], [2.0, 2.2]) is None
     assert ended_above(losses, [2.0, 2.2, NAN]) and ended_above([1.0]) is None
+
+
+SPOIL_THE_SECOND_PROCESS = """
+import os, sys
+from sft import train
+from tests.sft.test_divergence import SpoilWeight
+
+callbacks_before_the_log = train.callbacks_before_the_log
+if os.environ["RANK"] == "1":
+    train.callbacks_before_the_log = lambda *job: [*callbacks_before_the_log(*job), SpoilWeight(3)]
+sys.exit(train.main())
+"""
+
+
+@pytest.mark.slow
+def test_all_processes_stop_if_one_has_a_loss_that_is_not_finite(tiny):
+    """None waits for another, one line names the rows of all, and nothing takes what is left."""
+    out = tiny / "outputs" / "two"
+    (tiny / "two.py").write_text(SPOIL_THE_SECOND_PROCESS)
+    flags = "--config recipe.yaml --dataset data/datasets/m --max_steps 4 --save_steps 2 "
+    flags += f"--eval_strategy no --gradient_accumulation_steps 2 --output_dir {out} "
+    flags += "--ddp_backend gloo --disable_tqdm true"
+    launch = "-m torch.distributed.run --nproc_per_node 2 --master_port 29619"
+    process = command(tiny, f"{launch} two.py {flags}")
+    assert process.returncode == 1
+    (line,) = [line for line in process.stderr.splitlines() if line.startswith("sft.train:")]
+    assert "diverged: the loss is not finite at step 3; its rows: " in line
+    assert "checkpoint-2 is the last good checkpoint" in line
+    diverged = json.loads((out / "manifest.json").read_text())["diverged"]
+    assert diverged["step"] == 3 and len(diverged["rows"]) == 4
+    assert diverged["last_good_checkpoint"] == "checkpoint-2"
+    for refused in (
+        f"-m eval.generate --config recipe.yaml --adapter {out} --dataset data/datasets/m --out r",
+        f"-m sft.publish {out} --repo user/name",
+    ):
+        process = command(tiny, refused)
+        assert process.returncode == 2
+        assert "its training diverged at step 3: the loss is not finite" in process.stderr

@@ -159,3 +159,10 @@ def test_numbers_are_never_invented():
 def test_an_evaluation_says_what_answered(backend, sentence):
     evaluation = generation_manifest({"backend": backend})
     assert sentence in card(metrics=METRICS, evaluation=evaluation)
+
+
+def test_a_training_that_diverged_is_called_so():
+    reason = "it ended above the loss it began with: 9 over its last step, 2 over its first"
+    assert "diverged" not in card()
+    text = card({**MANIFEST, "result": {**MANIFEST["result"], "diverged": reason}})
+    assert f"| the training diverged | {reason} |" in text

@@ -1,6 +1,7 @@
 """The real training command on a model of two layers: what it leaves, and what survives a kill."""
 
 import json
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -78,10 +79,50 @@ def test_killed_and_resumed_it_ends_like_an_uninterrupted_run(tiny, whole):
     resumed = train(tiny, "outputs/killed-training")
     assert resumed.returncode == 0, resumed.stderr[-2000:]
     assert losses(out) == losses(whole)
+    assert_same_weights(out, whole)
+
+
+def interrupted(whole, name):
+    """A copy of the whole run as it is before its last write, which says that it has ended."""
+    out = shutil.copytree(whole, whole.parent / name)
+    stored = json.loads((out / "manifest.json").read_text())
+    (out / "manifest.json").write_text(json.dumps(stored | {"result": None}))
+    (out / "adapter_model.safetensors").unlink()
+    return out
+
+
+def assert_same_weights(out, whole):
     weights = load_file(out / "adapter_model.safetensors")
     expected = load_file(whole / "adapter_model.safetensors")
     assert weights.keys() == expected.keys()
     assert all(weights[name].equal(expected[name]) for name in weights)
+
+
+def test_a_damaged_checkpoint_costs_its_steps_alone(tiny, whole):
+    """The one before it is taken, and what lies beside the checkpoints is left where it is."""
+    out = interrupted(whole, "damaged")
+    optimizer = out / "checkpoint-6" / "optimizer.pt"
+    optimizer.write_bytes(optimizer.read_bytes()[:-100])
+    odd = [out / "checkpoint-best", out / "checkpoint-3 (1)"]
+    for path in odd:
+        shutil.copytree(out / "checkpoint-2", path)
+    process = train(tiny, "outputs/damaged", "--save_total_limit", "1")
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert "checkpoint-6 is not used: optimizer.pt has changed" in process.stderr
+    assert "going on from checkpoint-4" in process.stderr
+    assert losses(out) == losses(whole)
+    assert_same_weights(out, whole)
+    assert sorted(out.glob("checkpoint-*")) == sorted([*odd, out / "checkpoint-6"])
+
+
+def test_a_run_that_only_lacks_its_end_makes_no_step_more(tiny, whole):
+    """Its last checkpoint is in the middle of an epoch, where the Trainer would make another."""
+    out = interrupted(whole, "at-its-end")
+    process = train(tiny, "outputs/at-its-end")
+    assert process.returncode == 0, process.stderr[-2000:]
+    result = json.loads((out / "manifest.json").read_text())["result"]
+    assert result["steps"] == 6 and result["train_loss"] > 1
+    assert_same_weights(out, whole)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +131,7 @@ def test_killed_and_resumed_it_ends_like_an_uninterrupted_run(tiny, whole):
         ("whole", (), "holds a finished training; choose another RUN"),
         ("short", ("--max_length", "300"), "rows are longer than max_length 300"),
         ("nowhere", ("--dataset", "data/datasets/none"), "data/datasets/none"),
+        ("empty", ("--max_steps", "-1", "--num_train_epochs", "0"), "num_train_epochs"),
     ],
 )
 def test_what_cannot_work_stops_before_the_model_is_loaded(tiny, whole, out, flags, message):
