@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 LOCK = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 _REPLACED_TRIES = 20
-_PROBE_BYTES = 65536
+_PROBE_BYTES = 4096
 _held: set[int] = set()
 """File descriptors of the locks of this process."""
 
