@@ -49,6 +49,10 @@ from weekahead.tracking.gpu import check_torch_sees_gpu
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05}
 """In nats. In 16 bits a logit near 20 is itself rounded to 0.125 (bf16) or 0.016 (fp16)."""
+MOST_TIES = 2
+"""Of one answer: rounding seldom decides a token, and never one after another."""
+_COUNTED_TOO = 2
+"""Tokens by which two counts of the same prompt may differ: of its beginning and its end."""
 _CANDIDATES = 200
 """Tokens among which the server's is looked for: one farther down is no tie."""
 
@@ -141,6 +145,10 @@ class Compared:
     def agrees(self, tolerance: float) -> bool:
         """Whether the server agrees, ties allowed."""
         if self.other_ending or (self.gap is not None and self.gap > tolerance):
+            return False
+        if self.prompt_tokens and abs(self.prompt_tokens[0] - self.prompt_tokens[1]) > _COUNTED_TOO:
+            return False
+        if self.parting and self.parting.ties > MOST_TIES:
             return False
         return self.same or self.is_tie(tolerance)
 
