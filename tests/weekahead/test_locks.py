@@ -153,3 +153,10 @@ def test_the_lock_waits_for_nobody(held):
     with pytest.raises(BlockingIOError), sole_writer(held[0]):
         pass
     assert time.monotonic() - began < 1
+
+
+def test_a_folder_that_is_written_is_not_published(tmp_path):
+    from sft.publish import PublishError, push_adapter
+
+    with sole_writer(tmp_path), pytest.raises(PublishError, match=rf"process {os.getpid()}"):
+        push_adapter(tmp_path, "user/name")
