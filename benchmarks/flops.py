@@ -26,7 +26,7 @@ def flops_per_row(config: Any, adapter_parameters: int, length: int) -> float:
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     head = model.get_output_embeddings().weight.numel()
     layers = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
     linear = sum(layer.weight.numel() for layer in layers) - head

@@ -58,6 +58,7 @@ from weekahead.models.loading import (
     load_base,
     load_for_generation,
     load_tokenizer,
+    with_adapter,
 )
 from weekahead.models.precision import Precision, choose_precision
 from weekahead.recipe import Recipe, read_recipe
@@ -125,13 +126,12 @@ class Way(NamedTuple):
 
 def upstream_model(base: Base, adapter: Adapter | None, precision: Precision) -> tuple[Any, str]:
     """The base as quantized with the adapter unmerged on it, and a word for that."""
-    from peft import PeftModel
     from transformers import GenerationConfig
 
     model: Any = load_base(base, device_map={"": 0} if precision.device == "cuda" else None)
     weights_form = "NF4" if base.quantization else "plain"
     if adapter:
-        model = PeftModel.from_pretrained(model, str(adapter.folder))
+        model = with_adapter(model, adapter, base)
         weights_form = f"{weights_form}, adapter unmerged"
     model.config.use_cache = True
     model.generation_config = GenerationConfig()

@@ -216,7 +216,7 @@ def measure(options: BenchmarkOptions, precision: Precision, scratch: Path) -> F
 
 def _model_tflops(base: Base, trained: int, length: int) -> float:
     """TFLOPs of one row, forward and backward."""
-    config = AutoConfig.from_pretrained(base.name, revision=base.revision)
+    config = AutoConfig.from_pretrained(base.name, revision=base.revision, trust_remote_code=False)
     return flops_per_row(config, trained, length) / 1e12
 
 

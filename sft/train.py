@@ -32,7 +32,7 @@ from sft.training.divergence import TrainingDivergedError
 from sft.training.resume import RunFacts, Start, find_start, resumable, settings_of
 from weekahead.cli import MODEL_ERRORS, configure_logging, run_command
 from weekahead.distributed import launched_process, select_gpu, sole_writer_of_all
-from weekahead.files import write_json
+from weekahead.files import sha256, write_json
 from weekahead.interrupts import Interrupted, postponed
 from weekahead.manifest import provenance
 from weekahead.models.chat_format import stop_token_ids
@@ -225,7 +225,8 @@ def _train_and_save(job: Job, trainer: Any, train_log: "TrainLogCallback") -> Tr
         return None
     plot_training(train_log.log.rows(), job.folder / "figures")
     assert train_log.end is not None  # on_train_end of this process wrote it
-    return result_of(trainer, train_log.end)
+    result = result_of(trainer, train_log.end)
+    return {**result, "adapter_sha256": sha256(job.folder / "adapter_model.safetensors")}
 
 
 def _divergence(job: Job, manifest: TrainingManifest, error: TrainingDivergedError) -> Divergence:

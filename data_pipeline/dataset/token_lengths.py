@@ -98,7 +98,9 @@ def _tokenizer(model: str, turn_format: str) -> Any:
     folder = RECIPES.parent / model
     name = str(folder) if folder.is_dir() else model
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            name, local_files_only=True, trust_remote_code=False
+        )
         return apply_chat_format(tokenizer, chat_format(turn_format))
     except (OSError, ValueError):
         return None

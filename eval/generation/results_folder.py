@@ -182,8 +182,23 @@ def differences(
     before: Mapping[str, Any], now: Mapping[str, Any], keys: Iterable[str]
 ) -> list[str]:
     """The `keys` whose values differ, each with both values."""
-    changed = [key for key in keys if before.get(key) != now.get(key)]
+    changed = [key for key in keys if before.get(key) != _known_to(before.get(key), now.get(key))]
     return [f"{key}: {before.get(key)!r} is now {now.get(key)!r}" for key in changed]
+
+
+_NULL_IS_UNKNOWN = ("revision", "content_sha256")
+
+
+def _known_to(before: object, now: object) -> object:
+    """`now` as `before` can be compared with it: of two objects the keys that both know.
+
+    Older files state fewer keys, and a server's base has no files here.
+    """
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return now
+    known = {key: now[key] for key in now if key in before}
+    unknown = [key for key in _NULL_IS_UNKNOWN if None in (known.get(key), before.get(key))]
+    return {**known, **{key: before[key] for key in unknown if key in before}}
 
 
 def check_kind(folder: Path, kind: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sft.training.arguments import ScriptArguments
 from sft.training.checkpoints import Resumable, last_checkpoint
+from weekahead.models.base_identity import difference_between
 from weekahead.schema.file_names import MANIFEST
 from weekahead.schema.manifests import BaseFacts, JsonObject, TrainingManifest
 from weekahead.told_files import check_unfinished
@@ -92,7 +93,7 @@ PLACES = frozenset((
     "include_num_input_tokens_seen", "restore_callback_states_from_checkpoint",
 ))  # fmt: skip
 """Fields that the settings of a manifest leave out."""
-_OF_THE_BASE = ("name", "revision", "turn_format", "dtype", "quantization")
+_OF_THE_BASE = ("turn_format", "dtype", "quantization")
 
 
 @dataclass(frozen=True)
@@ -176,14 +177,18 @@ def differences_to(begun: TrainingManifest, now: RunFacts) -> list[str]:
     chosen_by_eval_loss = _depends_on_eval_loss(before) or _depends_on_eval_loss(settings)
     names = ["world_size", *WEIGHTS_DEPEND_ON, *(EVAL_LOSS_DEPENDS_ON * chosen_by_eval_loss)]
     values = [(name, before.get(name), settings.get(name)) for name in names]
-    values += [
-        (f"the base's {name}", begun["base"].get(name), now.base.get(name)) for name in _OF_THE_BASE
-    ]
+    base = begun["base"]
+    values += [(f"the base's {name}", base.get(name), now.base.get(name)) for name in _OF_THE_BASE]
+    if base.get("revision"):  # older files lack it for every base of the Hub
+        values.append(("the base's revision", base.get("revision"), now.base.get("revision")))
     differences = [
         f"{name} {stored!r} is now {value!r}"
         for name, stored, value in values
         if _plain(value) != stored
     ]
+    another = difference_between(base, now.base)
+    if another:
+        differences.append(f"the base was {another}")
     dataset = begun["dataset"]
     if dataset.get("sha256") != now.train_sha256:
         differences.append("the training rows are others")

@@ -314,6 +314,8 @@ def build_trainer(
     training.save_total_limit = None  # see CheckpointCallback
     model = load_base(base, own_gpu(training), model_args.attn_implementation)
     check_base(model, base.name)
+    peft_config: Any = get_peft_config(model_args)
+    peft_config.revision = base.revision  # adapter_config.json pins the base too
     trainer: Any = ForecastTrainer(
         data,
         model=model,
@@ -321,7 +323,7 @@ def build_trainer(
         train_dataset=to_dataset(data.train),
         eval_dataset=to_dataset(data.validation) if data.validation else None,
         processing_class=tokenizer,
-        peft_config=get_peft_config(model_args),
+        peft_config=peft_config,
         callbacks=list(callbacks),
     )
     for parameter in trainer.model.parameters():

@@ -87,12 +87,10 @@ def test_bad_input_is_one_clear_line(ask, tmp_path, capsys, flags, adapter, mess
     assert message in capsys.readouterr().err and not (tmp_path / "x").exists()
 
 
-def test_an_adapter_of_another_base_is_refused(ask, tmp_path, capsys):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a/adapter_config.json").write_text('{"base_model_name_or_path": "other/base"}')
-    (tmp_path / "a/adapter_model.safetensors").write_bytes(b"")
+def test_an_adapter_of_another_base_is_refused(ask, small, tmp_path, capsys):
+    shutil.copytree(small.adapter, tmp_path / "a")
     (tmp_path / "a/manifest.json").write_text(
-        '{"base": {"name": "other/base"}, "train_majority": 1}'
+        '{"base": {"name": "other/base"}, "train_majority": 1, "result": {"steps": 1}}'
     )
     assert ask(tmp_path / "x", adapter=str(tmp_path / "a")) == 2
     assert "wrong adapter for the base" in capsys.readouterr().err

@@ -1,15 +1,35 @@
 """Loading of base, quantization, adapter and tokenizer, the same for training and evaluation."""
 
-import json
 import logging
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from weekahead.files import sha256
+from weekahead.models.adapter_check import (
+    CONFIG,
+    WEIGHTS,
+    check_adapter_files,
+    check_applied,
+    check_changes_something,
+    check_config_is_known,
+    probe_logits,
+)
+from weekahead.models.base_identity import (
+    base_files,
+    difference_between,
+    fingerprint,
+    hub_commit,
+    is_commit,
+    is_folder,
+    stored_quantization,
+)
 from weekahead.models.chat_format import apply_chat_format, chat_format
 from weekahead.models.embedded import DEFAULT_OUT, ensure_embedded
 from weekahead.models.families import EMBEDDED_HUB_ID
 from weekahead.models.precision import Precision
+from weekahead.models.weight_files import check_base_folder
 from weekahead.recipe import Recipe
 from weekahead.schema.file_names import MANIFEST
 from weekahead.schema.manifests import (
@@ -27,7 +47,6 @@ NF4: Quantization = {
     "bnb_4bit_quant_type": "nf4",
     "bnb_4bit_use_double_quant": True,
 }
-_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _ROOM_FOR_DEQUANTIZED = 1.3
 """A GPU must have this many times the dequantized weights free, to leave room for the cache."""
 
@@ -43,6 +62,10 @@ class Base:
     revision: str | None = None
     quantization: Quantization | None = None
     """None for a base that is not quantized. The compute dtype is `dtype`."""
+    stored_quantized: bool = False
+    """Whether the files hold quantized weights, so that nothing is quantized while loading."""
+    content_sha256: str | None = None
+    """What `fingerprint` says of config and tokenizer; None if nobody looked."""
 
     def manifest_fields(self) -> BaseFacts:
         """What a manifest states; `hub_id` is what a reader elsewhere can load."""
@@ -54,6 +77,7 @@ class Base:
             "revision": self.revision,
             "quantization": self.quantization,
             "hub_id": None if Path(hub_id).exists() else hub_id,
+            "content_sha256": self.content_sha256,
         }
 
 
@@ -108,22 +132,35 @@ def resolve_base_and_adapter(
     """
     base = base_from_recipe(recipe, precision)
     adapter = None if adapter_name == "none" else find_adapter(adapter_name)
-    if adapter:
-        base = base_for_adapter(adapter, base)
-    return resolve_revision(base) if pin else base, adapter
+    if pin:
+        base = resolve_revision(base)
+    return base_for_adapter(adapter, base) if adapter else base, adapter
 
 
 def resolve_revision(base: Base) -> Base:
-    """`base` at the commit that its revision names now; a local folder stays as it is.
+    """`base` at the commit that its revision names now, and with what its files say.
 
-    Raises OSError if the base cannot be loaded.
+    A local folder has no commit; its files are checked. A base that is stored quantized states
+    that, whatever the recipe asks for.
+    Raises ValueError naming what is missing or damaged, or if neither Hub nor cache knows the base.
     """
-    from transformers import AutoConfig
-
-    loader: Any = AutoConfig
-    config = loader.from_pretrained(_local(base.name), revision=base.revision)
-    commit: str | None = getattr(config, "_commit_hash", None)
-    return replace(base, revision=commit or base.revision)
+    if Path(base.name) == DEFAULT_OUT:
+        ensure_embedded(DEFAULT_OUT)
+    if is_folder(base.name):
+        check_base_folder(Path(base.name).expanduser())
+        base = replace(base, revision=None)
+    elif not is_commit(base.revision):
+        base = replace(base, revision=hub_commit(base.name.rstrip("/"), base.revision))
+    config, tokenizer = base_files(base.name, base.revision)
+    stored = stored_quantization(config)
+    if stored:
+        log.info("the weights of %s are stored in 4 bits (%s)", base.name, stored)
+    return replace(
+        base,
+        quantization=stored or base.quantization,
+        stored_quantized=bool(stored),
+        content_sha256=fingerprint(config, tokenizer),
+    )
 
 
 def load_tokenizer(base: Base) -> Any:
@@ -134,7 +171,14 @@ def load_tokenizer(base: Base) -> Any:
     from transformers import AutoTokenizer
 
     loader: Any = AutoTokenizer
-    tokenizer = loader.from_pretrained(_local(base.name), revision=base.revision)
+    tokenizer = loader.from_pretrained(
+        _local(base.name), revision=base.revision, trust_remote_code=False
+    )
+    if not tokenizer.is_fast:
+        raise ValueError(
+            f"{base.name} has no tokenizer.json that {type(tokenizer).__name__} can read; expected "
+            "a fast tokenizer"
+        )
     apply_chat_format(tokenizer, chat_format(base.turn_format))
     tokenizer.padding_side = "left"
     return tokenizer
@@ -146,23 +190,41 @@ def load_base(base: Base, device_map: Any = None, attention: str | None = None) 
     `attention` is the name of transformers for an implementation; None is the library's choice.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     dtype = getattr(torch, base.dtype)
-    quantization = None
-    if base.quantization:
-        quantization = BitsAndBytesConfig(**base.quantization, bnb_4bit_compute_dtype=dtype)
+    flags: dict[str, Any] = {}  # quantization_config=None would undo what a file states
+    if base.quantization and not base.stored_quantized:
+        flags["quantization_config"] = BitsAndBytesConfig(
+            **base.quantization, bnb_4bit_compute_dtype=dtype
+        )
     loader: Any = AutoModelForCausalLM
-    return loader.from_pretrained(
-        _local(base.name),
-        revision=base.revision,
-        dtype=dtype,
-        device_map=device_map,
-        quantization_config=quantization,
-        use_safetensors=True,
-        trust_remote_code=False,
-        attn_implementation=attention,
-    )
+    try:
+        model = loader.from_pretrained(
+            _local(base.name),
+            revision=base.revision,
+            dtype=dtype,
+            device_map=device_map,
+            use_safetensors=True,
+            trust_remote_code=False,
+            attn_implementation=attention,
+            **flags,
+        )
+    except SafetensorError as error:
+        raise ValueError(
+            f"the weights of {base.name} cannot be read ({error}); download them again"
+        ) from None
+    if base.stored_quantized:
+        _compute_in(model, dtype)
+    return model
+
+
+def _compute_in(model: Any, dtype: Any) -> None:
+    """Let the 4-bit layers of `model` compute in `dtype`: their file states that of its maker."""
+    for module in model.modules():
+        if hasattr(module, "compute_dtype"):
+            module.compute_dtype = dtype
 
 
 def find_adapter(reference: str) -> Adapter:
@@ -187,14 +249,26 @@ def find_adapter(reference: str) -> Adapter:
             f"{reference} is no adapter to answer with: {reason}. Train it to its end, or name "
             "another one."
         )
-    missing = [name for name in _ADAPTER_FILES if not (folder / name).is_file()]
-    if missing:
+    missing = [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]
+    if missing and not (folder / "adapter_model.bin").is_file():
         raise ValueError(
             f"{reference} is not a complete adapter: {', '.join(missing)} missing. Finish its "
             "training (the same `make train` goes on from the last checkpoint) or name another one."
         )
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    return Adapter(reference, folder, revision, config["base_model_name_or_path"], manifest)
+    base_name = check_adapter_files(folder)
+    _check_hash(reference, folder, manifest)
+    return Adapter(reference, folder, revision, base_name, manifest)
+
+
+def _check_hash(reference: str, folder: Path, manifest: TrainingManifest | None) -> None:
+    """Raise ValueError if the weights are not those that the manifest states; older ones do not."""
+    result = manifest["result"] if manifest else None
+    stated = result.get("adapter_sha256") if result else None
+    if stated and sha256(folder / WEIGHTS) != stated:
+        raise ValueError(
+            f"{reference}: {WEIGHTS} is not the file that its training wrote (manifest.json states "
+            f"sha256 {stated[:12]}...); take the folder from its source again, or train it again"
+        )
 
 
 def _download(reference: str) -> tuple[Path, str]:
@@ -224,27 +298,25 @@ def base_for_adapter(adapter: Adapter, recipe_base: Base) -> Base:
     Raises ValueError if adapter and recipe name different bases.
     """
     trained = adapter.manifest["base"] if adapter.manifest else None
-    if trained:
-        name = trained.get("name", adapter.base_name)
-        names = {name, trained.get("hub_id") or name}
-    else:
+    if not trained:
         log.warning(
             "%s has no manifest; it is evaluated on %s as the recipe loads it",
             adapter.reference,
             recipe_base.name,
         )
-        names = {adapter.base_name}
-    if names.isdisjoint({recipe_base.name, recipe_base.manifest_fields().get("hub_id")}):
+    stated: BaseFacts = trained or {"name": adapter.base_name, "hub_id": None}
+    difference = difference_between(stated, recipe_base.manifest_fields())
+    if difference:
         raise ValueError(
-            f"wrong adapter for the base: {adapter.reference} was trained on "
-            f"{' or '.join(sorted(names))}, the recipe's base is {recipe_base.name}. "
+            f"wrong adapter for the base: {adapter.reference} was trained on {difference}. "
             "Name the recipe it was trained with (make eval MODEL=...)."
         )
     if not trained:
         return recipe_base
+    revision = None if is_folder(recipe_base.name) else trained.get("revision")
     return replace(
         recipe_base,
-        revision=trained.get("revision") or recipe_base.revision,
+        revision=revision or recipe_base.revision,
         quantization=trained.get("quantization"),
         turn_format=trained.get("turn_format") or recipe_base.turn_format,
     )
@@ -271,11 +343,13 @@ def load_for_generation(
         if _has_room(model, precision):
             model, weights_form = model.dequantize(), "NF4 dequantized"
     if adapter:
-        model = _with_adapter(model, adapter, base)
+        untuned = probe_logits(model)
+        model = with_adapter(model, adapter, base)
         if weights_form == "NF4":
             weights_form = "NF4, adapter unmerged"
         else:
             model, weights_form = model.merge_and_unload(), f"{weights_form}, adapter merged"
+        check_changes_something(untuned, probe_logits(model.eval()), adapter.reference, base.name)
     model.config.use_cache = True
     # A base's own file may ask for sampling or a repetition penalty, and generate() obeys it even
     # when greedy.
@@ -283,19 +357,29 @@ def load_for_generation(
     return model.eval(), weights_form
 
 
-def _with_adapter(model: Any, adapter: Adapter, base: Base) -> Any:
+def with_adapter(model: Any, adapter: Adapter, base: Base) -> Any:
+    """A PeftModel of `model` with all of `adapter`.
+
+    Raises ValueError if a tensor is missing, unexpected, of another shape or not finite.
+    """
     import torch
     from peft import PeftModel
 
+    check_config_is_known(adapter.folder)
     loader: Any = PeftModel
     try:
-        return loader.from_pretrained(model, str(adapter.folder))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*missing adapter keys.*")  # refused below
+            tuned = loader.from_pretrained(model, str(adapter.folder))
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError, ImportError) as error:
+        reason = " ".join(str(error).split())
         raise ValueError(
-            f"{adapter.reference} does not fit the base {base.name}: {error}"
+            f"{adapter.reference} does not fit the base {base.name}: {reason}"
         ) from error
+    check_applied(tuned, adapter.folder, adapter.reference, base.name)
+    return tuned
 
 
 def _has_room(model: Any, precision: Precision) -> bool:

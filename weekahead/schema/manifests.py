@@ -44,6 +44,8 @@ class BaseFacts(TypedDict, total=False):
     turn_format: str
     dtype: str
     quantization: Quantization | None
+    content_sha256: str | None
+    """Hash of config and tokenizer, by which a copy is recognized. Older files lack it."""
 
 
 class PrecisionFacts(TypedDict, total=False):
@@ -137,6 +139,8 @@ class TrainingResult(TypedDict, total=False):
     kept_because: str
     kept_eval_loss: float | None
     stopped_early: bool
+    adapter_sha256: str
+    """Of adapter_model.safetensors. Older files lack it."""
     used: UsedFacts
     """Since `settings` only repeats what was asked for. Older files lack it."""
     skipped_steps: int

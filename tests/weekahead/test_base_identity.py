@@ -1,0 +1,284 @@
+"""Which base a name stands for: pinned on the Hub, the same under other names, whole on disk."""
+
+import ast
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from tests.support.servers.hub import Hub
+from tests.support.servers.hub_store import Blob
+from tests.support.tiny import ROOT
+from weekahead.models.base_identity import difference_between, fingerprint, stored_quantization
+from weekahead.models.loading import load_tokenizer, resolve_revision
+
+LOADERS = ("from_pretrained", "from_config")
+CLIENT = """
+import json, os, sys
+from huggingface_hub import constants
+from weekahead.models.base_identity import difference_between, hub_commit
+from weekahead.models.loading import Base, resolve_revision
+base = Base("org/base", "smollm2", "float32")
+answers = []
+def say(call):
+    try:
+        answers.append(call())
+    except ValueError as error:
+        answers.append("refused: " + str(error))
+"""
+
+
+@pytest.fixture
+def copy(tiny, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny / "base", folder)
+    return folder
+
+
+def client(hub, home, code, **variables):
+    process = subprocess.run(
+        [sys.executable, "-c", f"{CLIENT}{code}\nprint(json.dumps(answers))"],
+        env={**hub.environment(home), "PYTHONPATH": str(ROOT), **variables},
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+def test_a_base_of_the_hub_is_pinned(tiny, tmp_path):
+    """Online, offline from the cache, with a moved branch, by tag, under a former name."""
+    with Hub() as hub:
+        first = hub.add_folder("org/base", tiny / "base")
+        online = client(
+            hub,
+            tmp_path,
+            "say(lambda: resolve_revision(base).revision)\n"
+            f"say(lambda: hub_commit('org/base', '{first}'))\n"
+            "say(lambda: hub_commit('org/base', 'no-such-branch'))\n"
+            "say(lambda: hub_commit('org/none', None))",
+        )
+        assert online[:2] == [first, first]
+        assert "no revision 'no-such-branch'" in online[2] and "nor a model on the Hub" in online[3]
+        offline = client(
+            hub,
+            tmp_path,
+            "say(lambda: resolve_revision(base).revision)\n"
+            "say(lambda: hub_commit('org/other', None))",
+            HF_HUB_OFFLINE="1",
+        )
+        assert offline[0] == first and "is not in the cache" in offline[1]
+
+        repo = hub.repo("org/base")
+        config = json.loads((tiny / "base/config.json").read_text()) | {"rope_theta": 5.0}
+        files = {**repo.at("main").files, "config.json": Blob(json.dumps(config).encode(), False)}
+        second = repo.add_commit("main", files, "moved", "org").oid
+        hub.store.repos["model", "org/old-name"] = repo
+        code = (
+            "say(lambda: resolve_revision(base).revision)\n"
+            f"trained = {{'name': 'org/base', 'revision': '{first}'}}\n"
+            "for name in ('ORG/Base', 'org/base/', './org/base', 'org/old-name', 'org/none'):\n"
+            "    now = {'name': name}\n"
+            "    say(lambda: difference_between(trained, now))"
+        )
+        moved = client(hub, tmp_path, code)
+        assert moved[0] == second != first
+        assert moved[1:5] == [None] * 4 and "org/base" in moved[5]
+
+
+def test_a_copy_of_a_base_is_that_base(tiny, copy):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"_name_or_path": "elsewhere"}))
+    hashes = [
+        fingerprint(folder / "config.json", folder / "tokenizer.json")
+        for folder in (tiny / "base", copy)
+    ]
+    assert hashes[0] == hashes[1]
+    trained = {"name": "org/base", "content_sha256": hashes[0]}
+    assert difference_between(trained, {"name": str(copy), "content_sha256": hashes[1]}) is None
+    another = difference_between(trained, {"name": str(copy), "content_sha256": "0"})
+    assert another is not None and str(copy) in another
+
+
+def test_a_folder_whose_files_became_others_is_another_base(small):
+    facts = resolve_revision(small.base).manifest_fields()
+    assert difference_between(facts, facts) is None
+    changed = {**facts, "content_sha256": "0"}
+    assert "config or tokenizer differ" in str(difference_between(facts, changed))
+    older = {**facts, "content_sha256": None}  # a manifest of an older version
+    assert difference_between(older, facts) is None
+
+
+def emptied(folder):
+    (folder / "model.safetensors").write_bytes(b"")
+
+
+def cut_off(folder):
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[:-1000])
+
+
+def pointed(folder):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n"
+    (folder / "model.safetensors").write_text(pointer)
+
+
+def pickled(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def shard_missing(folder):
+    (folder / "model.safetensors").unlink()
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def gguf_only(folder):
+    (folder / "model.safetensors").rename(folder / "model.gguf")
+
+
+def quantized(**fields):
+    def change(folder):
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"quantization_config": fields}))
+
+    return change
+
+
+DAMAGED = {
+    "no config": (lambda folder: (folder / "config.json").unlink(), "no config.json"),
+    "a config that is no JSON": (
+        lambda folder: (folder / "config.json").write_text("{"),
+        "config.json",
+    ),
+    "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "no tokenizer.json"),
+    "empty weights": (emptied, "is empty"),
+    "weights cut off": (cut_off, "its header says"),
+    "a pointer": (pointed, "LFS pointer"),
+    "a pickle": (pickled, "pytorch_model.bin, which is not loaded"),
+    "a missing shard": (shard_missing, "1 are missing"),
+    "GGUF": (gguf_only, "model.gguf, which is not loaded"),
+    "AWQ": (quantized(quant_method="awq", bits=4), "stored as awq"),
+    "8 bits": (quantized(quant_method="bitsandbytes", load_in_8bit=True), "8-bit bitsandbytes"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_base_is_named_before_it_is_loaded(small, copy, name):
+    damage, message = DAMAGED[name]
+    damage(copy)
+    with pytest.raises(ValueError) as error:
+        resolve_revision(replace(small.base, name=str(copy)))
+    assert message in str(error.value) and str(copy) in str(error.value)
+
+
+def test_a_base_stored_in_4_bits_says_so(small, copy):
+    quantized(quant_method="bitsandbytes", load_in_4bit=True, bnb_4bit_quant_type="nf4")(copy)
+    expected = {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": "nf4",
+        "bnb_4bit_use_double_quant": False,
+    }
+    assert stored_quantization(copy / "config.json") == expected
+    base = resolve_revision(replace(small.base, name=str(copy)))
+    assert base.quantization == expected and base.stored_quantized
+
+
+@pytest.mark.slow
+def test_weights_stored_in_4_bits_are_loaded_as_stored(small, tmp_path):
+    """Quantized once by the library, saved, loaded: the same weights, in this machine's dtype."""
+    import torch
+
+    from weekahead.models.loading import NF4, load_base
+
+    direct = load_base(replace(small.base, quantization=NF4))
+    direct.save_pretrained(tmp_path / "stored")
+    shutil.copy(f"{small.base.name}/tokenizer.json", tmp_path / "stored")
+    base = resolve_revision(replace(small.base, name=str(tmp_path / "stored"), quantization=None))
+    loaded = load_base(base)
+    ids = torch.arange(8).unsqueeze(0)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(ids).logits, direct(ids).logits)
+    assert base.quantization == NF4
+
+
+def calls(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        function = getattr(node, "func", None)
+        if isinstance(function, ast.Attribute) and function.attr in LOADERS:
+            yield node
+
+
+def test_no_call_runs_code_of_a_model_repository():
+    """Every call that loads a config, a tokenizer or a model says trust_remote_code=False."""
+    # An adapter is data, and peft reads no code.
+    allowed = {"loader.from_pretrained(model, str(adapter.folder))"}
+    seen = 0
+    for room in ("weekahead", "data_pipeline", "sft", "eval", "benchmarks"):
+        for path in (ROOT / room).rglob("*.py"):
+            for call in calls(path):
+                seen += 1
+                flags = {flag.arg: flag.value for flag in call.keywords}
+                flag = flags.get("trust_remote_code")
+                is_false = isinstance(flag, ast.Constant) and flag.value is False
+                assert is_false or ast.unparse(call) in allowed, f"{path}:{call.lineno}"
+    assert seen >= 5
+    for room in ("weekahead", "data_pipeline", "sft", "eval", "benchmarks", "recipes"):
+        for path in (ROOT / room).rglob("*.*"):
+            if path.suffix in (".py", ".yaml"):
+                text = path.read_text(encoding="utf-8")
+                assert (
+                    "trust_remote_code=True" not in text and "trust_remote_code: true" not in text
+                )
+
+
+def test_code_of_a_base_is_not_run_even_at_a_terminal(copy, tmp_path):
+    """transformers asks at a terminal, and "y" would run the file."""
+    marker = tmp_path / "code_ran"
+    (copy / "evil.py").write_text(f"open({str(marker)!r}, 'w')\n")
+    config = json.loads((copy / "config.json").read_text())
+    config |= {
+        "model_type": "evil",
+        "auto_map": {"AutoConfig": "evil.C", "AutoModelForCausalLM": "evil.M"},
+    }
+    (copy / "config.json").write_text(json.dumps(config))
+    tokens = json.loads((copy / "tokenizer_config.json").read_text())
+    tokens |= {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.T", "evil.T"]}}
+    (copy / "tokenizer_config.json").write_text(json.dumps(tokens))
+    script = (
+        "from weekahead.models.loading import *\n"
+        f"base = Base({str(copy)!r}, 'smollm2', 'float32')\n"
+        "for call in (load_tokenizer, load_base):\n"
+        "    try:\n        call(base)\n"
+        "    except (ValueError, OSError) as error:\n        print('refused', error)"
+    )
+    ours, theirs = pty.openpty()
+    os.write(ours, b"y\ny\ny\ny\n")
+    process = subprocess.run(
+        [sys.executable, "-c", script],
+        stdin=theirs,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
+        timeout=120,
+    )
+    os.close(ours), os.close(theirs)
+    assert process.returncode == 0, process.stderr
+    assert "refused" in process.stdout and not marker.exists()
+
+
+def test_a_slow_tokenizer_is_refused(small, monkeypatch):
+    from transformers import AutoTokenizer
+
+    slow = AutoTokenizer.from_pretrained(small.base.name)
+    monkeypatch.setattr(type(slow), "is_fast", property(lambda self: False))
+    with pytest.raises(ValueError, match="expected a fast tokenizer"):
+        load_tokenizer(small.base)

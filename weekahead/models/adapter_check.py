@@ -1,0 +1,137 @@
+"""An adapter is applied whole or not at all: its file, its config, and the model it is applied to.
+
+peft loads what it finds and leaves out the rest with a warning, so the tensors are compared here.
+"""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from weekahead.models.weight_files import Shapes, read_shapes
+from weekahead.schema.manifests import read_json_object
+
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+_SHOWN = 2
+"""Names of tensors in a message."""
+_PROBE_TOKENS = 32
+_TAKE_ANOTHER = "take the adapter folder from its source again, or train it again"
+
+
+def check_adapter_files(folder: Path) -> str:
+    """Check file and config of an adapter before a base is loaded; return the base's name.
+
+    Raises ValueError naming what is missing or damaged.
+    """
+    if not (folder / WEIGHTS).is_file() and (folder / "adapter_model.bin").is_file():
+        raise ValueError(
+            f"{folder} has adapter_model.bin, a pickle, which is not loaded; expected {WEIGHTS}: "
+            "save the adapter again with a current peft"
+        )
+    config = read_json_object(folder / CONFIG)
+    kind, base = config.get("peft_type"), config.get("base_model_name_or_path")
+    if kind != "LORA":
+        raise ValueError(f"{folder / CONFIG}: peft_type is {kind!r}; expected LORA")
+    if not base or not isinstance(base, str):
+        raise ValueError(f"{folder / CONFIG}: base_model_name_or_path is {base!r}; expected a name")
+    shapes = read_shapes(folder / WEIGHTS, _TAKE_ANOTHER)
+    halves = {side: sum(f"_{side}." in f"{name}." for name in shapes) for side in "AB"}
+    if halves["A"] != halves["B"] or not halves["A"]:
+        raise ValueError(
+            f"{folder / WEIGHTS} has {halves['A']} tensors lora_A and {halves['B']} lora_B; "
+            f"expected as many of both, at least one; {_TAKE_ANOTHER}"
+        )
+    return base
+
+
+def check_config_is_known(folder: Path) -> None:
+    """Raise ValueError for a field of an adapter's config that the installed peft would ignore."""
+    from peft import LoraConfig
+
+    known = {field.name for field in fields(LoraConfig)}
+    config = read_json_object(folder / CONFIG)
+    unknown = [name for name, value in config.items() if name not in known and value]
+    if unknown:
+        raise ValueError(
+            f"{folder / CONFIG}: {', '.join(unknown)} not known to the installed peft, which would "
+            "ignore it; install the peft that wrote the adapter"
+        )
+
+
+def check_applied(model: Any, folder: Path, name: str, base: str) -> None:
+    """Check that every tensor of the adapter file `folder` is in `model`, and nothing else is new.
+
+    `model` is a PeftModel, `name` and `base` name adapter and base in messages.
+    Raises ValueError with the counts and two names if a tensor is missing, unexpected, of another
+    shape, not finite or not the one of the file.
+    """
+    import torch
+    from peft import (
+        get_peft_model_state_dict,  # pyright: ignore[reportUnknownVariableType] - half annotated
+    )
+    from safetensors.torch import (
+        load_file,  # pyright: ignore[reportUnknownVariableType] - half annotated
+    )
+
+    state: Any = get_peft_model_state_dict(model, save_embedding_layers=False)
+    expected: Shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    stored = load_file(folder / WEIGHTS)
+    found: Shapes = {key: tuple(tensor.shape) for key, tensor in stored.items()}
+    problems = {
+        "missing": expected.keys() - found.keys(),
+        "unexpected": found.keys() - expected.keys(),
+        "of another shape": {
+            key for key in expected.keys() & found.keys() if expected[key] != found[key]
+        },
+    }
+    if any(problems.values()):
+        raise ValueError(
+            f"{name} does not fit the base {base}: of {len(expected)} tensors "
+            f"{_counted(problems)}; {_TAKE_ANOTHER}"
+        )
+    poisoned = {key for key, tensor in stored.items() if not torch.isfinite(tensor).all()}
+    if poisoned:
+        raise ValueError(
+            f"{name}: {_counted({'not finite': poisoned})} of {len(stored)} tensors; "
+            "its training diverged or the file is damaged: train it again"
+        )
+    changed = {key for key, tensor in stored.items() if not _is_equal(state[key], tensor)}
+    if changed:
+        raise ValueError(f"{name}: {_counted({'not loaded as stored': changed})}; {_TAKE_ANOTHER}")
+
+
+def _is_equal(loaded: Any, stored: Any) -> bool:
+    import torch
+
+    return torch.equal(loaded.detach().cpu(), stored.to(loaded.dtype))
+
+
+def _counted(problems: dict[str, set[str]]) -> str:
+    texts = [
+        f"{len(names)} {kind} ({', '.join(sorted(names)[:_SHOWN])})"
+        for kind, names in problems.items()
+        if names
+    ]
+    return ", ".join(texts)
+
+
+def probe_logits(model: Any) -> Any:
+    """The logits of `model` on a fixed short prompt, on the CPU: (1, tokens, vocabulary)."""
+    import torch
+
+    size = model.get_input_embeddings().weight.shape[0]
+    ids = torch.arange(1, _PROBE_TOKENS + 1, device=model.device).remainder(size).unsqueeze(0)
+    with torch.no_grad():
+        return model(input_ids=ids).logits.float().cpu()
+
+
+def check_changes_something(before: Any, after: Any, name: str, base: str) -> None:
+    """Raise ValueError if the logits of base and tuned model are equal to the last bit."""
+    import torch
+
+    if torch.equal(before, after):
+        raise ValueError(
+            f"{name} changes nothing: the logits on a prompt equal those of the base {base} to the "
+            "last bit. It was not trained, or its weights are lost to rounding; evaluate the base "
+            "itself with ADAPTER=none (--adapter none)"
+        )

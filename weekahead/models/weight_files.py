@@ -1,0 +1,104 @@
+"""Files of weights: whether they are whole, told from their first bytes and their header."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from weekahead.schema.manifests import read_json_object
+
+Shapes = dict[str, tuple[int, ...]]
+"""Name of a tensor -> its shape."""
+
+_LFS_POINTER = b"version https://git-lfs"
+_INDEX = "model.safetensors.index.json"
+_SINGLE = "model.safetensors"
+_DOWNLOAD_AGAIN = "download it again"
+_LONGEST_HEADER = 100_000_000
+"""Bytes; the limit of the safetensors library."""
+
+
+def read_shapes(path: Path, remedy: str = _DOWNLOAD_AGAIN) -> Shapes:
+    """The shapes of the tensors in a safetensors file, from its header.
+
+    Raises ValueError naming the file if it is empty, an LFS pointer, a web page, cut off or not
+    safetensors; OSError if it cannot be read.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        problem = _other_file(start + file.read(256), size)
+        if problem:
+            raise ValueError(f"{path} {problem}; {remedy}")
+        length = int.from_bytes(start, "little")
+        if length > min(size - 8, _LONGEST_HEADER):
+            raise ValueError(f"{path} is cut off or not safetensors ({size} bytes); {remedy}")
+        file.seek(8)
+        header = _header(file.read(length))
+    if header is None:
+        raise ValueError(f"{path} is not safetensors: its header cannot be read; {remedy}")
+    end = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+    if end != size:
+        raise ValueError(f"{path} has {size} bytes, its header says {end}; {remedy}")
+    return {name: tuple(tensor["shape"]) for name, tensor in header.items()}
+
+
+def _other_file(start: bytes, size: int) -> str | None:
+    if size == 0:
+        return "is empty"
+    if start.startswith(_LFS_POINTER):
+        return "is a Git LFS pointer, not the weights (git lfs pull fetches them)"
+    if start.lstrip()[:1] == b"<":
+        return "is a web page, not weights"
+    return "is cut off" if size < 8 else None
+
+
+def _header(text: bytes) -> dict[str, Any] | None:
+    """The tensors of a header; None if it is not one."""
+    try:
+        header: Any = json.loads(text)
+        header.pop("__metadata__", None)
+        for tensor in header.values():
+            _, end = tensor["data_offsets"]
+            if not isinstance(end, int) or not all(isinstance(n, int) for n in tensor["shape"]):
+                return None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return header
+
+
+def check_base_folder(folder: Path) -> None:
+    """Check that a local folder holds a whole base: config, tokenizer and all its weights.
+
+    Raises ValueError naming the file that is missing or damaged, and the remedy.
+    """
+    for name in ("config.json", "tokenizer.json"):
+        if not (folder / name).is_file():
+            raise ValueError(
+                f"{folder} has no {name}; expected a model folder as save_pretrained leaves it: "
+                "config.json, tokenizer.json and model.safetensors"
+            )
+        read_json_object(folder / name)
+    for path in _weights_of(folder):
+        read_shapes(path)
+
+
+def _weights_of(folder: Path) -> list[Path]:
+    """The weight files of a base. Raises ValueError if there are none, or one is missing."""
+    if not (folder / _INDEX).is_file():
+        if (folder / _SINGLE).is_file():
+            return [folder / _SINGLE]
+        others = sorted(
+            path.name for kind in ("*.bin", "*.gguf", "*.pth", "*.pt") for path in folder.glob(kind)
+        )
+        found = f" (there is {others[0]}, which is not loaded)" if others else ""
+        raise ValueError(f"{folder} has no {_SINGLE}{found}; expected weights as safetensors")
+    index: Any = read_json_object(folder / _INDEX)
+    weight_map: dict[str, str] = index.get("weight_map") or {}
+    names = sorted(set(weight_map.values()))
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing or not names:
+        raise ValueError(
+            f"{folder}: {_INDEX} names {len(names)} files and {len(missing)} are missing"
+            f"{', such as ' + missing[0] if missing else ''}; {_DOWNLOAD_AGAIN}"
+        )
+    return [folder / name for name in names]
