@@ -264,7 +264,7 @@ def test_real_prices_to_a_trained_and_scored_adapter_offline(tmp_path, tiny, sha
     assert all("\n- " in row["prompt"][1]["content"] for row in read_jsonl(dataset / "train.jsonl"))
     assert "no splits: prompts may show" in result.stdout
     assert (
-        "returns without dividends: AAPL" in result.stdout
+        "returns leave out dividends, unless" in result.stdout
         and "FINNHUB_API_KEY is not set" in result.stdout
     )
     run, results = tmp_path / "outputs" / "old", tmp_path / "results" / "old"
