@@ -10,9 +10,9 @@ import json
 from typing import Literal, get_args
 
 from weekahead.schema.rows import Message
-from weekahead.task.answer_sections import without_thought
 from weekahead.task.prompt import render_prompt
 from weekahead.task.record import Record
+from weekahead.task.thoughts import without_thought
 
 TEACHING_VERSION = "t2"
 """Changes with every change of wording below or of what is accepted (judgement)."""

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from weekahead.task.answer import HEADERS, parse_answer
 from weekahead.task.labels import BINS
+from weekahead.task.thoughts import find_thoughts
 
 CONTINUATIONS: dict[str, str] = {label: f" {label.capitalize()}\n" for label in BINS}
 DIRECT_PREFIX = f"{HEADERS[2]}\nPrediction:"
@@ -54,7 +55,8 @@ def own_prefix(generation: str | None) -> str | None:
     answer = parse_answer(generation or "")
     if not generation or not answer.valid:
         return None
-    start = generation.rfind("</think>") + 1
+    closed = find_thoughts(generation).closed
+    start = closed[-1][1] if closed else 0
     for match in re.finditer(re.escape(answer.prediction), generation[start:]):
         end = start + match.start()
         if _LABEL_BEFORE.search(generation[max(0, end - _REACH) : end]):

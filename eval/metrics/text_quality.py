@@ -14,7 +14,7 @@ from eval.metrics.statistics import mean
 from weekahead.schema.metrics import TextQuality
 from weekahead.schema.rows import Message, ScorableRow, user_text
 from weekahead.task.answer import Answer
-from weekahead.task.answer_sections import without_thought
+from weekahead.task.thoughts import without_thought
 
 GRAM = 4
 """How many words in a row make a repetition."""

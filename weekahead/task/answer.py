@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from weekahead.task.answer_sections import Section, find_sections, split_forecast, without_thought
+from weekahead.task.answer_sections import Section, find_sections, first_header, split_forecast
 from weekahead.task.labels import BINS, check_label, direction_of, magnitude_of
-from weekahead.task.prediction_line import READING_FAILURES, read_prediction
+from weekahead.task.prediction_line import READING_FAILURES, kind_of_failure, read_prediction
+from weekahead.task.thoughts import after_drafts, without_thought
 
 HEADERS = ("[Positive Developments]:", "[Potential Concerns]:", "[Prediction & Analysis]:")
 
@@ -151,7 +152,7 @@ def _lenient(text: str) -> Answer:
     if thought is None:
         if not outside.strip():
             return Answer(reason="nothing but a <think> block")
-        return _best_block(outside)
+        return _after_drafts(outside) or _best_block(outside)
     # A model that never closes its thought may still have answered, before it or in it.
     answer = _best_block(outside)
     if not _is_complete(answer):
@@ -159,6 +160,15 @@ def _lenient(text: str) -> Answer:
     if _is_complete(answer):
         return answer
     return replace(answer, reason="unclosed <think> without an answer")
+
+
+def _after_drafts(text: str) -> Answer | None:
+    """The answer behind a pair of unknown tags; None if no whole one is there."""
+    rest = after_drafts(text, first_header(text))
+    if rest is None:
+        return None
+    answer = _best_block(rest)
+    return answer if _is_complete(answer) else None
 
 
 def _best_block(text: str) -> Answer:
@@ -173,7 +183,7 @@ def _best_block(text: str) -> Answer:
 
 def _is_complete(answer: Answer) -> bool:
     """Whether no part is missing, whether or not the words of the prediction could be read."""
-    return answer.valid or answer.reason in READING_FAILURES
+    return answer.valid or kind_of_failure(answer.reason or "") in READING_FAILURES
 
 
 def _blocks(sections: list[Section]) -> Iterator[tuple[str, str, str]]:

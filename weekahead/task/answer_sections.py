@@ -7,22 +7,49 @@ from dataclasses import dataclass
 Section = tuple[int, str]
 """The number of a section in the layout (0, 1 or 2), and its text."""
 
-_THINK = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
+_GAP = r"[ \t\u00a0\u3000_*-]{1,3}"
+_AND = r"[ \t\u00a0]{0,3}(?:\\?&(?:amp;)?|＆|\+|/|and)[ \t\u00a0]{0,3}"
 _HEADER = re.compile(
-    r"(?<![^\W_])(?:(positive)[ \t]{1,3}developments?|(potential)[ \t]{1,3}concerns?"
-    r"|(prediction)[ \t]{0,3}(?:&(?:amp;)?|and)[ \t]{0,3}analysis)(?![^\W_])",
+    rf"(?<![^\W_])(?:(positive){_GAP}developments?|(potential){_GAP}concerns?"
+    rf"|(prediction)(?:{_AND}|_(?:and_)?)analysis)(?![^\W_])",
     re.IGNORECASE,
 )
 _LABEL = re.compile(
     r"(?<![^\W_])(?:(prediction)(?![ \t]{0,3}(?:&|and\b))|(analysis))(?![^\W_])", re.IGNORECASE
 )
 # Decoration of a name: "## 3. **[" before it, "]**:" after it. Only _REACH characters before it
-# are looked at.
-_REACH = 24
-_LEAD = re.compile(r"[ \t\r>*_#\[(•\-\d.)]*")
-_MARK = re.compile(r"(?:[\[#]|\*\*|__)[\[*_# \t]*$")
+# are looked at. Signs, emoji, tags and LaTeX commands are decoration; of letters only a number of
+# the section is: "II.", "b)", "Section 3:".
+_REACH = 48
+_LEAD = re.compile(
+    r"(?>"
+    r"<[A-Za-z][^<>\n]{0,30}>"
+    r"|\\[a-z]{1,15}\*?\{"
+    r"|(?:[IVXivx]{1,4}|[A-Za-z])[.):](?=\W)"
+    r"|(?:section|part|step)[ \t](?:[ivx]{1,4}|[a-z]|\d{1,2})\b"
+    r"|[^\w\n]|[\d_]"
+    r")*+",
+    re.IGNORECASE,
+)
+_MARK = re.compile(r"(?:[\[#【《「『〈]|\*\*|__|<(?:b|strong|h[1-6])>)[\[*_# \t]*$", re.IGNORECASE)
+_CLOSING = r"</[A-Za-z][^<>\n]{0,20}>|[\]】》」』〉}*_ \t\u00a0\"'”’|\\]"
+_TAIL = re.compile(
+    rf"(?>{_CLOSING}|[^\w\s!-~\u2010-\u2015\u3000-\u303f\uff00-\uffef]){{0,12}}+"
+    r"(?:\([^()\n]{0,40}\)[*_ \t]{0,4})?+"
+    rf"[:：]?+(?>{_CLOSING}){{0,12}}+"
+)
+_HEADING_REST = re.compile(r"[ \t][^\n.]{1,60}+(?=\n|$)")
+_UNDERLINE = re.compile(r"\A(?:[=~]{3,}+|-{3,}+)[ \t]*+(?=\n)")
 _LINE_END = re.compile(r"\r\n|\r|\n")
-_TAIL = re.compile(r"[\]*_ \t]{0,8}[:：]?[*_ \t]{0,8}")
+_PAIRS = (
+    ("[", "]"),
+    ("**", "**"),
+    ("【", "】"),
+    ("《", "》"),
+    ("「", "」"),
+    ("『", "』"),
+    ("<", "</"),
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +74,16 @@ class _Name:
         return (self.leads and (self.colon or self.alone)) or (self.marked and self.colon)
 
 
+def _tail(text: str, start: int, *, is_heading: bool) -> tuple[str, int]:
+    """(the decoration after a name, where it ends); a heading with # takes its whole line."""
+    tail = _TAIL.match(text, start)
+    after, end = (tail.group(), tail.end()) if tail else ("", start)
+    rest = _HEADING_REST.match(text, start)
+    if is_heading and rest and ":" not in after and "：" not in after:
+        return rest.group(), rest.end()
+    return after, end
+
+
 def _names(pattern: re.Pattern[str], text: str) -> Iterator[_Name]:
     for match in pattern.finditer(text):
         start = max(0, match.start() - _REACH)
@@ -54,9 +91,8 @@ def _names(pattern: re.Pattern[str], text: str) -> Iterator[_Name]:
         before = text[max(line + 1, start) : match.start()]
         leads = (line >= 0 or start == 0) and _LEAD.fullmatch(before) is not None
         mark = _MARK.search(before)
-        tail = _TAIL.match(text, match.end())
-        after, end = (tail.group(), tail.end()) if tail else ("", match.end())
-        closed = ("[" in before and "]" in after) or ("**" in before and "**" in after)
+        after, end = _tail(text, match.end(), is_heading=leads and "#" in before)
+        closed = any(start in before and end in after for start, end in _PAIRS)
         alone = closed or text[end : end + 1] in ("", "\n", "\r")
         decoration = len(before) if leads else len(mark.group()) if mark else 0
         colon = ":" in after or "：" in after
@@ -74,27 +110,14 @@ def find_sections(text: str) -> list[Section]:
     headers = [name for name in _names(_HEADER, text) if name.is_header]
     ends = [name.begin for name in headers[1:]] + [len(text)]
     return [
-        (name.kind, text[name.end : end].strip()) for name, end in zip(headers, ends, strict=False)
+        (name.kind, _UNDERLINE.sub("", text[name.end : end].lstrip(), count=1).strip())
+        for name, end in zip(headers, ends, strict=False)
     ]
 
 
-def without_thought(text: str) -> tuple[str, str | None]:
-    """(the text outside <think> blocks, the text of a last block that never closes, else None).
-
-    If the first tag is a closing one, it ends a thought that the prompt opened, as the template of
-    R1 does.
-    """
-    outside: list[str] = []
-    start, thinking, first = 0, False, True
-    for tag in _THINK.finditer(text):
-        closes = bool(tag[1])
-        if thinking and not closes:
-            continue
-        if not thinking and not (closes and first):
-            outside.append(text[start : tag.start()])
-        start, thinking, first = tag.end(), not closes, False
-    rest = text[start:]
-    return ("\n".join(outside), rest) if thinking else ("\n".join([*outside, rest]), None)
+def first_header(text: str) -> int:
+    """Where the first header of `text` begins; its length without one."""
+    return next((name.begin for name in _names(_HEADER, text) if name.is_header), len(text))
 
 
 def split_forecast(section: str) -> tuple[str | None, str]:
@@ -118,4 +141,4 @@ def split_forecast(section: str) -> tuple[str | None, str]:
 
 
 def _trim(text: str) -> str:
-    return text.strip().lstrip("*_ ").rstrip("*_#>[•- \t\r\n")
+    return text.strip().lstrip("*_ ").rstrip("*_#>[•-|【《「 \t\r\n")

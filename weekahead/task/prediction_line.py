@@ -1,17 +1,41 @@
 """Reads a prediction line: which direction it states, and how many percent.
 
-The first rule: what is not stated is not read. A line that states two directions, negates one, or
-names one only as a cause, a risk or a past event gets no direction, and a reason.
+The reader is a grammar of what it knows. Its words are the tables of `prediction_words`; what is in
+none of them is unknown, and before a call an unknown word ends the reading with a reason that names
+it.
+
+    prediction := clause (separator clause)*
+    clause     := [subject] [modal or expectation]* call [size] [anything]
+    subject    := the stock: "shares", "it", a name, a ticker, "Name's stock"; or nothing
+    call       := a verb or noun of movement, or "up", "down", "higher" with no verb of their own
+    size       := ["by" "of" "to" "about"] ["more than"] figure
+
+1. A clause whose subject moves otherwise ("revenue", "margins", "confidence") states nothing, and
+   its figures are no sizes. So do causes, conditions, comparisons and past moves.
+2. "up" and "down" after an unknown verb are its particle ("ramp up"), not a call.
+3. A size directly follows the call that it belongs to, or directly precedes it ("a 1-2% gain").
+   If a noun follows the figure ("12% growth"), the figure belongs to the noun.
+4. After the first call, what is unknown is skipped up to the next separator. A further call in
+   another direction is a contradiction.
 """
 
-import re
-import unicodedata
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from weekahead.task.prediction_tokens import Figure, Token, tokens_of
+from weekahead.task.prediction_words import Kind
 
 NO_DIRECTION = "the prediction states no direction"
 CONTRADICTS = "the prediction contradicts itself"
 NEGATED = "the prediction negates a direction"
-READING_FAILURES = (NO_DIRECTION, CONTRADICTS, NEGATED)
+UNKNOWN_WORDS = "the prediction has unknown words"
+ASKS = "the prediction asks"
+READING_FAILURES = (NO_DIRECTION, CONTRADICTS, NEGATED, UNKNOWN_WORDS, ASKS)
+_BARE_LIMIT = 20.0
+"""A bare figure beside "up" of this many percent or more may be odds: it is not read as a size."""
+_NAMED_WORDS, _NAMED_LETTERS = 2, 16
+_MORE_THAN = 0.5
+"""What "more than" adds to its figure: "more than 5%" is 5.5, as in the public benchmark."""
 
 
 @dataclass(frozen=True)
@@ -23,199 +47,381 @@ class Reading:
     magnitude: float | None = None
     """In percent, with the sign of the direction."""
     reason: str | None = None
-    """Why there is no direction."""
-
-
-def _any_of(words: str) -> str:
-    return f"(?:{'|'.join(words.split())})"
-
-
-# Whole words only, so "upcoming", "support", "supply", "upside" and "downgrade" are none of them.
-_UP = _any_of(
-    "up upwards? up-?trend(?:s|ing)? up-?ticks? up-?swings? ris(?:e|es|ing|en) rose"
-    " increas(?:e|es|ed|ing) gain(?:s|ed|ing)? climb(?:s|ed|ing)? rebound(?:s|ed|ing)?"
-    " bounc(?:e|es|ed|ing) rall(?:y|ies|ied|ying)"
-    " recover(?:s|ed|ing|y)? appreciat(?:e|es|ed|ing|ion) surg(?:e|es|ed|ing) soar(?:s|ed|ing)?"
-    " jump(?:s|ed|ing)? gr(?:ow|ows|owing|owth) higher bullish"
-)
-_DOWN = _any_of(
-    "down downwards? down-?trend(?:s|ing)? down-?ticks? down-?swings? downturns?"
-    " fall(?:s|ing|en)? fell drop(?:s|ped|ping)? declin(?:e|es|ed|ing) decreas(?:e|es|ed|ing)"
-    " slip(?:s|ped|ping)? slid(?:e|es|ing) dip(?:s|ped|ping)? sink(?:s|ing)? slump(?:s|ed|ing)?"
-    " los(?:e|es|ing|t) loss(?:es)? tumbl(?:e|es|ed|ing)"
-    " plung(?:e|es|ed|ing) plummet(?:s|ed|ing)? retreat(?:s|ed|ing)? pull-?backs?"
-    " depreciat(?:e|es|ed|ing|ion) lower bearish"
-)
-_FLAT = _any_of(
-    r"flat neutral sideways unchanged range-?bound stable steady stabili[sz](?:e|es|ing|ation)"
-    r" consolidat(?:e|es|ing|ion) (?:no|little)\s(?:(?:significant|major|material|big|much)\s)?"
-    r"(?:price\s)?(?:changed?|movement|move)\b"
-)
-# No letter follows in the same word ("upcoming", "up-to-date"). It is bounded, because the time for
-# "up-up-up-" would otherwise grow with the square of its length.
-_WORD_ENDS = r"(?![\w-]{0,20}[a-z])"
-_MOVE = rf"(?:{_UP}|{_DOWN}){_WORD_ENDS}"
-_SOME = (
-    r"(?:(?:a|an|the|its|any|some|further|potential|possible|slight|minor|modest|short-term|recent)"
-    r"\s){0,3}"
-)
-_CLAUSE_END = r"(?=[.,;:](?:\s|$)|[()]|\b(?:but|however)\b|$)"
-# Causes, conditions and concessions in front, to the end of their clause: neither their moves nor
-# their figures are the forecast ("down by 1% due to a 6% fall in sales").
-_CAUSES = re.compile(
-    r"\b(?:due to|owing to|because|thanks to|despite|in spite of|amid(?:st)?|after"
-    r"|(?<!the )following|given|considering|reflecting|depend(?:s|ing) on|if|unless"
-    r"|(?:driven|supported|influenced|fuel?led|led|backed|boosted|tempered) by"
-    rf"|(?:(?<=\. )|(?<=^))(?:while|although|though))\b.*?{_CLAUSE_END}"
-)
-# Words of movement about something else, or in a phrase that means no movement.
-_SUBJECTS = (
-    r"(?:volatility|uncertainty|competition|demand|risks?|costs?|expenses|debt|rates?|inflation"
-    r"|yields?|sales|revenues?|profits?|earnings|interest|scrutiny|volumes?|caution|concerns?"
-    r"|tensions?|dividends?|oil prices)\b"
-)
-_OTHER_MOVES = re.compile(
-    "|".join(
-        (
-            # increased volatility
-            rf"\b{_MOVE}(?=\s(?:in\s|of\s)?(?:[a-z-]{{1,20}}\s)?{_SUBJECTS})",
-            # rates fall
-            rf"\b{_SUBJECTS}\s{_MOVE}",
-            # weight loss drugs
-            rf"\b(?:target|weight|net)\s{_MOVE}",
-            # limits further gains
-            r"\b(?:caps?|capp(?:ed|ing)|limit(?:s|ed|ing)?|offset(?:s|ting)?|temper(?:s|ed|ing)?"
-            rf"|curb(?:s|ed|ing)?)\s{_SOME}{_MOVE}",
-            # a recent decline
-            r"\b(?:recent|recently|past|prior|previous|earlier)\s(?:[a-z]{1,15}\s){0,2}?"
-            rf"{_MOVE}",
-            # a bound, no direction: up to 3%
-            r"\bup to(?=\s[~$€£]?\d)",
-            r"\b(?:no|not) more than\b",
-            r"\b(?:end|ends|ending|pick|picks|picking|set|make) up\b|\bgiv(?:e|es|ing) rise\b",
-            r"\b(?:gain|gains|gaining|los(?:e|es|ing))"
-            r"\s(?:traction|momentum|steam|confidence|clarity|access)\b",
-            r"\bfall(?:s|ing)?\s(?:within|between|in the range|into|under|short|behind)\b",
-            r"\bgr(?:ow|ows|owing|owth)\b(?!\s(?:by|of)\b)",
-            # These are about the stock unless a noun follows: "higher oil prices", "stable demand".
-            r"\b(?:higher|lower|stable|steady)\b(?!\s?(?:$|[.,;:!()]|[+-]?[\d.]"
-            r"|(?:by|next|this|in|over|for|during|with|within|around|near|at|to|or|and|but"
-            r"|than last)\b))",
-        )
-    )
-)
-_TOKENS = re.compile(
-    rf"\b(?:potential|possibility|risk|chance|room)\s(?:for|of)\s{_SOME}"
-    rf"(?:(?P<maybe_up>{_UP})|(?P<maybe_down>{_DOWN}))\b"
-    rf"|(?<![\w-])(?:(?P<flat>{_FLAT})|(?P<up>{_UP}|positive (?:trend|movement|return)s?)"
-    rf"|(?P<down>{_DOWN}|negative (?:trend|movement|return)s?)){_WORD_ENDS}"
-    r"|\b(?P<mixed>mixed (?:performance|movement|trend|picture|trading|outlook))\b"
-    r"|\b(?P<negation>not?|nor|neither|never|cannot|without|hardly|unlikely|fail(?:s|ed|ing)?"
-    r"|avoid(?:s|ing)?|halt(?:s|ing)?|stop(?:s|ping)?|revers(?:e|es|ing|al)"
-    r"|instead of|rather than|\w{2,7}n['’]t)\b"
-    r"|(?P<stop>[.,;:!?](?:\s|$)|[()]|\b(?:but|however)\b)"
-)
-_NUMBER = r"(?:\d{1,4}(?:\.\d{1,6})?|\.\d{1,6})"
-_UNIT = r"\s?(?:%|percent(?:age points?)?\b|per cent\b)"
-_FIGURE = re.compile(
-    r"(?P<odds>\b(?:confidence|probability|likelihood|odds)(?:\slevel)?(?:\sof|\sis|:)?\s"
-    r"(?:around\s|about\s)?)?"
-    r"(?P<most>\b(?:less than|under|below|up to|at most|(?:no|not) more than)\s|(?:<=?|≤)\s?)?"
-    r"(?P<least>\b(?:more than|over|above|at least|greater than|exceeding|exceeds)\s|(?:>=?|≥)\s?)?"
-    rf"(?<![\d.])(?<!\d,)(?P<sign>(?<![\w%/])[+-])?(?P<low>{_NUMBER})(?P<plus>\s?\+)?"
-    rf"(?:(?:{_UNIT})?\s?(?:-|to\b|and\b)\s?(?P<high_sign>[+-])?(?P<high>{_NUMBER}))?{_UNIT}"
-    r"(?P<open>\s?\+|\sor\s(?:more|higher|above)\b)?"
-    r"(?P<odds_after>\s(?:chance|probability|likelihood|confiden|certain|sure))?"
-)
-_OR_BEFORE = re.compile(r"\d%?\s?(?:or|/)\s?$")
-_OR_AFTER = re.compile(
-    rf"\s?(?:,|/|or\b)\s?(?:or\s)?(?:more than\s)?{_NUMBER}(?:-{_NUMBER})?{_UNIT}"
-)
-_DASHES = str.maketrans(dict.fromkeys("‐‑‒–—―−", "-") | dict.fromkeys("*_`", " "))
+    """Why there is no direction: one of READING_FAILURES; unknown words stand after ": "."""
 
 
 def read_prediction(text: str) -> Reading:
     """Read one prediction, a phrase ("Up by 1-2%") or a few sentences, in linear time.
 
-    A range counts as its middle; "more than 5%", ">5%" and "5+%" as the figure plus 0.5 (5.5, as in
-    the public benchmark); "less than 1%" as half of the figure; no move as 0. Without a figure, or
-    with several as alternatives, the magnitude is None; the direction may still be read.
+    A range counts as its middle; "more than 5%", ">5%" and "5+%" as the figure plus 0.5; "less than
+    1%" as half of the figure; no move as 0. Without a figure, or with several as alternatives, the
+    magnitude is None; the direction may still be read.
     """
-    stated = _CAUSES.sub(" ", _plain(text))
-    direction, reason = _direction(_OTHER_MOVES.sub("~", stated))
-    figure = _figure(stated)
-    if figure and direction != 0 and reason in (None, NO_DIRECTION):
-        direction, reason = _with_sign(direction, figure)
-    if direction is None:
-        return Reading(None, reason=reason)
-    if direction == 0:
-        return Reading(0, 0.0)
-    return Reading(direction, direction * _size(figure) if figure else None)
+    return _Scan(tokens_of(text)).read()
 
 
-def _plain(text: str) -> str:
-    """`text` in lower case and on one line, without emphasis marks, with one kind of dash.
-
-    A blank line ends a sentence.
-    """
-    text = unicodedata.normalize("NFKC", text).translate(_DASHES).lower()
-    lines = (line.strip() for line in text.strip().splitlines())
-    return " ".join(" ".join(line or "." for line in lines).split())
+def kind_of_failure(reason: str) -> str:
+    """`reason` without the words that it names, so that it can be counted."""
+    return UNKNOWN_WORDS if reason.startswith(UNKNOWN_WORDS) else reason
 
 
-def _direction(line: str) -> tuple[int | None, str | None]:
-    """(direction, reason if there is none) of the words alone."""
-    stated: set[int] = set()
-    possible: set[int] = set()  # "risk of a fall" contradicts up, but does not state down
-    mixed = negated = False
-    for token in _TOKENS.finditer(line):
-        match token.lastgroup:
-            case "negation":
-                negated = True
-            case "stop":
-                negated = False
-            case "up" | "down" | "flat" as kind:
-                if negated:
-                    return None, NEGATED
-                stated.add({"up": 1, "down": -1, "flat": 0}[kind])
-            case "maybe_up" | "maybe_down" as kind:
-                possible.add(1 if kind == "maybe_up" else -1)
-            case _:
-                mixed = True
-    if not stated:
-        return None, NO_DIRECTION
-    if mixed or len(stated | possible) > 1:
-        return None, CONTRADICTS
-    return stated.pop(), None
+# What a clause is closed by, and which separators open it again.
+_SENTENCE_ENDS = (Kind.STOP, Kind.QUESTION, Kind.LINE_END)
+_SEPARATORS = (*_SENTENCE_ENDS, Kind.COMMA, Kind.COLON, Kind.OPEN, Kind.CLOSE, Kind.BUT)
+_TRANSPARENT = (Kind.FILLER, Kind.ABOUT, Kind.BETWEEN, Kind.LABEL)
+_FOREIGN_PAST = frozenset(
+    ("last", "yesterday", "ytd", "year-to-date", "year to date", "so far", "ago", "this year",
+     "this quarter", "this month", "yoy", "year-over-year", "year over year", "year on year",
+     "since then", "week-over-week")
+)  # fmt: skip
+_NOUN_AFTER_FIGURE = (Kind.UNKNOWN, Kind.FOREIGN, Kind.ODDS, Kind.MAYBE)
+_BEFORE_PARTICLE = (
+    Kind.SHIFT, Kind.EXPECT, Kind.FILLER, Kind.STOCK, Kind.FIGURE, Kind.JOIN, Kind.OWNER,
+    Kind.MOVE, Kind.PARTICLE, Kind.ABOUT, Kind.NEGATION, Kind.DENIAL, Kind.MAYBE, Kind.NUMBER,
+    *_SEPARATORS,
+)  # fmt: skip
 
 
-def _figure(line: str) -> re.Match[str] | None:
-    """The first percentage that is a size, not odds; None if alternatives are next to it."""
-    for figure in _FIGURE.finditer(line):
-        if figure["odds"] or figure["odds_after"]:
-            continue
-        before = line[max(0, figure.start() - 12) : figure.start()]
-        is_alternative = _OR_BEFORE.search(before) or _OR_AFTER.match(line, figure.end())
-        return None if is_alternative else figure
-    return None
+@dataclass
+class _Scan:
+    """One pass over the tokens of a prediction, from left to right."""
 
+    tokens: Sequence[Token]
+    at: int = 0
+    stated: set[int] = field(default_factory=set[int])
+    possible: set[int] = field(default_factory=set[int])
+    """"Risk of a fall" contradicts up, but does not state down."""
+    size: float | None = None
+    has_size: bool = False
+    failure: str | None = None
+    is_mixed: bool = False
+    # Of the clause.
+    closed_by: Kind | None = None
+    """What makes the rest of the clause say nothing about the forecast."""
+    negated: bool = False
+    maybe: bool = False
+    in_predicate: bool = False
+    begins: bool = True
+    """Whether nothing but separators came before in the sentence."""
+    is_fronted: bool = False
+    """Whether the sentence began with a cause or condition."""
+    called_in_sentence: bool = False
+    after_comma: bool = False
+    # Of the size.
+    takes_size: bool = False
+    """Whether a call directly before may take a figure."""
+    pending: Figure | None = None
+    """A figure directly before a call."""
+    lone: list[Figure] = field(default_factory=list[Figure])
+    outer: list[Kind | None] = field(default_factory=list["Kind | None"])
 
-def _with_sign(direction: int | None, figure: re.Match[str]) -> tuple[int | None, str | None]:
-    """The direction of the words (None if they state none), checked against the figure's signs."""
-    low, high = figure["sign"], figure["high_sign"]
-    signs = {1 if sign == "+" else -1 for sign in (low, high) if sign}
-    if len(signs) > 1 or (direction and signs and direction not in signs):
-        return None, CONTRADICTS
-    if direction is None and signs and (signs == {1} or not figure["high"] or high):
-        return signs.pop(), None
-    # "-1% to 1%" may span zero: it is not read without a word or a second sign.
-    return direction, NO_DIRECTION if direction is None else None
+    def read(self) -> Reading:
+        """What the tokens state."""
+        for at, token in enumerate(self.tokens):
+            self.at = at
+            self._step(token)
+            if self.failure:
+                return Reading(None, reason=self.failure)
+        if not self.stated and len(self.lone) == 1 and self.lone[0].states_direction:
+            (direction,) = self.lone[0].signs
+            self.stated.add(direction)
+            self.size, self.has_size = self.lone[0].size, True
+        if not self.stated:
+            return Reading(None, reason=NO_DIRECTION)
+        if self.is_mixed or len(self.stated | self.possible) > 1:
+            return Reading(None, reason=CONTRADICTS)
+        direction = self.stated.pop()
+        if direction == 0:
+            return Reading(0, 0.0)
+        return Reading(direction, None if self.size is None else direction * self.size)
 
+    # --- one token --------------------------------------------------------------------------------
 
-def _size(figure: re.Match[str]) -> float:
-    low = float(figure["low"])
-    if figure["high"]:
-        return (low + float(figure["high"])) / 2
-    if figure["most"]:
-        return low / 2
-    return low + 0.5 if figure["least"] or figure["plus"] or figure["open"] else low
+    def _step(self, token: Token) -> None:
+        kind = token.kind
+        if kind in _SEPARATORS:
+            self._separate(kind)
+            return
+        if self.closed_by is Kind.FOREIGN and self.after_comma and kind is Kind.STOCK:
+            self.closed_by = None
+        if self.closed_by is Kind.PAST and kind is Kind.JOIN:
+            self.closed_by = None
+        if self.closed_by is None:
+            self._read_open(token)
+        self.begins = False
+        if kind not in (Kind.FILLER, Kind.JOIN, Kind.EXPECT):
+            self.after_comma = False
+
+    def _separate(self, kind: Kind) -> None:
+        if kind is Kind.OPEN:
+            self.outer.append(self.closed_by)
+            return
+        if kind is Kind.CLOSE:
+            self.closed_by = self.outer.pop() if self.outer else self.closed_by
+            return
+        if kind is Kind.COLON:
+            if self.closed_by is None:
+                self.in_predicate = False
+            return
+        if kind is Kind.COMMA:
+            # "EPS of $2, up 8%": what stands bare behind something else is still about it.
+            self.after_comma = True
+            if self.closed_by is not Kind.FOREIGN:
+                self.closed_by = None
+            self.negated = self.maybe = False
+            return
+        self.closed_by = None
+        self.negated = self.maybe = self.in_predicate = self.is_fronted = False
+        self.begins = kind is not Kind.BUT
+        self.outer = []
+        if kind is Kind.QUESTION and self.called_in_sentence:
+            self.failure = ASKS
+        if kind is not Kind.LINE_END:
+            self.takes_size = self.takes_size and kind is Kind.BUT
+            self.pending = None
+            self.called_in_sentence = False
+
+    def _read_open(self, token: Token) -> None:
+        readers: dict[Kind, Callable[[Token], None]] = {
+            Kind.MOVE: self._call,
+            Kind.PARTICLE: self._call,
+            Kind.FIGURE: self._figure,
+            Kind.UNKNOWN: self._unknown,
+            Kind.FOREIGN: self._other_subject,
+            Kind.ODDS: self._other_subject,
+            Kind.PAST: self._other_subject,
+            Kind.ASIDE: self._aside,
+            Kind.INTO: self._into,
+            Kind.NEGATION: self._negate,
+            Kind.DENIAL: self._negate,
+            Kind.SHIFT: self._predicate,
+            Kind.EXPECT: self._predicate,
+            Kind.MODAL: self._predicate,
+            Kind.MOST: self._bound,
+            Kind.LEAST: self._bound,
+            Kind.MAYBE: self._announce,
+            Kind.MIXED: self._announce,
+            Kind.LABEL: self._announce,
+        }
+        if token.kind in readers:
+            readers[token.kind](token)
+
+    def _other_subject(self, token: Token) -> None:
+        if not self._is_owner():
+            self._close(token.kind)
+
+    def _aside(self, _: Token) -> None:
+        self.is_fronted = self.is_fronted or self.begins
+        self._close(Kind.ASIDE)
+
+    def _into(self, token: Token) -> None:
+        """A preposition: at the start of a sentence it opens an aside."""
+        if self.begins:
+            self._aside(token)
+
+    def _predicate(self, _: Token) -> None:
+        self.in_predicate = True
+        self.pending = None
+
+    def _bound(self, _: Token) -> None:
+        """ "more than" without a figure compares with something else."""
+        if not self._figure_follows(self.at + 1):
+            self._close(Kind.ASIDE)
+
+    def _announce(self, token: Token) -> None:
+        self.maybe = self.maybe or token.kind is Kind.MAYBE
+        self.is_mixed = self.is_mixed or token.kind is Kind.MIXED
+        if token.kind is Kind.LABEL:
+            self.takes_size = bool(self.stated) and not self.has_size
+
+    def _close(self, kind: Kind) -> None:
+        self.closed_by = kind
+        self.takes_size = False
+        self.pending = None
+
+    def _negate(self, token: Token) -> None:
+        before = self._kind(self.at - 1)
+        is_denial = token.kind is Kind.DENIAL and before not in (*_SEPARATORS, Kind.INTO, Kind.JOIN)
+        if self.called_in_sentence and is_denial:
+            self.failure = NEGATED
+        self.negated = True
+
+    # --- calls ------------------------------------------------------------------------------------
+
+    def _call(self, token: Token) -> None:
+        closed = self._closed_by_context(token)
+        if closed is Kind.UNKNOWN:
+            self._close_unknown()
+            return
+        if closed is not None:
+            self._close(closed)
+            return
+        if self.negated:
+            self.failure = NEGATED
+            return
+        if self.maybe:
+            self.possible.add(token.direction)
+            self.maybe = False
+            return
+        self.stated.add(token.direction)
+        self.called_in_sentence = self.in_predicate = True
+        self.takes_size = not self.has_size
+        if self.pending is not None:
+            self._take(self.pending, is_bare=False)
+
+    def _closed_by_context(self, token: Token) -> Kind | None:
+        """Why a word of movement is no call: what stands before it or what it is about."""
+        if token.text in ("up", "down") and not self._owns_itself():
+            return Kind.UNKNOWN
+        if self._is_past():
+            return Kind.PAST
+        return self._object(token)
+
+    def _owns_itself(self) -> bool:
+        """Whether no verb before "up" or "down" makes it its particle."""
+        if self.at == 0:
+            return True
+        before = self.tokens[self.at - 1]
+        return before.kind in _BEFORE_PARTICLE or before.is_ticker
+
+    def _is_past(self) -> bool:
+        """Whether a past time follows in the clause: "up 3% last week"."""
+        for token in self.tokens[self.at + 1 : self.at + 12]:
+            if token.kind in (*_SEPARATORS, Kind.ASIDE):
+                return False
+            if token.kind is Kind.PAST and token.text in _FOREIGN_PAST:
+                return True
+        return False
+
+    def _object(self, token: Token) -> Kind | None:
+        """FOREIGN or UNKNOWN if something else moves: "higher rates", "an increase in costs"."""
+        index = self._skip(self.at + 1)
+        kind = self._kind(index)
+        text = self.tokens[index].text if index < len(self.tokens) else ""
+        if kind is Kind.ASIDE and text == "than" and token.kind is Kind.PARTICLE:
+            follower = self._kind(index + 1)
+            return None if follower in (Kind.PAST, Kind.FILLER) else Kind.UNKNOWN
+        if kind in (Kind.FOREIGN, Kind.UNKNOWN, Kind.ODDS):
+            is_row = kind is Kind.ODDS and token.kind is Kind.PARTICLE
+            return None if is_row else self._foreign_or_unknown(kind)
+        is_of = index > self.at + 1 and self.tokens[index - 1].text == "of"
+        if kind is Kind.MODAL and text == "to" and token.text in ("up", "down"):
+            return None
+        if (kind is Kind.INTO and text in ("in", "for", "against")) or is_of:
+            inner = self._kind(self._skip(index + 1))
+            if inner is Kind.FOREIGN:
+                return Kind.FOREIGN
+            is_name = inner is Kind.UNKNOWN and self.tokens[self._skip(index + 1)].is_capital
+            if inner is Kind.UNKNOWN and token.kind is Kind.MOVE and not is_name:
+                return Kind.UNKNOWN
+        return None
+
+    @staticmethod
+    def _foreign_or_unknown(kind: Kind) -> Kind:
+        return Kind.UNKNOWN if kind is Kind.UNKNOWN else Kind.FOREIGN
+
+    # --- sizes ------------------------------------------------------------------------------------
+
+    def _figure(self, token: Token) -> None:
+        figure = self._bounded(token.figure or Figure(None))
+        if self._kind(self._skip(self.at + 1)) in _NOUN_AFTER_FIGURE:
+            self.takes_size = False
+            return
+        if self.takes_size and not self.has_size:
+            self._take(figure, is_bare=self._is_bare())
+        elif not self.stated:
+            self.pending = figure
+            self.lone.append(figure)
+
+    def _bounded(self, figure: Figure) -> Figure:
+        before = self._kind(self.at - 1)
+        if before not in (Kind.MOST, Kind.LEAST) or figure.size is None or figure.is_range:
+            return figure
+        size = figure.size / 2 if before is Kind.MOST else figure.size + _MORE_THAN
+        return Figure(size, figure.is_range, figure.signs, figure.states_direction)
+
+    def _is_bare(self) -> bool:
+        """Whether no verb, "by" or "of" takes the figure: "Up 70%", "Up (70%)"."""
+        index = self.at - 1
+        while index >= 0 and self._kind(index) in (Kind.MOST, Kind.LEAST, Kind.FILLER):
+            index -= 1
+        kind = self._kind(index)
+        return kind not in (Kind.ABOUT, Kind.BETWEEN, Kind.MOVE) or self.tokens[index].text == "~"
+
+    def _take(self, figure: Figure, *, is_bare: bool) -> None:
+        self.takes_size, self.pending = False, None
+        if is_bare and (figure.size or 0) >= _BARE_LIMIT:
+            return
+        self.has_size = True
+        self.size = figure.size
+        directions = self.stated - {0}
+        if 0 not in self.stated and figure.signs - directions:
+            self.failure = CONTRADICTS
+
+    def _figure_follows(self, index: int) -> bool:
+        return self._kind(self._skip(index)) is Kind.FIGURE
+
+    # --- unknown words ----------------------------------------------------------------------------
+
+    def _unknown(self, token: Token) -> None:
+        if self.in_predicate or not (self._is_owner() or self._is_name(token)):
+            self._close_unknown()
+
+    def _close_unknown(self) -> None:
+        """Skip the clause after a call or a fronted cause; before them the reading ends."""
+        self._close(Kind.UNKNOWN)
+        if self.stated or self.is_fronted or self.lone:
+            return
+        words: list[str] = []
+        for token in self.tokens[self.at : self.at + _NAMED_WORDS]:
+            if token.kind in _SEPARATORS or token.kind in (Kind.FIGURE, Kind.NUMBER):
+                break
+            words.append(token.text[:_NAMED_LETTERS])
+        self.failure = f"{UNKNOWN_WORDS}: {' '.join(words)}"
+
+    def _is_owner(self) -> bool:
+        """Whether "'s" follows within a few words: "Home Depot's"."""
+        for token in self.tokens[self.at + 1 : self.at + 6]:
+            if token.kind is Kind.OWNER:
+                return True
+            if token.kind not in (Kind.UNKNOWN, Kind.FILLER, Kind.FOREIGN):
+                return False
+        return False
+
+    def _is_name(self, token: Token) -> bool:
+        """Whether an unknown word names the stock: a ticker, or a word with a capital.
+
+        Every sentence begins with a capital: there, what follows must show that it is a name.
+        """
+        if token.is_ticker or self._follows_of():
+            return True
+        if not token.is_capital:
+            return False
+        if not self.begins:
+            return True
+        follower = self.tokens[self.at + 1] if self.at + 1 < len(self.tokens) else None
+        if follower is None:
+            return False
+        is_verb = follower.kind in (Kind.MODAL, Kind.SHIFT, Kind.STOCK, Kind.OPEN, Kind.COLON)
+        return is_verb or (follower.kind is Kind.UNKNOWN and follower.is_capital)
+
+    def _follows_of(self) -> bool:
+        """Whether it is in "shares of the tech giant"."""
+        for index in range(self.at - 1, max(-1, self.at - 6), -1):
+            if self.tokens[index].text == "of":
+                return index > 0 and self.tokens[index - 1].kind is Kind.STOCK
+            if self.tokens[index].kind not in (Kind.UNKNOWN, Kind.FILLER):
+                return False
+        return False
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    def _kind(self, index: int) -> Kind:
+        return self.tokens[index].kind if 0 <= index < len(self.tokens) else Kind.STOP
+
+    def _skip(self, index: int, limit: int = 6) -> int:
+        """The next token from `index` that is no filler."""
+        end = min(index + limit, len(self.tokens))
+        while index < end and self._kind(index) in _TRANSPARENT:
+            index += 1
+        return index
