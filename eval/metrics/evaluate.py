@@ -42,6 +42,7 @@ from weekahead.schema.metrics import (
     SpeedMetrics,
 )
 from weekahead.schema.rows import RougeScores, ScorableRow, ScoredRow
+from weekahead.task.prediction_line import kind_of_failure
 
 _DIRECTIONS = {1: "up", -1: "down", 0: "neutral", None: "unreadable"}
 _NO_MOVE = Prediction(0, 0.0)
@@ -91,7 +92,7 @@ def count_metrics(scored: Sequence[Scored]) -> CountMetrics:
     synthetic = [answer for answer in scored if answer.row.get("synthetic") is True]
     valid_strict = [answer for answer in scored if answer.valid_strict]
     valid_lenient = [answer for answer in scored if answer.valid_lenient]
-    reasons = _counts([answer.reason for answer in scored])
+    reasons = _counts([answer.reason and kind_of_failure(answer.reason) for answer in scored])
     reasons_strict = _counts([answer.reason_strict for answer in scored])
     return {
         "n": len(scored),
