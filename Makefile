@@ -12,6 +12,19 @@ REPORT  ?= compare
 INDEX   ?= dow30
 PY      := .venv/bin/python
 
+# make takes a $ in a value for one of its own: RUN='a$b' would be the run "a".
+define newline
+
+
+endef
+told_names := $(foreach name,MODEL RUN DATASET ACCEL GPU ADAPTER RUNS REPORT INDEX REPO SIGNAL SEED,$(if \
+    $(filter command environment,$(firstword $(origin $(name)))),$(name)))
+$(foreach name,$(told_names) $(if $(filter command environment,$(firstword $(origin ARGS))),ARGS),$(if \
+    $(findstring $$,$(subst $$$$,,$(value $(name)))),$(error $(name) holds a $$, which make reads as its own; \
+    write $$$$, or choose another name)))
+$(foreach name,$(told_names),$(if $(findstring $(newline),$(value $(name))),$(error $(name) holds a line break; \
+    expected one line)))
+
 # A value as one word of the shell, whatever is in it.
 q = '$(subst ','\'',$(1))'
 origin_of = $(firstword $(origin $(1)))
@@ -44,7 +57,7 @@ endif
 
 # What a target makes of its variables, checked before anything heavy is imported.
 told = $(strip $(foreach name,$(1),$(if $(filter command environment,$(call origin_of,$(name))),$(name))))
-checks = $(PY) -m weekahead.preflight $(1) --run $(call q,$(RUN))
+checks = $(PY) -m weekahead.preflight $(1) --run=$(call q,$(RUN))
 
 # Threads that wait should sleep: on a machine that does something else too, spinning ones take the others' time.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -75,12 +88,12 @@ data: setup ## a dataset from live providers: INDEX=dow30|nasdaq100|.. ARGS="--s
 	$(PY) -m data_pipeline $(if $(findstring --symbols,$(ARGS)),,--index $(call q,$(INDEX))) $(ARGS)
 
 train: setup ## fine-tune: MODEL=recipe DATASET=.. RUN=.. ACCEL=.. GPU=0 ARGS="--field value"
-	@$(call checks,train) --model $(call q,$(MODEL)) --dataset $(call q,$(DATASET)) --accel $(call q,$(ACCEL)) -- $(ARGS)
+	@$(call checks,train) --model=$(call q,$(MODEL)) --dataset=$(call q,$(DATASET)) --accel=$(call q,$(ACCEL)) -- $(ARGS)
 	$(PY) -m weekahead.launch --config_file accelerate_configs/$(ACCEL).yaml -m sft.train \
 	    --config recipes/$(MODEL).yaml --dataset $(call q,$(DATASET)) --output_dir $(call q,outputs/$(RUN)) $(ARGS)
 
-check_eval = $(call checks,eval) --model $(call q,$(MODEL)) --dataset $(call q,$(DATASET)) \
-    --adapter $(call q,$(ADAPTER)) --given "$(call told,MODEL DATASET)"
+check_eval = $(call checks,eval) --model=$(call q,$(MODEL)) --dataset=$(call q,$(DATASET)) \
+    --adapter=$(call q,$(ADAPTER)) --given "$(call told,MODEL DATASET)"
 # Recipe and dataset: those given, else those that the adapter was trained with.
 chosen = $(shell $(check_eval) --print -- $(ARGS) 2>/dev/null)
 eval: setup ## answer and score a test split: RUN=.. MODEL=recipe DATASET=.. ADAPTER=folder|user/name[@rev]|none
@@ -90,7 +103,7 @@ eval: setup ## answer and score a test split: RUN=.. MODEL=recipe DATASET=.. ADA
 	$(PY) -m eval.score $(call q,results/$(RUN)/generations.jsonl) --out $(call q,results/$(RUN))
 	$(PY) -m eval.publish $(call q,results/$(RUN))
 
-check_compare = $(call checks,compare) --runs $(call q,$(RUNS)) --report $(call q,$(REPORT))
+check_compare = $(call checks,compare) --runs=$(call q,$(RUNS)) --report=$(call q,$(REPORT))
 compared = $(shell $(check_compare) --print 2>/dev/null)
 compare: setup ## one report over scored runs: RUNS="a b" REPORT=name
 	@$(check_compare)

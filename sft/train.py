@@ -325,6 +325,11 @@ def new_training_manifest(job: Job, run_id: str | None) -> TrainingManifest:
 
 def _base(script: ScriptArguments, model: Any, precision: Precision) -> Base:
     revision = model.model_revision
+    if revision not in (None, "main") and Path(model.model_name_or_path).is_dir():
+        raise ValueError(
+            f"--model_revision {revision} is for a base on the Hub, and {model.model_name_or_path} "
+            "is a folder here; leave it out, or name the folder of that revision"
+        )
     recipe: Recipe = {
         "model_name_or_path": model.model_name_or_path,
         "model_revision": None if revision == "main" else revision,  # main is TRL's default

@@ -28,6 +28,7 @@ from weekahead.schema.manifests import (
     read_training_manifest,
 )
 from weekahead.told_files import (
+    check_base_folder,
     check_dataset,
     check_folder,
     check_output,
@@ -85,6 +86,7 @@ def check_train(told: Told) -> None:
     check_output(Path(flags.get("output_dir") or f"outputs/{told.run}"))
     fields: Recipe = read_recipe(recipe)
     model = flags.get("model_name_or_path") or fields.get("model_name_or_path") or ""
+    check_base_folder(model)
     config: Any = read_yaml(accelerate, "take the file from the repository again")
     on_cpu = isinstance(config, dict) and config.get("use_cpu") is True  # pyright: ignore[reportUnknownMemberType]
     check_model_fits(model, in_4bit=bool(fields.get("load_in_4bit")), on_cpu=on_cpu)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from weekahead.files import iter_jsonl
 from weekahead.schema.dataset_files import (
+    SUFFIXES,
     describe_missing,
     hub_id,
     is_saved,
@@ -18,6 +19,9 @@ from weekahead.schema.dataset_files import (
 )
 from weekahead.schema.file_names import MANIFEST
 from weekahead.schema.manifests import TrainingManifest, read_training_manifest
+
+_PARQUET = b"PAR1"
+"""What a whole parquet file begins and ends with."""
 
 
 def close_match(name: str, known: Iterable[str]) -> str:
@@ -67,12 +71,22 @@ def check_dataset(source: str, split: str) -> None:
         raise FileNotFoundError(f"{missing_source(source)}{near}")
 
 
+def _both_ends(path: Path) -> bytes:
+    """The first and the last four bytes of a file."""
+    with path.open("rb") as content:
+        head = content.read(4)
+        content.seek(-4, os.SEEK_END)
+        return head + content.read(4)
+
+
 def _check_rows(path: Path) -> None:
+    if path.suffix not in SUFFIXES:
+        raise ValueError(
+            f"{path}: files of type {path.suffix!r} are not read; use {', '.join(SUFFIXES)}"
+        )
     if path.suffix == ".parquet":
-        content = path.open("rb")
-        with content:
-            head = content.read(4)
-        if head != b"PAR1":
+        content = path.read_bytes() if path.stat().st_size < 12 else _both_ends(path)
+        if not (len(content) == 8 and content == _PARQUET * 2):
             raise ValueError(f"{path}: not a parquet file; write or download it again")
     if path.suffix != ".jsonl":
         return
@@ -103,6 +117,15 @@ def check_unfinished(folder: Path) -> TrainingManifest | None:
             f"{folder} holds a finished training; choose another RUN, or remove the folder first"
         )
     return begun
+
+
+def check_base_folder(model: str) -> None:
+    """Check that a base which can only be a folder is there."""
+    if model.startswith(("/", "./", "../", "~")) and not Path(model).is_dir():
+        near = close_match(Path(model).name, names_in(Path(model).parent))
+        raise FileNotFoundError(
+            f"model_name_or_path is {model!r}, and there is no such folder{near}"
+        )
 
 
 def check_folder(folder: Path) -> None:

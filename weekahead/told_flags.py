@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from weekahead.recipe import read_recipe
-from weekahead.schema.flags import NEGATED, TRAINING_FLAGS, FlagKind
+from weekahead.schema.flags import CHOICES, LISTS, NEGATED, TRAINING_FLAGS, FlagKind
 from weekahead.told_files import close_match
 
 _SWITCH_WORDS = ("yes", "true", "t", "y", "1", "no", "false", "f", "n", "0")
@@ -30,9 +30,13 @@ def read_flags(words: Sequence[str], known: Mapping[str, FlagKind], command: str
             raise ValueError(f"ARGS begins with {word!r}; expected --flag value")
         elif name is not None and flags[name] is None:
             flags[name] = word
+        elif name is not None and name not in LISTS:
+            raise ValueError(f"{word!r} stands after --{name} {flags[name]}; expected --flag value")
     for name, value in flags.items():
         if value is not None and name in known:
-            _check_value(f"--{name}", value, known[name])
+            _check_value(f"--{name}", value, known[name], CHOICES.get(name, ()))
+        elif value is None and known.get(name, "true or false") != "true or false":
+            raise ValueError(f"--{name} has no value; expected --{name} value")
     return flags
 
 
@@ -47,7 +51,11 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return close_match(f"--{name}", [f"--{other}" for other in known])
 
 
-def _check_value(name: str, value: str, kind: FlagKind) -> None:
+def _check_value(name: str, value: str, kind: FlagKind, choices: Sequence[str] = ()) -> None:
+    if choices and value not in choices:
+        raise ValueError(
+            f"{name} is {value!r}{close_match(value, choices)}; expected {', '.join(choices)}"
+        )
     if kind == "true or false" and value.lower() not in _SWITCH_WORDS:
         raise ValueError(f"{name} is {value!r}; expected {kind}")
     try:
@@ -62,4 +70,4 @@ def check_fields(path: Path) -> None:
         if name not in TRAINING_FLAGS and name != "env":
             raise ValueError(f"{path}: no field {name}{close_match(name, TRAINING_FLAGS)}")
         if isinstance(value, str) and name != "env":
-            _check_value(f"{path}: {name}", value, TRAINING_FLAGS[name])
+            _check_value(f"{path}: {name}", value, TRAINING_FLAGS[name], CHOICES.get(name, ()))

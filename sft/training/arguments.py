@@ -23,6 +23,12 @@ _SAVE_WHERE_EVALUATED = (
 )
 
 
+_OLD_NAME = (
+    "--gradient_checkpointing has no effect, TRL reads another field: "
+    "give --activation_checkpointing, its new name"
+)
+
+
 @dataclass
 class ScriptArguments:
     """The arguments that TRL does not have.
@@ -124,6 +130,8 @@ def parse(argv: Sequence[str] | None, precision: Precision) -> Arguments:
     if unknown:
         raise ValueError(_unknown(parser, unknown[0]))
     values = vars(known)
+    if any(re.match("--gradient[_-]checkpointing(=|$)", flag) for flag in flags):
+        raise ValueError(_OLD_NAME)
     check_decided(values, precision)
     check_values(values, precision)
     _check_required(values)
@@ -131,6 +139,8 @@ def parse(argv: Sequence[str] | None, precision: Precision) -> Arguments:
         script, training, model = parser.parse_args_into_dataclasses(
             args=flags, look_for_args_file=False
         )
+    except TypeError as error:  # an unknown name in a field that is a mapping
+        raise ValueError(" ".join(str(error).split())) from None
     except ValueError as error:
         if "load_best_model_at_end" not in str(error):
             raise
@@ -183,6 +193,8 @@ def _read_recipe_into(parser: Any, argv: list[str]) -> list[str]:
                 raise ValueError(
                     f"{path}: env is not read; variables come from the environment or .env"
                 )
+            if name == "gradient_checkpointing":
+                raise ValueError(f"{path}: {_OLD_NAME}")
             if not actions:
                 raise ValueError(f"{path}: {_unknown(parser, name)}")
             default = _default(path, actions[0], value)

@@ -27,7 +27,7 @@ class StopCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         # The events of an epoch's end (evaluation, saving) still follow on its last step.
-        if state.epoch is not None and not state.epoch.is_integer():
+        if state.epoch is not None and not float(state.epoch).is_integer():
             self._save_if_asked(args, control)
 
     def on_epoch_end(
@@ -38,7 +38,7 @@ class StopCallback(TrainerCallback):
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if state.epoch is not None and not state.epoch.is_integer():
+        if state.epoch is not None and not float(state.epoch).is_integer():
             self._save_if_asked(args, control)
 
     def on_save(

@@ -289,6 +289,44 @@ class _AfterEachStep(TrainerCallback):
         self._trainer.check_weights()
 
 
+def own_targets(model: Any, targets: Any) -> Any:
+    """`targets` as PEFT reads them; the name of one module becomes a list again.
+
+    TRL makes a text of a list of one, and PEFT takes a text for a pattern.
+    """
+    names = [name for name, _ in model.named_modules()]
+    is_name = isinstance(targets, str) and any(f".{name}".endswith(f".{targets}") for name in names)
+    return [targets] if is_name else targets
+
+
+def check_targets(model: Any, peft_config: Any) -> None:
+    """Check that every name in a LoRA config is one of the model's; PEFT leaves out what is none.
+
+    Raises ValueError naming flag and name.
+    """
+    modules = [f".{name}" for name, _ in model.named_modules()]
+    parameters = [f".{name}" for name, _ in model.named_parameters()]
+    for field, flag, names in (
+        ("target_modules", "lora_target_modules", modules),
+        ("modules_to_save", "lora_modules_to_save", modules),
+        ("target_parameters", "lora_target_parameters", parameters),
+    ):
+        wanted = getattr(peft_config, field)
+        for target in [] if wanted is None or isinstance(wanted, str) else wanted:
+            if not any(name.endswith(f".{target}") for name in names):
+                raise ValueError(
+                    f"--{flag} has {target!r}, and this base has no such "
+                    f"{'weight' if names is parameters else 'module'}; its last layer has "
+                    f"{', '.join(last_names(modules))}"
+                )
+
+
+def last_names(modules: Sequence[str]) -> list[str]:
+    """The last part of the names of modules that have a projection's name, each once."""
+    ends = [name.rpartition(".")[2] for name in modules]
+    return sorted({end for end in ends if end.endswith(("proj", "head"))})
+
+
 def build_trainer(
     base: Base,
     tokenizer: Any,
@@ -315,6 +353,8 @@ def build_trainer(
     model = load_base(base, own_gpu(training), model_args.attn_implementation)
     check_base(model, base.name)
     peft_config: Any = get_peft_config(model_args)
+    peft_config.target_modules = own_targets(model, peft_config.target_modules)
+    check_targets(model, peft_config)
     peft_config.revision = base.revision  # adapter_config.json pins the base too
     trainer: Any = ForecastTrainer(
         data,

@@ -21,7 +21,7 @@ def used_facts(trainer: Any) -> UsedFacts:
         "lora_r": adapter.r,
         "lora_alpha": adapter.lora_alpha,
         "lora_dropout": adapter.lora_dropout,
-        "lora_targets": sorted(adapter.target_modules),
+        "lora_targets": _targets(adapter.target_modules),
         "use_rslora": adapter.use_rslora,
         "use_dora": adapter.use_dora,
         "activation_checkpointing": bool(model.is_gradient_checkpointing),
@@ -34,6 +34,11 @@ def used_facts(trainer: Any) -> UsedFacts:
         "planned_steps": trainer.state.max_steps,
         "chat_template_sha256": _template_hash(trainer.processing_class),
     }
+
+
+def _targets(targets: Any) -> list[str]:
+    """The names of the modules that carry an adapter, or the one pattern of them."""
+    return [targets] if isinstance(targets, str) else sorted(targets)
 
 
 def _quantization(model: Any) -> dict[str, Any] | None:

@@ -105,12 +105,82 @@ def test_a_token_is_not_repeated(tmp_path):
         ("--bnb_4bit_quant_type int4", "--bnb_4bit_quant_type: invalid choice: 'int4'"),
         ("--trackio_space_id me/x", "no effect without --report_to trackio"),
         ("--do_eval true --eval_strategy no", "--eval_strategy is no"),
+        ("--eval_packing true", "a row would see its neighbours"),
+        ("--pad_to_multiple_of 0", "--pad_to_multiple_of is 0; expected at least 1"),
+        ("--pad_to_multiple_of eight", "--pad_to_multiple_of is eight; expected at least 1"),
+        ("--dataset_num_proc 0", "--dataset_num_proc is 0; expected at least 1"),
+        ("--gradient_checkpointing true", "give --activation_checkpointing, its new name"),
+        ("--activation_offloading true", "there is none"),
+        ("--activation_checkpointing_kwargs {}", "without --activation_checkpointing true"),
+        ('--lr_scheduler_type linear --lr_scheduler_kwargs {"power":2}', "does not take"),
+        ('--lr_scheduler_type constant_with_warmup --lr_scheduler_kwargs {"a":2}', "no kwargs"),
+        ("--lr_scheduler_kwargs min_lr=3", "expected JSON such as"),
+        ("--lr_scheduler_kwargs [1]", "expected JSON such as"),
+        ("--lr_scheduler_type warmup_stable_decay", "needs num_decay_steps"),
+        ("--optim adamw_torch --optim_args foo=3", "'foo', which has no effect on --optim adamw"),
+        ("--optim sgd --optim_args weight_decay=0.1", "'weight_decay', which has no effect"),
+        ("--optim sgd --optim_args momentum=0.9,5", "expected name=value,name=value"),
+        ("--optim lion_32bit --adam_epsilon 1e-6", "--adam_epsilon 1e-06 has no effect"),
+        ("--loss_type dft --label_smoothing_factor 0.1", "no effect on --loss_type dft"),
+        ("--bnb_4bit_quant_type fp4 --load_in_4bit false", "without --load_in_4bit true"),
+        ("--greater_is_better true", "no effect without --load_best_model_at_end true"),
+        ("--metric_for_best_model eval_loss", "no effect without --load_best_model_at_end true"),
+        ("--ddp_backend nccl", "and this is one"),
+        ("--report_to wandbb", "--report_to is 'wandbb', which is unknown or not installed"),
+        ("--project mine", "W&B's project is WANDB_PROJECT"),
+        ('--accelerator_config {"foo":1}', "unexpected keyword argument 'foo'"),
         ("--config recipes/qwen.yaml", "expected one recipe"),
         ("--turn_format alpaca", "alpaca"),
     ],
 )
 def test_what_cannot_work_is_refused(tmp_path, flags, message):
     assert message in refusal(tmp_path, *flags.split())
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        '--lr_scheduler_type cosine_with_min_lr --lr_scheduler_kwargs {"min_lr_rate":0.1}',
+        '--lr_scheduler_type warmup_stable_decay --lr_scheduler_kwargs {"num_decay_steps":3}',
+        '--lr_scheduler_type polynomial --lr_scheduler_kwargs {"power":2}',
+        "--optim sgd --optim_args momentum=0.9,nesterov=true",
+        "--optim paged_lion_8bit --adam_beta2 0.95",
+        "--optim paged_adamw_8bit --adam_epsilon 1e-6",
+        "--save_strategy best --metric_for_best_model eval_loss",
+        "--lora_target_modules all-linear",
+    ],
+)
+def test_what_can_work_is_not_refused(tmp_path, flags):
+    parsed(tmp_path, *flags.split())
+
+
+def test_the_old_name_of_checkpointing_in_a_recipe(tmp_path):
+    stated = yaml.safe_load((ROOT / "recipes/smollm2.yaml").read_text())
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(yaml.safe_dump(stated | {"gradient_checkpointing": True}))
+    assert "give --activation_checkpointing" in refusal(tmp_path, recipe=recipe)
+
+
+@pytest.mark.slow
+def test_every_name_of_a_lora_target_is_of_the_base(small):
+    """PEFT leaves a name out that is none, and takes the name of one module for a pattern."""
+    from peft import LoraConfig
+
+    from sft.training.trainer import check_targets, own_targets
+    from weekahead.models.loading import load_base
+
+    model = load_base(small.base)
+    assert own_targets(model, "q_proj") == ["q_proj"]
+    assert own_targets(model, "all-linear") == "all-linear"
+    assert own_targets(model, ".*(q|v)_proj") == ".*(q|v)_proj"
+    check_targets(model, LoraConfig(target_modules=["q_proj"], modules_to_save=["lm_head"]))
+    for flag, fields_ in (
+        ("--lora_target_modules has 'no_proj'", {"target_modules": ["q_proj", "no_proj"]}),
+        ("--lora_modules_to_save has 'nohead'", {"modules_to_save": ["nohead"]}),
+        ("--lora_target_parameters has 'foo'", {"target_parameters": ["foo"]}),
+    ):
+        with pytest.raises(ValueError, match=flag):
+            check_targets(model, LoraConfig(**fields_))
 
 
 @pytest.mark.parametrize(
@@ -179,6 +249,8 @@ HONOURED_CASES = {
         "lora_dropout": 0.25,
     },
     "--lora_target_modules q_proj o_proj": {"lora_targets": ["o_proj", "q_proj"]},
+    "--lora_target_modules q_proj": {"lora_targets": ["q_proj"]},
+    "--lora_target_modules .*(q|v)_proj": {"lora_targets": [".*(q|v)_proj"]},
     "--use_rslora true": {"use_rslora": True},
     "--use_dora true": {"use_dora": True},
     "--activation_checkpointing true": {"activation_checkpointing": True},

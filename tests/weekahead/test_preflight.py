@@ -14,7 +14,7 @@ import yaml
 
 from tests.support.tiny import ROOT
 from weekahead.preflight import main
-from weekahead.schema.flags import GENERATION_FLAGS, NEGATED, TRAINING_FLAGS
+from weekahead.schema.flags import CHOICES, GENERATION_FLAGS, LISTS, NEGATED, TRAINING_FLAGS
 
 HEAVY = {"torch", "transformers", "datasets", "trl", "peft", "accelerate", "numpy", "pandas"}
 MAKE = ("make", "-n", "-o", "setup", "-o", ".venv/ready")
@@ -87,6 +87,11 @@ def test_the_training_flags_are_those_of_the_parser():
         if type(one).__name__ != "_StoreFalseAction"
     }
     assert kinds == TRAINING_FLAGS and negated == NEGATED
+    assert {one.dest for one in actions if one.nargs in ("+", "*")} == LISTS
+    valueless = {one.dest for one in actions if one.nargs in ("?", 0)}
+    assert {name for name in valueless if kinds[name] != "true or false"} == {"fsdp"}
+    stated = {one.dest: tuple(one.choices) for one in actions if one.dest in CHOICES}
+    assert stated == CHOICES
 
 
 def test_the_generation_flags_are_those_of_the_options():
@@ -132,6 +137,14 @@ def test_what_is_right_passes(project, capsys):
         ({"dataset": "cut.jsonl"}, (), "cut.jsonl, line 1: not JSON"),
         ({"dataset": "empty.jsonl"}, (), "empty.jsonl: no rows"),
         ({"dataset": "bad.parquet"}, (), "bad.parquet: not a parquet file"),
+        ({"dataset": "cut.parquet"}, (), "cut.parquet: not a parquet file"),
+        ({"dataset": "rows.csv"}, (), "files of type '.csv' are not read; use .jsonl"),
+        ({"dataset": "--help"}, (), "--help: there is no such file"),
+        ({}, ("--max_steps",), "--max_steps has no value; expected --max_steps value"),
+        ({}, ("--max_steps", "3", "4"), "'4' stands after --max_steps 3"),
+        ({}, ("--optim", "adamw_troch"), "--optim is 'adamw_troch'; did you mean adamw_torch?"),
+        ({}, ("--lr_scheduler_type=cosin",), "did you mean cosine?"),
+        ({}, ("--model_name_or_path", "/no/base"), "/no/base', and there is no such folder"),
         ({}, ("--learning_rat", "1"), "no flag --learning_rat; did you mean --learning_rate?"),
         ({}, ("--max_steps", "ten"), "--max_steps is 'ten'; expected a whole number"),
         ({}, ("--bf16", "maybe"), "--bf16 is 'maybe'; expected true or false"),
@@ -148,6 +161,8 @@ def test_what_cannot_work_is_refused_at_once(project, capsys, variables, words, 
     (project / "cut.jsonl").write_text('{"id": "A')
     (project / "empty.jsonl").write_text("\n")
     (project / "bad.parquet").write_text("x")
+    (project / "cut.parquet").write_text("PAR1 and the rest is missing")
+    (project / "rows.csv").write_text("id,prompt\n")
     start = time.perf_counter()
     status, error = run(capsys, "train", *words, **variables)
     assert status == 2 and error.count("\n") == 1
@@ -252,6 +267,22 @@ def test_an_unknown_variable_stops_make(given, meant):
     result = make("train", given)
     assert result.returncode == 2
     assert f"no variable {given.partition('=')[0]}: did you mean {meant}?" in result.stderr
+
+
+@pytest.mark.parametrize("given", ["RUN=a$b", "DATASET=$HOME/x", "RUN=$(x)", "ARGS=--seed $1"])
+def test_a_dollar_that_make_would_take_is_refused(given):
+    result = make("train", given)
+    assert result.returncode == 2
+    assert f"{given.partition('=')[0]} holds a $, which make reads as its own" in result.stderr
+
+
+def test_a_doubled_dollar_is_one():
+    assert "outputs/a$b" in make("train", "RUN=a$$b").stdout
+
+
+def test_a_line_break_in_a_variable_is_refused():
+    result = make("train", "RUN=a\nb")
+    assert result.returncode == 2 and "RUN holds a line break" in result.stderr
 
 
 def test_variables_of_the_environment_do_not_stop_make():

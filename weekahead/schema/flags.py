@@ -71,6 +71,35 @@ TRAINING_FLAGS: Mapping[str, FlagKind] = {
 """Field of the three argument classes -> what its value is."""
 NEGATED = frozenset(_NEGATED.split())
 """The switches that have a flag --no_NAME as well."""
+LISTS = frozenset((
+    "include_for_metrics", "label_names", "debug", "lora_target_modules", "lora_target_parameters",
+    "lora_modules_to_save",
+))  # fmt: skip
+"""The flags of a training that take several values."""
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "optim": (
+        "adamw_torch", "adamw_torch_fused", "adamw_torch_xla", "adamw_torch_npu_fused", "adafactor",
+        "adamw_anyprecision", "adamw_torch_4bit", "adamw_torch_8bit", "ademamix", "sgd", "adagrad",
+        "adamw_bnb_8bit", "adamw_8bit", "ademamix_8bit", "lion_8bit", "lion_32bit",
+        "paged_adamw_32bit", "paged_adamw_8bit", "paged_ademamix_32bit", "paged_ademamix_8bit",
+        "paged_lion_32bit", "paged_lion_8bit", "rmsprop", "rmsprop_bnb", "rmsprop_bnb_8bit",
+        "rmsprop_bnb_32bit", "galore_adamw", "galore_adamw_8bit", "galore_adafactor",
+        "galore_adamw_layerwise", "galore_adamw_8bit_layerwise", "galore_adafactor_layerwise",
+        "lomo", "adalomo", "grokadamw", "schedule_free_radam", "schedule_free_adamw",
+        "schedule_free_sgd", "apollo_adamw", "apollo_adamw_layerwise", "stable_adamw",
+    ),
+    "lr_scheduler_type": (
+        "linear", "cosine", "cosine_with_restarts", "polynomial", "constant",
+        "constant_with_warmup", "inverse_sqrt", "reduce_lr_on_plateau", "cosine_with_min_lr",
+        "cosine_warmup_with_min_lr", "warmup_stable_decay", "greedy",
+    ),
+    "eval_strategy": ("no", "steps", "epoch"),
+    "logging_strategy": ("no", "steps", "epoch"),
+    "save_strategy": ("no", "steps", "epoch", "best"),
+    "loss_type": ("nll", "dft", "chunked_nll"),
+    "train_sampling_strategy": ("random", "sequential", "group_by_length", "batch_rebalance"),
+}  # fmt: skip
+"""Flag of a training -> the values that it can have."""
 GENERATION_FLAGS: Mapping[str, FlagKind] = {
     **_kinds("whole number", "limit max_new_tokens batch_size seed"),
     **_kinds("number", "temperature"),
