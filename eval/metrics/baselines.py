@@ -37,11 +37,23 @@ def is_right(prediction: Prediction, truth: Prediction) -> bool:
     return prediction.direction in (-1, 1) and prediction.direction == truth.direction
 
 
-def squared_error(prediction: Prediction, truth: Prediction) -> float | None:
-    """The squared difference of the sizes, in squared percent; None if one of them is unknown."""
+LARGEST_SIZE = magnitude_of(BINS[-1])
+"""The size of the outermost bin. Squared errors take no size beyond it, in either direction: one
+"900 %" would own the mean, and no truth is further out."""
+
+
+def squared_error(
+    prediction: Prediction, truth: Prediction, *, capped: bool = True
+) -> float | None:
+    """The squared difference of the sizes, in squared percent; None if one of them is unknown.
+
+    Both sizes are capped at LARGEST_SIZE, unless `capped` is false.
+    """
     if prediction.magnitude is None or truth.magnitude is None:
         return None
-    return (prediction.magnitude - truth.magnitude) ** 2
+    limit = LARGEST_SIZE if capped else math.inf
+    sizes = [max(-limit, min(limit, size)) for size in (prediction.magnitude, truth.magnitude)]
+    return (sizes[0] - sizes[1]) ** 2
 
 
 def read_number(row: Mapping[str, object], key: str) -> float | None:

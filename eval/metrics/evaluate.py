@@ -21,8 +21,15 @@ from eval.metrics.baselines import (
 )
 from eval.metrics.breakdown import breakdown, class_metrics
 from eval.metrics.fingpt_compatible import fingpt_metrics
-from eval.metrics.rouge import Rouge, mean_rouge, section_rouge
-from eval.metrics.scored_answer import Scored, bin_of, check_scorable_rows, score_row, week_keys
+from eval.metrics.rouge import NOT_TOKENIZED, Rouge, mean_rouge, section_rouge
+from eval.metrics.scored_answer import (
+    SECTIONS,
+    Scored,
+    bin_of,
+    check_scorable_rows,
+    score_row,
+    week_keys,
+)
 from eval.metrics.statistics import (
     MIN_CLUSTERS,
     clustered_share,
@@ -92,7 +99,7 @@ def count_metrics(scored: Sequence[Scored]) -> CountMetrics:
     synthetic = [answer for answer in scored if answer.row.get("synthetic") is True]
     valid_strict = [answer for answer in scored if answer.valid_strict]
     valid_lenient = [answer for answer in scored if answer.valid_lenient]
-    reasons = _counts([answer.reason and kind_of_failure(answer.reason) for answer in scored])
+    reasons = _counts([kind_of_failure(answer.reason) for answer in scored])
     reasons_strict = _counts([answer.reason_strict for answer in scored])
     return {
         "n": len(scored),
@@ -172,32 +179,45 @@ def error_metrics(
     compares with nothing else, least of all with the baselines' mean over all rows.
     """
     ours: list[float] = []
+    uncapped: list[float] = []
     no_move: list[float] = []
     indices: list[int] = []
     for index, (prediction, truth) in enumerate(zip(predictions, truths, strict=True)):
         error, no_move_error = squared_error(prediction, truth), squared_error(_NO_MOVE, truth)
-        if error is not None and no_move_error is not None:
+        as_said = squared_error(prediction, truth, capped=False)
+        if error is not None and no_move_error is not None and as_said is not None:
             ours.append(error)
+            uncapped.append(as_said)
             no_move.append(no_move_error)
             indices.append(index)
     if not ours:
-        return {"mse": None, "mse_n": 0, "mse_versus_zero_move": None}
+        return {"mse": None, "mse_uncapped": None, "mse_n": 0, "mse_versus_zero_move": None}
     error_weeks = [weeks[index] for index in indices] if weeks else None
     comparison = versus_entry(ours, no_move, error_weeks, higher_is_better=False)
     return {
         "mse": mean(ours),
+        "mse_uncapped": mean(uncapped),
         "mse_n": len(ours),
         "mse_versus_zero_move": {"mse": mean(ours), "zero_move_mse": mean(no_move), **comparison},
     }
 
 
 def rouge_metrics(scored: Sequence[Scored]) -> RougeMetrics:
-    """Mean F1 of each section over the rows whose reference has it; a missing section scores 0."""
+    """Mean F1 of each section over the rows whose reference has it; a missing section scores 0.
+
+    Rows whose text ROUGE's tokenizer cannot keep are left out, counted in `rouge_reasons`.
+    """
     positives = _section_scores(scored, "pros")
     concerns = _section_scores(scored, "cons")
     analyses = _section_scores(scored, "anal")
+    unread = {name: sum(name in answer.unread for answer in scored) for name in SECTIONS}
     return {
         "rouge_n": {"pros": len(positives), "cons": len(concerns), "anal": len(analyses)},
+        "rouge_reasons": {
+            name: f"{count} of {len(scored)} rows: {NOT_TOKENIZED}"
+            for name, count in unread.items()
+            if count
+        },
         "pros_rouge_scores": mean_rouge(positives),
         "cons_rouge_scores": mean_rouge(concerns),
         "anal_rouge_scores": mean_rouge(analyses),

@@ -1,5 +1,6 @@
 """ROUGE of one section against its reference, counted the same way in the whole project."""
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
@@ -14,6 +15,19 @@ Rust, faster, and optional."""
 KINDS = ("rouge1", "rouge2", "rougeL")
 Rouge = Callable[[str, str], RougeScores]
 """(reference, generation) -> the F1 of each kind."""
+
+
+NOT_TOKENIZED = "ROUGE's tokenizer keeps less than half of the letters"
+_KEPT = re.compile("[a-z]")
+
+
+def keeps_letters(text: str) -> bool:
+    """Whether ROUGE's tokenizer, which knows a to z alone, keeps half of the letters or more.
+
+    What is left of other scripts is figures: two unrelated texts would share all of it.
+    """
+    letters = sum(character.isalpha() for character in text)
+    return 2 * len(_KEPT.findall(text.lower())) >= letters
 
 
 def section_rouge(reference: str, generation: str, package: str | None = None) -> RougeScores:

@@ -8,7 +8,7 @@ from datetime import date
 from typing import NamedTuple
 
 from eval.metrics.baselines import BASELINES, Prediction, read_number
-from eval.metrics.rouge import Rouge, section_rouge
+from eval.metrics.rouge import Rouge, keeps_letters, section_rouge
 from eval.metrics.text_quality import check_prompt_column
 from weekahead.recipe import read_cutoff
 from weekahead.schema.rows import RougeScores, ScorableRow, ScoredRow
@@ -37,7 +37,9 @@ class Scored:
     """Why the lenient reading failed; None if it did not."""
     reason_strict: str | None
     rouge: dict[str, RougeScores | None]
-    """By the keys of SECTIONS; None if the reference has no such section."""
+    """By the keys of SECTIONS; None if the reference has no such section, or for `unread`."""
+    unread: frozenset[str]
+    """The sections of which ROUGE's tokenizer would drop most letters."""
 
     def to_json(self) -> ScoredRow:
         """This row of scored.jsonl."""
@@ -117,9 +119,13 @@ def score_row(row: ScorableRow, rouge: Rouge = section_rouge) -> Scored:
     strict = parse_answer(row["generation"], strict=True)
     readable = answer if answer.valid else Answer()
     scores: dict[str, RougeScores | None] = {}
+    unread: set[str] = set()
     for name, section in SECTIONS.items():
-        text = getattr(reference, section)
-        scores[name] = rouge(text, getattr(readable, section)) if text.strip() else None
+        texts: tuple[str, str] = (getattr(reference, section), getattr(readable, section))
+        if not all(map(keeps_letters, texts)):
+            unread.add(name)
+        is_scored = texts[0].strip() and name not in unread
+        scores[name] = rouge(*texts) if is_scored else None
     return Scored(
         row=row,
         answer=answer,
@@ -130,6 +136,7 @@ def score_row(row: ScorableRow, rouge: Rouge = section_rouge) -> Scored:
         reason=answer.reason,
         reason_strict=strict.reason,
         rouge=scores,
+        unread=frozenset(unread),
     )
 
 

@@ -44,11 +44,12 @@ _FLOAT_NOISE = 1e-9
 class AnswerQuality:
     """How one answer is written."""
 
-    words: int
+    words: int | None
+    """None in a script without spaces between words."""
     sections: int
     is_complete: bool
     repetition: float | None
-    """None if the answer is too short."""
+    """None if the answer is too short, or in a script without spaces between words."""
     figures: int | None
     """None if the row has no prompt."""
     figures_not_in_prompt: int
@@ -119,7 +120,7 @@ def answer_quality(row: ScorableRow, answer: Answer) -> AnswerQuality:
         own = [_value(number) for number in _ANY.findall(answer.prediction)]
         figures = unsupported_figures(text, prompt_figures(prompt), own)
     return AnswerQuality(
-        words=len(text.split()),
+        words=len(text.split()) if has_spaces(text) else None,
         sections=sections,
         is_complete=sections == 3 and all(count in ITEMS for count in items),
         repetition=repetition(text),
@@ -134,7 +135,7 @@ def text_quality(rows: Sequence[ScorableRow], answers: Sequence[Answer]) -> Text
     repetitions = [quality.repetition for quality in qualities]
     repeated = [share for share in repetitions if share is not None]
     with_prompt = [quality for quality in qualities if quality.figures is not None]
-    words = [quality.words for quality in qualities]
+    words = [quality.words for quality in qualities if quality.words is not None]
     sections = [quality.sections for quality in qualities]
     complete = [float(quality.is_complete) for quality in qualities]
     figures = sum(quality.figures or 0 for quality in with_prompt)
@@ -142,6 +143,7 @@ def text_quality(rows: Sequence[ScorableRow], answers: Sequence[Answer]) -> Text
     return {
         "n": len(qualities),
         "words": mean(words),
+        "words_n": len(words),
         "sections": mean(sections),
         "complete": mean(complete),
         "repetition": mean(repeated),
@@ -154,11 +156,25 @@ def text_quality(rows: Sequence[ScorableRow], answers: Sequence[Answer]) -> Text
     }
 
 
+# Letters of Thai, Lao, Tibetan, Burmese, Khmer, Japanese and Chinese.
+_UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u0f00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
+)
+
+
+def has_spaces(text: str) -> bool:
+    """Whether most letters are of scripts that put spaces between words."""
+    letters = sum(character.isalpha() for character in text)
+    return 2 * len(_UNSPACED.findall(text)) <= letters
+
+
 def repetition(text: str) -> float | None:
     """The share of sequences of GRAM words that came before in the text.
 
-    None if the text is shorter than one sequence.
+    None if the text is shorter than one sequence, or in a script without spaces between words.
     """
+    if not has_spaces(text):
+        return None
     words = text.lower().split()
     grams = [tuple(words[start : start + GRAM]) for start in range(len(words) - GRAM + 1)]
     return 1 - len(set(grams)) / len(grams) if grams else None

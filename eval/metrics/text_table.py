@@ -31,6 +31,7 @@ _NOTES = (
     "bin_acc: share of right directions (up or down); an unreadable or neutral answer is wrong.",
     "Intervals are clustered by week.",
     "detectable: the smallest true difference that these weeks show four times in five.",
+    "mse: sizes are capped at 5.5, the outermost bin's; mse_uncapped in metrics.json is not.",
     "no move: the mse of a forecast of 0 on the same (n) rows.",
     "valid: answers that the lenient (strict) reading accepts.",
 )
@@ -164,5 +165,10 @@ def _notes_of(metrics: Metrics) -> list[str]:
         )
     if metrics["interval_reason"]:
         notes.append(f"no intervals, {metrics['interval_reason']}")
+    rouge = [
+        f"ROUGE of {name} leaves rows out, {reason}"
+        for name, reason in metrics["rouge_reasons"].items()
+    ]
     reasons = [f"no {name}, {reason}" for name, reason in metrics["baseline_reasons"].items()]
+    notes += rouge
     return notes + reasons

@@ -330,7 +330,7 @@ def metric_rows(metrics: Metrics) -> list[MetricRow]:
     rows = [
         MetricRow("direction accuracy", accuracy, with_truth),
         MetricRow("accuracy over the twelve bins", bin12, bin12_n),
-        MetricRow("mean squared error, percent squared", error, error_n),
+        MetricRow("mean squared error, percent squared, sizes capped at 5.5", error, error_n),
         MetricRow("valid answers, strict", number(metrics["valid_strict"]), n),
         MetricRow("valid answers, lenient", number(metrics["valid_lenient"]), n),
     ]

@@ -9,12 +9,14 @@ from eval.metrics.evaluate import evaluate
 from tests.support.scorable_rows import UNREADABLE, answer, answer_with, market, scorable_row
 from weekahead.schema.metrics import REQUIRED_KEYS, AnswerMetrics, Metrics, read_metrics
 from weekahead.task.labels import BINS, direction_of, magnitude_of
+from weekahead.task.prediction_line import UNKNOWN_WORDS
 
 NULL_WITHOUT_INPUT = [
     "bin_acc",
     "bin_acc_ci95",
     "bin12_acc",
     "mse",
+    "mse_uncapped",
     "mse_versus_zero_move",
     "weeks",
     "detectable_effect",
@@ -56,6 +58,42 @@ def test_hand_worked_file():
     assert [row["magnitude"] for row in scored] == [1.5, 3.5, -0.5, 0.0, None]
     assert scored[4]["reason"]
     assert sum(metrics["reasons"].values()) == 1
+
+
+def test_one_absurd_size_cannot_own_the_squared_error():
+    """A stated size counts as the outermost bin's at most; the magnitude stays as said."""
+    rows = [
+        {"generation": answer_with("up by 900%"), "answer": "", "label": "up by more than 5%"},
+        {"generation": answer_with("down by 900%"), "answer": "", "label": "up by 0-1%"},
+    ]
+    metrics, scored = evaluate(rows)
+    assert [row["magnitude"] for row in scored] == [900.0, -900.0]
+    assert metrics["mse"] == (0 + 36) / 2
+    assert metrics["mse_uncapped"] == ((900 - 5.5) ** 2 + (900.5) ** 2) / 2
+    assert metrics["mse_versus_zero_move"]["mse"] == metrics["mse"]
+
+
+@pytest.mark.parametrize(
+    "letters",
+    ["\u589e\u957f\u5f3a\u52b2", "\u0440\u043e\u0441\u0442", "\u0440ost\u0430\u0442\u0435\u043c"],
+    ids=["Chinese", "Cyrillic", "mixed"],
+)
+def test_rouge_is_null_for_text_that_it_cannot_read(letters):
+    """Of other scripts only figures are left: two unrelated texts would share all of them."""
+    reference = answer_with("up by 1-2%").replace("Sales grew fast.", f"{letters} 12")
+    generation = reference.replace(letters, "\u0434\u0440\u0443\u0433\u043e\u0435")
+    assert reference != generation
+    metrics, scored = evaluate([{"generation": generation, "answer": reference}])
+    assert metrics["pros_rouge_scores"] is None and scored[0]["pros_rouge_scores"] is None
+    assert metrics["rouge_reasons"]["pros"].startswith("1 of 1 rows: ROUGE's tokenizer keeps less")
+    assert metrics["anal_rouge_scores"]["rouge1"] == 1.0 and "anal" not in metrics["rouge_reasons"]
+
+
+def test_unknown_words_are_one_reason():
+    rows = [{"generation": answer_with(text), "answer": ""} for text in ("Wobble 2%", "Shrug off")]
+    metrics, scored = evaluate(rows)
+    assert [row["reason"].split(": ")[1] for row in scored] == ["wobble", "shrug off"]
+    assert metrics["reasons"] == {UNKNOWN_WORDS: 2}
 
 
 def test_few_good_answers_do_not_beat_many():

@@ -41,6 +41,14 @@ def test_repetition_by_hand():
     assert repetition("a b c") is None
 
 
+def test_scripts_without_spaces_have_no_words_to_count():
+    """Cut at spaces, a sentence of Chinese is one word; in Cyrillic a word is a word."""
+    chinese = "\u8ba2\u5355\u589e\u957f \u9700\u6c42 \u8ba2\u5355 \u9700\u6c42 \u8ba2\u5355"
+    assert repetition(chinese) is None and quality(chinese).words is None
+    cyrillic = "\u0430 \u0431 \u0432 \u0433 \u0430 \u0431 \u0432 \u0433"
+    assert repetition(cyrillic) == pytest.approx(1 / 5) and quality(cyrillic).words == 8
+
+
 def test_one_answer_by_hand():
     result = quality(ANSWER, prompt=PROMPT)
     assert result.words == len(ANSWER.split())

@@ -59,7 +59,7 @@ def test_every_metric_has_its_rows_and_its_baselines():
     text = card(metrics=METRICS)
     for line in (
         "| direction accuracy | 0.517, 95 % interval 0.431 to 0.602 | 296 |",
-        "| mean squared error, percent squared | 8.250 | 298 |",
+        "| mean squared error, percent squared, sizes capped at 5.5 | 8.250 | 298 |",
         "| valid answers, lenient | 298 | 300 |",
         "| ROUGE-1 / 2 / L, analysis | 0.421 / 0.150 / 0.258 | 296 |",
         "| seconds per answer | – | 0 |",

@@ -106,6 +106,8 @@ class TextQuality(TypedDict):
 
     n: int
     words: float | None
+    words_n: int
+    """The answers in scripts with spaces between words."""
     sections: float | None
     complete: float | None
     repetition: float | None
@@ -132,6 +134,9 @@ class ErrorMetrics(TypedDict):
     """Squared errors in squared percent, over the rows whose answer states a size."""
 
     mse: float | None
+    """Of sizes capped at 5.5, the outermost bin's, in either direction."""
+    mse_uncapped: float | None
+    """Of the sizes as they are stated."""
     mse_n: int
     mse_versus_zero_move: ErrorComparison | None
 
@@ -171,6 +176,8 @@ class RougeMetrics(TypedDict):
     """Mean F1 per section over all rows whose reference has it."""
 
     rouge_n: dict[str, int]
+    rouge_reasons: dict[str, str]
+    """Why rows are missing from a section's mean."""
     pros_rouge_scores: RougeScores | None
     cons_rouge_scores: RougeScores | None
     anal_rouge_scores: RougeScores | None
@@ -340,6 +347,7 @@ _BREAKDOWN: Breakdown = {
 _TEXT_QUALITY: TextQuality = {
     "n": 0,
     "words": None,
+    "words_n": 0,
     "sections": None,
     "complete": None,
     "repetition": None,
@@ -374,10 +382,12 @@ _OTHERS: JsonObject = {
     "bin12_acc": None,
     "bin12_n": 0,
     "mse": None,
+    "mse_uncapped": None,
     "mse_n": 0,
     "mse_versus_zero_move": None,
     "baseline_reasons": {},
     "rouge_n": {},
+    "rouge_reasons": {},
     "pros_rouge_scores": None,
     "cons_rouge_scores": None,
     "anal_rouge_scores": None,

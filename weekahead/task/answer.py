@@ -183,7 +183,7 @@ def _best_block(text: str) -> Answer:
 
 def _is_complete(answer: Answer) -> bool:
     """Whether no part is missing, whether or not the words of the prediction could be read."""
-    return answer.valid or kind_of_failure(answer.reason or "") in READING_FAILURES
+    return answer.valid or kind_of_failure(answer.reason) in READING_FAILURES
 
 
 def _blocks(sections: list[Section]) -> Iterator[tuple[str, str, str]]:

@@ -60,9 +60,9 @@ def read_prediction(text: str) -> Reading:
     return _Scan(tokens_of(text)).read()
 
 
-def kind_of_failure(reason: str) -> str:
+def kind_of_failure(reason: str | None) -> str | None:
     """`reason` without the words that it names, so that it can be counted."""
-    return UNKNOWN_WORDS if reason.startswith(UNKNOWN_WORDS) else reason
+    return UNKNOWN_WORDS if reason and reason.startswith(UNKNOWN_WORDS) else reason
 
 
 # What a clause is closed by, and which separators open it again.
@@ -370,7 +370,7 @@ class _Scan:
     def _close_unknown(self) -> None:
         """Skip the clause after a call or a fronted cause; before them the reading ends."""
         self._close(Kind.UNKNOWN)
-        if self.stated or self.is_fronted or self.lone:
+        if self.stated or self.is_fronted or self.lone or self.is_mixed:
             return
         words: list[str] = []
         for token in self.tokens[self.at : self.at + _NAMED_WORDS]:

@@ -167,13 +167,14 @@ def text_quality(compared: ComparedRuns) -> Table:
         repetition = Cell(
             scores["repetition"], n=scores["repetition_n"], why="no answer is long enough"
         )
+        words_n = scores["words_n"] or scores["n"]
         made_up = Cell(
             scores["share_not_in_prompt"], n=scores["figures"], why=scores["figures_reason"]
         )
         rows.append(
             (
                 run_cell(run.name),
-                Cell(scores["words"], digits=0, n=scores["n"], why=_NOT_SCORED),
+                Cell(scores["words"], digits=0, n=words_n, why=_NOT_SCORED),
                 Cell(scores["sections"], digits=2, why=_NOT_SCORED),
                 Cell(scores["complete"], why=_NOT_SCORED),
                 repetition,

@@ -36,7 +36,8 @@ def leaderboard(compared: ComparedRuns) -> Table:
         rows=tuple(rows),
         note="Direction accuracy is the share of right directions over all rows with a truth; an "
         "answer that is neutral or cannot be read is wrong. Intervals are 95 % and clustered by "
-        "week. Squared error is in squared percent, the mean over the answers that state a size; "
+        "week. Squared error is in squared percent, the mean over the answers that state a size, "
+        "capped at 5.5; "
         "beside it is what a forecast of no move gets on exactly those rows.",
     )
 
@@ -138,10 +139,9 @@ def rouge(compared: ComparedRuns) -> Table:
     for run in compared.runs:
         for section, title in _SECTION_TITLES.items():
             scores = run.metrics[f"{section}_rouge_scores"] or {}
-            cells = [
-                Cell(scores.get(kind), why="no reference has this section")
-                for kind in _ROUGE_TITLES
-            ]
+            reason = run.metrics["rouge_reasons"].get(section)
+            why = reason or "no reference has this section"
+            cells = [Cell(scores.get(kind), note=reason, why=why) for kind in _ROUGE_TITLES]
             n = Cell(run.metrics["rouge_n"].get(section), why="not recorded")
             rows.append((run_cell(run.name), Cell(title), *cells, n))
     return Table(
