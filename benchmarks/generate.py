@@ -44,6 +44,7 @@ from weekahead.cli import (
     run_command,
 )
 from weekahead.files import append_jsonl
+from weekahead.locks import check_appendable
 from weekahead.manifest import new_manifest
 from weekahead.models import prefill
 from weekahead.models.chat_format import render_prompt_ids, stop_token_ids
@@ -299,6 +300,7 @@ def run(options: BenchmarkOptions) -> int:
     """Measure what the flags name, print the figures and add them to the file of results."""
     if min(options.rows, options.max_new_tokens, *options.batch_sizes) < 1:
         raise ValueError("--rows, --max_new_tokens and --batch_sizes must be at least 1")
+    check_appendable(options.results)
     with tempfile.TemporaryDirectory() as scratch:
         if options.shapes:
             inputs = made_up_inputs(options.shapes, options, Path(scratch))

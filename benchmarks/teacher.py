@@ -24,6 +24,7 @@ from typing import TypedDict
 from benchmarks.flops import Machine, machine
 from weekahead.cli import add_options, new_parser, option, read_options, run_command
 from weekahead.files import append_jsonl, read_jsonl, write_jsonl
+from weekahead.locks import check_appendable
 from weekahead.manifest import new_manifest
 from weekahead.task.record import Financials, News, PastWeek, Record
 
@@ -154,6 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> int:
         options.check()
+        check_appendable(options.results)
         with tempfile.TemporaryDirectory() as scratch:
             timing = measure(options, Path(scratch))
         append_jsonl(options.results, [new_manifest(kind="benchmark", **timing)])

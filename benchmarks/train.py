@@ -36,6 +36,7 @@ from weekahead.cli import (
     run_command,
 )
 from weekahead.files import append_jsonl
+from weekahead.locks import check_appendable
 from weekahead.manifest import new_manifest
 from weekahead.models.chat_format import render_row_ids
 from weekahead.models.embedded import DEFAULT_OUT
@@ -224,6 +225,7 @@ def run(options: BenchmarkOptions) -> int:
     """Measure what the flags name, print the figures and add them to the file of results."""
     if options.steps < 1:
         raise ValueError(f"--steps is {options.steps}; expected at least 1")
+    check_appendable(options.results)
     limit_memory(options.memory_gib)
     with tempfile.TemporaryDirectory() as scratch:
         figures = measure(options, choose_precision(), Path(scratch))

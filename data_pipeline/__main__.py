@@ -16,6 +16,7 @@ from data_pipeline import build, fetch, forecasts
 from data_pipeline.audit import run as audit
 from data_pipeline.audit.run import AuditOptions
 from data_pipeline.build import BuildOptions
+from data_pipeline.dataset.writer import check_target
 from data_pipeline.fetch import FetchOptions
 from data_pipeline.teacher import run as teacher
 from data_pipeline.teacher.run import TeacherJob, TeacherOptions
@@ -42,6 +43,8 @@ def run(options: PipelineOptions) -> int:
     for name, stage in checks:
         with _named(name):
             stage.check()
+    dataset = options.fetch.data / "datasets" / options.fetch.records.stem
+    check_target(dataset)  # before anything is paid for
     with _stage("fetch"):
         fetched = fetch.run(options.fetch)
 
@@ -57,7 +60,6 @@ def run(options: PipelineOptions) -> int:
     if taught.status or options.teacher.dry_run:
         return taught.status
 
-    dataset = options.fetch.data / "datasets" / fetched.records.stem
     with _stage("build"):
         build.run(options.build, records=fetched.records, answers=taught.answers, out=dataset)
 

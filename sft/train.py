@@ -349,8 +349,11 @@ def run(argv: Sequence[str] | None) -> int:
     precision = choose_precision()
     arguments = parse(argv, precision)
     folder = Path(arguments.training.output_dir)
-    with sole_writer_of_all(folder, launched_process()):
-        return _run_alone(prepare(arguments, precision))
+    process = launched_process()
+    with sole_writer_of_all(folder, process):
+        status = _run_alone(prepare(arguments, precision))
+    process.leave()
+    return status
 
 
 def _run_alone(job: Job) -> int:

@@ -38,7 +38,7 @@ class Kill:
 
     number: signal.Signals
     target: str
-    """launcher: the process that was started; group: all of its group; worker: its last child."""
+    """launcher: the process that was started; group: all of its group; worker: what trains."""
     moment: str
 
     def __str__(self) -> str:
@@ -72,6 +72,16 @@ def processes(mark):
     return found
 
 
+def workers(mark, module="sft.train"):
+    """The processes among them that run `module` itself: no launcher, and nothing of W&B."""
+    found = []
+    for process in processes(mark):
+        words = Path(f"/proc/{process}/cmdline").read_bytes().decode().split("\0")
+        if words[1:3] == ["-u", "-m"] or words[1:3] == ["-m", module]:
+            found.append(process)
+    return sorted(found)
+
+
 def left_over(mark):
     """The processes with this mark that do not end within seconds: W&B's own notices a kill."""
     deadline = time.monotonic() + 15
@@ -88,7 +98,7 @@ def send(kill, process, mark):
     elif kill.target == "launcher":
         os.kill(process.pid, kill.number)
     else:
-        os.kill(max(processes(mark)), kill.number)
+        os.kill(workers(mark)[-1], kill.number)
 
 
 def disturbed(folder, words, out, kill):

@@ -45,6 +45,18 @@ class Process:
             library: Any = distributed  # its annotations are incomplete
             library.barrier()
 
+    def leave(self) -> None:
+        """Leave the others when all have come here: the last thing that they do together.
+
+        A process that is gone before can make the others abort, with an exit status of its own.
+        """
+        if self.world_size > 1:
+            from torch import distributed
+
+            self.barrier()
+            library: Any = distributed
+            library.destroy_process_group()
+
 
 @contextmanager
 def sole_writer_of_all(folder: Path, process: Process) -> Generator[None]:
@@ -60,11 +72,9 @@ def sole_writer_of_all(folder: Path, process: Process) -> Generator[None]:
                 stack.enter_context(sole_writer(folder))
             except OSError as error:
                 refusal = error
-        refused = process.share("yes" if refusal else "")
-        if refusal:
-            raise refusal
-        if refused:
-            raise SystemExit(2)
+        if process.share("yes" if refusal else ""):
+            process.leave()
+            raise refusal or SystemExit(2)
         yield
 
 
@@ -92,7 +102,8 @@ def process_group() -> Generator[Process]:
     try:
         yield process
     finally:
-        torch.distributed.destroy_process_group()
+        if torch.distributed.is_initialized():  # see `leave`
+            torch.distributed.destroy_process_group()
 
 
 def select_gpu() -> None:

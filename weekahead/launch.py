@@ -6,6 +6,7 @@ By itself the launcher leaves its worker behind when it gets SIGTERM, prints a t
 and for a worker that failed, and loses the worker's exit status. The arguments are the launcher's.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -13,6 +14,17 @@ from importlib import import_module
 from types import FrameType
 
 from weekahead.interrupts import HANGUP, LAUNCHER, SIGNALS
+
+_STOP_SECONDS = 3600
+"""How long several workers have for a checkpoint after a signal; a second signal does not wait."""
+
+_TELLS_OF_WORKERS = "torch.distributed.elastic.multiprocessing.api"
+_UNSAID = tuple(
+    getattr(signal, name)
+    for name in ("SIGKILL", "SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL")
+    if hasattr(signal, name)
+)
+"""What ends a command without a word of it; SIGKILL may come from a system without memory."""
 
 
 def _pass_on(number: int, frame: FrameType | None) -> None:
@@ -43,14 +55,14 @@ def exit_status(error: BaseException) -> int:
     return 128 - code if code < 0 else code
 
 
-def main() -> int:
-    """The command; the exit status is the worker's."""
-    for number in SIGNALS:
-        if number != HANGUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, _pass_on)
-    os.environ[LAUNCHER] = f"{os.environ.get(LAUNCHER, '')} {os.getpid()}"
+def _launch() -> int:
+    """Start the workers, wait for them, and return the worker's exit status."""
     from subprocess import CalledProcessError
 
+    # torch kills workers that save for longer than 30 s: so long a step may take alone.
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_STOP_SECONDS))
+    # What torch says of a worker that ended would follow the worker's own last line.
+    logging.getLogger(_TELLS_OF_WORKERS).addFilter(lambda _: False)
     launcher = import_module("accelerate.commands.launch")  # it has no types
     try:
         launcher.main()
@@ -61,6 +73,20 @@ def main() -> int:
             raise
         return exit_status(error)
     return 0
+
+
+def main() -> int:
+    """The command; the exit status is the worker's."""
+    for number in SIGNALS:
+        if number != HANGUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, _pass_on)
+    os.environ[LAUNCHER] = f"{os.environ.get(LAUNCHER, '')} {os.getpid()}"
+    status = _launch()
+    if status - 128 in _UNSAID:
+        name = signal.Signals(status - 128).name
+        line = f"launch: the command was killed by {name}; the same command goes on"
+        os.write(2, f"\n{line}\n".encode())
+    return status
 
 
 if __name__ == "__main__":

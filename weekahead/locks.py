@@ -82,6 +82,16 @@ def check_writable(folder: Path) -> None:
         _remove_empty(made)
 
 
+def check_appendable(path: Path) -> None:
+    """Raise OSError naming `path` or its folder if no row can be added to it; nothing is left."""
+    check_writable(path.parent)
+    if path.exists():
+        try:
+            path.open("ab").close()
+        except OSError as error:
+            raise unwritable(path, error) from None
+
+
 def writer_of(folder: Path) -> str | None:
     """The process that writes into `folder` now, such as "process 41"; None if there is none.
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from weekahead.distributed import Process
 from weekahead.interrupts import Interrupted, noted
 
 WAITS_FOR = "a checkpoint at the end of this step"
@@ -53,8 +54,8 @@ class StopCallback(TrainerCallback):
 
     def wait_for_all(self, args: TrainingArguments) -> None:
         """After a stop: end together, since a launcher ends the others as soon as one has ended."""
-        if self._number and args.world_size > 1:
-            torch.distributed.barrier()
+        if self._number:
+            Process(args.process_index, args.world_size).leave()
 
     def _save_if_asked(self, args: TrainingArguments, control: TrainerControl) -> None:
         if control.should_training_stop:  # it is done, or early stopping has ended it

@@ -24,8 +24,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from weekahead.cli import configure_logging
+from weekahead.cli import MODEL_ERRORS, configure_logging, run_command
 from weekahead.files import write_json
+from weekahead.locks import check_writable
 from weekahead.manifest import new_manifest
 from weekahead.models.chat_format import apply_chat_format, chat_format
 
@@ -65,7 +66,8 @@ def ensure_embedded(out: Path | str = DEFAULT_OUT) -> Path:
     The folder appears whole by one rename, so an interrupt leaves nothing of that name. If two
     processes convert at once, the slower one keeps the folder of the other.
 
-    Raises FileExistsError if `out` holds something else, and the errors of `gguf_file`.
+    Raises FileExistsError if `out` holds something else, OSError if nothing can be written there,
+    and the errors of `gguf_file`.
     """
     out = Path(out)
     if is_complete(out):
@@ -75,6 +77,7 @@ def ensure_embedded(out: Path | str = DEFAULT_OUT) -> Path:
             f"{out} exists but is not a complete checkpoint (expected {', '.join(_FILES)}); "
             "remove it to convert it again, or name another folder with --out"
         )
+    check_writable(out.parent)
     out.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder,
@@ -266,8 +269,8 @@ def unpermute(weight: np.ndarray, heads: int) -> np.ndarray:
     return weight.reshape(heads, half, 2, -1).swapaxes(1, 2).reshape(weight.shape)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Convert, or find the folder complete, and print its path."""
+def main(arguments: list[str] | None = None) -> int:
+    """Convert, or find the folder complete, and print its path. Exit 0 or 2."""
     summary = (__doc__ or "").split("\n")[0]
     parser = argparse.ArgumentParser(
         prog="python -m weekahead.models.embedded", description=summary
@@ -275,9 +278,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--out", type=Path, default=DEFAULT_OUT, help="checkpoint folder (default: %(default)s)"
     )
+    out = parser.parse_args(arguments).out
     configure_logging()
-    print(ensure_embedded(parser.parse_args(arguments).out))
+
+    def work() -> int:
+        print(ensure_embedded(out))
+        return 0
+
+    return run_command("weekahead.models.embedded", work, errors=MODEL_ERRORS)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
