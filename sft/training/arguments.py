@@ -217,6 +217,8 @@ def _default(path: Path, action: argparse.Action, value: Any) -> Any:
         return action.default
     if value is None or isinstance(value, dict):
         return value
+    if value is False and "no" in (action.choices or ()):
+        return "no"  # YAML reads the word no, without quotes, as false
     return [str(item) for item in value] if isinstance(value, list) else str(value)
 
 

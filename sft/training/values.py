@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, cast
@@ -69,6 +70,7 @@ RANGES: Mapping[str, Range] = {
     "torch_empty_cache_steps": _ONE,
     "dataloader_num_workers": _ZERO,
     "dataset_num_proc": _ONE,
+    "dataloader_prefetch_factor": _ONE,
     "pad_to_multiple_of": _ONE,
     "ddp_timeout": _ONE,
     "ddp_bucket_cap_mb": _ONE,
@@ -106,6 +108,7 @@ _OPTIM_ARGS: Mapping[str, frozenset[str]] = {
 weight_decay never does: each group of weights gets that of --weight_decay. Optimizers that need
 another package are not listed.
 """
+_SWITCHES_OF_OPTIMIZERS = ("nesterov", "centered")
 _OF_THE_TRAINER = ("optimizer", "num_warmup_steps", "num_training_steps", "last_epoch")
 """Parameters of a schedule that the Trainer gives itself."""
 _NO_PROJECT = "huggingface"
@@ -194,7 +197,8 @@ def _check_schedule(values: Mapping[str, Any]) -> None:
 
 def _check_schedule_kwargs(values: Mapping[str, Any]) -> None:
     """The names in --lr_scheduler_kwargs against what the schedule's own function takes."""
-    from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION
+    from torch.optim.lr_scheduler import ReduceLROnPlateau
+    from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION, GreedyLR
 
     schedule, given = str(values.get("lr_scheduler_type")), values.get("lr_scheduler_kwargs") or {}
     given = _mapping("lr_scheduler_kwargs", given)
@@ -203,9 +207,8 @@ def _check_schedule_kwargs(values: Mapping[str, Any]) -> None:
     )
     if function is None:
         return  # the parser refuses it
-    parameters = inspect.signature(function).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return  # the class behind it checks the names
+    behind = {"reduce_lr_on_plateau": ReduceLROnPlateau, "greedy": GreedyLR}
+    parameters = inspect.signature(behind.get(schedule, function)).parameters.values()
     own = [parameter for parameter in parameters if parameter.name not in _OF_THE_TRAINER]
     names = [parameter.name for parameter in own]
     missing = [p.name for p in own if p.default is p.empty and p.name not in given]
@@ -214,6 +217,12 @@ def _check_schedule_kwargs(values: Mapping[str, Any]) -> None:
             f"--lr_scheduler_kwargs has {unknown[0]!r}, which --lr_scheduler_type {schedule} does "
             f"not take; expected {', '.join(names) or 'no kwargs'}"
         )
+    for parameter in own:
+        value = given.get(parameter.name)
+        if isinstance(value, str) and not isinstance(parameter.default, str):
+            raise ValueError(
+                f"--lr_scheduler_kwargs has {parameter.name} {value!r}; expected a number"
+            )
     if missing:
         raise ValueError(
             f"--lr_scheduler_type {schedule} needs {missing[0]}; give "
@@ -244,6 +253,8 @@ def _check_optimizer(values: Mapping[str, Any]) -> None:
                 f"--optim_args has {name!r}, which has no effect on --optim {optimizer}; expected "
                 f"{', '.join(sorted(known)) or 'none: the fields of the recipe set everything'}"
             )
+        if known and name not in _SWITCHES_OF_OPTIMIZERS and math.isnan(_number(value)):
+            raise ValueError(f"--optim_args has {name} {value!r}; expected a number")
     if "lion" in optimizer:
         _refuse_adam_fields(values, optimizer, ["adam_epsilon"])
         return

@@ -117,6 +117,14 @@ def test_a_token_is_not_repeated(tmp_path):
         ("--lr_scheduler_kwargs min_lr=3", "expected JSON such as"),
         ("--lr_scheduler_kwargs [1]", "expected JSON such as"),
         ("--lr_scheduler_type warmup_stable_decay", "needs num_decay_steps"),
+        ('--lr_scheduler_type polynomial --lr_scheduler_kwargs {"power":"x"}', "a number"),
+        ('--lr_scheduler_type greedy --lr_scheduler_kwargs {"patien":1}', "does not take"),
+        (
+            '--lr_scheduler_type reduce_lr_on_plateau --lr_scheduler_kwargs {"patien":1}',
+            "does not take",
+        ),
+        ("--optim sgd --optim_args momentum=x", "--optim_args has momentum 'x'; expected a number"),
+        ("--dataloader_prefetch_factor 0", "expected at least 1"),
         ("--optim adamw_torch --optim_args foo=3", "'foo', which has no effect on --optim adamw"),
         ("--optim sgd --optim_args weight_decay=0.1", "'weight_decay', which has no effect"),
         ("--optim sgd --optim_args momentum=0.9,5", "expected name=value,name=value"),
@@ -143,6 +151,9 @@ def test_what_cannot_work_is_refused(tmp_path, flags, message):
         '--lr_scheduler_type cosine_with_min_lr --lr_scheduler_kwargs {"min_lr_rate":0.1}',
         '--lr_scheduler_type warmup_stable_decay --lr_scheduler_kwargs {"num_decay_steps":3}',
         '--lr_scheduler_type polynomial --lr_scheduler_kwargs {"power":2}',
+        "--lr_scheduler_type reduce_lr_on_plateau --lr_scheduler_kwargs "
+        '{"patience":1,"mode":"min","min_lr":1e-6}',
+        '--lr_scheduler_type greedy --lr_scheduler_kwargs {"patience":3}',
         "--optim sgd --optim_args momentum=0.9,nesterov=true",
         "--optim paged_lion_8bit --adam_beta2 0.95",
         "--optim paged_adamw_8bit --adam_epsilon 1e-6",
@@ -152,6 +163,13 @@ def test_what_cannot_work_is_refused(tmp_path, flags, message):
 )
 def test_what_can_work_is_not_refused(tmp_path, flags):
     parsed(tmp_path, *flags.split())
+
+
+def test_the_word_no_needs_no_quotes_in_a_recipe(tmp_path):
+    stated = (ROOT / "recipes/smollm2.yaml").read_text()
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(stated.replace("eval_strategy: epoch", "eval_strategy: no"))
+    assert parsed(tmp_path, recipe=recipe).training.eval_strategy == "no"
 
 
 def test_the_old_name_of_checkpointing_in_a_recipe(tmp_path):
