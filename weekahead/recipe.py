@@ -38,6 +38,9 @@ def read_recipe(path: Path) -> Recipe:
         found = "an empty file" if fields is None else f"a {type(fields).__name__}"
         raise ValueError(f"{path}: not a recipe ({found}); expected {_EXPECTED}")
     stated = cast("dict[str, object]", fields)
+    for name in cast("dict[object, object]", fields):
+        if not isinstance(name, str):
+            raise ValueError(f"{path}: {name!r} is no field; expected {_EXPECTED}")
     for name in _TEXTS:
         if not isinstance(stated.get(name), str | None):
             raise ValueError(f"{path}: {name} is {stated[name]!r}; expected a text")
@@ -72,9 +75,11 @@ def _check_names_once(node: Any) -> None:
     seen: dict[str, int] = {}
     for key, _ in node.value:
         line = key.start_mark.line + 1
+        if not isinstance(key.value, str):
+            raise ValueError(f"the name in line {line} is no text")
         if key.value in seen:
             raise ValueError(f"{key.value} stands in line {seen[key.value]} and in line {line}")
-        seen[str(key.value)] = line
+        seen[key.value] = line
 
 
 _EXPECTED = "lines of the form `field: value`, as in recipes/smollm2.yaml"

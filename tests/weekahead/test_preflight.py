@@ -170,7 +170,10 @@ def test_what_cannot_work_is_refused_at_once(project, capsys, variables, words, 
     assert time.perf_counter() - start < 1
 
 
-@pytest.mark.parametrize("content", ["[", "- a\n", "learning_rat: 1\n", "max_steps: ten\n", ""])
+@pytest.mark.parametrize(
+    "content",
+    ["[", "- a\n", "learning_rat: 1\n", "max_steps: ten\n", "", "1: 2", "yes: 1", "? [a]\n: 3"],
+)
 def test_a_recipe_that_cannot_be_read_is_named(project, capsys, content):
     (project / "recipes").unlink()
     (project / "recipes").mkdir()
