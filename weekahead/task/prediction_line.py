@@ -75,6 +75,16 @@ _FOREIGN_PAST = frozenset(
      "since then", "week-over-week")
 )  # fmt: skip
 _NOUN_AFTER_FIGURE = (Kind.UNKNOWN, Kind.FOREIGN, Kind.ODDS, Kind.MAYBE)
+_OBJECTS = {Kind.FOREIGN: Kind.FOREIGN, Kind.ODDS: Kind.FOREIGN, Kind.UNKNOWN: Kind.UNKNOWN}
+_DETERMINERS = frozenset(("the", "its", "their"))
+_OBJECT_PREPOSITIONS = frozenset(("in", "into", "for", "against", "to"))
+_BEFORE_SUBJECT = frozenset(
+    ("we", "i", "expect", "expects", "predict", "predicts", "anticipate", "anticipates", "forecast",
+     "forecasts", "project", "projects", "believe", "think", "that")
+)  # fmt: skip
+_NOUNS_OF_PARTICLES = frozenset(
+    ("pressure", "momentum", "trend", "trends", "bias", "trajectory", "movement", "move", "moves")
+)
 _BEFORE_PARTICLE = (
     Kind.SHIFT, Kind.EXPECT, Kind.FILLER, Kind.STOCK, Kind.FIGURE, Kind.JOIN, Kind.OWNER,
     Kind.MOVE, Kind.PARTICLE, Kind.ABOUT, Kind.NEGATION, Kind.DENIAL, Kind.MAYBE, Kind.NUMBER,
@@ -160,6 +170,11 @@ class _Scan:
             self.closed_by = self.outer.pop() if self.outer else self.closed_by
             return
         if kind is Kind.COLON:
+            # "Confidence 70%: up" and "high confidence: up" begin anew, "confidence: 70%" does not.
+            before = self.at - 1
+            is_whole = self._kind(before) is Kind.FIGURE or " conf" in self._text(before)
+            if self.closed_by is Kind.ODDS and is_whole:
+                self.closed_by = None
             if self.closed_by is None:
                 self.in_predicate = False
             return
@@ -219,13 +234,14 @@ class _Scan:
         if self.begins:
             self._aside(token)
 
-    def _predicate(self, _: Token) -> None:
-        self.in_predicate = True
+    def _predicate(self, token: Token) -> None:
+        # "We expect Apple to rise": the subject is still to come.
+        self.in_predicate = token.text not in _BEFORE_SUBJECT
         self.pending = None
 
-    def _bound(self, _: Token) -> None:
+    def _bound(self, token: Token) -> None:
         """ "more than" without a figure compares with something else."""
-        if not self._figure_follows(self.at + 1):
+        if token.text[0].isalpha() and not self._figure_follows(self.at + 1):
             self._close(Kind.ASIDE)
 
     def _announce(self, token: Token) -> None:
@@ -259,6 +275,9 @@ class _Scan:
         if self.negated:
             self.failure = NEGATED
             return
+        if self._moves_a_move():
+            self.failure = CONTRADICTS
+            return
         if self.maybe:
             self.possible.add(token.direction)
             self.maybe = False
@@ -282,7 +301,9 @@ class _Scan:
         if self.at == 0:
             return True
         before = self.tokens[self.at - 1]
-        return before.kind in _BEFORE_PARTICLE or before.is_ticker
+        if before.text == "to":  # "flat to up"
+            return self._kind(self.at - 2) in (Kind.MOVE, Kind.PARTICLE)
+        return before.kind in _BEFORE_PARTICLE or before.is_ticker or not before.text[0].isalpha()
 
     def _is_past(self) -> bool:
         """Whether a past time follows in the clause: "up 3% last week"."""
@@ -295,36 +316,61 @@ class _Scan:
 
     def _object(self, token: Token) -> Kind | None:
         """FOREIGN or UNKNOWN if something else moves: "higher rates", "an increase in costs"."""
-        index = self._skip(self.at + 1)
-        kind = self._kind(index)
-        text = self.tokens[index].text if index < len(self.tokens) else ""
-        if kind is Kind.ASIDE and text == "than" and token.kind is Kind.PARTICLE:
-            follower = self._kind(index + 1)
-            return None if follower in (Kind.PAST, Kind.FILLER) else Kind.UNKNOWN
-        if kind in (Kind.FOREIGN, Kind.UNKNOWN, Kind.ODDS):
-            is_row = kind is Kind.ODDS and token.kind is Kind.PARTICLE
-            return None if is_row else self._foreign_or_unknown(kind)
-        is_of = index > self.at + 1 and self.tokens[index - 1].text == "of"
-        if kind is Kind.MODAL and text == "to" and token.text in ("up", "down"):
+        is_particle, after = token.kind is Kind.PARTICLE, self.at + 1
+        if is_particle and self._text(after) == "by":
             return None
-        if (kind is Kind.INTO and text in ("in", "for", "against")) or is_of:
-            inner = self._kind(self._skip(index + 1))
-            if inner is Kind.FOREIGN:
-                return Kind.FOREIGN
-            is_name = inner is Kind.UNKNOWN and self.tokens[self._skip(index + 1)].is_capital
-            if inner is Kind.UNKNOWN and token.kind is Kind.MOVE and not is_name:
-                return Kind.UNKNOWN
-        return None
+        index = self._skip(after)
+        if self._figure_at(index):
+            index = self._skip(index + 1 + (self._kind(index) is not Kind.FIGURE))
+        elif self._text(after) == "between" or (is_particle and self._text(after) in _DETERMINERS):
+            return Kind.UNKNOWN
+        if self._kind(index) is Kind.NUMBER:  # "sink 5 billion"
+            index += 1
+        kind = self._kind(index)
+        if kind is Kind.ASIDE and self._text(index) == "than" and is_particle:
+            is_time = self._kind(index + 1) in (Kind.PAST, Kind.FILLER)
+            return None if is_time else Kind.UNKNOWN
+        if kind in _OBJECTS:
+            return None if kind is Kind.ODDS and is_particle else _OBJECTS[kind]
+        if kind in (Kind.SHIFT, Kind.MODAL) and self._text(index) != "to" and not is_particle:
+            # "A rise is expected" is a call, "the rise is over" is none.
+            is_call = self._kind(self._skip(index + 1)) is Kind.EXPECT
+            return None if is_call else Kind.UNKNOWN
+        return self._object_of_preposition(token, index)
 
-    @staticmethod
-    def _foreign_or_unknown(kind: Kind) -> Kind:
-        return Kind.UNKNOWN if kind is Kind.UNKNOWN else Kind.FOREIGN
+    def _object_of_preposition(self, token: Token, index: int) -> Kind | None:
+        """The same behind "in", "of", "to": "a rise in costs", "decline to comment"."""
+        text = self._text(index)
+        is_of = index > self.at + 1 and self._text(index - 1) == "of"
+        if text not in _OBJECT_PREPOSITIONS and not is_of:
+            return None
+        inner = self._skip(index + 1)
+        if text == "to" and self._figure_at(inner):
+            inner = self._skip(inner + 1)
+        kind = self._kind(inner)
+        if kind is Kind.FOREIGN:
+            return Kind.FOREIGN
+        is_adjunct = token.kind is Kind.PARTICLE and text not in ("for", "to")
+        is_name = kind is Kind.UNKNOWN and self.tokens[inner].is_capital
+        return Kind.UNKNOWN if kind is Kind.UNKNOWN and not (is_name or is_adjunct) else None
+
+    def _moves_a_move(self) -> bool:
+        """Whether a move is the subject of this one: "the decline should ease"."""
+        index = self.at - 1
+        is_noun = False  # "downward pressure eases", but "a downward slide"
+        while self._kind(index) in (Kind.FILLER, Kind.MODAL, Kind.STOCK) and self.at - index < 6:
+            is_noun = is_noun or self._text(index) in _NOUNS_OF_PARTICLES
+            index -= 1
+        kind = self._kind(index)
+        is_subject = kind is Kind.MOVE or (kind is Kind.PARTICLE and is_noun)
+        return index >= 0 and self.called_in_sentence and is_subject
 
     # --- sizes ------------------------------------------------------------------------------------
 
     def _figure(self, token: Token) -> None:
         figure = self._bounded(token.figure or Figure(None))
-        if self._kind(self._skip(self.at + 1)) in _NOUN_AFTER_FIGURE:
+        is_share = self._text(self.at + 1) == "of"
+        if is_share or self._kind(self._skip(self.at + 1)) in _NOUN_AFTER_FIGURE:
             self.takes_size = False
             return
         if self.takes_size and not self.has_size:
@@ -361,9 +407,16 @@ class _Scan:
     def _figure_follows(self, index: int) -> bool:
         return self._kind(self._skip(index)) is Kind.FIGURE
 
+    def _figure_at(self, index: int) -> bool:
+        """Whether a figure, or a bound and its figure, stands here."""
+        is_bound = self._kind(index) in (Kind.MOST, Kind.LEAST)
+        return self._kind(index + is_bound) is Kind.FIGURE
+
     # --- unknown words ----------------------------------------------------------------------------
 
     def _unknown(self, token: Token) -> None:
+        if token.is_ticker and self._kind(self.at - 1) is Kind.INTO:
+            return
         if self.in_predicate or not (self._is_owner() or self._is_name(token)):
             self._close_unknown()
 
@@ -402,8 +455,12 @@ class _Scan:
         follower = self.tokens[self.at + 1] if self.at + 1 < len(self.tokens) else None
         if follower is None:
             return False
-        is_verb = follower.kind in (Kind.MODAL, Kind.SHIFT, Kind.STOCK, Kind.OPEN, Kind.COLON)
-        return is_verb or (follower.kind is Kind.UNKNOWN and follower.is_capital)
+        is_verb = follower.kind in (Kind.MODAL, Kind.SHIFT, Kind.OPEN, Kind.COLON)
+        if follower.text == "to" or (follower.kind is Kind.STOCK and follower.text[:3] == "pri"):
+            return False
+        is_verb = is_verb or follower.kind is Kind.STOCK
+        is_joined = follower.text == "&"
+        return is_verb or is_joined or (follower.kind is Kind.UNKNOWN and follower.is_capital)
 
     def _follows_of(self) -> bool:
         """Whether it is in "shares of the tech giant"."""
@@ -418,6 +475,9 @@ class _Scan:
 
     def _kind(self, index: int) -> Kind:
         return self.tokens[index].kind if 0 <= index < len(self.tokens) else Kind.STOP
+
+    def _text(self, index: int) -> str:
+        return self.tokens[index].text if 0 <= index < len(self.tokens) else ""
 
     def _skip(self, index: int, limit: int = 6) -> int:
         """The next token from `index` that is no filler."""

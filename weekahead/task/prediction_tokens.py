@@ -67,7 +67,8 @@ _MARKS = str.maketrans(
     | {"±": "+/-", "。": ". ", "，": ",", "\r": "\n", "\u2028": "\n", "\u2029": "\n"}
 )
 _FRACTION = re.compile(r"(?:(\d{1,3})\s?)?([¼½¾⅐-⅞])")
-_EMPHASIS_IN_NUMBER = re.compile(r"(?<=[\d.])[*_`]{1,4}(?=[\d.%])|(?<=\d)[*_]{2}(?=[-~]\d)")
+_GROUPED = re.compile(r"(?<=\d)(?:_|['’])(?=\d)")
+_EMPHASIS_IN_NUMBER = re.compile(r"(?<=[\d.])(?:[*`]|__){1,4}(?=[\d.%])|(?<=\d)[*_]{2}(?=[-~]\d)")
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,80}>")
 _LATEX_WORD = re.compile(r"\\(?:text|mathrm|mathbf|textbf|boxed|approx|sim|geq|leq)\b")
 _UNSEEN = frozenset(("Cf", "Mn", "Me", "Cc", "Cs"))
@@ -115,7 +116,7 @@ def plain(text: str) -> str:
     if "\\" in text:
         text = _LATEX_WORD.sub(" ", text).replace("$", " ").replace("\\", " ")
         text = text.translate(str.maketrans("{}", "  "))
-    text = _EMPHASIS_IN_NUMBER.sub("", text)
+    text = _EMPHASIS_IN_NUMBER.sub("", _GROUPED.sub(",", text))
     return re.sub(r"[*_]+", " ", text)
 
 
@@ -155,7 +156,7 @@ def _pieces(text: str) -> list[_Piece]:
 def _parts(word: str) -> list[str]:
     """A compound as it is if the vocabulary has it, cut up if it has all of its parts."""
     lower = word.lower()
-    if lower in VOCABULARY or lower.endswith("n't"):
+    if lower in VOCABULARY or lower in NUMBER_WORDS or lower.endswith("n't"):
         return [word]
     if "/" in word or "&" in word:
         return [part for part in re.split("([/&])", word) if part]
@@ -309,7 +310,8 @@ def _ended(pieces: Sequence[_Piece], figure: Figure, end: int) -> tuple[Figure, 
         if unit is None and _text(pieces, number.end) in _RANGES:
             number = _number_at(pieces, number.end + 1)
             unit = _after_unit(pieces, number.end) if number else None
-        if unit is None:
+        is_of_a_noun = _text(pieces, unit or 0).isalpha() and _text(pieces, unit or 0) != "or"
+        if unit is None or (is_of_a_noun and _text(pieces, end) == "," and follower == end + 1):
             break
         figure, end = Figure(None, is_range=True), unit
     return figure, end

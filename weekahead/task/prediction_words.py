@@ -75,8 +75,8 @@ _MOVES = {
     recovering recovery appreciate appreciates appreciating appreciation surge surges surging
     soar soars soaring jump jumps jumping advance advances advancing strengthen strengthens
     strengthening grow grows growing uptrend up-trend uptrending up-trending uptick up-tick
-    upticks upswing up-swing upturn gain_ground gains_ground bullish positive_trend
-    positive_movement positive_return positive_returns bounce_back bounces_back
+    upticks upswing up-swing upturn gain_ground gains_ground positive_trend positive_movement
+    positive_return positive_returns bounce_back bounces_back
     """,
     -1: """
     fall falls falling drop drops dropping decline declines declining decrease decreases
@@ -86,7 +86,7 @@ _MOVES = {
     back pull-backs pull_back pulls_back depreciate depreciates depreciating depreciation weaken
     weakens weakening soften softens softening ease eases easing downtrend down-trend
     downtrending down-trending downtick down-tick downticks downswing down-swing downturn
-    downturns lose_ground loses_ground bearish negative_trend negative_movement negative_return
+    downturns lose_ground loses_ground negative_trend negative_movement negative_return
     negative_returns fall_back falls_back
     """,
     0: """
@@ -98,8 +98,8 @@ _MOVES = {
     """,
 }
 _PARTICLES = {
-    1: "up upward upwards higher",
-    -1: "down downward downwards lower",
+    1: "up upward upwards higher bullish",
+    -1: "down downward downwards lower bearish",
 }
 _KINDS = {
     Kind.SHIFT: """
@@ -152,15 +152,15 @@ _KINDS = {
     sharply steep substantial substantially notable notably solid considerable large larger big
     huge further additional continued sustained potential potentially possible possibly probable
     probably short-term near-term short near long term overall net initial weekly total more bit
-    somewhat very quite rather temporary brief only just also again still even then_again
-    momentum pressure trajectory bias movement move moves trend trends performance action
-    growth_trend next week weeks coming upcoming current month months day days today tomorrow
-    session sessions period early late mid soon shortly end beginning start_of horizon monday
-    tuesday wednesday thursday friday january february march april june july august september
-    october november december jan feb mar apr jun jul aug sep sept oct nov dec following_week
-    following_days following_five within_a_week projected_to level levels inc corp co ltd plc
-    llc company_stock value ahead forward medium week-long one-week 1-week trading_week
-    trading_day trading_days trading_session calendar average
+    points dollars cents few couple somewhat very quite rather temporary brief only just also
+    again still even then_again momentum pressure trajectory bias movement move moves trend
+    trends performance action growth_trend next week weeks coming upcoming current month months
+    day days today tomorrow session sessions period early late mid soon shortly end beginning
+    start_of horizon monday tuesday wednesday thursday friday january february march april june
+    july august september october november december jan feb mar apr jun jul aug sep sept oct nov
+    dec following_week following_days following_five within_a_week projected_to level levels inc
+    corp co ltd plc llc company_stock value ahead forward medium week-long one-week 1-week
+    trading_week trading_day trading_days trading_session calendar average
     """,
     Kind.LABEL: """
     magnitude size range change expected_change price_change percentage_change expected_move
@@ -168,25 +168,27 @@ _KINDS = {
     predicted_change predicted_move predicted_range estimated_change amount extent
     """,
     Kind.ODDS: """
+    high_confidence low_confidence medium_confidence moderate_confidence strong_confidence
     confidence confident probability likelihood odds chance chances certainty certain sure
     conviction confidence_level confidence_score score rating risk risks volatility volatile
     fluctuation fluctuations uncertainty accuracy possibility upside downside
     """,
     Kind.FOREIGN: """
-    revenue revenues sales sale growth earnings eps margin margins profit profits profitability
-    income ebitda ebit fcf roe roa roi roic cagr cash cashflow capex opex cost costs expense
-    expenses spending demand supply yield yields dividend dividends payout buyback buybacks rate
-    rates inflation cpi ppi gdp interest debt leverage liquidity competition rivals rival peers
-    peer competitor competitors sector sectors market markets index indices industry economy s&p
-    nasdaq dow russell ftse dax vix oil crude gas gold commodity commodities dollar currency fx
-    volume volumes target targets valuation multiple multiples ratio ratios p/e pe guidance
-    estimate estimates consensus orders backlog bookings subscribers users customers deliveries
-    shipments units production output inventory inventories capacity headcount tariffs tariff
-    taxes tax wages salaries sentiment confidence_in scrutiny tension tensions concern concerns
-    caution holdings stake stakes ownership spread spreads bond bonds treasury treasuries
-    unemployment jobs weight business segment division portfolio loans deposits premiums claims
-    exposure short_interest beta rsi macd traffic bps pp arr arpu aum gmv nii nim dau mau churn
-    turnover rank ranking percentile quarter quarterly quarters q1 q2 q3 q4 yoy qoq
+    stop_loss stop-loss take_profit take-profit drawdown revenue revenues sales sale growth
+    earnings eps margin margins profit profits profitability income ebitda ebit fcf roe roa roi
+    roic cagr cash cashflow capex opex cost costs expense expenses spending demand supply yield
+    yields dividend dividends payout buyback buybacks rate rates inflation cpi ppi gdp interest
+    debt leverage liquidity competition rivals rival peers peer competitor competitors sector
+    sectors market markets index indices industry economy s&p nasdaq dow russell ftse dax vix
+    oil crude gas gold commodity commodities dollar currency fx volume volumes target targets
+    valuation multiple multiples ratio ratios p/e pe guidance estimate estimates consensus
+    orders backlog bookings subscribers users customers deliveries shipments units production
+    output inventory inventories capacity headcount tariffs tariff taxes tax wages salaries
+    sentiment confidence_in scrutiny tension tensions concern concerns caution holdings stake
+    stakes ownership spread spreads bond bonds treasury treasuries unemployment jobs weight
+    business segment division portfolio loans deposits premiums claims exposure short_interest
+    beta rsi macd traffic bps pp arr arpu aum gmv nii nim dau mau churn turnover rank ranking
+    percentile quarter quarterly quarters q1 q2 q3 q4 yoy qoq
     """,
     Kind.PAST: """
     rose fell gained climbed dropped declined increased decreased slipped slid dipped sank
@@ -212,7 +214,7 @@ _KINDS = {
     Kind.JOIN: "and or then to_then & / followed_by before else otherwise plus",
     Kind.BUT: "but however yet nevertheless nonetheless conversely",
     Kind.INTO: """
-    in for with at near against toward towards into from over during throughout through within
+    in for with w at near against toward towards into from over during throughout through within
     across beyond out off under above below past_the out_of
     """,
     Kind.ABOUT: """
@@ -236,13 +238,15 @@ _KINDS = {
 }  # fmt: skip
 _IDIOMS = {
     Kind.UNKNOWN: """
-    up_front up_and_running up_and_coming up_from down_from up_against up_until down_the_line
-    down_the_road down_payment fall_within falls_within falling_within fall_between
+    gain_share gains_share gaining_share lose_share loses_share losing_share come_down_to
+    comes_down_to up_front up_and_running up_and_coming up_from down_from up_against up_until
+    down_the_line down_the_road down_payment fall_within falls_within falling_within
     fall_in_the_range fall_into fall_under fall_short falls_short fall_behind falls_behind
-    gain_traction gaining_traction gain_momentum gaining_momentum gains_momentum lose_momentum
-    losing_momentum lose_steam losing_steam gain_confidence gain_clarity gain_access give_rise
-    gives_rise giving_rise go_up_against come_up come_up_with make_up makes_up end_up ends_up
-    close_down closes_down closing_down shut_down head_up heads_up
+    gain_traction gaining_traction gain_momentum gaining_momentum gains_momentum loses_steam
+    loses_momentum lost_steam lose_momentum losing_momentum lose_steam losing_steam
+    gain_confidence gain_clarity gain_access give_rise gives_rise giving_rise go_up_against
+    come_up come_up_with make_up makes_up end_up ends_up close_down closes_down closing_down
+    shut_down head_up heads_up
     """,
 }
 
@@ -270,7 +274,7 @@ NOT_ADVERBS = frozenset(
 """Words in "ly" that are no adverbs."""
 NUMBER_WORDS = {
     "zero": 0.0, "half": 0.5, "one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0,
-    "six": 6.0, "seven": 7.0, "eight": 8.0, "nine": 9.0, "ten": 10.0,
+    "six": 6.0, "seven": 7.0, "eight": 8.0, "nine": 9.0, "ten": 10.0, "one-half": 0.5,
 }  # fmt: skip
 ABBREVIATIONS = frozenset(
     _phrases("inc corp co ltd approx vs u.s mr dr pct jan feb mar apr aug sep sept oct nov dec")
