@@ -15,16 +15,21 @@ from weekahead.task.answer import Answer, parse_answer
 STATED = {
     1: [
         "Up by 1-2%", "up by more than 5%", "an increase of 2-3%", "The stock should rise by 1%",
-        "+2%", "a gain", "We expect AXP to climb 3-4% next week",
+        "+2%", "a gain", "Up by 1%~2% (confidence: 70%)", "Up. Revenue growth of 12% supports this",
+        "Rise by 2% ± 0.5% as it scales down costs", "**Up**\n**Probability**: 65%",
+        "We expect AXP to climb 3-4% next week",
         "Likely a slight upward trend of 0-1%", "bullish, 1-2% higher",
     ],
     -1: [
         "Down by 1-2%", "down by more than 5%", "a decrease of 2-3%", "The stock should fall by 1%",
-        "-2%", "a loss", "We expect AXP to drop 3-4% next week",
+        "-2%", "a loss", "Down (70% likely)", "Down: margins at 45%",
+        "Down by 1～2％ on 12% growth",
+        "Weaken by 1-2% while rivals step up spending", "We expect AXP to drop 3-4% next week",
         "Likely a slight downward trend of 0-1%", "bearish, 1-2% lower",
     ],
     0: ["Neutral", "Flat", "unchanged", "The price will stay range-bound", "no change"],
     None: [
+        "Ramp up by 2%", "It shuts down plants", "Up?", "Wobble by 2%",
         "uncertain", "Hard to say this week", "1-2%", "It depends on the market", "N/A",
         "To be decided: 3%", "...", "not up", "It will not fall by 1%", "unlikely to rise",
         "up or down by 1-2%", "Up by 1%, then down by 2%",
@@ -61,6 +66,13 @@ HEADERS = [
     "1. **{}:**",
     "- **{}**:",
     "> {}:",
+    "📈 {}:",
+    "【{}】",
+    "\\[{}\\]:",
+    "<h3>{}</h3>",
+    "II. {}:",
+    "| {} |",
+    "✅ **{}**",
 ]
 LABELS = ["{}: ", "**{}:** ", "**{}**: ", "- {}: ", "{}:\n", "__{}__: "]
 AROUND = ["{}", "**{}**", "_{}_", "`{}`", "  {}  "]
@@ -70,6 +82,11 @@ BEFORE = [
     "<think>\n\n</think>\n\n",
     "<think>It will go up, or down.</think>\n",
     "```\n",
+    "[THINK]\nUp, or rather down by 5%.\n[/THINK]\n",
+    "<reasoning>Prediction: Down by 4-5%</reasoning>\n",
+    "<|channel|>analysis<|message|>It may fall.<|end|>",
+    "<draft>Prediction: Up by 3-4%</draft>\n",
+    "It may fall by 3%.\n◁/think▷\n",
 ]
 BEHIND = [
     "",

@@ -39,10 +39,13 @@ _TAIL = re.compile(
     rf"[:：]?+(?>{_CLOSING}){{0,12}}+"
 )
 _HEADING_REST = re.compile(r"[ \t][^\n.]{1,60}+(?=\n|$)")
+_BOLD_REST = re.compile(r"[ \t][^\n.:*]{1,60}+:?\*\*:?[ \t]*(?=\n|$)")
+_ONLY_SIGNS = re.compile(r"[^\w\n:：]{0,40}+(?=\n|$)")
 _UNDERLINE = re.compile(r"\A(?:[=~]{3,}+|-{3,}+)[ \t]*+(?=\n)")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _PAIRS = (
     ("[", "]"),
+    ("|", "|"),
     ("**", "**"),
     ("【", "】"),
     ("《", "》"),
@@ -74,13 +77,25 @@ class _Name:
         return (self.leads and (self.colon or self.alone)) or (self.marked and self.colon)
 
 
-def _tail(text: str, start: int, *, is_heading: bool) -> tuple[str, int]:
-    """(the decoration after a name, where it ends); a heading with # takes its whole line."""
+def _tail(text: str, start: int, before: str | None) -> tuple[str, int]:
+    """(the decoration after a name, where it ends).
+
+    `before` is the decoration that leads its line; None if something else does. With # or in bold,
+    the words behind the name belong to the heading: "## Positive Developments for AXP".
+    """
     tail = _TAIL.match(text, start)
     after, end = (tail.group(), tail.end()) if tail else ("", start)
-    rest = _HEADING_REST.match(text, start)
-    if is_heading and rest and ":" not in after and "：" not in after:
-        return rest.group(), rest.end()
+    if before is None or ":" in after or "：" in after:
+        return after, end
+    rests = (
+        _HEADING_REST if "#" in before else None,
+        _BOLD_REST if "**" in before else None,
+        _ONLY_SIGNS,
+    )
+    for pattern in rests:
+        rest = pattern.match(text, start) if pattern else None
+        if rest and rest.end() > end:
+            return rest.group(), rest.end()
     return after, end
 
 
@@ -91,7 +106,7 @@ def _names(pattern: re.Pattern[str], text: str) -> Iterator[_Name]:
         before = text[max(line + 1, start) : match.start()]
         leads = (line >= 0 or start == 0) and _LEAD.fullmatch(before) is not None
         mark = _MARK.search(before)
-        after, end = _tail(text, match.end(), is_heading=leads and "#" in before)
+        after, end = _tail(text, match.end(), before if leads else None)
         closed = any(start in before and end in after for start, end in _PAIRS)
         alone = closed or text[end : end + 1] in ("", "\n", "\r")
         decoration = len(before) if leads else len(mark.group()) if mark else 0

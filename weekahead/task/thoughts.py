@@ -25,11 +25,20 @@ class _Form(NamedTuple):
     """Whether a closing mark means a thought that the prompt opened."""
 
 
+_BEGIN, _END = (rf"(?:{word})[ _▁]?(?:of[ _▁]?)?" for word in ("begin|start", "end"))
+
+
+def _bracket(left: str, right: str) -> _Form:
+    """Brackets other than those of tags may also be labels of the answer: "[Reasoning]:"."""
+    opens = rf"{left}(?:{_BEGIN})?{_NAME}{right}"
+    return _Form(opens, rf"{left}(?:/|{_END}){_NAME}{right}", may_stay_open=False)
+
+
 _FORMS = (
-    _Form(rf"<{_NAME}(?:\s[^<>\n]{{0,80}})?>", rf"</{_NAME}>"),
+    _Form(rf"<[ ]?{_NAME}(?:\s[^<>\n]{{0,80}})?>", rf"<[ ]?/[ ]?{_NAME}[ ]?>"),
     _Form(rf"◁{_NAME}▷", rf"◁/{_NAME}▷"),
-    _Form(rf"<\|{_NAME}\|>", rf"<\|/{_NAME}\|>"),
-    _Form(rf"<\|?(?:begin|start)_(?:of_)?{_NAME}\|?>", rf"<\|?end_(?:of_)?{_NAME}\|?>"),
+    _Form(rf"<\|(?:{_BEGIN})?{_NAME}\|>", rf"<\|(?:/|{_END}){_NAME}\|>"),
+    _Form(rf"<(?:{_BEGIN}){_NAME}>", rf"<(?:{_END}){_NAME}>"),
     _Form(rf"<\|?{_NAME}_(?:begin|start)\|?>", rf"<\|?{_NAME}_end\|?>"),
     _Form("<unused94>", "<unused95>"),
     # Channels: everything before the final one, or up to the mark that ends the message.
@@ -41,8 +50,15 @@ _FORMS = (
     _Form(r"<\|channel>\s?thought", r"<channel\|>"),
     # The same channels if a decoder skipped the special tokens.
     _Form(r"\Aanalysis(?=[A-Z\s])", "assistantfinal", may_stay_open=False, may_come_first=False),
-    # A bracket may also be a label of the answer: "[Reasoning]:".
-    _Form(rf"\[{_NAME}\]", rf"\[/{_NAME}\]", may_stay_open=False),
+    _Form(
+        r"<\|im_start\|>(?:think|thought|analysis|reasoning)\w*",
+        r"<\|im_end\|>",
+        may_stay_open=False,
+        may_come_first=False,
+    ),
+    _Form("<!--", "-->", may_stay_open=False, may_come_first=False),
+    *(_bracket(left, right) for left, right in ((r"\[", r"\]"), (r"\{", r"\}"), (r"\(", r"\)"))),
+    *(_bracket(left, right) for left, right in ("«»", "⟨⟩", "〈〉", "《》", "【】")),
     _Form(
         r"^```(?:think(?:ing)?|thoughts?|reasoning)[ \t]*$",
         r"^```[ \t]*$",
@@ -61,6 +77,9 @@ _PATTERNS = [
     for form in _FORMS
     for closes, pattern in ((False, form.opens), (True, form.closes))
 ]
+_ANSWER_OPENS = re.compile(
+    r"<\|?(?:begin_of_)?(?:answer|final_answer|response|solution)\|?>|\[answer\]", re.IGNORECASE
+)
 _STEM = 5
 """So many letters of a name decide: "think" and "thinking" belong together."""
 
@@ -90,7 +109,8 @@ def find_thoughts(text: str) -> Thoughts:
     """The thoughts of `text`, in linear time.
 
     If the first mark is a closing one, it ends a thought that the prompt opened, as the template of
-    R1 does. Within a thought only its own closing mark counts.
+    R1 does. Within a thought only its own closing mark counts; if it never comes, a mark that opens
+    the answer closes the thought too.
     """
     closed: list[tuple[int, int]] = []
     opened: _Mark | None = None
@@ -103,7 +123,12 @@ def find_thoughts(text: str) -> Thoughts:
             opened = mark
         elif not closed and mark.form.may_come_first:
             closed.append((0, mark.end))
-    return Thoughts(closed, (opened.begin, opened.end) if opened else None)
+    if opened is None:
+        return Thoughts(closed, None)
+    answer = _ANSWER_OPENS.search(text, opened.end)
+    if answer:
+        return Thoughts([*closed, (opened.begin, answer.end())], None)
+    return Thoughts(closed, (opened.begin, opened.end))
 
 
 def _marks(text: str) -> list[_Mark]:
@@ -147,7 +172,7 @@ def without_thought(text: str) -> tuple[str, str | None]:
 # --- tags of any other name -----------------------------------------------------------------------
 
 _TAG = re.compile(
-    r"<(?P<angle>[A-Za-z][\w:-]{0,30})>|\[(?P<square>[A-Za-z][\w:-]{0,30})\]"
+    r"<(?P<angle>[A-Za-z][\w:-]{0,30})(?:\s[^<>\n]{0,80})?>|\[(?P<square>[A-Za-z][\w:-]{0,30})\]"
     r"|◁(?P<wedge>[A-Za-z][\w:-]{0,30})▷|<\|(?P<bar>[A-Za-z][\w:-]{0,30})\|>"
 )
 _CLOSING_TAGS = {"angle": "</{}>", "square": "[/{}]", "wedge": "◁/{}▷", "bar": "<|/{}|>"}
