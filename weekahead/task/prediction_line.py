@@ -76,6 +76,8 @@ _FOREIGN_PAST = frozenset(
 )  # fmt: skip
 _NOUN_AFTER_FIGURE = (Kind.UNKNOWN, Kind.FOREIGN, Kind.ODDS, Kind.MAYBE)
 _OBJECTS = {Kind.FOREIGN: Kind.FOREIGN, Kind.ODDS: Kind.FOREIGN, Kind.UNKNOWN: Kind.UNKNOWN}
+_FIGURE_IS_OF = frozenset(("of", "above", "below", "under", "off"))
+"""Words behind a figure that make it a share or a distance: "12% above its average"."""
 _DETERMINERS = frozenset(("the", "its", "their"))
 _OBJECT_PREPOSITIONS = frozenset(("in", "into", "for", "against", "to"))
 _BEFORE_SUBJECT = frozenset(
@@ -286,7 +288,7 @@ class _Scan:
         self.called_in_sentence = self.in_predicate = True
         self.takes_size = not self.has_size
         if self.pending is not None:
-            self._take(self.pending, is_bare=False)
+            self._take(self.pending, is_bare=token.kind is Kind.PARTICLE)
 
     def _closed_by_context(self, token: Token) -> Kind | None:
         """Why a word of movement is no call: what stands before it or what it is about."""
@@ -306,12 +308,17 @@ class _Scan:
         return before.kind in _BEFORE_PARTICLE or before.is_ticker or not before.text[0].isalpha()
 
     def _is_past(self) -> bool:
-        """Whether a past time follows in the clause: "up 3% last week"."""
-        for token in self.tokens[self.at + 1 : self.at + 12]:
+        """Whether a past time follows in the clause: "up 3% last week", "up 30% since the low"."""
+        has_figure = False
+        for index in range(self.at + 1, min(self.at + 12, len(self.tokens))):
+            token = self.tokens[index]
+            if token.text == "since" and has_figure:
+                return self._kind(index + 1) in (Kind.FILLER, Kind.PAST, Kind.NUMBER)
             if token.kind in (*_SEPARATORS, Kind.ASIDE):
                 return False
             if token.kind is Kind.PAST and token.text in _FOREIGN_PAST:
                 return True
+            has_figure = has_figure or token.kind is Kind.FIGURE
         return False
 
     def _object(self, token: Token) -> Kind | None:
@@ -369,7 +376,7 @@ class _Scan:
 
     def _figure(self, token: Token) -> None:
         figure = self._bounded(token.figure or Figure(None))
-        is_share = self._text(self.at + 1) == "of"
+        is_share = self._text(self.at + 1) in _FIGURE_IS_OF
         if is_share or self._kind(self._skip(self.at + 1)) in _NOUN_AFTER_FIGURE:
             self.takes_size = False
             return

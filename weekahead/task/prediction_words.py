@@ -152,15 +152,16 @@ _KINDS = {
     sharply steep substantial substantially notable notably solid considerable large larger big
     huge further additional continued sustained potential potentially possible possibly probable
     probably short-term near-term short near long term overall net initial weekly total more bit
-    points dollars cents few couple somewhat very quite rather temporary brief only just also
-    again still even then_again momentum pressure trajectory bias movement move moves trend
-    trends performance action growth_trend next week weeks coming upcoming current month months
-    day days today tomorrow session sessions period early late mid soon shortly end beginning
-    start_of horizon monday tuesday wednesday thursday friday january february march april june
-    july august september october november december jan feb mar apr jun jul aug sep sept oct nov
-    dec following_week following_days following_five within_a_week projected_to level levels inc
-    corp co ltd plc llc company_stock value ahead forward medium week-long one-week 1-week
-    trading_week trading_day trading_days trading_session calendar average
+    points dollars cents now correction adjustment few couple somewhat very quite rather
+    temporary brief only just also again still even then_again momentum pressure trajectory bias
+    movement move moves trend trends performance action growth_trend next week weeks coming
+    upcoming current month months day days today tomorrow session sessions period early late mid
+    soon shortly end beginning start_of horizon monday tuesday wednesday thursday friday january
+    february march april june july august september october november december jan feb mar apr
+    jun jul aug sep sept oct nov dec following_week following_days following_five within_a_week
+    projected_to level levels inc corp co ltd plc llc company_stock value ahead forward medium
+    week-long one-week 1-week trading_week trading_day trading_days trading_session calendar
+    average
     """,
     Kind.LABEL: """
     magnitude size range change expected_change price_change percentage_change expected_move
@@ -200,9 +201,9 @@ _KINDS = {
     over-week this_year this_quarter this_month year_over_year year_on_year
     """,
     Kind.ASIDE: """
-    due_to owing_to because thanks_to despite in_spite_of amid amidst after following given
-    giving_that considering reflecting depending_on depends_on depend_on if unless while whereas
-    although though as since when whenever once assuming provided driven_by supported_by
+    now_that due_to owing_to because thanks_to despite in_spite_of amid amidst after following
+    given giving_that considering reflecting depending_on depends_on depend_on if unless while
+    whereas although though as since when whenever once assuming provided driven_by supported_by
     influenced_by fueled_by fuelled_by led_by backed_by boosted_by tempered_by aided_by
     helped_by weighed_down_by dragged_down_by pressured_by hurt_by on_the_back_of based_on on
     in_line_with compared_to compared_with relative_to versus vs than which who whose where
