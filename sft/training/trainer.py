@@ -28,9 +28,10 @@ from sft.training.divergence import (
     finite,
     named,
 )
-from sft.training.finite import check_base, not_finite, total_norm, trained_weights
+from sft.training.finite import total_norm, trained_weights
 from sft.training.train_log import mean_loss
 from sft.training.used import used_facts
+from weekahead.models.base_check import not_finite
 from weekahead.models.chat_format import stop_token_ids
 from weekahead.models.loading import Base, load_base
 from weekahead.schema.manifests import TrainingResult
@@ -351,7 +352,6 @@ def build_trainer(
         training.eval_strategy = "no"
     training.save_total_limit = None  # see CheckpointCallback
     model = load_base(base, own_gpu(training), model_args.attn_implementation)
-    check_base(model, base.name)
     peft_config: Any = get_peft_config(model_args)
     peft_config.target_modules = own_targets(model, peft_config.target_modules)
     check_targets(model, peft_config)

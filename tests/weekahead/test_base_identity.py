@@ -15,7 +15,7 @@ from tests.support.servers.hub import Hub
 from tests.support.servers.hub_store import Blob
 from tests.support.tiny import ROOT
 from weekahead.models.base_identity import difference_between, fingerprint, stored_quantization
-from weekahead.models.loading import load_tokenizer, resolve_revision
+from weekahead.models.loading import load_base, load_tokenizer, resolve_revision
 
 LOADERS = ("from_pretrained", "from_config")
 CLIENT = """
@@ -144,12 +144,13 @@ def gguf_only(folder):
     (folder / "model.safetensors").rename(folder / "model.gguf")
 
 
-def quantized(**fields):
-    def change(folder):
-        config = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps(config | {"quantization_config": fields}))
+def changed_config(folder, **fields):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | fields))
 
-    return change
+
+def quantized(**fields):
+    return lambda folder: changed_config(folder, quantization_config=fields)
 
 
 DAMAGED = {
@@ -165,6 +166,32 @@ DAMAGED = {
     "a pickle": (pickled, "pytorch_model.bin, which is not loaded"),
     "a missing shard": (shard_missing, "1 are missing"),
     "GGUF": (gguf_only, "model.gguf, which is not loaded"),
+    "a tokenizer that is a list": (
+        lambda folder: (folder / "tokenizer.json").write_text("[]"),
+        "expected a JSON object",
+    ),
+    "an adapter inside": (
+        lambda folder: (folder / "adapter_config.json").write_text("{}"),
+        "is no base: it holds an adapter_config.json",
+    ),
+    "code of the Hub as attention": (
+        lambda folder: changed_config(folder, attn_implementation="someone/kernel"),
+        "attn_implementation is 'someone/kernel', code of the Hub",
+    ),
+    "quantization that is no object": (
+        lambda folder: changed_config(folder, quantization_config="nf4"),
+        "expected an object",
+    ),
+    "AWQ in the part for text": (
+        lambda folder: changed_config(
+            folder, text_config={"quantization_config": {"quant_method": "awq"}}
+        ),
+        "stored as awq",
+    ),
+    "compressed tensors": (
+        lambda folder: changed_config(folder, compression_config={"quant_method": "x"}),
+        "stored as x",
+    ),
     "AWQ": (quantized(quant_method="awq", bits=4), "stored as awq"),
     "8 bits": (quantized(quant_method="bitsandbytes", load_in_8bit=True), "8-bit bitsandbytes"),
 }
@@ -177,6 +204,68 @@ def test_a_damaged_base_is_named_before_it_is_loaded(small, copy, name):
     with pytest.raises(ValueError) as error:
         resolve_revision(replace(small.base, name=str(copy)))
     assert message in str(error.value) and str(copy) in str(error.value)
+
+
+def renamed(old, new):
+    return lambda weights: {name.replace(old, new): value for name, value in weights.items()}
+
+
+def without(part):
+    return lambda weights: {name: value for name, value in weights.items() if part not in name}
+
+
+def poisoned(weights):
+    weights["model.norm.weight"][3] = float("inf")
+    return weights
+
+
+WEIGHTS = {
+    "half of the layers": (without("layers.1."), "9 missing (model.layers.1."),
+    "a compiled model": (renamed("model.", "_orig_mod.model."), "20 missing"),
+    "a wrapped model": (
+        lambda weights: {f"module.{name}": value for name, value in weights.items()},
+        "21 missing",
+    ),
+    "no output layer": (without("lm_head"), "1 missing (lm_head.weight)"),
+    "no tensor": (lambda weights: {}, "21 missing"),
+    "an infinity": (poisoned, "1 weights of the base"),
+}
+CONFIGS = {
+    "a layer less": ({"num_hidden_layers": 1}, "9 not known to the model (model.layers.1."),
+    "a layer more": ({"num_hidden_layers": 3}, "9 missing (model.layers.2."),
+    "another shape": ({"intermediate_size": 64}, "6 of another shape (model.layers.0.mlp."),
+    "another architecture": ({"model_type": "bert"}, "missing (bert."),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_a_base_whose_weights_are_not_whole_is_refused(small, copy, name):
+    """transformers gives random values to what is missing."""
+    from safetensors.torch import load_file, save_file
+
+    change, message = WEIGHTS[name]
+    weights = change(load_file(copy / "model.safetensors"))
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError) as error:
+        load_base(resolve_revision(replace(small.base, name=str(copy))))
+    assert message in str(error.value) and str(copy) in str(error.value)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_base_whose_config_is_another_ones_is_refused(small, copy, name):
+    fields, message = CONFIGS[name]
+    changed_config(copy, **fields)
+    with pytest.raises(ValueError) as error:
+        load_base(resolve_revision(replace(small.base, name=str(copy))))
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"model": {"type": "BPE"}}'])
+def test_a_damaged_tokenizer_is_one_line(small, copy, content):
+    """The libraries raise KeyError and a plain Exception."""
+    (copy / "tokenizer.json").write_text(content)
+    with pytest.raises(ValueError, match=r"the tokenizer of .* cannot be loaded: [^\n]*\Z"):
+        load_tokenizer(replace(small.base, name=str(copy)))
 
 
 def test_a_base_stored_in_4_bits_says_so(small, copy):
@@ -196,7 +285,7 @@ def test_weights_stored_in_4_bits_are_loaded_as_stored(small, tmp_path):
     """Quantized once by the library, saved, loaded: the same weights, in this machine's dtype."""
     import torch
 
-    from weekahead.models.loading import NF4, load_base
+    from weekahead.models.loading import NF4
 
     direct = load_base(replace(small.base, quantization=NF4))
     direct.save_pretrained(tmp_path / "stored")

@@ -6,9 +6,9 @@ import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from weekahead.schema.manifests import BaseFacts, Quantization, read_json_object
+from weekahead.schema.manifests import BaseFacts, JsonObject, Quantization, read_json_object
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +18,8 @@ _NOT_CONTENT = frozenset(
     ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache")
 )
 """Keys of a config.json that a copy of a model may have otherwise."""
+_QUANTIZATION_KEYS = ("quantization_config", "compression_config")
+"""The second is the older name that compressed-tensors gave it."""
 
 
 def hub_commit(name: str, revision: str | None) -> str:
@@ -162,7 +164,7 @@ def stored_quantization(config: Path) -> Quantization | None:
 
     Raises ValueError for a form that adapters are not trained on here.
     """
-    stated: Any = read_json_object(config).get("quantization_config")
+    stated = _stated_quantization(config)
     if not stated:
         return None
     method = stated.get("quant_method", "bitsandbytes")
@@ -177,3 +179,17 @@ def stored_quantization(config: Path) -> Quantization | None:
         "bnb_4bit_quant_type": stated.get("bnb_4bit_quant_type", "fp4"),
         "bnb_4bit_use_double_quant": bool(stated.get("bnb_4bit_use_double_quant", False)),
     }
+
+
+def _stated_quantization(config: Path) -> JsonObject | None:
+    """What a config.json says of it, at its top or in the part for text."""
+    whole = read_json_object(config)
+    nested = whole.get("text_config")
+    parts = [whole, cast("JsonObject", nested)] if isinstance(nested, dict) else [whole]
+    named = [part.get(key) for part in parts for key in _QUANTIZATION_KEYS]
+    stated = next((value for value in named if value), None)
+    if stated is not None and not isinstance(stated, dict):
+        raise ValueError(
+            f"{config}: quantization_config is {stated!r}, expected an object; download it again"
+        )
+    return cast("JsonObject | None", stated)

@@ -2,7 +2,10 @@
 
 import logging
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,12 @@ from weekahead.models.adapter_check import (
     check_changes_something,
     check_config_is_known,
     probe_logits,
+)
+from weekahead.models.base_check import (
+    check_all_finite,
+    check_all_loaded,
+    check_config,
+    check_no_adapter_inside,
 )
 from weekahead.models.base_identity import (
     base_files,
@@ -36,6 +45,7 @@ from weekahead.schema.manifests import (
     BaseFacts,
     Quantization,
     TrainingManifest,
+    read_json_object,
     read_training_manifest,
     why_unusable,
 )
@@ -152,6 +162,7 @@ def resolve_revision(base: Base) -> Base:
     elif not is_commit(base.revision):
         base = replace(base, revision=hub_commit(base.name.rstrip("/"), base.revision))
     config, tokenizer = base_files(base.name, base.revision)
+    check_config(read_json_object(config), config)
     stored = stored_quantization(config)
     if stored:
         log.info("the weights of %s are stored in 4 bits (%s)", base.name, stored)
@@ -171,9 +182,10 @@ def load_tokenizer(base: Base) -> Any:
     from transformers import AutoTokenizer
 
     loader: Any = AutoTokenizer
-    tokenizer = loader.from_pretrained(
-        _local(base.name), revision=base.revision, trust_remote_code=False
-    )
+    with _one_line_for(f"the tokenizer of {base.name} cannot be loaded"):
+        tokenizer = loader.from_pretrained(
+            _local(base.name), revision=base.revision, trust_remote_code=False
+        )
     if not tokenizer.is_fast:
         raise ValueError(
             f"{base.name} has no tokenizer.json that {type(tokenizer).__name__} can read; expected "
@@ -188,36 +200,66 @@ def load_base(base: Base, device_map: Any = None, attention: str | None = None) 
     """The base model in its precision, from safetensors; no code of its repository runs.
 
     `attention` is the name of transformers for an implementation; None is the library's choice.
+    Raises ValueError unless every weight comes from the base's files, fits and is finite.
     """
     import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.peft_utils import (
+        find_adapter_config_file,  # pyright: ignore[reportUnknownVariableType] - half annotated
+    )
 
     dtype = getattr(torch, base.dtype)
-    flags: dict[str, Any] = {}  # quantization_config=None would undo what a file states
-    if base.quantization and not base.stored_quantized:
-        flags["quantization_config"] = BitsAndBytesConfig(
-            **base.quantization, bnb_4bit_compute_dtype=dtype
-        )
     loader: Any = AutoModelForCausalLM
-    try:
-        model = loader.from_pretrained(
-            _local(base.name),
+    name = _local(base.name)
+    with _one_line_for(f"the model {base.name} cannot be loaded"):
+        check_no_adapter_inside(find_adapter_config_file(name, revision=base.revision), base.name)
+        model, report = loader.from_pretrained(
+            name,
             revision=base.revision,
             dtype=dtype,
             device_map=device_map,
             use_safetensors=True,
             trust_remote_code=False,
             attn_implementation=attention,
-            **flags,
+            ignore_mismatched_sizes=True,  # refused below, with their names
+            output_loading_info=True,
+            **_quantization_flags(base, dtype),
         )
-    except SafetensorError as error:
-        raise ValueError(
-            f"the weights of {base.name} cannot be read ({error}); download them again"
-        ) from None
+    check_all_loaded(report, base.name)
+    check_all_finite(model, base.name)
     if base.stored_quantized:
         _compute_in(model, dtype)
     return model
+
+
+def _quantization_flags(base: Base, dtype: Any) -> dict[str, Any]:
+    """The flags of from_pretrained that quantize; a None would undo what a file states."""
+    from transformers import BitsAndBytesConfig
+
+    if not base.quantization or base.stored_quantized:
+        return {}
+    config = BitsAndBytesConfig(**base.quantization, bnb_4bit_compute_dtype=dtype)
+    return {"quantization_config": config}
+
+
+@contextmanager
+def _one_line_for(what: str) -> Generator[None]:
+    """Turn whatever a library raises for damaged files into a ValueError that says `what` failed.
+
+    Libraries raise nearly any class for them, tokenizers a plain Exception. What commands print in
+    one line anyway passes: a full memory, a disk, a network, torch's errors of a device.
+    """
+    try:
+        yield
+    except Exception as error:
+        passes = isinstance(error, (ValueError, OSError, MemoryError, RuntimeError))
+        if passes and not isinstance(error, JSONDecodeError):  # that one names no file
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f"{what}: {type(error).__name__}: {reason}. A file of it may be damaged or of a newer "
+            "version: download it again"
+        ) from error
 
 
 def _compute_in(model: Any, dtype: Any) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from weekahead.models.base_check import check_no_adapter_inside
 from weekahead.schema.manifests import read_json_object
 
 Shapes = dict[str, tuple[int, ...]]
@@ -80,13 +81,15 @@ def check_base_folder(folder: Path) -> None:
         read_json_object(folder / name)
     for path in _weights_of(folder):
         read_shapes(path)
+    inside = folder / "adapter_config.json"
+    check_no_adapter_inside(str(inside) if inside.exists() else None, str(folder))
 
 
 def _weights_of(folder: Path) -> list[Path]:
     """The weight files of a base. Raises ValueError if there are none, or one is missing."""
+    if (folder / _SINGLE).is_file():  # transformers prefers it to an index
+        return [folder / _SINGLE]
     if not (folder / _INDEX).is_file():
-        if (folder / _SINGLE).is_file():
-            return [folder / _SINGLE]
         others = sorted(
             path.name for kind in ("*.bin", "*.gguf", "*.pth", "*.pt") for path in folder.glob(kind)
         )
