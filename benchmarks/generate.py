@@ -53,12 +53,12 @@ from weekahead.models.embedded import DEFAULT_OUT
 from weekahead.models.loading import (
     Adapter,
     Base,
-    base_for_adapter,
     base_from_recipe,
     find_adapter,
     load_base,
     load_for_generation,
     load_tokenizer,
+    resolve_base_and_adapter,
     with_adapter,
 )
 from weekahead.models.precision import Precision, choose_precision
@@ -286,10 +286,8 @@ def named_inputs(options: BenchmarkOptions) -> Inputs:
     """The model and the rows that the flags name. Raises ValueError if the two do not fit."""
     if not options.dataset or not options.adapter:
         raise ValueError("--dataset and --adapter are needed, or --shapes for made-up ones")
-    base = base_from_recipe(read_recipe(options.config), choose_precision())
-    adapter = None if options.adapter == "none" else find_adapter(options.adapter)
-    if adapter:
-        base = base_for_adapter(adapter, base)
+    recipe = read_recipe(options.config)
+    base, adapter = resolve_base_and_adapter(recipe, options.adapter, choose_precision())
     tokenizer = load_tokenizer(base)
     rows = load_dataset(options.dataset).split(options.split).rows[: options.rows]
     prompts = [render_prompt_ids(tokenizer, row["prompt"]) for row in rows]

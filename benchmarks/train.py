@@ -40,7 +40,7 @@ from weekahead.locks import check_appendable
 from weekahead.manifest import new_manifest
 from weekahead.models.chat_format import render_row_ids
 from weekahead.models.embedded import DEFAULT_OUT
-from weekahead.models.loading import Base, base_from_recipe, load_tokenizer
+from weekahead.models.loading import Base, base_from_recipe, load_tokenizer, resolve_revision
 from weekahead.models.precision import Precision, choose_precision
 from weekahead.recipe import Recipe
 from weekahead.schema.rows import DatasetRow
@@ -179,6 +179,7 @@ def measure(options: BenchmarkOptions, precision: Precision, scratch: Path) -> F
     base = base_from_recipe(recipe, precision)
     if options.shapes:
         base = replace(base, name=str(DEFAULT_OUT), turn_format="smollm2")
+    base = resolve_revision(base)
     tokenizer = load_tokenizer(base)
     if options.shapes:
         shape = SHAPES[options.shapes]

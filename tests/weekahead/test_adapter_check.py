@@ -4,10 +4,11 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from tests.support.tiny import FP32
 from weekahead.files import sha256
-from weekahead.models.adapter_check import CONFIG, WEIGHTS
+from weekahead.models.adapter_check import CONFIG, WEIGHTS, check_same_tokens
 from weekahead.models.loading import find_adapter, load_for_generation
 
 
@@ -58,6 +59,16 @@ SPOILED = {
     "a layer too many": (more, "6 unexpected"),
     "a shape": (first_changed(lambda tensor: tensor[:, :-1].contiguous()), "does not fit the base"),
     "a NaN": (first_changed(poisoned), "1 not finite"),
+    "too large numbers": (
+        lambda tensors: {name: value * 1e37 for name, value in tensors.items()},
+        "logits on a prompt are not finite",
+    ),
+    "8-bit floats that overflow": (
+        lambda tensors: {
+            name: (value * 1e6).to(torch.float8_e5m2) for name, value in tensors.items()
+        },
+        "not finite",
+    ),
     "zeros": (zeroed, "changes nothing"),
     "no tensor": (lambda tensors: {}, "0 tensors lora_A"),
 }
@@ -70,6 +81,8 @@ CONFIGS = {
     "modules to save": ({"modules_to_save": ["lm_head"]}, "does not fit the base"),
     "another kind": ({"peft_type": "IA3"}, "peft_type is 'IA3'"),
     "a newer peft": ({"lora_quantum": 3}, "lora_quantum not known"),
+    "a scale of 0": ({"lora_alpha": 0}, "changes nothing"),
+    "an activated adapter": ({"alora_invocation_tokens": [5]}, "alora_invocation_tokens is set"),
     "no base": ({"base_model_name_or_path": None}, "base_model_name_or_path is None"),
 }
 FILES = {
@@ -156,3 +169,67 @@ def test_a_flipped_byte_is_refused_if_a_manifest_has_the_hash(small, folder):
     del result["adapter_sha256"]  # a manifest of an older version
     (folder / "manifest.json").write_text(json.dumps(manifest))
     find_adapter(str(folder))
+
+
+FACTS = {
+    "attention": "sdpa",
+    "quantization": None,
+    "base_dtype": "float32",
+    "adapter_dtype": "float32",
+    "mixed_precision": "no",
+    "trained_parameters": 1,
+    "lora_dropout": 0.0,
+    "lora_targets": [],
+    "activation_checkpointing": False,
+    "optimizer": "AdamW",
+    "learning_rate": 0.1,
+    "rows_per_step": 1,
+    "processes": 1,
+    "planned_steps": 1,
+    "chat_template_sha256": "",
+}
+USED = {"lora_r": 4, "lora_alpha": 64, "use_rslora": False, "use_dora": False}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"lora_alpha": 32},
+        {"use_rslora": True},
+        {"alpha_pattern": {"q_proj": 1}},
+        {"r": 8},
+    ],
+)
+def test_a_config_that_training_did_not_use_is_refused(small, folder, changed):
+    """Its weights fit, and make another model. A foreign adapter's config is what it is."""
+    config = json.loads((folder / CONFIG).read_text()) | changed
+    (folder / CONFIG).write_text(json.dumps(config))
+    find_adapter(str(folder))
+    base = {"name": small.base.name, "turn_format": small.base.turn_format}
+    manifest = {"kind": "train", "base": base, "result": {"steps": 1, "used": {**FACTS, **USED}}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    if not changed:
+        find_adapter(str(folder))
+        return
+    with pytest.raises(ValueError, match=next(iter(changed))):
+        find_adapter(str(folder))
+
+
+def test_tokens_with_other_ids_are_refused(small, tmp_path):
+    """Also in the form of a Unigram model; a token more does not matter."""
+    base = tmp_path / "base.json"
+    vocabulary = {"a": 0, "b": 1, "c": 2}
+    base.write_text(json.dumps({"model": {"vocab": vocabulary}, "added_tokens": []}))
+    own = tmp_path / "tokenizer.json"
+    check_same_tokens(tmp_path, base)  # an adapter without one
+    added = [{"content": "<pad>", "id": 3}]
+    own.write_text(json.dumps({"model": {"vocab": vocabulary}, "added_tokens": added}))
+    check_same_tokens(tmp_path, base)
+    for moved in ({"a": 0, "b": 2, "c": 1}, [["a", 0.0], ["c", -1.0], ["b", -2.0]]):
+        own.write_text(json.dumps({"model": {"vocab": moved}}))
+        with pytest.raises(ValueError, match=r"2 tokens other ids than the base's .* 'b': 2 and 1"):
+            check_same_tokens(tmp_path, base)
+    own.write_text(json.dumps({"model": {"vocab": 5}}))
+    with pytest.raises(ValueError, match=r"tokenizer\.json is no tokenizer\.json"):
+        check_same_tokens(tmp_path, base)

@@ -93,6 +93,45 @@ def test_a_base_of_the_hub_is_pinned(tiny, tmp_path):
         assert moved[1:5] == [None] * 4 and "org/base" in moved[5]
 
 
+def test_evaluation_uses_the_commit_of_the_training(tiny, small, tmp_path):
+    """Main has moved since: the base's name, files and hash are those of the training."""
+    adapter = tmp_path / "adapter"
+    shutil.copytree(small.adapter, adapter)
+    facts = resolve_revision(small.base).manifest_fields()
+    foreign = json.loads((adapter / "adapter_config.json").read_text())
+    with Hub() as hub:
+        first = hub.add_folder("org/base", tiny / "base")
+        repo = hub.repo("org/base")
+        config = json.loads((tiny / "base/config.json").read_text()) | {"rope_theta": 5.0}
+        files = {**repo.at("main").files, "config.json": Blob(json.dumps(config).encode(), False)}
+        second = repo.add_commit("main", files, "moved", "org").oid
+        trained = {**facts, "name": "org/base", "hub_id": "org/base", "revision": first}
+        manifest = {"kind": "train", "base": trained, "result": {"steps": 1}}
+        (adapter / "manifest.json").write_text(json.dumps(manifest))
+        without = tmp_path / "foreign"
+        shutil.copytree(small.adapter, without)
+        foreign |= {"base_model_name_or_path": "org/base", "revision": first}
+        (without / "adapter_config.json").write_text(json.dumps(foreign))
+        code = f"""
+from weekahead.models.loading import resolve_base_and_adapter
+from weekahead.models.precision import Precision
+def resolved(adapter, **more):
+    recipe = {{"model_name_or_path": "org/base", "turn_format": "smollm2", **more}}
+    base, _ = resolve_base_and_adapter(recipe, adapter, Precision("fp32", "cpu", "test"))
+    return [base.revision, base.content_sha256]
+say(lambda: resolved("none"))
+say(lambda: resolved({str(adapter)!r}))
+say(lambda: resolved({str(without)!r}))
+say(lambda: resolved({str(adapter)!r}, model_revision={first!r}))
+say(lambda: resolved({str(adapter)!r}, model_revision={second!r}))
+"""
+        base, ours, theirs, asked, otherwise = client(hub, tmp_path, code)
+    pinned = [first, facts["content_sha256"]]
+    assert base[0] == second != first and base[1] != facts["content_sha256"]
+    assert ours == theirs == asked == pinned
+    assert "leave model_revision out" in otherwise and second in otherwise
+
+
 def test_a_copy_of_a_base_is_that_base(tiny, copy):
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"_name_or_path": "elsewhere"}))

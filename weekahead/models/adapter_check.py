@@ -5,10 +5,10 @@ peft loads what it finds and leaves out the rest with a warning, so the tensors 
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from weekahead.models.weight_files import Shapes, read_shapes
-from weekahead.schema.manifests import read_json_object
+from weekahead.schema.manifests import JsonObject, UsedFacts, read_json_object
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -18,8 +18,10 @@ _PROBE_TOKENS = 32
 _TAKE_ANOTHER = "take the adapter folder from its source again, or train it again"
 
 
-def check_adapter_files(folder: Path) -> str:
-    """Check file and config of an adapter before a base is loaded; return the base's name.
+def check_adapter_files(folder: Path) -> tuple[str, str | None]:
+    """Check file and config of an adapter before a base is loaded.
+
+    Returns the name of its base and the revision of it, if the config states one.
 
     Raises ValueError naming what is missing or damaged.
     """
@@ -32,6 +34,11 @@ def check_adapter_files(folder: Path) -> str:
     kind, base = config.get("peft_type"), config.get("base_model_name_or_path")
     if kind != "LORA":
         raise ValueError(f"{folder / CONFIG}: peft_type is {kind!r}; expected LORA")
+    if config.get("alora_invocation_tokens"):
+        raise ValueError(
+            f"{folder / CONFIG}: alora_invocation_tokens is set; expected an adapter that acts on "
+            "every token, an activated one cannot be merged"
+        )
     if not base or not isinstance(base, str):
         raise ValueError(f"{folder / CONFIG}: base_model_name_or_path is {base!r}; expected a name")
     shapes = read_shapes(folder / WEIGHTS, _TAKE_ANOTHER)
@@ -41,7 +48,8 @@ def check_adapter_files(folder: Path) -> str:
             f"{folder / WEIGHTS} has {halves['A']} tensors lora_A and {halves['B']} lora_B; "
             f"expected as many of both, at least one; {_TAKE_ANOTHER}"
         )
-    return base
+    revision = config.get("revision")
+    return base, revision if isinstance(revision, str) and revision != "main" else None
 
 
 def check_config_is_known(folder: Path) -> None:
@@ -58,6 +66,63 @@ def check_config_is_known(folder: Path) -> None:
         )
 
 
+def check_config_as_trained(folder: Path, used: UsedFacts) -> None:
+    """Raise ValueError if an adapter's config is not the one that its training used.
+
+    The weights fit another scale as well, and are then another model.
+    """
+    config = read_json_object(folder / CONFIG)
+    expected: JsonObject = {
+        "r": used["lora_r"],
+        "lora_alpha": used["lora_alpha"],
+        "use_rslora": used["use_rslora"],
+        "use_dora": used["use_dora"],
+    }
+    found = {name: config.get(name) or False for name in expected}
+    changed = [
+        f"{name} is {found[name]!r}, its training used {value!r}"
+        for name, value in expected.items()
+        if found[name] != value
+    ]
+    changed += [f"{name} is set" for name in ("rank_pattern", "alpha_pattern") if config.get(name)]
+    if changed:
+        raise ValueError(f"{folder / CONFIG}: {'; '.join(changed)}; {_TAKE_ANOTHER}")
+
+
+def check_same_tokens(folder: Path, tokenizer: Path) -> None:
+    """Check the tokenizer beside an adapter against its base's, the tokenizer.json `tokenizer`.
+
+    Raises ValueError if a token that both have has another id: its answers would be read as other
+    words. A token that only one has does not matter: prompts are written with the base's.
+    """
+    own = folder / "tokenizer.json"
+    if not own.is_file():
+        return
+    ids, expected = _token_ids(own), _token_ids(tokenizer)
+    moved = sorted(token for token in ids.keys() & expected.keys() if ids[token] != expected[token])
+    if moved:
+        raise ValueError(
+            f"{own} gives {len(moved)} tokens other ids than the base's {tokenizer}, such as "
+            f"{moved[0]!r}: {ids[moved[0]]} and {expected[moved[0]]}; the adapter is of another "
+            "base: name that one"
+        )
+
+
+def _token_ids(path: Path) -> dict[str, int]:
+    """Token -> id, of a tokenizer.json. Raises ValueError for a file of another form."""
+    stored = read_json_object(path)
+    model: Any = stored.get("model") or {}
+    added: Any = stored.get("added_tokens") or []
+    try:
+        vocabulary: Any = model.get("vocab") or {}
+        if isinstance(vocabulary, list):  # of a Unigram model: pairs of token and score
+            pairs = cast("list[Any]", vocabulary)
+            vocabulary = {pair[0]: number for number, pair in enumerate(pairs)}
+        return {**vocabulary, **{token["content"]: token["id"] for token in added}}
+    except (AttributeError, KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"{path} is no tokenizer.json ({error}); {_TAKE_ANOTHER}") from error
+
+
 def check_applied(model: Any, folder: Path, name: str, base: str) -> None:
     """Check that every tensor of the adapter file `folder` is in `model`, and nothing else is new.
 
@@ -65,7 +130,6 @@ def check_applied(model: Any, folder: Path, name: str, base: str) -> None:
     Raises ValueError with the counts and two names if a tensor is missing, unexpected, of another
     shape, not finite or not the one of the file.
     """
-    import torch
     from peft import (
         get_peft_model_state_dict,  # pyright: ignore[reportUnknownVariableType] - half annotated
     )
@@ -89,7 +153,7 @@ def check_applied(model: Any, folder: Path, name: str, base: str) -> None:
             f"{name} does not fit the base {base}: of {len(expected)} tensors "
             f"{_counted(problems)}; {_TAKE_ANOTHER}"
         )
-    poisoned = {key for key, tensor in stored.items() if not torch.isfinite(tensor).all()}
+    poisoned = {key for key, tensor in stored.items() if not _is_finite(tensor)}
     if poisoned:
         raise ValueError(
             f"{name}: {_counted({'not finite': poisoned})} of {len(stored)} tensors; "
@@ -98,6 +162,12 @@ def check_applied(model: Any, folder: Path, name: str, base: str) -> None:
     changed = {key for key, tensor in stored.items() if not _is_equal(state[key], tensor)}
     if changed:
         raise ValueError(f"{name}: {_counted({'not loaded as stored': changed})}; {_TAKE_ANOTHER}")
+
+
+def _is_finite(tensor: Any) -> bool:
+    import torch
+
+    return bool(torch.isfinite(tensor.float()).all())  # of 8-bit floats torch cannot tell it
 
 
 def _is_equal(loaded: Any, stored: Any) -> bool:
@@ -123,6 +193,18 @@ def probe_logits(model: Any) -> Any:
     ids = torch.arange(1, _PROBE_TOKENS + 1, device=model.device).remainder(size).unsqueeze(0)
     with torch.no_grad():
         return model(input_ids=ids).logits.float().cpu()
+
+
+def check_logits_finite(logits: Any, name: str, dtype: str) -> None:
+    """Raise ValueError if the logits of a model whose weights are finite are not."""
+    import torch
+
+    if not torch.isfinite(logits).all():
+        raise ValueError(
+            f"{name}: the logits on a prompt are not finite: its numbers are too large for "
+            f"{dtype}. A damaged file, a training that diverged, or, with float16, a GPU that has no "
+            "bfloat16"
+        )
 
 
 def check_changes_something(before: Any, after: Any, name: str, base: str) -> None:

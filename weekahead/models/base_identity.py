@@ -124,12 +124,19 @@ def difference_between(trained: BaseFacts, now: BaseFacts) -> str | None:
     if before and before == after:
         return None
     names, others = _names(trained), _names(now)
-    same_name = not {plain_name(name) for name in names}.isdisjoint(map(plain_name, others))
-    if not same_name and _hub_ids(names).isdisjoint(_hub_ids(others)):
+    if not is_same_repository(trained, now):
         return f"{' or '.join(names)}, the recipe's base is {others[0]}"
     if before and after and is_folder(others[0]):
         return f"other files than {others[0]} holds now: config or tokenizer differ"
     return None
+
+
+def is_same_repository(trained: BaseFacts, now: BaseFacts) -> bool:
+    """Whether both name one folder or one model of the Hub, which may have a new name there."""
+    names, others = _names(trained), _names(now)
+    if not {plain_name(name) for name in names}.isdisjoint(map(plain_name, others)):
+        return True
+    return not _hub_ids(names).isdisjoint(_hub_ids(others))
 
 
 def _names(base: BaseFacts) -> list[str]:

@@ -16,7 +16,10 @@ from weekahead.models.adapter_check import (
     check_adapter_files,
     check_applied,
     check_changes_something,
+    check_config_as_trained,
     check_config_is_known,
+    check_logits_finite,
+    check_same_tokens,
     probe_logits,
 )
 from weekahead.models.base_check import (
@@ -32,6 +35,7 @@ from weekahead.models.base_identity import (
     hub_commit,
     is_commit,
     is_folder,
+    is_same_repository,
     stored_quantization,
 )
 from weekahead.models.chat_format import apply_chat_format, chat_format
@@ -45,6 +49,7 @@ from weekahead.schema.manifests import (
     BaseFacts,
     Quantization,
     TrainingManifest,
+    TrainingResult,
     read_json_object,
     read_training_manifest,
     why_unusable,
@@ -99,6 +104,8 @@ class Adapter:
     folder: Path
     revision: str | None
     base_name: str
+    base_revision: str | None
+    """What its config says; a commit, a branch or a tag."""
     manifest: TrainingManifest | None
 
 
@@ -144,7 +151,26 @@ def resolve_base_and_adapter(
     adapter = None if adapter_name == "none" else find_adapter(adapter_name)
     if pin:
         base = resolve_revision(base)
-    return base_for_adapter(adapter, base) if adapter else base, adapter
+    if adapter is None:
+        return base, None
+    fitting = base_for_adapter(adapter, base)
+    if not pin:
+        return fitting, adapter
+    if fitting.revision != base.revision:
+        _check_not_asked_otherwise(recipe, adapter, base, fitting)
+        fitting = resolve_revision(fitting)  # states the files of that commit, not of a newer one
+    check_same_tokens(adapter.folder, base_files(fitting.name, fitting.revision)[1])
+    return fitting, adapter
+
+
+def _check_not_asked_otherwise(recipe: Recipe, adapter: Adapter, base: Base, fitting: Base) -> None:
+    """Raise ValueError if the recipe names another revision than the adapter was trained on."""
+    asked = recipe.get("model_revision")
+    if asked not in (None, "main"):
+        raise ValueError(
+            f"the recipe's model_revision {asked!r} is commit {base.revision}, and "
+            f"{adapter.reference} was trained on {fitting.revision}; leave model_revision out"
+        )
 
 
 def resolve_revision(base: Base) -> Base:
@@ -297,20 +323,25 @@ def find_adapter(reference: str) -> Adapter:
             f"{reference} is not a complete adapter: {', '.join(missing)} missing. Finish its "
             "training (the same `make train` goes on from the last checkpoint) or name another one."
         )
-    base_name = check_adapter_files(folder)
-    _check_hash(reference, folder, manifest)
-    return Adapter(reference, folder, revision, base_name, manifest)
+    base_name, base_revision = check_adapter_files(folder)
+    _check_as_trained(reference, folder, manifest)
+    return Adapter(reference, folder, revision, base_name, base_revision, manifest)
 
 
-def _check_hash(reference: str, folder: Path, manifest: TrainingManifest | None) -> None:
-    """Raise ValueError if the weights are not those that the manifest states; older ones do not."""
-    result = manifest["result"] if manifest else None
-    stated = result.get("adapter_sha256") if result else None
+def _check_as_trained(reference: str, folder: Path, manifest: TrainingManifest | None) -> None:
+    """Raise ValueError if weights or config are not those that the manifest states.
+
+    Manifests of older versions state neither.
+    """
+    result: TrainingResult = (manifest["result"] if manifest else None) or {}
+    stated, used = result.get("adapter_sha256"), result.get("used")
     if stated and sha256(folder / WEIGHTS) != stated:
         raise ValueError(
             f"{reference}: {WEIGHTS} is not the file that its training wrote (manifest.json states "
             f"sha256 {stated[:12]}...); take the folder from its source again, or train it again"
         )
+    if used:
+        check_config_as_trained(folder, used)
 
 
 def _download(reference: str) -> tuple[Path, str]:
@@ -346,16 +377,22 @@ def base_for_adapter(adapter: Adapter, recipe_base: Base) -> Base:
             adapter.reference,
             recipe_base.name,
         )
-    stated: BaseFacts = trained or {"name": adapter.base_name, "hub_id": None}
-    difference = difference_between(stated, recipe_base.manifest_fields())
+    stated: BaseFacts = trained or {
+        "name": adapter.base_name,
+        "hub_id": None,
+        "revision": adapter.base_revision,
+    }
+    facts = recipe_base.manifest_fields()
+    difference = difference_between(stated, facts)
     if difference:
         raise ValueError(
             f"wrong adapter for the base: {adapter.reference} was trained on {difference}. "
             "Name the recipe it was trained with (make eval MODEL=...)."
         )
+    stays = is_folder(recipe_base.name) or not is_same_repository(stated, facts)
+    revision = None if stays else stated.get("revision")
     if not trained:
-        return recipe_base
-    revision = None if is_folder(recipe_base.name) else trained.get("revision")
+        return replace(recipe_base, revision=revision or recipe_base.revision)
     return replace(
         recipe_base,
         revision=revision or recipe_base.revision,
@@ -384,14 +421,17 @@ def load_for_generation(
         weights_form = "NF4"
         if _has_room(model, precision):
             model, weights_form = model.dequantize(), "NF4 dequantized"
+    untuned = probe_logits(model)
+    check_logits_finite(untuned, base.name, base.dtype)
     if adapter:
-        untuned = probe_logits(model)
         model = with_adapter(model, adapter, base)
         if weights_form == "NF4":
             weights_form = "NF4, adapter unmerged"
         else:
             model, weights_form = model.merge_and_unload(), f"{weights_form}, adapter merged"
-        check_changes_something(untuned, probe_logits(model.eval()), adapter.reference, base.name)
+        tuned = probe_logits(model.eval())
+        check_logits_finite(tuned, adapter.reference, base.dtype)
+        check_changes_something(untuned, tuned, adapter.reference, base.name)
     model.config.use_cache = True
     # A base's own file may ask for sampling or a repetition penalty, and generate() obeys it even
     # when greedy.
