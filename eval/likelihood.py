@@ -36,6 +36,7 @@ from eval.generation.results_folder import ResultsFolder, row_identity
 from eval.likelihoods.continuations import (
     DIRECT_PREFIX,
     Choices,
+    check_as_in_a_row,
     choices,
     log_probabilities,
     own_prefix,
@@ -166,8 +167,12 @@ def new_questions(
 ) -> list[Question]:
     """The questions about `rows`, after each row's own prefix and directly.
 
-    Raises ValueError that names a row that does not render.
+    Raises ValueError that names a row that does not render, or a bin that the tokenizer joins to
+    what is beside it.
     """
+    if rows:
+        with naming_row(rows[0]):
+            check_as_in_a_row(tokenizer, rows[0]["prompt"])
     questions: list[Question] = []
     for row, prefix in zip(rows, prefixes, strict=True):
         with naming_row(row):

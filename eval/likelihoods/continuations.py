@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from weekahead.models.chat_format import Messages, render_prompt_ids, render_row_ids
+from weekahead.schema.rows import Message
 from weekahead.task.answer import HEADERS, parse_answer
 from weekahead.task.labels import BINS
 from weekahead.task.thoughts import find_thoughts
@@ -73,6 +75,30 @@ def choices(tokenizer: Any, prompt_ids: Sequence[int], prefix: str) -> Choices:
     texts = [prefix + text for text in CONTINUATIONS.values()]
     encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return Choices.from_texts(encoded, before=prompt_ids)
+
+
+def check_as_in_a_row(tokenizer: Any, prompt: Messages) -> None:
+    """Check that the direct answers are tokenized after `prompt` as in a whole training row.
+
+    Raises ValueError naming the first bin of which a tokenizer joins an end to what is beside it:
+    the model would be asked for tokens that it never saw there.
+    """
+    asked = choices(tokenizer, render_prompt_ids(tokenizer, prompt), DIRECT_PREFIX)
+    for (label, text), tail in zip(CONTINUATIONS.items(), asked.tails, strict=True):
+        ids = [*asked.shared, *tail]
+        answer: Message = {"role": "assistant", "content": f"{DIRECT_PREFIX}{text}Analysis: Yes."}
+        before, after = render_row_ids(tokenizer, prompt, [answer])
+        whole = [*before, *after][: len(ids)]
+        if whole != ids:
+            at = next(
+                n for n, pair in enumerate(zip(whole, ids, strict=False)) if len(set(pair)) > 1
+            )
+            raise ValueError(
+                f"{label!r} is tokenized otherwise in a training row: "
+                f"{tokenizer.decode(whole[at : at + 4])!r}, alone "
+                f"{tokenizer.decode(ids[at : at + 4])!r}; its likelihood would be that of another "
+                "text, so this base cannot be scored by eval.likelihood"
+            )
 
 
 def log_probabilities(model: Any, batch: Sequence[Choices], pad: int) -> list[list[float]]:

@@ -13,6 +13,7 @@ from eval.likelihoods.continuations import (
     CONTINUATIONS,
     DIRECT_PREFIX,
     Choices,
+    check_as_in_a_row,
     choices,
     log_probabilities,
     own_prefix,
@@ -45,6 +46,19 @@ def asked(tokenizer, prefixes=(DIRECT_PREFIX, OWN, f"**{OWN}**")):
     words = ["Up or down?", "Orders, costs and the week to come. " * 5, "Who?"]
     prompts = [render_prompt_ids(tokenizer, [{"role": "user", "content": text}]) for text in words]
     return [choices(tokenizer, ids, prefix) for ids, prefix in zip(prompts, prefixes, strict=True)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_tokenizes_a_bin_as_in_a_row(family):
+    check_as_in_a_row(family_tokenizer(family), [{"role": "user", "content": "Up or down?"}])
+
+
+def test_a_bin_that_is_joined_to_what_follows_is_refused(tiny):
+    """A tokenizer that has one token for the end of the line and the next word."""
+    tokenizer = load_tokenizer(Base(str(tiny / "base"), "smollm2", "float32"))
+    tokenizer.add_tokens(["%\nAnalysis"])
+    with pytest.raises(ValueError, match="tokenized otherwise in a training row"):
+        check_as_in_a_row(tokenizer, [{"role": "user", "content": "Up or down?"}])
 
 
 def plain(model, row):
@@ -341,5 +355,7 @@ def test_a_model_that_gives_no_number_is_an_error_and_not_a_row(ask, tiny, tmp_p
         yaml.safe_dump({**recipe, "model_name_or_path": str(tmp_path / "base")})
     )
     assert ask(tmp_path / "x", "--config", str(tmp_path / "r.yaml")) == 2
-    assert "no finite probability (nan" in capsys.readouterr().err
+    assert "weights of the base" in capsys.readouterr().err
     assert not (tmp_path / "x/likelihoods.jsonl").exists()
+    with pytest.raises(ValueError, match=r"row r1: the model gives no finite probability \(nan"):
+        likelihood.bin_probabilities("r1", [float("nan")] * len(BINS))

@@ -132,7 +132,7 @@ say(lambda: resolved({str(adapter)!r}, model_revision={second!r}))
     assert "leave model_revision out" in otherwise and second in otherwise
 
 
-def test_a_copy_of_a_base_is_that_base(tiny, copy):
+def test_a_copy_of_a_base_is_that_base(tiny, copy, caplog):
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"_name_or_path": "elsewhere"}))
     hashes = [
@@ -142,6 +142,7 @@ def test_a_copy_of_a_base_is_that_base(tiny, copy):
     assert hashes[0] == hashes[1]
     trained = {"name": "org/base", "content_sha256": hashes[0]}
     assert difference_between(trained, {"name": str(copy), "content_sha256": hashes[1]}) is None
+    assert f"{copy} is taken to be a copy of org/base" in caplog.text
     another = difference_between(trained, {"name": str(copy), "content_sha256": "0"})
     assert another is not None and str(copy) in another
 

@@ -202,8 +202,8 @@ def check_logits_finite(logits: Any, name: str, dtype: str) -> None:
     if not torch.isfinite(logits).all():
         raise ValueError(
             f"{name}: the logits on a prompt are not finite: its numbers are too large for "
-            f"{dtype}. A damaged file, a training that diverged, or, with float16, a GPU that has no "
-            "bfloat16"
+            f"{dtype}. A damaged file, a training that diverged, or, with float16, a GPU that has "
+            "no bfloat16"
         )
 
 

@@ -121,9 +121,16 @@ def difference_between(trained: BaseFacts, now: BaseFacts) -> str | None:
     to the new one); a copy fits if config and tokenizer are the same.
     """
     before, after = trained.get("content_sha256"), now.get("content_sha256")
-    if before and before == after:
-        return None
     names, others = _names(trained), _names(now)
+    if before and before == after:
+        if {plain_name(name) for name in names}.isdisjoint(map(plain_name, others)):
+            log.warning(
+                "%s is taken to be a copy of %s: config and tokenizer are the same; the weights "
+                "were not compared",
+                others[0],
+                " or ".join(names),
+            )
+        return None
     if not is_same_repository(trained, now):
         return f"{' or '.join(names)}, the recipe's base is {others[0]}"
     if before and after and is_folder(others[0]):
