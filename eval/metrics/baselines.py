@@ -56,16 +56,26 @@ def squared_error(
     return (sizes[0] - sizes[1]) ** 2
 
 
-def read_number(row: Mapping[str, object], key: str) -> float | None:
+LARGEST_NUMBER = 1e15
+"""Of a row's seconds, tokens and returns. Sums and squares of such numbers stay finite."""
+
+
+def read_number(
+    row: Mapping[str, object], key: str, smallest: float = -LARGEST_NUMBER
+) -> float | None:
     """A number of a row; None if it is absent, null or NaN (which pandas writes for a missing one).
 
-    Raises ValueError naming key and value for anything else that is not a finite number.
+    Raises ValueError naming key and value for anything else that is not a number from `smallest`
+    to LARGEST_NUMBER.
     """
     value = row.get(key)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isinf(value):
-        raise ValueError(f"{key} is {value!r}; expected a finite number or null")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{key} is {value!r:.60}; expected a number or null")
+    if not smallest <= value <= LARGEST_NUMBER:
+        bounds = f"{smallest:g} to {LARGEST_NUMBER:g}"
+        raise ValueError(f"{key} is {value!r:.60}; expected a number from {bounds}, or null")
     return float(value)
 
 

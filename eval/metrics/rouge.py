@@ -30,6 +30,11 @@ def keeps_letters(text: str) -> bool:
     return 2 * len(_KEPT.findall(text.lower())) >= letters
 
 
+def has_tokens(text: str) -> bool:
+    """Whether ROUGE's tokenizer finds a word or a figure at all; of "***" it keeps nothing."""
+    return re.search("[a-z0-9]", text.lower()) is not None
+
+
 def section_rouge(reference: str, generation: str, package: str | None = None) -> RougeScores:
     """ROUGE-1, ROUGE-2 and ROUGE-L F1 (0 to 1) of one section's text, with stemmer.
 

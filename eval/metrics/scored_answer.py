@@ -8,7 +8,7 @@ from datetime import date
 from typing import NamedTuple
 
 from eval.metrics.baselines import BASELINES, Prediction, read_number
-from eval.metrics.rouge import Rouge, keeps_letters, section_rouge
+from eval.metrics.rouge import Rouge, has_tokens, keeps_letters, section_rouge
 from eval.metrics.text_quality import check_prompt_column
 from weekahead.recipe import read_cutoff
 from weekahead.schema.rows import RougeScores, ScorableRow, ScoredRow
@@ -18,7 +18,8 @@ from weekahead.task.labels import check_label, direction_of, label_of_magnitude,
 SECTIONS = {"pros": "positives", "cons": "concerns", "anal": "analysis"}
 """Upstream's name of a section's scores -> the field of an Answer."""
 _TEXTS = ("generation", "answer")
-_NUMBERS = ("seconds", "latency_seconds", "new_tokens", "last_week_return")
+_COUNTED = ("seconds", "latency_seconds", "new_tokens")
+"""Numbers that cannot be negative. The returns are read by the baselines."""
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -100,8 +101,8 @@ def _check_row(row: ScorableRow) -> None:
     label = row.get("label")
     if label is not None:
         check_label(label)
-    for key in _NUMBERS:
-        read_number(row, key)
+    for key in _COUNTED:
+        read_number(row, key, smallest=0.0)
     read_cutoff(row)
     check_prompt_column(row)
     for predict in BASELINES.values():
@@ -122,9 +123,10 @@ def score_row(row: ScorableRow, rouge: Rouge = section_rouge) -> Scored:
     unread: set[str] = set()
     for name, section in SECTIONS.items():
         texts: tuple[str, str] = (getattr(reference, section), getattr(readable, section))
-        if not all(map(keeps_letters, texts)):
+        is_there = bool(texts[0].strip())
+        if not all(map(keeps_letters, texts)) or (is_there and not has_tokens(texts[0])):
             unread.add(name)
-        is_scored = texts[0].strip() and name not in unread
+        is_scored = is_there and name not in unread
         scores[name] = rouge(*texts) if is_scored else None
     return Scored(
         row=row,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from eval.metrics.rouge import keeps_letters
 from eval.metrics.statistics import mean
 from weekahead.schema.metrics import TextQuality
 from weekahead.schema.rows import Message, ScorableRow, user_text
@@ -35,6 +36,8 @@ _FIGURE = re.compile(
     r"|[ -]?(?P<scale>thousand|million|billion|trillion|[kmbt](?:n|ln)?)\b)?",
     re.IGNORECASE,
 )
+_NO_PROMPT = "no row has its `prompt`"
+_OTHER_SCRIPT = "most letters of the answers, or of their prompts, are not a to z"
 _PLAIN, _SCALED = (1.0,), (1.0, 1e-9, 1e-6, 1e-3, 1e3, 1e6)
 _PERCENT = (1.0, 100.0)
 _FLOAT_NOISE = 1e-9
@@ -51,7 +54,8 @@ class AnswerQuality:
     repetition: float | None
     """None if the answer is too short, or in a script without spaces between words."""
     figures: int | None
-    """None if the row has no prompt."""
+    """None if the row has no prompt, or if most letters of the answer or the prompt are not a to z:
+    figures are found by the spaces, units and decimal points of English."""
     figures_not_in_prompt: int
 
 
@@ -114,23 +118,28 @@ def answer_quality(row: ScorableRow, answer: Answer) -> AnswerQuality:
     items = [len(_ITEM.findall(section)) for section in (answer.positives, answer.concerns)]
     texts = (answer.positives, answer.concerns, answer.analysis)
     sections = sum(bool(section.strip()) for section in texts)
+    # The headers are English in every language: they say nothing of the script.
+    content = " ".join(texts) if sections else text
     prompt = row.get("prompt")
     figures = None
-    if prompt:
+    if prompt and keeps_letters(content) and keeps_letters(prompt_text(prompt)):
         own = [_value(number) for number in _ANY.findall(answer.prediction)]
         figures = unsupported_figures(text, prompt_figures(prompt), own)
     return AnswerQuality(
-        words=len(text.split()) if has_spaces(text) else None,
+        words=len(text.split()) if has_spaces(content) else None,
         sections=sections,
         is_complete=sections == 3 and all(count in ITEMS for count in items),
-        repetition=repetition(text),
+        repetition=repetition(text) if has_spaces(content) else None,
         figures=figures.total if figures else None,
         figures_not_in_prompt=len(figures.missing) if figures else 0,
     )
 
 
 def text_quality(rows: Sequence[ScorableRow], answers: Sequence[Answer]) -> TextQuality:
-    """Means over all rows, and the share of figures over the rows with a prompt."""
+    """Means over all rows, and the share of figures over the rows with a prompt.
+
+    Answers of which a measure cannot read the script are left out of it, and its n shows it.
+    """
     qualities = [answer_quality(row, answer) for row, answer in zip(rows, answers, strict=True)]
     repetitions = [quality.repetition for quality in qualities]
     repeated = [share for share in repetitions if share is not None]
@@ -139,6 +148,7 @@ def text_quality(rows: Sequence[ScorableRow], answers: Sequence[Answer]) -> Text
     sections = [quality.sections for quality in qualities]
     complete = [float(quality.is_complete) for quality in qualities]
     figures = sum(quality.figures or 0 for quality in with_prompt)
+    no_figures = _OTHER_SCRIPT if any(row.get("prompt") for row in rows) else _NO_PROMPT
     missing = sum(quality.figures_not_in_prompt for quality in with_prompt)
     return {
         "n": len(qualities),
@@ -152,7 +162,7 @@ def text_quality(rows: Sequence[ScorableRow], answers: Sequence[Answer]) -> Text
         "figures_not_in_prompt": missing if with_prompt else None,
         "share_not_in_prompt": missing / figures if figures else None,
         "figures_n": len(with_prompt),
-        "figures_reason": None if with_prompt else "no row has its `prompt`",
+        "figures_reason": None if with_prompt else no_figures,
     }
 
 

@@ -338,7 +338,10 @@ def metric_rows(metrics: Metrics) -> list[MetricRow]:
         scores: Mapping[str, float] = metrics[f"{key}_rouge_scores"] or {}
         values = [number(scores.get(kind)) for kind in ("rouge1", "rouge2", "rougeL")]
         section_n = number(metrics["rouge_n"].get(key))
-        rows.append(MetricRow(f"ROUGE-1 / 2 / L, {section}", " / ".join(values), section_n))
+        reason = metrics["rouge_reasons"].get(key)
+        left_out = f" ({reason})" if reason else ""
+        name = f"ROUGE-1 / 2 / L, {section}{left_out}"
+        rows.append(MetricRow(name, " / ".join(values), section_n))
     stops, stops_n = number(metrics["stop_rate"]), number(metrics["stop_rate_n"])
     rows.append(MetricRow("share of answers that ended with a stop token", stops, stops_n))
     seconds = number(metrics["inference_seconds"])

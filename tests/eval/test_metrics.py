@@ -89,6 +89,53 @@ def test_rouge_is_null_for_text_that_it_cannot_read(letters):
     assert metrics["anal_rouge_scores"]["rouge1"] == 1.0 and "anal" not in metrics["rouge_reasons"]
 
 
+def test_a_reference_without_a_word_has_no_rouge():
+    """Of "***" the tokenizer keeps nothing: even against itself it would score 0."""
+    text = answer_with("up by 1-2%").replace("1. Sales grew fast.", "***")
+    metrics, _ = evaluate([{"generation": text, "answer": text}])
+    assert metrics["pros_rouge_scores"] is None and metrics["rouge_n"]["pros"] == 0
+    assert metrics["rouge_reasons"]["pros"].startswith("1 of 1 rows")
+
+
+def test_an_older_file_does_not_claim_capped_sizes(tmp_path):
+    """Before the cap one "900 %" owned `mse`: its number stays, under the name that is true."""
+    rows = [{"generation": answer_with("up by 900%"), "answer": "", "label": "up by 0-1%"}]
+    stored, _ = evaluate(rows)
+    source = {"file": "x", "sha256": "0"}
+    older = {"source": source, **stored, "mse": stored["mse_uncapped"]}
+    del older["mse_uncapped"]
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps(older))
+    metrics = read_metrics(path, "score again")
+    assert metrics["mse"] is None and metrics["mse_versus_zero_move"] is None
+    assert metrics["mse_uncapped"] == (900 - 0.5) ** 2
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"last_week_return": 1e308},
+        {"last_week_return": 10**400},
+        {"seconds": 1e308},
+        {"seconds": -1},
+        {"latency_seconds": 10**400},
+        {"new_tokens": -5},
+    ],
+    ids=["return", "huge return", "seconds", "negative", "latency", "tokens"],
+)
+def test_numbers_that_no_metric_can_hold_are_refused(fields):
+    """The row and the value are named, where the metrics would overflow or be nonsense."""
+    (name,) = fields
+    row = scorable_row("Up by 1-2%", "up by 1-2%", **fields)
+    with pytest.raises(ValueError, match=rf"row 2: {name} is .*; expected a number from"):
+        evaluate([scorable_row("Up by 1-2%", "up by 1-2%"), row])
+
+
+def test_a_clock_that_stood_still_gives_no_speed():
+    row = scorable_row("Up by 1-2%", "up by 1-2%", seconds=5e-324, new_tokens=100)
+    assert evaluate([row])[0]["tokens_per_second"] is None
+
+
 def test_unknown_words_are_one_reason():
     rows = [{"generation": answer_with(text), "answer": ""} for text in ("Wobble 2%", "Shrug off")]
     metrics, scored = evaluate(rows)

@@ -214,3 +214,34 @@ def test_real_answers_take_figures_from_their_own_prompt(shared_data):
         )
     own, other = shares
     assert own < 0.01 and other > 0.4
+
+
+def test_headers_do_not_decide_the_script():
+    """A short answer of Chinese has more letters in its English headers than in its sections."""
+    sections = {"[Positive Developments]": "\u8ba2\u5355\u589e\u957f"}
+    sections |= {"[Potential Concerns]": "\u9700\u6c42"}
+    text = "\n".join(f"{header}:\n1. {item}" for header, item in sections.items())
+    text += "\n[Prediction & Analysis]:\nPrediction: Up by 1-2%\nAnalysis: \u5229\u6da6"
+    result = quality(text)
+    assert result.sections == 3
+    assert result.words is None and result.repetition is None
+
+
+@pytest.mark.parametrize(
+    "letters",
+    ["\u80a1\u4ef7", "\u0440\u043e\u0441\u0442 "],
+    ids=["Chinese", "Cyrillic"],
+)
+def test_figures_of_other_scripts_are_unknown(letters):
+    """The figure is there and made up, but stands against a letter or has an unknown unit."""
+    prompt = "The price is $3.50."
+    for text, told in ((f"{letters}1,5%", prompt), ("It rose by 12.5%", f"{letters}3.50")):
+        row = {"generation": text, "answer": "", "prompt": told}
+        assert answer_quality(row, parse_answer(text)).figures is None
+        metrics = text_quality([row], [parse_answer(text)])
+        assert metrics["figures"] is None and "a to z" in metrics["figures_reason"]
+    english = text_quality(
+        [{"generation": "It rose by 12.5%", "answer": "", "prompt": prompt}],
+        [parse_answer("It rose by 12.5%")],
+    )
+    assert (english["figures"], english["figures_not_in_prompt"]) == (1, 1)

@@ -166,3 +166,16 @@ def test_a_training_that_diverged_is_called_so():
     assert "diverged" not in card()
     text = card({**MANIFEST, "result": {**MANIFEST["result"], "diverged": reason}})
     assert f"| the training diverged | {reason} |" in text
+
+
+def test_the_card_says_why_rouge_is_missing():
+    """A dash beside the English words for a section would say that no reference has it."""
+    reason = "3 of 3 rows: ROUGE's tokenizer keeps less than half of the letters"
+    changed = {**METRICS, "anal_rouge_scores": None, "rouge_reasons": {"anal": reason}}
+    assert f"| ROUGE-1 / 2 / L, analysis ({reason}) | – / – / – |" in card(metrics=changed)
+
+
+def test_the_card_shows_no_uncapped_error_as_capped():
+    older = {key: value for key, value in metrics().items() if key != "mse_uncapped"}
+    filled = filled_metrics(older, origin="for the test", remedy="mend it")
+    assert "sizes capped at 5.5 | – |" in card(metrics=filled)

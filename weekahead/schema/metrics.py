@@ -459,8 +459,19 @@ def filled_metrics(stored: JsonObject, *, origin: str, remedy: str) -> Metrics:
         if isinstance(likelihood, dict) and likelihood["direct"]:
             likelihood["direct"] = _filled(_LIKELIHOOD, likelihood["direct"])
         filled["likelihood"] = likelihood
+    if "mse_uncapped" not in stored:
+        filled |= _of_uncapped_sizes(filled)
     check_shape(filled, Metrics, origin, remedy)
     return cast("Metrics", filled)
+
+
+def _of_uncapped_sizes(older: JsonObject) -> JsonObject:
+    """The squared errors of a file that was scored before sizes were capped, under their right
+    name.
+
+    One stated size beyond the outermost bin may own its `mse`, and the file does not say so.
+    """
+    return {"mse_uncapped": older["mse"], "mse": None, "mse_versus_zero_move": None}
 
 
 def _filled(empty: Mapping[str, object], stored: Any) -> Any:

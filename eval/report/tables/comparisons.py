@@ -23,7 +23,8 @@ def comparisons(compared: ComparedRuns) -> Table:
         ),
         rows=tuple(_row(comparison) for comparison in compared.comparisons),
         note="Difference: the run minus the other on the same rows, with its 95 % interval, "
-        "clustered by week; a lower squared error is better. p is two-sided and uncorrected. "
+        "clustered by week; a lower squared error (sizes capped at 5.5) is better. "
+        "p is two-sided and uncorrected. "
         f"Holm's correction is over all {tests} tests of this report, and the verdict is what "
         "holds after it: without the correction, one test in twenty of a model that knows nothing "
         "would say better or worse. Detectable: the smallest true difference that these weeks "

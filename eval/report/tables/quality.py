@@ -14,6 +14,7 @@ _PREFIX_TEXTS = {"own": "after its answer", "direct": "at once"}
 _CUT_TEXTS = {"move": "size of the true move", "cutoff": "knowledge cut-off", "sector": "sector"}
 _NOT_STATED = "its rows lack it"
 _NOT_SCORED = "not scored"
+_NO_SPACES = "the answers are in a script without spaces between words"
 
 
 def likelihood(compared: ComparedRuns) -> Table:
@@ -165,16 +166,20 @@ def text_quality(compared: ComparedRuns) -> Table:
     for run in compared.runs:
         scores = run.metrics["text_quality"]
         repetition = Cell(
-            scores["repetition"], n=scores["repetition_n"], why="no answer is long enough"
+            scores["repetition"],
+            n=scores["repetition_n"],
+            why="no answer is long enough and in a script with spaces",
         )
-        words_n = scores["words_n"] or scores["n"]
+        # Older files do not state words_n: they counted every answer.
+        words_n = scores["words_n"] or scores["n"] if scores["words"] is not None else None
+        no_words = _NO_SPACES if scores["n"] else _NOT_SCORED
         made_up = Cell(
             scores["share_not_in_prompt"], n=scores["figures"], why=scores["figures_reason"]
         )
         rows.append(
             (
                 run_cell(run.name),
-                Cell(scores["words"], digits=0, n=words_n, why=_NOT_SCORED),
+                Cell(scores["words"], digits=0, n=words_n, why=no_words),
                 Cell(scores["sections"], digits=2, why=_NOT_SCORED),
                 Cell(scores["complete"], why=_NOT_SCORED),
                 repetition,

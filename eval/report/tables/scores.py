@@ -12,6 +12,7 @@ from weekahead.schema.metrics import Metrics
 _SECTION_TITLES = {"pros": "Positives", "cons": "Concerns", "anal": "Analysis"}
 _ROUGE_TITLES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L"}
 _NO_TRUTH = "no row has a truth"
+_BEFORE_CAP = "scored before sizes were capped at 5.5; run eval.score again"
 
 
 def leaderboard(compared: ComparedRuns) -> Table:
@@ -37,7 +38,7 @@ def leaderboard(compared: ComparedRuns) -> Table:
         note="Direction accuracy is the share of right directions over all rows with a truth; an "
         "answer that is neutral or cannot be read is wrong. Intervals are 95 % and clustered by "
         "week. Squared error is in squared percent, the mean over the answers that state a size, "
-        "capped at 5.5; "
+        "sizes capped at 5.5, the outermost bin's (`mse_uncapped` in metrics.json is not); "
         "beside it is what a forecast of no move gets on exactly those rows.",
     )
 
@@ -45,7 +46,7 @@ def leaderboard(compared: ComparedRuns) -> Table:
 def _run_row(run: EvaluatedRun) -> tuple[Cell, ...]:
     metrics = run.metrics
     no_move = metrics["mse_versus_zero_move"]
-    no_size = None if metrics["mse_n"] else "no answer states a size"
+    no_size = _BEFORE_CAP if metrics["mse_n"] else "no answer states a size"
     accuracy = Cell(
         metrics["bin_acc"],
         ci95=metrics["bin_acc_ci95"],
@@ -247,6 +248,6 @@ def upstream(compared: ComparedRuns) -> Table:
         columns=("Run", "valid_count", "bin_acc", "mse", *rouge_columns),
         rows=tuple(rows),
         note="Only for comparison with published numbers: answers that the benchmark's parser "
-        "rejects are left out of every mean, and its reading of direction and size has known "
-        "faults.",
+        "rejects are left out of every mean, its sizes are not capped, and its reading of "
+        "direction and size has known faults.",
     )
