@@ -67,7 +67,8 @@ def flatten(metrics: Mapping[str, object], prefix: str = "") -> Iterator[tuple[s
         elif isinstance(value, list):
             yield from _flatten_list(value, f"{name}/")
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield name, value
+            # W&B cannot store half of a surrogate pair; names that differ stay different.
+            yield name.encode("utf-8", "backslashreplace").decode("utf-8"), value
 
 
 def _flatten_list(values: Sequence[object], prefix: str) -> Iterator[tuple[str, float | int]]:

@@ -318,6 +318,7 @@ def test_flatten_keeps_numbers_and_names_their_path():
         "n": 3, "a/b/c": 0.5, "ci/low": 0.1, "parts/after/n": 4, "parts/after/ci95/low": 0.2,
         "parts/after/ci95/high": 0.3, "parts/before/n": 5,
     }  # fmt: skip
+    assert dict(flatten({"a\ud800": 1})) == {r"a\ud800": 1}
 
 
 @pytest.mark.parametrize(
