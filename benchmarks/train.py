@@ -1,13 +1,14 @@
 """Speed, use of the GPU and peak memory of one recipe's training, on made-up rows of one length.
 
     python -m benchmarks.train --config recipes/smollm2.yaml --length 400 --steps 2
-    python -m benchmarks.train --config recipes/llama.yaml --shapes llama8b
+    python -m benchmarks.train --config recipes/llama.yaml --shapes llama8b \\
+        --vary per_device_train_batch_size=4,max_length=1024 activation_checkpointing=false
 
 The recipe's own batch, accumulation, LoRA, quantization, checkpointing and optimizer run through
 the trainer that `make train` uses. `--shapes` takes random weights of a known shape instead of the
 recipe's model, with the embedded tokenizer, so that no gated model is needed; `llama8b` writes
-16 GB to a temporary folder first. `--shapes llama8b`, `--memory_gib` and every number for a GPU:
-written for a GPU, never run on one yet.
+16 GB to a temporary folder first. `--vary` measures the recipe again with other fields, each set on
+the base that is loaded already; `max_length` sets the length of the rows.
 """
 
 import json
@@ -17,14 +18,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from transformers import AutoConfig, TrainerCallback
 
 from benchmarks.flops import COMPLETION_SHARE, Machine, flops_per_row, machine, peak_of
 from benchmarks.shapes import SHAPES, write_checkpoint
 from data_pipeline.dataset.load import TrainData
-from sft.training.arguments import parse
+from sft.training.arguments import Arguments, parse
 from sft.training.callbacks import peak_gpu_memory, peak_rss_bytes
 from weekahead.cli import (
     MODEL_ERRORS,
@@ -40,7 +41,13 @@ from weekahead.locks import check_appendable
 from weekahead.manifest import new_manifest
 from weekahead.models.chat_format import render_row_ids
 from weekahead.models.embedded import DEFAULT_OUT
-from weekahead.models.loading import Base, base_from_recipe, load_tokenizer, resolve_revision
+from weekahead.models.loading import (
+    Base,
+    base_from_recipe,
+    load_base,
+    load_tokenizer,
+    resolve_revision,
+)
 from weekahead.models.precision import Precision, choose_precision
 from weekahead.recipe import Recipe
 from weekahead.schema.rows import DatasetRow
@@ -61,12 +68,17 @@ class BenchmarkOptions:
     memory_gib: float | None = option(None, help="let torch take no more of the GPU than this")
     results: Path = option(RESULTS, help="JSONL file that the figures are added to")
     peak_tflops: float | None = option(None, help="of the GPU, if the table does not have it")
+    vary: tuple[str, ...] = option(
+        (), help="field=value[,field=value...] of the recipe: measure these settings as well"
+    )
 
 
 class Figures(TypedDict):
     """What was measured; unknown values are null."""
 
     recipe: str
+    vary: str
+    """What differs from the recipe, as given to --vary; empty for the recipe as it stands."""
     shapes: str | None
     length: int
     rows_a_step: int
@@ -156,60 +168,112 @@ def limit_memory(gib: float | None) -> None:
     torch.cuda.set_per_process_memory_fraction(share)
 
 
-def measure(options: BenchmarkOptions, precision: Precision, scratch: Path) -> Figures:
-    """Train `steps` steps and one before them to warm up; return what was measured."""
-    from sft.training.trainer import build_trainer
+class Loaded(NamedTuple):
+    """A base in memory, what it is, and its tokenizer."""
 
-    flags = {
+    base: Base
+    model: Any
+    tokenizer: Any
+
+
+def arguments(options: BenchmarkOptions, vary: str, precision: Precision, out: Path) -> Arguments:
+    """The recipe's arguments with the fields of `vary` in place of its own.
+
+    Raises ValueError for what is no field=value, and for what a training would refuse.
+    """
+    flags: dict[str, object] = {
         "config": options.config,
-        "output_dir": scratch / "run",
+        "output_dir": out,
         "max_length": options.length,
         "max_steps": options.steps + 1,
         "report_to": "none",
         "eval_strategy": "no",
         "save_strategy": "no",
     }
+    for setting in filter(None, vary.split(",")):
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--vary has {setting!r}; expected field=value")
+        flags[name] = value
     words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-    script, training, model_args = parse(words, precision)
-    recipe: Recipe = {
-        "model_name_or_path": str(model_args.model_name_or_path),
-        "turn_format": script.turn_format or "",
-        "load_in_4bit": model_args.load_in_4bit,
-    }
-    base = base_from_recipe(recipe, precision)
-    if options.shapes:
-        base = replace(base, name=str(DEFAULT_OUT), turn_format="smollm2")
-    base = resolve_revision(base)
+    return parse(words, precision)
+
+
+def load(options: BenchmarkOptions, args: Arguments, precision: Precision, scratch: Path) -> Loaded:
+    """The base that the arguments name, or one with random weights of the asked shape."""
+    from sft.training.trainer import own_gpu
+
+    base = resolve_revision(_base(options, args, precision))
     tokenizer = load_tokenizer(base)
     if options.shapes:
         shape = SHAPES[options.shapes]
         base = replace(base, name=str(write_checkpoint(shape, scratch / "model", base.dtype)))
+    model = load_base(base, own_gpu(args.training), args.model.attn_implementation)
+    return Loaded(base, model, tokenizer)
+
+
+def _base(options: BenchmarkOptions, args: Arguments, precision: Precision) -> Base:
+    recipe: Recipe = {
+        "model_name_or_path": str(args.model.model_name_or_path),
+        "turn_format": args.script.turn_format or "",
+        "load_in_4bit": args.model.load_in_4bit,
+        "bnb_4bit_quant_type": args.model.bnb_4bit_quant_type,
+        "use_bnb_nested_quant": args.model.use_bnb_nested_quant,
+    }
+    base = base_from_recipe(recipe, precision)
+    if options.shapes:
+        return replace(base, name=str(DEFAULT_OUT), turn_format="smollm2")
+    return base
+
+
+def measure(
+    options: BenchmarkOptions, vary: str, args: Arguments, loaded: Loaded, precision: Precision
+) -> Figures:
+    """Train `steps` steps and one before them to warm up; return what was measured.
+
+    The base is as before afterwards.
+    """
+    import torch
+
+    from sft.training.trainer import trainer_on
+
+    training = args.training
     step_rows = training.per_device_train_batch_size * training.gradient_accumulation_steps
-    rows = made_up_rows(tokenizer, options.length, step_rows * training.max_steps)
+    length = training.max_length
+    rows = made_up_rows(loaded.tokenizer, length, step_rows * training.max_steps)
     data = TrainData(train=rows, source="made up", sha256="")
     clock = StepClock()
-    trainer = build_trainer(base, tokenizer, data, training, model_args, [clock])
-    trainer.train()
-    weights = trainer.model.parameters()
-    trained = sum(weight.numel() for weight in weights if weight.requires_grad)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    trainer = trainer_on(loaded.model, loaded.tokenizer, data, training, args.model, [clock])
+    try:
+        trainer.train()
+        weights = trainer.model.parameters()
+        trained = sum(weight.numel() for weight in weights if weight.requires_grad)
+        memory = peak_gpu_memory()
+    finally:
+        loaded.model.gradient_checkpointing_disable()
+        trainer.model.unload()
     step_seconds = sum(clock.seconds) / len(clock.seconds)
-    speed = _model_tflops(base, trained, options.length) * step_rows / step_seconds
+    speed = _model_tflops(loaded.base, trained, length) * step_rows / step_seconds
     host = machine()
     peak = options.peak_tflops or peak_of(host["card"], precision.mode)
     return {
         "recipe": options.config.stem,
+        "vary": vary,
         "shapes": options.shapes,
-        "length": options.length,
+        "length": length,
         "rows_a_step": step_rows,
         "step_seconds": clock.seconds,
-        "tokens_per_second": step_rows * options.length / step_seconds,
+        "tokens_per_second": step_rows * length / step_seconds,
         "model_tflops_per_second": speed,
         "peak_tflops": peak,
         "mfu": speed / peak if peak else None,
         "trained_parameters": trained,
         "precision": precision.mode,
         "memory_gib": options.memory_gib,
-        **peak_gpu_memory(),
+        **memory,
         "peak_rss_bytes": peak_rss_bytes(),
         "machine": host,
         "optim": str(training.optim.value),
@@ -223,24 +287,54 @@ def _model_tflops(base: Base, trained: int, length: int) -> float:
 
 
 def run(options: BenchmarkOptions) -> int:
-    """Measure what the flags name, print the figures and add them to the file of results."""
+    """Measure what the flags name, print the figures and add them to the file of results.
+
+    Returns 1 if a setting did not fit in the GPU's memory.
+    """
+    import torch
+
     if options.steps < 1:
         raise ValueError(f"--steps is {options.steps}; expected at least 1")
     check_appendable(options.results)
     limit_memory(options.memory_gib)
-    with tempfile.TemporaryDirectory() as scratch:
-        figures = measure(options, choose_precision(), Path(scratch))
-    append_jsonl(options.results, [new_manifest(kind="benchmark", **figures)])
+    precision = choose_precision()
+    status = 0
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        settings = {
+            vary: arguments(options, vary, precision, scratch / "run")
+            for vary in ("", *options.vary)
+        }
+        _check_one_base([_base(options, args, precision) for args in settings.values()])
+        loaded = load(options, settings[""], precision, scratch)
+        for vary, args in settings.items():
+            try:
+                figures = measure(options, vary, args, loaded, precision)
+            except torch.OutOfMemoryError:
+                print(f"{vary or 'the recipe'}: the GPU's memory has no room for it", flush=True)
+                status = 1
+                continue
+            append_jsonl(options.results, [new_manifest(kind="benchmark", **figures)])
+            _print(figures)
+    return status
+
+
+def _check_one_base(bases: Sequence[Base]) -> None:
+    if any(base != bases[0] for base in bases):
+        raise ValueError("--vary has another base or quantization; it is loaded once: run again")
+
+
+def _print(figures: Figures) -> None:
     print(json.dumps(figures))
     memory = figures["peak_gpu_memory_bytes"] or figures["peak_rss_bytes"]
     mfu = "unknown" if figures["mfu"] is None else f"{figures['mfu']:.1%}"
     speed = f"{figures['tokens_per_second']:.1f} tokens/s"
-    print(f"{speed}, MFU {mfu}, peak {memory / 2**30:.2f} GiB")
-    return 0
+    what = f"{figures['vary']}: " if figures["vary"] else ""
+    print(f"{what}{speed}, MFU {mfu}, peak {memory / 2**30:.2f} GiB", flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit 0 measured, 2 an error whose message has the remedy, 130 interrupted."""
+    """The command. Exit 0 measured, 1 out of GPU memory, 2 an error, 130 interrupted."""
     parser = new_parser(__doc__)
     add_options(parser, BenchmarkOptions)
     options = read_options(parser.parse_args(argv), BenchmarkOptions)

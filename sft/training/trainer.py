@@ -336,7 +336,23 @@ def build_trainer(
     model_args: Any,
     callbacks: Sequence[TrainerCallback],
 ) -> Any:
-    """An SFTTrainer over `data`: QLoRA on `base`, adapter weights in fp32.
+    """Load `base` and return an SFTTrainer over `data`: QLoRA, adapter weights in fp32."""
+    model = load_base(base, own_gpu(training), model_args.attn_implementation)
+    trainer: Any = trainer_on(model, tokenizer, data, training, model_args, callbacks)
+    # adapter_config.json pins the base too
+    trainer.model.peft_config["default"].revision = base.revision
+    return trainer
+
+
+def trainer_on(
+    model: Any,
+    tokenizer: Any,
+    data: TrainData,
+    training: Any,
+    model_args: Any,
+    callbacks: Sequence[TrainerCallback],
+) -> Any:
+    """An SFTTrainer over `data` that trains a new adapter on the loaded base `model`.
 
     TRL makes the adapter of a 4-bit model bf16 whatever the precision. In fp32 a checkpoint holds
     what the optimizer holds, so a resumed run equals an uninterrupted one. It is also the only way
@@ -351,11 +367,9 @@ def build_trainer(
             )
         training.eval_strategy = "no"
     training.save_total_limit = None  # see CheckpointCallback
-    model = load_base(base, own_gpu(training), model_args.attn_implementation)
     peft_config: Any = get_peft_config(model_args)
     peft_config.target_modules = own_targets(model, peft_config.target_modules)
     check_targets(model, peft_config)
-    peft_config.revision = base.revision  # adapter_config.json pins the base too
     trainer: Any = ForecastTrainer(
         data,
         model=model,
