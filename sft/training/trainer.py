@@ -400,10 +400,13 @@ def save_adapter(trainer: Any, tokenizer: Any, folder: Path) -> None:
     a disk that does not take them; nothing is moved then.
     """
     temporary = folder / ".adapter"
+    # The others do not wait for the first one: what they removed would be what it has written.
+    first = trainer.is_world_process_zero()
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if first:
+            shutil.rmtree(temporary, ignore_errors=True)
         trainer.save_model(str(temporary))
-        if trainer.is_world_process_zero():
+        if first:
             _save_generation_config(tokenizer, temporary)
             _move_files(temporary, folder)
     except Exception as error:  # every library has an error of its own for a full disk
@@ -411,7 +414,7 @@ def save_adapter(trainer: Any, tokenizer: Any, folder: Path) -> None:
             raise cannot_save(folder, error) from error
         raise
     finally:
-        if trainer.is_world_process_zero():
+        if first:
             shutil.rmtree(temporary, ignore_errors=True)
 
 

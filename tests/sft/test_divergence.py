@@ -331,7 +331,7 @@ sys.exit(train.main())
 @pytest.mark.slow
 def test_all_processes_stop_if_one_has_a_loss_that_is_not_finite(tiny):
     """None waits for another, one line names the rows of all, and nothing takes what is left."""
-    out = tiny / "outputs" / "two"
+    out = tiny / "outputs" / "diverged-of-two"
     (tiny / "two.py").write_text(SPOIL_THE_SECOND_PROCESS)
     flags = "--config recipe.yaml --dataset data/datasets/m --max_steps 4 --save_steps 2 "
     flags += f"--eval_strategy no --gradient_accumulation_steps 2 --output_dir {out} "

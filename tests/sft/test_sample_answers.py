@@ -122,12 +122,33 @@ def test_three_seeds_of_a_recipe_differ_in_the_seed_alone(tiny, plain):
     )
 
 
+SECOND_PROCESS_COMES_LATE = """
+import os, sys, time
+from pathlib import Path
+from sft import train
+from sft.training import trainer
+
+save_adapter = trainer.save_adapter
+def late(trainer, tokenizer, folder):
+    while not (Path(folder) / ".adapter/adapter_model.safetensors").exists():
+        time.sleep(0.001)
+    save_adapter(trainer, tokenizer, folder)
+if os.environ["RANK"] == "1":
+    trainer.save_adapter = late
+sys.exit(train.main())
+"""
+
+
 @pytest.mark.slow
 def test_two_processes_end_together_and_one_of_them_logs(tiny):
-    """Answered at the first evaluation, left out at the second: no process is left waiting."""
-    launch = "-m torch.distributed.run --standalone --nproc_per_node 2 -m sft.train"
+    """Answered at the first evaluation, left out at the second: no process is left waiting.
+
+    The second process touches nothing of the adapter, which the first one writes at that moment.
+    """
+    (tiny / "late.py").write_text(SECOND_PROCESS_COMES_LATE)
+    launch = "-m torch.distributed.run --standalone --nproc_per_node 2 late.py"
     flags = "--gen_rows 2 --gen_max_new_tokens 8 --gen_time_share 0.0001 --ddp_backend gloo"
-    folder = trained(tiny, "two", *flags.split(), module=launch)
+    folder = trained(tiny, "answers-of-two", *flags.split(), module=launch)
     first, second = of_kind(folder, "gen")
     assert len(first["answers"]) == 2 and "the limit of 0% (--gen_time_share)" in second["skipped"]
     assert json.loads((folder / "manifest.json").read_text())["settings"]["world_size"] == 2
