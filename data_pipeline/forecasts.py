@@ -78,7 +78,7 @@ def run(*, dataset: Path, records: Path, answers: Path) -> int:
     endings = Counter(row.get("finish_reason") or "none" for row in rows if row.get("generation"))
     for reason, count in sorted(endings.items()):
         if reason.casefold() != "stop":
-            print(f"warning: {count} answers did not end by themselves (finish reason {reason})")
+            print(f"warning: {count} answers may be cut off (finish reason {reason}, not stop)")
     if without:
         print(f"warning: {without} rows have no answer and are scored as wrong")
     print(

@@ -37,7 +37,8 @@ class ServerReply:
     text: str
     """Only Unicode that can be written; a lone surrogate has become U+FFFD."""
     finish_reason: str | None
-    """The server's word. "refusal" and "tool_calls" if the message holds one, whatever it says."""
+    """The server's word; "stop" is written so. "refusal" and "tool_calls" if the message holds one,
+    whatever it says."""
     usage: Usage = NO_USAGE
     model: str | None = None
     """The model that answered, as the server names it."""
@@ -265,7 +266,8 @@ def _finish_reason(choice: Json, message: Json) -> str | None:
     reason = choice.get("finish_reason", choice.get("stop_reason"))
     if isinstance(reason, dict):  # TGI and others: {"type": "length"}
         reason = cast("Json", reason).get("type") or "unknown"
-    return _word(reason, 40)
+    word = _word(reason, 40)
+    return "stop" if word and word.casefold() == "stop" else word
 
 
 def _word(value: object, length: int) -> str | None:

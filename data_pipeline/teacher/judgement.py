@@ -6,6 +6,7 @@ counted and a run that goes wrong in one way can be stopped.
 
 import re
 import unicodedata
+from collections.abc import Mapping
 
 from data_pipeline.teacher.prompts import without_thought_and_space
 from weekahead.models.families import FAMILIES
@@ -16,6 +17,9 @@ from weekahead.task.answer_sections import find_sections
 UNRECORDED = "not recorded"
 """The finish reason of an answer in a log of an older version that did not keep it."""
 CUT_OFF = "cut off"
+_NO_WORD = "no finish reason"
+_OF_A_LIMIT = re.compile(r"length|max|limit|budget|sentence|incomplete", re.IGNORECASE)
+"""A server's word for an answer that needed more tokens."""
 
 _OWN_NAMES = {
     "content_filter": "filtered",
@@ -172,15 +176,45 @@ def kind_of(reason: str) -> str:
     return re.split(r"[(:]", reason, maxsplit=1)[0].strip()
 
 
-def remedy(kind: str, max_tokens: int) -> str:
-    """What mends a run whose answers are rejected for a kind of reason."""
+def count_of_kind(reasons: Mapping[str, int], kind: str) -> int:
+    """How many of the answers that were rejected for these reasons are of one kind."""
+    return sum(count for reason, count in reasons.items() if kind_of(reason) == kind)
+
+
+def most_common(reasons: Mapping[str, int]) -> str:
+    """The reason that is most common within the kind that is most common.
+
+    Raises ValueError if there is none.
+    """
+    kind = max(map(kind_of, reasons), key=lambda kind: count_of_kind(reasons, kind))
+    return max((one for one in reasons if kind_of(one) == kind), key=lambda one: reasons[one])
+
+
+def remedy(reason: str, max_tokens: int) -> str:
+    """What mends a run whose answers are rejected for this reason, or for others of its kind."""
+    kind = kind_of(reason)
     if kind == CUT_OFF:
-        return (
-            f"raise --max_tokens above {max_tokens}: the same command then asks again what was cut "
-            "off. If the reason is no limit, the server is at fault, or has a word of its own for "
-            "'stop': take another, or a proxy that says 'stop'"
-        )
+        return _remedy_of_an_ending(reason, max_tokens)
     return _REMEDIES.get(kind, "read some answers in the log, or take a stronger --model")
+
+
+def _remedy_of_an_ending(reason: str, max_tokens: int) -> str:
+    raised = f"raise --max_tokens above {max_tokens}"
+    again = "the same command then asks again what was cut off"
+    word = reason.removeprefix(f"{CUT_OFF} (").removesuffix(")")
+    if _OF_A_LIMIT.search(word):
+        return f"{raised}: {again}"
+    if word == _NO_WORD:
+        what = "the server gives no finish reason, so nobody knows whether an answer is whole"
+    else:
+        what = (
+            f"the server ends them with the finish reason {word!r}, and only 'stop' says that an "
+            "answer is whole"
+        )
+    return (
+        f"{what}: take another server, or put a proxy before this one that says 'stop' at a normal "
+        f"end; then {raised}: {again}"
+    )
 
 
 def is_cut_off(reason: str | None) -> bool:
@@ -193,7 +227,7 @@ def _ending_fault(answer: str, finish_reason: str | None) -> str | None:
         ends = answer.rstrip().endswith((".", "!", "?", ")", '"', "”", "%", "*", "。"))
         return None if ends or not answer.strip() else f"{CUT_OFF} (in mid sentence)"
     if finish_reason is None:
-        return f"{CUT_OFF} (no finish reason)"
+        return f"{CUT_OFF} ({_NO_WORD})"
     word = finish_reason.casefold()
     if word == "stop":
         return None

@@ -16,14 +16,13 @@ import math
 import os
 import re
 import sys
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_pipeline.teacher.answer_log import TeacherLog, writing
 from data_pipeline.teacher.costs import MEAN_OUTPUT_TOKENS, PRICES, Budget, Price, read_price
-from data_pipeline.teacher.judgement import kind_of, remedy
+from data_pipeline.teacher.judgement import count_of_kind, is_cut_off, kind_of, most_common, remedy
 from data_pipeline.teacher.progress import Progress, RequestSettings, can_be_asked, count_progress
 from data_pipeline.teacher.prompts import KINDS, AnswerKind
 from data_pipeline.teacher.workers import End, TeacherRun
@@ -239,7 +238,7 @@ def _print_end(teacher_run: TeacherRun, progress: Progress, path: Path) -> int:
         )
         return 128 + teacher_run.signal
     if teacher_run.ended is End.REJECTIONS:
-        print(_rejections(teacher_run), file=sys.stderr)
+        print(_rejections(teacher_run, path), file=sys.stderr)
         return 1
     if teacher_run.ended is End.BUDGET:
         print(
@@ -257,12 +256,15 @@ def _print_end(teacher_run: TeacherRun, progress: Progress, path: Path) -> int:
     return _finished(progress, path, teacher_run.settings.max_tokens)
 
 
-def _rejections(teacher_run: TeacherRun) -> str:
+def _rejections(teacher_run: TeacherRun, path: Path) -> str:
     """Why a run that only brings rejections was stopped, and the remedy."""
-    ((kind, count),) = teacher_run.rejected_in_a_row.most_common(1)
+    reasons = teacher_run.rejected_in_a_row
+    reason = most_common(reasons)
+    count = count_of_kind(reasons, kind_of(reason))
+    stays = "" if is_cut_off(reason) else f". They are not asked again unless you move {path} away"
     return (
-        f"stopped: {count} answers were rejected in a row ({kind}) and none was accepted, so more "
-        f"would only cost; {remedy(kind, teacher_run.settings.max_tokens)}"
+        f"stopped: {count} answers were rejected in a row ({reason}) and none was accepted, so "
+        f"more would only cost; {remedy(reason, teacher_run.settings.max_tokens)}{stays}"
     )
 
 
@@ -274,10 +276,8 @@ def _finished(progress: Progress, path: Path, max_tokens: int) -> int:
     if not progress.rejected:
         why = "no record is selected or has a return; check the file of records and --only"
     else:
-        kinds = Counter[str]()
-        for reason, count in progress.rejected.items():
-            kinds[kind_of(reason)] += count
-        why = remedy(kinds.most_common(1)[0][0], max_tokens)
+        reason = most_common(progress.rejected)
+        why = f"most were rejected for: {reason}; {remedy(reason, max_tokens)}"
     print(f"0 accepted: {path} holds no answer that can be used; {why}", file=sys.stderr)
     return 1
 

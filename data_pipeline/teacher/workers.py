@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from data_pipeline.teacher.answer_log import OpenLog
 from data_pipeline.teacher.costs import Budget, Price, cost_bound
-from data_pipeline.teacher.judgement import judge, kind_of
+from data_pipeline.teacher.judgement import count_of_kind, judge, kind_of
 from data_pipeline.teacher.progress import RequestSettings, TeacherQuestion, next_question
 from data_pipeline.teacher.prompts import TEACHING_VERSION, fingerprint
 from weekahead.interrupts import handled_by_loop
@@ -72,7 +72,7 @@ class TeacherRun:
         """The number of the signal that interrupted it."""
         self.refusal: Refused | None = None
         self.rejected_in_a_row: Counter[str] = Counter()
-        """Kind of rejection -> answers since the last one that was accepted."""
+        """Reason of a rejection -> answers since the last one that was accepted."""
         self.other_models: Counter[str] = Counter()
         """Models that the server says answered and that were not asked for -> answers."""
         self._failed_in_a_row = 0
@@ -215,9 +215,9 @@ class TeacherRun:
         if row["accepted"]:
             self.rejected_in_a_row.clear()
             return
-        kind = kind_of(row["reason"] or "not accepted")
-        self.rejected_in_a_row[kind] += 1
-        if self.rejected_in_a_row[kind] >= REJECTIONS_IN_A_ROW:
+        reason = row["reason"] or "not accepted"
+        self.rejected_in_a_row[reason] += 1
+        if count_of_kind(self.rejected_in_a_row, kind_of(reason)) >= REJECTIONS_IN_A_ROW:
             self._end(End.REJECTIONS)
 
 

@@ -112,7 +112,7 @@ def warnings_of(facts: ServerFacts, model: str) -> Iterator[str]:
         )
     for reason, count in facts["finish_reasons"].items():
         if reason.casefold() not in ("stop", "refused"):
-            yield f"{count} rows did not end by themselves (finish reason {reason})"
+            yield f"{count} rows may be cut off (finish reason {reason}, not stop)"
     if facts["longer_than_asked"]:
         yield f"{facts['longer_than_asked']} rows are longer than --max_new_tokens allows"
 

@@ -336,14 +336,44 @@ def test_another_model_than_the_one_asked_for_is_said(monkeypatch, capsys):
 # --- rejections in a row, the limit --------------------------------------------------------------
 
 
-def test_thirty_rejections_of_one_kind_stop_the_run(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("length", "raise --max_tokens above 1024: the same command then asks again what was cut"),
+        ("eos", "the finish reason 'eos', and only 'stop' says that an answer is whole"),
+        ("end_turn", "put a proxy before this one that says 'stop' at a normal end"),
+        (None, "the server gives no finish reason, so nobody knows whether an answer is whole"),
+    ],
+)
+def test_thirty_rejections_of_one_kind_stop_the_run(monkeypatch, capsys, word, said):
+    """The last line names the server's word and what helps; the remedy works with the same log."""
     records_file(60)
-    with Teacher(respond=reshaping(choice(finish_reason="length"))) as teacher:
+    with Teacher(respond=reshaping(choice(finish_reason=word))) as teacher:
         assert ask(monkeypatch, teacher, "--concurrency", "2") == 1
     assert 30 <= len(teacher.asked) <= 32 and len(logged()) == len(teacher.asked)
-    error = capsys.readouterr().err
-    assert "answers were rejected in a row (cut off) and none was accepted" in error
-    assert "raise --max_tokens above 1024" in error
+    reason = f"cut off ({word or 'no finish reason'})"
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"answers were rejected in a row ({reason}) and none was accepted" in last
+    assert said in last and "--max_tokens above 1024" in last
+    with Teacher() as mended:
+        assert ask(monkeypatch, mended, "--max_tokens", "1025") == 0
+    assert "60 accepted, " in capsys.readouterr().out
+
+
+def test_rejections_for_many_reasons_of_one_kind_stop_it_too(monkeypatch, capsys):
+    """The line names the most common one, and that what was rejected stays rejected."""
+    records_file(60)
+    tokens = [f"<|t{number}|>" for number in range(7)] * 10
+
+    def respond(request, whole):
+        return http(content(lambda text: text + tokens.pop())(whole))
+
+    with Teacher(respond=respond) as teacher:
+        assert ask(monkeypatch, teacher, "--concurrency", "1") == 1
+    assert len(teacher.asked) == 30
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "30 answers were rejected in a row (control token: '<|t" in last
+    assert "mend its chat template or its stop tokens. They are not asked again unless" in last
 
 
 def test_rejections_with_accepted_answers_between_them_do_not(monkeypatch):

@@ -215,7 +215,7 @@ def test_an_answer_of_any_shape_is_stored_as_what_it_is(answers, market, serve, 
         assert (row["finish_reason"], row["new_tokens"]) == ("model_length", 11)
     facts = json.loads((tmp_path / "a/manifest.json").read_text())["server"]
     assert (facts["finish_reasons"], facts["longer_than_asked"]) == ({"model_length": 6}, 6)
-    assert "6 rows did not end by themselves (finish reason model_length)" in caplog.text
+    assert "6 rows may be cut off (finish reason model_length, not stop)" in caplog.text
     assert "6 rows are longer than --max_new_tokens allows" in caplog.text
 
 
