@@ -1,6 +1,7 @@
 """What a training really used, read back from the objects and not from the arguments."""
 
 import hashlib
+from enum import Enum
 from typing import Any
 
 from weekahead.schema.manifests import UsedFacts
@@ -54,7 +55,14 @@ def _quantization(model: Any) -> dict[str, Any] | None:
         "bnb_4bit_use_double_quant",
         "bnb_4bit_compute_dtype",
     )
-    return {name: str(stated[name]) for name in names if name in stated}
+    return {name: _plain(stated[name]) for name in names if name in stated}
+
+
+def _plain(value: Any) -> Any:
+    """A value of a quantization config as JSON has it: truth values stay what they are."""
+    if isinstance(value, Enum):
+        return value.value
+    return value if isinstance(value, bool) else _name_of(value)
 
 
 def _template_hash(tokenizer: Any) -> str:

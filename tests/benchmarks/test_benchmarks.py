@@ -69,9 +69,15 @@ def run(module, *flags):
 @pytest.mark.slow
 def test_the_training_is_measured_with_the_recipe_s_settings(tmp_path):
     results = tmp_path / "train.jsonl"
-    done = run("benchmarks.train", "--length", "256", "--steps", "2", "--results", str(results))
+    varied = "per_device_train_batch_size=2,gradient_accumulation_steps=2,lora_r=4,max_length=300"
+    flags = ["--length", "256", "--steps", "2", "--results", str(results)]
+    done = run("benchmarks.train", *flags, "--vary", varied, "seed=42")
     assert done.returncode == 0, done.stderr
-    (row,) = map(json.loads, results.read_text().splitlines())
+    row, other, again = map(json.loads, results.read_text().splitlines())
+    assert other["vary"] == varied and other["rows_a_step"] == 4 and other["length"] == 300
+    # The base is as before: a second adapter has as many weights as the first one.
+    assert again["trained_parameters"] == row["trained_parameters"]
+    assert other["trained_parameters"] * 2 == row["trained_parameters"]
     assert row["recipe"] == "llama" and row["shapes"] == "tiny"
     assert row["rows_a_step"] == 16 and len(row["step_seconds"]) == 2
     step = sum(row["step_seconds"]) / 2
@@ -87,18 +93,27 @@ def test_the_training_is_measured_with_the_recipe_s_settings(tmp_path):
 def test_generation_is_measured_with_padded_prompts_beside(tmp_path):
     results = tmp_path / "generate.jsonl"
     flags = ["--rows", "3", "--length", "60", "--max_new_tokens", "3", "--batch_sizes", "2"]
+    flags += ["--upstream_rows", "2"]
     done = run("benchmarks.generate", *flags, "--padded", "--results", str(results))
     assert done.returncode == 0, done.stderr
     (row,) = map(json.loads, results.read_text().splitlines())
     upstream, alone, padded = row["ways"]
-    assert [way["new_tokens"] for way in row["ways"]] == [9, 9, 9] and row["full"]
+    assert [way["new_tokens"] for way in row["ways"]] == [6, 9, 9] and row["full"]
+    assert [way["rows"] for way in row["ways"]] == [2, 3, 3]
     assert upstream["batch_size"] == 1 and alone["batch_size"] == padded["batch_size"] == 2
     assert padded["way"] == f"{alone['way']}, padded"
     assert "batch 2: prompts read alone are" in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("flags", "named"), [(["--steps", "0"], "--steps is 0"), (["--length", "3"], "3 tokens")]
+    ("flags", "named"),
+    [
+        (["--steps", "0"], "--steps is 0"),
+        (["--length", "3"], "3 tokens"),
+        (["--vary", "lora_r"], "expected field=value"),
+        (["--vary", "lora_rr=4"], "lora_rr"),
+        (["--vary", "bnb_4bit_quant_type=fp4"], "--vary has another base"),
+    ],
 )
 def test_a_setting_that_cannot_be_measured_is_named(flags, named, monkeypatch, capsys):
     from benchmarks.train import main

@@ -259,7 +259,7 @@ HONOURED_CASES = {
     "--attn_implementation eager": {"attention": "eager"},
     "--attn_implementation sdpa": {"attention": "sdpa"},
     "--bnb_4bit_quant_type fp4": {"quantization": {"bnb_4bit_quant_type": "fp4"}},
-    "--use_bnb_nested_quant false": {"quantization": {"bnb_4bit_use_double_quant": "False"}},
+    "--use_bnb_nested_quant false": {"quantization": {"bnb_4bit_use_double_quant": False}},
     "--load_in_4bit false": {"quantization": None, "base_dtype": "float32"},
     "--lora_r 3 --lora_alpha 5 --lora_dropout 0.25": {
         "lora_r": 3,

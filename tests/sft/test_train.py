@@ -48,6 +48,13 @@ def test_a_run_leaves_a_complete_adapter_folder(whole):
     manifest = json.loads((whole / "manifest.json").read_text())
     assert manifest["result"]["steps"] == 6 and manifest["result"]["tokens_per_second"] > 0
     assert manifest["base"]["quantization"]["bnb_4bit_quant_type"] == "nf4"
+    assert manifest["result"]["used"]["quantization"] == {
+        "quant_method": "bitsandbytes",
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": "nf4",
+        "bnb_4bit_use_double_quant": True,
+        "bnb_4bit_compute_dtype": manifest["result"]["used"]["base_dtype"],
+    }
     assert manifest["synthetic"] is True
     system = [row for row in read_jsonl(whole / "train_log.jsonl") if row["kind"] == "system"]
     assert system and all(row["gpu"] or row["gpu_reason"] for row in system)
