@@ -86,16 +86,21 @@ def artifact_name(run: str) -> str:
 
 
 def run(options: PublishOptions) -> int:
-    """Log the evaluation to its tracked run."""
+    """Log the evaluation to its tracked run. Raises OSError if W&B did not record all of it."""
     name = options.folder.name
     check_writable(options.folder)
     with start_run(options.folder, name=name, kind="eval", config={"run": name}) as tracker:
         log_evaluation(options.folder, tracker)
+    if tracker.failed:
+        raise OSError(
+            f"W&B has not recorded all of {options.folder}: mend what the warning above says, then "
+            "run the same command again; the evaluation's own files are complete"
+        )
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit 0, or 2 if the folder is not scored or W&B fails although a key is set."""
+    """The command. Exit 0, or 2 if the folder is not scored or W&B does not record all of it."""
     parser = new_parser(__doc__)
     parser.add_argument("folder", type=Path, help="results/<run>, generated and scored")
     options = read_options(parser.parse_args(argv), PublishOptions)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from weekahead.env_file import load_env
+from weekahead.files import with_remedy
 from weekahead.interrupts import Interrupted, close_progress_bars, listening
 from weekahead.redaction import without_secrets
 
@@ -37,8 +38,8 @@ def run_command(
 ) -> int:
     """Load `.env`, do `work` and return its exit status.
 
-    One of `errors` is printed as one line, without secrets, on standard error and gives 2; an
-    interrupt gives 128 plus the number of its signal (130 for Ctrl-C, 143 for SIGTERM).
+    One of `errors`, or a full disk, is printed as one line, without secrets, on standard error and
+    gives 2; an interrupt gives 128 plus the number of its signal (130 for Ctrl-C, 143 for SIGTERM).
     `resumable` says that the same command goes on where it stopped. `out_of_memory_hint` is the
     remedy for a GPU whose memory is too small.
     """
@@ -49,8 +50,11 @@ def run_command(
         with listening(line.format("")):
             load_env()
             return work()
-    except errors as error:
-        message = without_secrets(describe_error(error, out_of_memory_hint))
+    except Exception as error:
+        told = with_remedy(error)  # every library has an error of its own for a full disk
+        if not isinstance(told, (*errors, OSError)):
+            raise
+        message = without_secrets(describe_error(told, out_of_memory_hint))
         _print_last(f"{name}: {' '.join(message.split())}")
         return 2
     except Interrupted as interrupt:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -83,6 +84,41 @@ def unwritable(path: Path, error: Exception) -> OSError:
     if number is None:
         remedy = "check the space on its disk"
     return OSError(f"{path} could not be written ({reason}): {remedy}")
+
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Errors that only writing brings."""
+_NO_SPACE_TEXT = re.compile("|".join(f"{os.strerror(n)}|os error {n}\\b" for n in _NO_SPACE))
+"""What stands in an error of a library of its own kind."""
+
+
+def with_remedy(error: Exception, path: Path | str = "a file") -> Exception:
+    """An error of a disk that takes no more as `unwritable` says it; any other one as it is.
+
+    `path` is what was written, if the error names nothing.
+    """
+    if not isinstance(error, OSError):
+        return unwritable(Path(path), error) if _NO_SPACE_TEXT.search(str(error)) else error
+    if error.errno not in _NO_SPACE:
+        return error
+    name = path if error.filename is None else os.fsdecode(error.filename)
+    return unwritable(Path(name), error)
+
+
+@contextmanager
+def naming_place(place: Path, temporary: Path) -> Generator[None]:
+    """Say `place` in an error about the folder `temporary`, whose content is to be moved there.
+
+    A disk that takes no more is said of `place` too, if the error names no file.
+    """
+    try:
+        yield
+    except Exception as error:
+        told = with_remedy(error, place)
+        text = str(told).replace(str(temporary), str(place))
+        if not isinstance(told, OSError) or text == str(error):
+            raise
+        raise OSError(text) from error
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -127,14 +127,24 @@ def _take(folder: Path) -> int:
             if not _is_file_at(path, handle):  # its last owner removed it in this moment
                 os.close(handle)
                 continue
-            os.ftruncate(handle, 0)
-            os.write(handle, f"{os.getpid()} {platform.node()}\n".encode())
+            _write_holder(handle, path)
         except OSError:
             os.close(handle)
             raise
         _held.add(handle)
         return handle
     raise OSError(errno.EBUSY, f"its {LOCK} is replaced all the time")
+
+
+def _write_holder(handle: int, path: Path) -> None:
+    """Write who holds the lock into its file. Raises OSError and removes it if the disk is full."""
+    try:
+        os.ftruncate(handle, 0)
+        os.write(handle, f"{os.getpid()} {platform.node()}\n".encode())
+    except OSError:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
 
 
 def _lock(handle: int, folder: Path) -> None:

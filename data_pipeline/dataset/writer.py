@@ -56,14 +56,15 @@ def replacing_folder(out: Path) -> Iterator[Path]:
     """A new folder beside `out` that takes its place when the block ends without an error.
 
     After an error the old folder stands. Raises FileExistsError if `out` holds anything but an
-    earlier dataset.
+    earlier dataset, and OSError naming `out` if the disk takes no more.
     """
     check_target(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         new, old = Path(scratch, "new"), Path(scratch, "old")
         new.mkdir()
-        yield new
+        with files.naming_place(out, new):
+            yield new
         try:
             if out.exists():
                 out.rename(old)

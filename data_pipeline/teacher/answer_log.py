@@ -120,8 +120,8 @@ def writing(path: Path) -> Iterator[OpenLog]:
     import fcntl
 
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         check_writable(path.parent)  # answers cost money: not the first one may be lost
+        path.parent.mkdir(parents=True, exist_ok=True)
         opened = path.open("ab", buffering=0)
     except OSError as error:
         raise error if error.strerror is None else unwritable(path, error) from error

@@ -10,7 +10,7 @@ from eval.report.notes import ADVICE, HINDSIGHT
 from eval.report.page import Report, build_report
 from eval.report.runs import EvaluatedRun, load_runs
 from eval.report.table import to_csv
-from weekahead.files import sha256, write_json, write_text
+from weekahead.files import naming_place, sha256, write_json, write_text
 from weekahead.locks import sole_writer
 from weekahead.manifest import new_manifest
 from weekahead.schema.file_names import MANIFEST, METRICS
@@ -31,7 +31,8 @@ def write_report(folders: Sequence[Path], out: Path, title: str) -> Path:
         older_files = _files_of_older_report(out)
         with tempfile.TemporaryDirectory(dir=out, prefix=".report-") as name:
             draft = Path(name)
-            files = _write_draft(draft, runs, title)
+            with naming_place(out, draft):
+                files = _write_draft(draft, runs, title)
             for file in sorted([*files, MANIFEST], key=lambda file: file == PAGE):
                 (out / file).parent.mkdir(parents=True, exist_ok=True)
                 (draft / file).replace(out / file)

@@ -139,6 +139,22 @@ with start_run(folder, name="demo", kind="eval", config={}) as run:
     assert ["baselines/up/mse", 2.5] in json.loads(table.read_text())["data"]
 
 
+@pytest.mark.slow
+def test_an_evaluation_that_was_not_all_recorded_is_no_success(tmp_path, home):
+    """The command does nothing else, so its status says it; in a training it is a warning."""
+    (tmp_path / "metrics.json").write_text('{"n": 64}')
+    (tmp_path / "generations.jsonl").write_text('{"id": "A"}\n')
+    code = "import sys, eval.publish; sys.exit(eval.publish.main([str(folder)]))"
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "data").write_text("in the place of the folder of artifacts")
+    done = run_python(code, tmp_path, home)
+    assert done.returncode == 2 and "W&B failed (" in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert f"eval.publish: W&B has not recorded all of {tmp_path}: mend what" in last
+    (tmp_path / "wandb" / "data").unlink()
+    assert run_python(code, tmp_path, home).returncode == 0
+
+
 def test_a_missing_score_is_named_with_the_command_that_makes_it(tmp_path, home):
     code = """
 from eval.publish import log_evaluation

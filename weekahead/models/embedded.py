@@ -25,7 +25,7 @@ from typing import Any, cast
 import numpy as np
 
 from weekahead.cli import MODEL_ERRORS, configure_logging, run_command
-from weekahead.files import write_json
+from weekahead.files import naming_place, write_json
 from weekahead.locks import check_writable
 from weekahead.manifest import new_manifest
 from weekahead.models.chat_format import apply_chat_format, chat_format
@@ -85,7 +85,8 @@ def ensure_embedded(out: Path | str = DEFAULT_OUT) -> Path:
     ):
         built = Path(folder) / "checkpoint"
         built.mkdir()
-        seconds = convert_gguf(source, built)
+        with naming_place(out, built):
+            seconds = convert_gguf(source, built)
         try:
             built.replace(out)
         except OSError:

@@ -56,9 +56,10 @@ class TrackedRun:
     mode: Mode
     record: Path | None = None
     """The folder of the W&B record, for `wandb leet` and `wandb sync`; None if disabled."""
+    failed: bool = False
+    """Whether something could not be recorded; a warning has said what."""
     _client: Any = field(default=None, repr=False)
     _variables: dict[str, str | None] = field(default_factory=dict[str, str | None], repr=False)
-    _warned: bool = field(default=False, repr=False)
 
     @property
     def url(self) -> str | None:
@@ -135,13 +136,13 @@ class TrackedRun:
         try:
             yield
         except _failures() as error:
-            if not self._warned:
+            if not self.failed:
                 log.warning(
                     "W&B failed (%s: %s); the work goes on, its own files are complete without it",
                     type(error).__name__,
                     error,
                 )
-            self._warned = True
+            self.failed = True
 
     def finish(self, exit_code: int = 0) -> None:
         """End the run and wait for its upload. Harmless if called twice.
@@ -167,13 +168,13 @@ class TrackedRun:
         if self.record is None or not self.record.is_dir():
             return
         reason = lost_records(self.record)
-        if reason and not self._warned:
+        if reason and not self.failed:
             log.warning(
                 "W&B's record %s is not whole (%s); the work's own files are complete without it",
                 self.record,
                 reason,
             )
-            self._warned = True
+            self.failed = True
 
     def __enter__(self) -> "TrackedRun":
         return self
