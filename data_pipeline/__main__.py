@@ -21,6 +21,7 @@ from data_pipeline.fetch import FetchOptions
 from data_pipeline.teacher import run as teacher
 from data_pipeline.teacher.run import TeacherJob, TeacherOptions
 from weekahead.cli import EXPECTED_ERRORS, add_options, new_parser, read_options, run_command
+from weekahead.files import with_remedy
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _named(name: str) -> Generator[None]:
     try:
         yield
     except EXPECTED_ERRORS as error:
-        raise ValueError(f"{name}: {error}") from error
+        raise ValueError(f"{name}: {with_remedy(error)}") from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,7 +20,7 @@ from tests.support import records
 from tests.support.report_runs import make_pair
 from tests.support.tiny import ROOT
 from weekahead.cli import run_command
-from weekahead.files import write_jsonl
+from weekahead.files import with_remedy, write_jsonl
 from weekahead.models import loading
 
 MODEL = "--config {tiny}/fp32.yaml --adapter {tiny}/adapter --dataset {tiny}/data/datasets/m"
@@ -196,6 +196,8 @@ def test_any_error_of_a_full_disk_is_one_line_with_a_remedy(error, capsys):
     assert run_command("it", work) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert re.match(r"it: (a file|x) could not be written \(.*\): (free|check|make it)", line)
+    error = with_remedy(error)
+    assert str(with_remedy(ValueError(f"fetch: {error}"))) == f"fetch: {error}"  # once is enough
     error = Exception("no space for improvement")
     with pytest.raises(Exception, match="improvement"):
         run_command("it", work)

@@ -6,6 +6,7 @@ launcher leaves an orphan, even if it was killed.
 """
 
 import asyncio
+import atexit
 import contextlib
 import os
 import signal
@@ -89,6 +90,15 @@ def listening(line: str) -> Generator[None]:
             yield
         finally:
             _state.owner = 0
+            # Last registered, first called: while Python shuts down there is nothing to save, and
+            # the status of what was done must stay.
+            atexit.unregister(_ignore_signals)
+            atexit.register(_ignore_signals)
+
+
+def _ignore_signals() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

@@ -31,7 +31,13 @@ def start(folder, launcher, out, mark):
     env |= {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     words = [sys.executable, *launcher.split(), *FLAGS.split(), str(out)]
     return subprocess.Popen(
-        words, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        words,
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -63,16 +69,18 @@ def wait_for_steps(process, out, steps):
 
 
 @pytest.mark.parametrize("launcher", [ACCELERATE, TORCHRUN], ids=["accelerate", "torchrun"])
-@pytest.mark.parametrize("target", ["launcher", "second"])
+@pytest.mark.parametrize("target", ["launcher", "group", "second"])
 def test_two_processes_stop_at_one_step(tiny, launcher, target):
-    """A signal to the launcher, or to one process alone: all save the same checkpoint and end."""
+    """A signal to the launcher, to all or to one process: all save the same checkpoint and end."""
     name = f"{launcher.split()[1].partition('.')[0]}-{target}"
     out = tiny / "outputs" / name
     process = start(tiny, launcher, out, name)
     wait_for_steps(process, out, 4)
     assert writer_of(out)
-    receiver = process.pid if target == "launcher" else workers(name)[1]
-    os.kill(receiver, signal.SIGTERM)
+    if target == "group":
+        os.killpg(process.pid, signal.SIGTERM)
+    else:
+        os.kill(process.pid if target == "launcher" else workers(name)[1], signal.SIGTERM)
     _, error = process.communicate(timeout=120)
     assert not left_over(name)
     (checkpoint,) = out.glob("checkpoint-*")

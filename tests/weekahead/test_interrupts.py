@@ -82,6 +82,16 @@ def test_a_second_signal_does_not_wait():
     assert err.splitlines()[-1].startswith("work: interrupted") and process.returncode == 143
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_after_the_work_leaves_its_status(number):
+    """While Python shuts down: the work is done, and nobody has to run it again."""
+    at_exit = f"import atexit; atexit.register(lambda: ({READY.rstrip('; ')}, time.sleep(0.5)))"
+    process = start(WORK.format(at_exit, "pass"))
+    process.send_signal(number)
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (0, "")
+
+
 def test_nohup_stays_in_force():
     ignore = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
     process = start(ignore + WORK.format("", f"{READY}time.sleep(0.5)"))
