@@ -41,6 +41,13 @@ python := $(firstword $(wildcard .venv/bin/python) python3)
 hint := $(shell $(python) -m weekahead.preflight variables --print --given "$(unknown)" --known "$(known)" 2>/dev/null)
 $(error no variable $(unknown): $(or $(hint),there are $(known)). One of the environment stands before `make`)
 endif
+# HF_TOKN is of a family above, and meant for another.
+of_families := $(filter-out $(known),$(filter $(environment),$(given)))
+ifneq ($(of_families),)
+python := $(firstword $(wildcard .venv/bin/python) python3)
+misspelt := $(shell $(python) -m weekahead.preflight environment --print --given "$(of_families)" 2>/dev/null)
+$(if $(misspelt),$(error $(misspelt). One that is meant stands before `make`))
+endif
 
 uses_train := MODEL RUN DATASET ACCEL GPU ARGS
 uses_eval := $(uses_train) ADAPTER
@@ -53,6 +60,18 @@ uses_test := ARGS
 unused := $(filter-out $(foreach goal,$(MAKECMDGOALS),$(uses_$(goal))) PYTHON $(environment),$(given))
 ifneq ($(and $(MAKECMDGOALS),$(unused)),)
 $(warning $(MAKECMDGOALS) does not use $(unused))
+endif
+
+hash := \#
+# Every line of a recipe's command is a command of its own, so flags on several lines become one; and
+# the shell would take a pipe or a semicolon for its own: flags behind it would be lost, or a failure.
+ifneq ($(findstring $(newline),$(ARGS)),)
+override ARGS := $(subst $(newline), ,$(subst \$(newline), ,$(ARGS)))
+endif
+ifneq ($(strip $(foreach sign,; | & < > ( ) ` $(hash),$(findstring $(sign),$(ARGS)))),)
+python := $(firstword $(wildcard .venv/bin/python) python3)
+operator := $(shell $(python) -m weekahead.preflight words --print -- $(call q,$(ARGS)) 2>/dev/null)
+$(if $(operator),$(error $(operator)))
 endif
 
 # What a target makes of its variables, checked before anything heavy is imported.
@@ -88,7 +107,8 @@ data: setup ## a dataset from live providers: INDEX=dow30|nasdaq100|.. ARGS="--s
 	$(PY) -m data_pipeline $(if $(findstring --symbols,$(ARGS)),,--index $(call q,$(INDEX))) $(ARGS)
 
 train: setup ## fine-tune: MODEL=recipe DATASET=.. RUN=.. ACCEL=.. GPU=0 ARGS="--field value"
-	@$(call checks,train) --model=$(call q,$(MODEL)) --dataset=$(call q,$(DATASET)) --accel=$(call q,$(ACCEL)) -- $(ARGS)
+	@$(call checks,train) --model=$(call q,$(MODEL)) --dataset=$(call q,$(DATASET)) --accel=$(call q,$(ACCEL)) \
+	    --given "$(call told,DATASET RUN)" -- $(ARGS)
 	$(PY) -m weekahead.launch --config_file accelerate_configs/$(ACCEL).yaml -m sft.train \
 	    --config recipes/$(MODEL).yaml --dataset $(call q,$(DATASET)) --output_dir $(call q,outputs/$(RUN)) $(ARGS)
 
@@ -128,3 +148,5 @@ lint: .venv/dev ## ruff and types
 
 .PHONY: help setup demo data train eval compare push bench doctor test lint
 .DEFAULT_GOAL := help
+# `make -j train eval`: an evaluation needs the end of the training.
+.NOTPARALLEL:

@@ -9,9 +9,10 @@ are looked at with the standard library and PyYAML alone; the commands check all
 """
 
 import argparse
+import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,15 @@ from weekahead.told_files import (
     named_file,
     names_in,
 )
-from weekahead.told_flags import check_fields, read_flags
+from weekahead.told_flags import Flags, check_fields, misspelt_variable, read_flags
 
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _OF_THE_TARGET = {"config": "MODEL", "adapter": "ADAPTER", "dataset": "DATASET", "out": "RUN"}
 """Flag of eval.generate -> the variable that gives it to eval.likelihood as well."""
+
+_QUOTED = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.""", re.DOTALL)
+_OPERATOR = re.compile(r"[;|&<>()`]|(?:^|\s)#")
+"""What ends a command for a shell, or begins a comment."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +80,13 @@ def check_train(told: Told) -> None:
 
     Raises ValueError or OSError naming the value, what was expected and the remedy.
     """
+    recipe = _recipe(told.model)
     check_name("RUN", told.run)
     flags = read_flags(told.arguments, TRAINING_FLAGS, "sft.train")
     if "config" in flags:
         raise ValueError("--config stands in ARGS; name the recipe with MODEL=")
-    recipe = _recipe(told.model)
     check_fields(recipe)
+    _check_one_meaning(told, flags, recipe)
     accelerate = _accelerate_config(told.accel)
     check_dataset(flags.get("dataset") or told.dataset, "train")
     check_output(Path(flags.get("output_dir") or f"outputs/{told.run}"))
@@ -90,6 +96,27 @@ def check_train(told: Told) -> None:
     config: Any = read_yaml(accelerate, "take the file from the repository again")
     on_cpu = isinstance(config, dict) and config.get("use_cpu") is True  # pyright: ignore[reportUnknownMemberType]
     check_model_fits(model, in_4bit=bool(fields.get("load_in_4bit")), on_cpu=on_cpu)
+
+
+def _check_one_meaning(told: Told, flags: Flags, recipe: Path) -> None:
+    """Check that dataset and folder are said once: by a variable, in ARGS or in the recipe.
+
+    A flag of ARGS wins over the variable's default, and the variable, which `make` always gives,
+    over the recipe.
+    """
+    fields: Mapping[str, object] = read_recipe(recipe)
+    given = {"dataset": ("DATASET", told.dataset), "output_dir": ("RUN", f"outputs/{told.run}")}
+    for name, (variable, value) in given.items():
+        explicit, flag, field = variable in told.explicit, flags.get(name), fields.get(name)
+        if explicit and flag is not None and Path(flag) != Path(value):
+            raise ValueError(
+                f"{variable} says {value} and ARGS says --{name} {flag}; give one of them"
+            )
+        if not explicit and flag is None and field and Path(str(field)) != Path(value):
+            raise ValueError(
+                f"{recipe}: {name} is {field}, and make gives {value} instead; take it out of the "
+                f"recipe, and give {variable}="
+            )
 
 
 def check_eval(told: Told) -> Evaluation:
@@ -149,6 +176,11 @@ def _accelerate_config(name: str) -> Path:
 def _adapter_manifest(told: Told) -> TrainingManifest | None:
     """The manifest of the adapter; None for the base, one on the Hub, and one without manifest."""
     adapter, folder = told.adapter, Path(told.adapter)
+    if not adapter.strip():
+        raise ValueError(
+            f"ADAPTER is {adapter!r}; expected outputs/<run>, user/name[@revision] or none (the "
+            "base alone)"
+        )
     if adapter == "none":
         return None
     if folder.is_dir():
@@ -274,6 +306,21 @@ def _hint(told: Told) -> str:
     return ", ".join(filter(None, near)) or f"there are: {', '.join(told.known)}"
 
 
+def _misspelt(told: Told) -> str:
+    """What to say of variables of the environment that are nearly one of those that are read."""
+    hints = map(misspelt_variable, sorted(told.explicit))
+    return ", ".join(hint for hint in hints if hint)
+
+
+def _operator(told: Told) -> str:
+    """What to say of ARGS if the shell would read a part of it as its own; else nothing."""
+    bare = _QUOTED.sub("", " ".join(told.arguments))
+    found = _OPERATOR.search(bare)
+    if not found:
+        return ""
+    return f"ARGS holds {found[0].strip()!r}, which the shell takes for its own; put it in quotes"
+
+
 _CHECKS: dict[str, Callable[[Told], object]] = {
     "train": check_train,
     "eval": _report_eval,
@@ -284,6 +331,8 @@ _PRINTED: dict[str, Callable[[Told], str]] = {
     "eval": _eval_arguments,
     "compare": _compare_arguments,
     "variables": _hint,
+    "environment": _misspelt,
+    "words": _operator,
 }
 
 

@@ -1,5 +1,6 @@
 """What the recipes say about their bases, for commands that need no more of them."""
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -43,7 +44,9 @@ def read_recipe(path: Path) -> Recipe:
             raise ValueError(f"{path}: {name!r} is no field; expected {_EXPECTED}")
     for name in _TEXTS:
         if not isinstance(stated.get(name), str | None):
-            raise ValueError(f"{path}: {name} is {stated[name]!r}; expected a text")
+            raise ValueError(
+                f"{path}: {name} is {stated[name]!r}; expected a text; write it in quotes"
+            )
     for name in _SWITCHES:
         if not isinstance(stated.get(name), bool | None):
             raise ValueError(f"{path}: {name} is {stated[name]!r}; expected true or false")
@@ -59,7 +62,7 @@ def read_yaml(path: Path, remedy: str) -> object:
 
     text = read_text(path)
     try:
-        _check_names_once(yaml.compose(text, Loader=yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        _check_nodes(yaml.compose(text, Loader=yaml.SafeLoader), set())  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
@@ -68,10 +71,35 @@ def read_yaml(path: Path, remedy: str) -> object:
         raise ValueError(f"{path}: not YAML ({line}{problem}); {remedy}") from None
 
 
-def _check_names_once(node: Any) -> None:
-    """Raise ValueError for a mapping with a name twice, of which YAML would keep the last alone."""
-    if getattr(node, "id", None) != "mapping":
+def _check_nodes(node: Any, checked: set[int]) -> None:
+    """Raise ValueError for what YAML would read as something else than what stands there.
+
+    Of a name that is there twice it keeps the last value; 010 is 8 and 1:30 is 90.
+    """
+    if id(node) in checked:  # an anchor may hold itself
         return
+    checked.add(id(node))
+    kind = getattr(node, "id", None)
+    if kind == "mapping":
+        _check_names_once(node)
+        for key, value in node.value:
+            _check_nodes(value, checked)
+            _check_number(f"{key.value} is", value)
+    elif kind == "sequence":
+        for value in node.value:
+            _check_nodes(value, checked)
+            _check_number("a list holds", value)
+
+
+def _check_number(what: str, node: Any) -> None:
+    if node.id == "scalar" and node.style is None and _NO_DECIMAL.fullmatch(node.value):
+        raise ValueError(
+            f"in line {node.start_mark.line + 1} {what} {node.value}, which is no decimal number: "
+            "write it without leading zeros or colons, or in quotes if it is a text"
+        )
+
+
+def _check_names_once(node: Any) -> None:
     seen: dict[str, int] = {}
     for key, _ in node.value:
         line = key.start_mark.line + 1
@@ -82,6 +110,8 @@ def _check_names_once(node: Any) -> None:
         seen[key.value] = line
 
 
+_NO_DECIMAL = re.compile(r"[-+]?(?:0[0-7_]+|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?)")
+"""What YAML 1.1 reads as a number in base 8 or 60."""
 _EXPECTED = "lines of the form `field: value`, as in recipes/smollm2.yaml"
 
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from sft.training.fields import check_decided, decided_by_hardware
+from sft.training.fields import DECIDED, check_decided, decided_by_hardware
 from sft.training.values import check_values
 from weekahead.models.chat_format import chat_format
 from weekahead.models.precision import Precision
 from weekahead.recipe import read_cutoff, read_recipe
+from weekahead.schema.flags import TRAINING_FLAGS
+from weekahead.told_flags import check_field
 
 PUBLIC_DATASET = "FinGPT/fingpt-forecaster-dow30-202305-202405"
 
@@ -195,9 +197,11 @@ def _read_recipe_into(parser: Any, argv: list[str]) -> list[str]:
                 )
             if name == "gradient_checkpointing":
                 raise ValueError(f"{path}: {_OLD_NAME}")
-            if not actions:
+            if not actions or name == "help":
                 raise ValueError(f"{path}: {_unknown(parser, name)}")
             default = _default(path, actions[0], value)
+            if name in TRAINING_FLAGS and name not in DECIDED:  # those are refused with a reason
+                check_field(path, name, value)
             for action in actions:  # a field that is true by default has a second one, --no_field
                 action.default = default
     return flags

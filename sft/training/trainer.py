@@ -207,10 +207,12 @@ class ForecastTrainer(SFTTrainer):
     def evaluate(self, *arguments: Any, **more: Any) -> dict[str, float]:
         """The metrics of an evaluation; a loss that is not finite is told with its rows.
 
-        The training goes on: the Trainer never takes such a step for the best one.
+        The training goes on: the Trainer never takes such a step for the best one. Its random state
+        is as before (a loader draws a seed each time), so that --eval_steps decides no weights.
         """
         self._batches.clear()
-        metrics = super().evaluate(*arguments, **more)
+        with torch.random.fork_rng(devices=[]):
+            metrics = super().evaluate(*arguments, **more)
         loss = metrics.get("eval_loss")
         if loss is not None and not math.isfinite(loss):
             rows = self._rows_of_batches(self._data.validation, bad_only=True)

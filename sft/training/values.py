@@ -316,7 +316,7 @@ def _check_one_process(values: Mapping[str, Any], precision: Precision) -> None:
 
 
 def _check_reports(values: Mapping[str, Any]) -> None:
-    targets = values.get("report_to") or []
+    targets = values.get("report_to", [])
     targets = [targets] if isinstance(targets, str) else targets
     _check_reporters(targets)
     given = [name for name in sorted(values) if name.startswith("trackio_") and values[name]]

@@ -218,11 +218,11 @@ def test_an_accelerate_config_cannot_ask_for_more(tmp_path, monkeypatch, variabl
     ("lines", "message"),
     [
         ("learning_rat: 1.0e-4", "did you mean --learning_rate?"),
-        ("learning_rate: fast", "--learning_rate: invalid float value: 'fast'"),
+        ("learning_rate: fast", "mine.yaml: learning_rate is 'fast'; expected a number"),
         ("learning_rate: [1, 2]", "learning_rate is a list"),
         ("learning_rate: {a: 1}", "learning_rate is a mapping"),
         ("learning_rate:", "learning_rate has no value"),
-        ("max_steps: 1.5", "--max_steps: invalid int value: '1.5'"),
+        ("max_steps: 1.5", "mine.yaml: max_steps is '1.5'; expected a whole number"),
         ("load_in_4bit: 'on'", "load_in_4bit is 'on'; expected true or false"),
         ("env: {WANDB_MODE: disabled}", "env is not read"),
         ("seed: 1\nseed: 2", "seed stands in line"),

@@ -220,6 +220,16 @@ def test_an_evaluation_leaves_the_4_bit_base_as_it_was(trainer):
             ), name
 
 
+def test_an_evaluation_draws_no_random_number(make_trainer):
+    """Else --eval_steps would decide the dropout that comes after it, and so the weights."""
+    import torch
+
+    trainer = make_trainer()
+    before = torch.get_rng_state()
+    assert trainer.evaluate(eval_dataset=trainer.train_dataset)["eval_loss"] > 0
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_the_loss_of_a_resumed_training_is_that_of_all_its_steps():
     from sft.training.train_log import mean_loss
 

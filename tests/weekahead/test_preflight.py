@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import yaml
 from tests.support.tiny import ROOT
 from weekahead.preflight import main
 from weekahead.schema.flags import CHOICES, GENERATION_FLAGS, LISTS, NEGATED, TRAINING_FLAGS
+from weekahead.told_flags import misspelt_variable
 
 HEAVY = {"torch", "transformers", "datasets", "trl", "peft", "accelerate", "numpy", "pandas"}
 MAKE = ("make", "-n", "-o", "setup", "-o", ".venv/ready")
@@ -150,6 +152,13 @@ def test_what_is_right_passes(project, capsys):
         ({}, ("--bf16", "maybe"), "--bf16 is 'maybe'; expected true or false"),
         ({}, ("lr=3",), "ARGS begins with 'lr=3'"),
         ({}, ("--config", "x.yaml"), "name the recipe with MODEL="),
+        ({}, ("--lora_r", "8", "--lora-r=4"), "--lora_r is given twice"),
+        (
+            {"given": "DATASET"},
+            ("--dataset", "other.jsonl"),
+            "DATASET says data/datasets/mine and ARGS says --dataset other.jsonl",
+        ),
+        ({"given": "RUN"}, ("--output_dir", "outputs/x"), "RUN says outputs/new and ARGS says"),
         ({}, ("--dataset", "nope.jsonl"), "nope.jsonl: there is no such file"),
         ({"model": "llama"}, (), "8.0 billion weights and this machine shows no.*MODEL=smollm2"),
     ],
@@ -180,6 +189,17 @@ def test_a_recipe_that_cannot_be_read_is_named(project, capsys, content):
     (project / "recipes/mine.yaml").write_text(content)
     status, error = run(capsys, "train", model="mine")
     assert status == 2 and "recipes/mine.yaml" in error and error.count("\n") == 1
+
+
+def test_a_dataset_in_a_recipe_is_not_replaced_in_silence(project, capsys):
+    content = (project / "recipes/smollm2.yaml").read_text() + "dataset: other.jsonl\n"
+    (project / "recipes").unlink()
+    (project / "recipes").mkdir()
+    (project / "recipes/mine.yaml").write_text(content)
+    status, error = run(capsys, "train", model="mine")
+    assert status == 2 and "dataset is other.jsonl, and make gives data/datasets/mine" in error
+    for explicit, words in (("DATASET", ()), ("", ("--dataset", "other.jsonl"))):
+        assert run(capsys, "train", *words, model="mine", given=explicit) == (0, "")
 
 
 def choose(capsys, **variables: str) -> tuple[str, str]:
@@ -229,6 +249,7 @@ def test_a_recipe_that_is_gone_is_found_by_its_base(project, capsys):
         ({"adapter": "data/datasets/mine"}, (), "is not a complete adapter: adapter_config.json"),
         ({"run": "moved"}, (), "gone.jsonl, the dataset that outputs/moved was trained on"),
         ({"run": "done"}, ("--dataset", "x"), "--dataset stands in ARGS"),
+        ({"adapter": ""}, (), "ADAPTER is ''; expected outputs/<run>"),
         ({"run": "done"}, ("--max_new", "3"), "no flag --max_new; did you mean --max_new_tokens?"),
         ({"run": "done"}, ("--split", "unseen"), "no split 'unseen'; it has: test, train"),
         ({"adapter": "none", "model": "llama"}, (), "8.0 billion weights"),
@@ -286,6 +307,54 @@ def test_a_doubled_dollar_is_one():
 def test_a_line_break_in_a_variable_is_refused():
     result = make("train", "RUN=a\nb")
     assert result.returncode == 2 and "RUN holds a line break" in result.stderr
+
+
+@pytest.mark.parametrize("given", ["--seed 1; x", "--seed 1 | tee a", "--seed 1 &", "--seed 1 # x"])
+def test_what_a_shell_takes_from_args_is_refused(given):
+    """`;` and `|` hide that a training failed; `#` drops the flags behind it."""
+    result = make("train", f"ARGS={given}")
+    assert result.returncode == 2 and "which the shell takes for its own" in result.stderr
+
+
+@pytest.mark.parametrize("given", ["--seed 1\n--lora_r 4", "--seed 1 \\\n --lora_r 4"])
+def test_flags_on_two_lines_reach_one_command(given):
+    """make would run the second line by itself, and ignore its failure for the leading dash."""
+    lines = make("train", f"ARGS={given}").stdout.splitlines()
+    assert sum(line.startswith("--") for line in lines) == 0
+    assert sum(line.split()[-4:] == ["--seed", "1", "--lora_r", "4"] for line in lines) == 2
+
+
+@pytest.mark.parametrize("given", ['--k \'{"a": "b;c|d"}\'', '--k "(a or #b)" c', "--k a#b"])
+def test_quoted_signs_are_text(given):
+    result = make("test", f"ARGS={given}")
+    assert result.returncode == 0 and given in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("HF_TOKN", "HF_TOKEN"),
+        ("WANDB_MOD", "WANDB_MODE"),
+        ("CUDA_VISIBLE_DEVICE", "CUDA_VISIBLE_DEVICES"),
+        ("OPENAI_KEY", "OPENAI_API_KEY"),
+    ],
+)
+def test_a_misspelt_variable_of_the_environment_is_told(given, meant):
+    result = make("train", f"{given}=1")
+    assert result.returncode == 2
+    assert f"nothing reads {given}: did you mean {meant}?" in result.stderr
+
+
+def test_variables_that_libraries_read_are_no_mistakes():
+    """Every name of theirs in the sources of the Hub client and of W&B passes."""
+    names = set()
+    for library in ("huggingface_hub/constants.py", "wandb/env.py", "wandb/sdk/wandb_settings.py"):
+        source = next(
+            Path(folder, library) for folder in sys.path if Path(folder, library).exists()
+        )
+        names |= set(re.findall(r"\b(?:HF|WANDB|TRANSFORMERS)_[A-Z][A-Z_]+", source.read_text()))
+    assert len(names) > 80
+    assert [name for name in names if misspelt_variable(name)] == []
 
 
 def test_variables_of_the_environment_do_not_stop_make():

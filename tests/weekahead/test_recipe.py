@@ -63,6 +63,44 @@ def test_a_mistyped_field_is_an_error_that_names_it(tmp_path):
         parsed(recipe, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("seed: 042", "seed is 042, which is no decimal number"),
+        ("max_rows: 1:30", "max_rows is 1:30, which is no decimal number"),
+        ("model_revision: 0123456", "or in quotes if it is a text"),
+        ("lr_scheduler_kwargs: {num_cycles: 010}", "num_cycles is 010"),
+        ("lr_scheduler_kwargs: {num_cycles: 1, num_cycles: 2}", "num_cycles stands in line"),
+        ("weight_decay: off", "weight_decay is false; expected a number"),
+        ("max_rows: 10.0", "max_rows is '10.0'; expected a whole number"),
+        ("torch_compile_backend: no", "torch_compile_backend is false; expected a text in quotes"),
+        ("lora_modules_to_save: [lm_head, off]", "lora_modules_to_save is false"),
+        ("lora_modules_to_save: [lm_head, [x]]", "lora_modules_to_save holds ['x']"),
+        ("report_to: ''", "--report_to is ''"),
+    ],
+)
+def test_a_value_that_yaml_reads_as_another_is_refused(tmp_path, line, message):
+    """YAML takes 010 for 8, 1:30 for 90 and off for false, and keeps the last of two names."""
+    name = line.partition(":")[0]
+    lines = (ROOT / "recipes" / "smollm2.yaml").read_text().splitlines()
+    kept = [other for other in lines if not other.startswith(f"{name}:")]
+    recipe = tmp_path / "odd.yaml"
+    recipe.write_text("\n".join([*kept, line]))
+    with pytest.raises(ValueError) as error:
+        parsed(recipe, tmp_path)
+    assert message in str(error.value)
+
+
+def test_numbers_may_have_any_clear_form(tmp_path):
+    recipe = tmp_path / "clear.yaml"
+    lines = (ROOT / "recipes" / "smollm2.yaml").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith(("seed:", "learning_rate:"))]
+    clear = ["seed: 0x2a", "learning_rate: 1e-4", "max_rows: 1_000", "weight_decay: 0"]
+    recipe.write_text("\n".join([*kept, *clear, "lr_scheduler_kwargs: &a {min_lr_rate: 0.1}"]))
+    script, training, _ = parsed(recipe, tmp_path, "--lr_scheduler_type", "cosine_with_min_lr")
+    assert (training.seed, training.learning_rate, script.max_rows) == (42, 1e-4, 1000)
+
+
 def test_a_cutoff_without_a_base_is_that_of_the_recipe(tmp_path):
     (tmp_path / "own.yaml").write_text("model_name_or_path:\nknowledge_cutoff: 2023-12-31\n")
     assert knowledge_cutoffs(tmp_path) == {"own": date(2023, 12, 31)}
