@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+import time
 import types
 import typing
 import warnings
@@ -15,11 +16,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
+from weekahead.distributed import is_loss_of_another
 from weekahead.env_file import load_env
 from weekahead.files import with_remedy
-from weekahead.interrupts import Interrupted, close_progress_bars, listening
+from weekahead.interrupts import Interrupted, close_progress_bars, listening, noted
 from weekahead.redaction import without_secrets
 
+_LAUNCHER_SECONDS = 10.0
+"""How long a launcher may take to notice that a process has ended."""
 Options = TypeVar("Options")
 
 EXPECTED_ERRORS = (ValueError, OSError)
@@ -54,6 +58,8 @@ def run_command(
         told = with_remedy(error)  # every library has an error of its own for a full disk
         if not isinstance(told, (*errors, OSError)):
             raise
+        if is_loss_of_another(error):
+            return _end_after_another(name, error)
         message = without_secrets(describe_error(told, out_of_memory_hint))
         _print_last(f"{name}: {' '.join(message.split())}")
         return 2
@@ -64,6 +70,15 @@ def run_command(
     except KeyboardInterrupt:
         _print_last(line.format(""))
         return 130
+
+
+def _end_after_another(name: str, error: BaseException) -> int:
+    """End since another process has; its line says why, and a launcher ends this one meanwhile."""
+    if noted() is None:  # the launcher has not asked yet
+        time.sleep(_LAUNCHER_SECONDS)
+        reason = str(error).partition("\n")[0]
+        _print_last(f"{name}: another process of this command, or the way to it, is lost: {reason}")
+    return 2
 
 
 def print_any_character() -> None:

@@ -1,6 +1,7 @@
 """Several processes that share one piece of work, one per GPU (`accelerate launch`, torchrun)."""
 
 import os
+import re
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from weekahead.locks import sole_writer
 
 _TIMEOUT = timedelta(days=7)
 """How long one waits for the slowest. If one dies, the launcher ends the others at once."""
+_LOSS = re.compile(r"\bgloo\b|\bNCCL\b|TCPStore|by peer|Broken pipe")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,12 @@ class Process:
             self.barrier()
             library: Any = distributed
             library.destroy_process_group()
+
+
+def is_loss_of_another(error: BaseException) -> bool:
+    """Whether an error of torch says that another process, or the connection to it, is gone."""
+    together = os.environ.get("WORLD_SIZE", "1") != "1"
+    return together and isinstance(error, RuntimeError) and bool(_LOSS.search(str(error)))
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from tests.sft.test_two_processes import ACCELERATE
 from tests.support.tiny import command
 
 pytestmark = pytest.mark.slow
@@ -52,3 +53,20 @@ def test_a_disk_that_gets_full(tiny, place, name, call, checkpoints):
     ended = command(tiny, "-m sft.train", *FLAGS.split(), out)
     assert ended.returncode == 0, ended.stderr[-2000:]
     assert (out / "adapter_model.safetensors").exists()
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_disk_that_gets_full_under_two_processes(tiny, rank):
+    """One line, of the process that has met it, is last; the other one has nothing to tell."""
+    code = FULL.format(place="trainer.ForecastTrainer", name="_save_checkpoint", call=1)
+    code = code.replace("if len", f"if os.environ['RANK'] == '{rank}' and len").replace(
+        "(50_000,", "(100,"
+    )
+    (tiny / "full_of_two.py").write_text(f"import os\n{code}")
+    out = tiny / "outputs" / f"full-of-two-{rank}"
+    flags = [*FLAGS.split(), out, "--ddp_backend", "gloo"]
+    ended = command(tiny, f"{ACCELERATE} full_of_two.py", *flags)
+    assert ended.returncode == 2 and "Traceback" not in ended.stderr, ended.stderr[-2000:]
+    (line,) = [line for line in ended.stderr.splitlines() if "sft.train: " in line]
+    assert f"{out}/checkpoint-2 could not be written" in line
+    assert ended.stderr.rstrip().endswith(line)
