@@ -55,7 +55,9 @@ def run_command(
             load_env()
             return work()
     except Exception as error:
-        told = with_remedy(error)  # every library has an error of its own for a full disk
+        is_ours = isinstance(error, errors) and not isinstance(error, OSError)
+        # Every library has an error of its own for a full disk.
+        told = error if is_ours else with_remedy(error)
         if not isinstance(told, (*errors, OSError)):
             raise
         if is_loss_of_another(error):

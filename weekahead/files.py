@@ -83,10 +83,9 @@ def unwritable(path: Path, error: Exception) -> OSError:
     remedy = remedies.get(number or 0, "make it writable, or choose another folder")
     if number is None:
         remedy = "check the space on its disk"
-    return OSError(f"{path} {_UNWRITABLE} ({reason}): {remedy}")
+    return OSError(f"{path} could not be written ({reason}): {remedy}")
 
 
-_UNWRITABLE = "could not be written"
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Errors that only writing brings."""
 _NO_SPACE_TEXT = re.compile("|".join(f"{os.strerror(n)}|os error {n}\\b" for n in _NO_SPACE))
@@ -99,9 +98,7 @@ def with_remedy(error: Exception, path: Path | str = "a file") -> Exception:
     `path` is what was written, if the error names nothing.
     """
     if not isinstance(error, OSError):
-        is_said = _UNWRITABLE in str(error)  # of a stage of the work
-        says_it = not is_said and _NO_SPACE_TEXT.search(str(error))
-        return unwritable(Path(path), error) if says_it else error
+        return unwritable(Path(path), error) if _NO_SPACE_TEXT.search(str(error)) else error
     if error.errno not in _NO_SPACE:
         return error
     name = path if error.filename is None else os.fsdecode(error.filename)

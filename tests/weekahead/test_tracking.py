@@ -140,6 +140,27 @@ with start_run(folder, name="demo", kind="eval", config={}) as run:
 
 
 @pytest.mark.slow
+def test_a_log_of_wandb_that_cannot_be_written_prints_no_traceback(tmp_path, home):
+    """A limit on the size of files stands for the full disk; a folder is tried before the start."""
+    code = """
+import resource
+(folder / "wandb").write_text("in the place of the folder")
+try:
+    start_run(folder, name="demo", kind="train", config={})
+except OSError as error:
+    print(error)
+(folder / "wandb").unlink()
+with start_run(folder, name="demo", kind="train", config={}) as run:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+    logging.getLogger("wandb").warning("restore done")
+    run.log({"loss": 1.0})
+"""
+    done = run_python(code, tmp_path, home)
+    assert done.returncode == 0 and "Logging error" not in done.stderr, done.stderr
+    assert f"{tmp_path}/wandb could not be written (" in done.stdout
+
+
+@pytest.mark.slow
 def test_an_evaluation_that_was_not_all_recorded_is_no_success(tmp_path, home):
     """The command does nothing else, so its status says it; in a training it is a warning."""
     (tmp_path / "metrics.json").write_text('{"n": 64}')

@@ -82,6 +82,9 @@ class TrackedRun:
                     mode=self.mode,
                     settings=wandb.Settings(**_client_settings(self.mode)),
                 )
+            for handler in logging.getLogger("wandb").handlers:
+                # Its log on a disk that gets full: logging would print a traceback per line.
+                handler.handleError = _ignore
             # `init` alone leaves later warnings as loud as before.
             wandb.termsetup(self._client.settings, None)
             if kind == "train":
@@ -216,6 +219,8 @@ def start_run(
     try:
         account = find_account() if recorded else Account("", "disabled", "report_to lacks wandb")
         run.mode = account.mode
+        if account.mode != "disabled":
+            check_writable(folder / "wandb")
         if account.mode == "online":
             check_server(account)
         project = os.environ.get("WANDB_PROJECT", PROJECT)
@@ -226,6 +231,10 @@ def start_run(
     _write_run_id(run)
     _announce(run, account)
     return run
+
+
+def _ignore(record: logging.LogRecord) -> None:
+    del record
 
 
 def lost_records(record: Path) -> str | None:
@@ -279,7 +288,10 @@ def _command_line_without_secrets() -> Generator[None]:
 
 
 def _keep_inside(folder: Path) -> dict[str, str | None]:
-    """Point the client's folders into `folder`; return what the variables were before."""
+    """Point the client's folders into `folder`; return what the variables were before.
+
+    Raises OSError if nothing can be written there.
+    """
     home = folder.resolve() / "wandb"
     try:
         home.mkdir(parents=True, exist_ok=True)
