@@ -24,7 +24,7 @@ from weekahead.locks import check_writable
 from weekahead.names import printable
 from weekahead.recipe import RECIPES, knowledge_cutoffs
 from weekahead.schema.file_names import GENERATIONS, LIKELIHOODS, MANIFEST, METRICS, SCORED
-from weekahead.schema.manifests import read_generation_manifest
+from weekahead.schema.manifests import GenerationManifest, read_generation_manifest
 from weekahead.schema.metrics import Metrics
 from weekahead.schema.rows import LikelihoodRow, ScorableRow, ScoredRow
 from weekahead.schema.shape import read_rows
@@ -139,7 +139,9 @@ def _run_name(source: Path, folder: Path, out: Path) -> str:
 def _score_file(source: Path) -> ScoredFile:
     rows = cast("list[ScorableRow]", files.read_jsonl(source))
     try:
-        answer_metrics, scored = evaluate(rows, _knowledge_cutoff(source))
+        manifest = _manifest_beside(source)
+        doubts = doubts_of(manifest, len(rows)) if manifest else []
+        answer_metrics, scored = evaluate(rows, _knowledge_cutoff(manifest), doubts=doubts)
         likelihoods = _read_likelihoods(source)
         if likelihoods:
             for row, probability in zip(scored, up_probabilities(rows, likelihoods), strict=True):
@@ -154,12 +156,33 @@ def _score_file(source: Path) -> ScoredFile:
     return ScoredFile(metrics, scored)
 
 
-def _knowledge_cutoff(source: Path) -> date | None:
-    """The knowledge cut-off of the base, if the manifest beside the answers names a known base."""
+def doubts_of(manifest: GenerationManifest, rows: int) -> list[str]:
+    """Reasons not to judge a run that only its manifest tells; `rows` is the number scored."""
+    doubts: list[str] = []
+    stated = manifest["dataset"].get("rows")
+    if stated is not None and rows < stated:
+        doubts.append(
+            f"{rows} rows are here and {MANIFEST} states {stated}: rows that were left out may be "
+            "those that were wrong"
+        )
+    seen = manifest["rows_in_training_weeks"]
+    if seen:
+        doubts.append(
+            f"{seen} of {stated or rows} rows lie in weeks that the adapter was trained on"
+        )
+    return doubts
+
+
+def _manifest_beside(source: Path) -> GenerationManifest | None:
     path = source.with_name(MANIFEST)
     if source.name != GENERATIONS or not path.is_file():
         return None
-    return knowledge_cutoff(read_generation_manifest(path), knowledge_cutoffs(RECIPES))
+    return read_generation_manifest(path)
+
+
+def _knowledge_cutoff(manifest: GenerationManifest | None) -> date | None:
+    """The knowledge cut-off of the base, if the manifest beside the answers names a known base."""
+    return knowledge_cutoff(manifest, knowledge_cutoffs(RECIPES)) if manifest else None
 
 
 def _read_likelihoods(source: Path) -> list[LikelihoodRow] | None:

@@ -288,6 +288,7 @@ def generation_row(
         "finish_reason": completion.finish_reason,
         "latency_measured": manifest.get("latency_measured", False),
         "last_week_return": row.get("last_week_return"),
+        "weekly_return": row.get("weekly_return"),
         "train_majority": manifest["train_majority"],
         "prompt": user_text(row["prompt"]),
     }

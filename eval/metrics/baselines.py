@@ -217,6 +217,7 @@ def versus_entry(
         "ci95": estimate.interval,
         "p": estimate.p,
         "verdict": verdict(estimate.mean, estimate.p, higher_is_better=higher_is_better),
+        "corrected": False,
         "detectable_effect": detectable_effect(estimate),
         "n": estimate.n,
     }

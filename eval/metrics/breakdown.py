@@ -11,9 +11,10 @@ from math import sqrt
 from pathlib import Path
 
 from eval.metrics.baselines import Prediction
-from eval.metrics.scored_answer import bin_of, week_start
+from eval.metrics.scored_answer import bin_of
 from eval.metrics.statistics import clustered_share, mean
 from eval.metrics.text_quality import prompt_text
+from eval.metrics.weeks import week_start
 from weekahead.recipe import read_cutoff
 from weekahead.schema.manifests import GenerationManifest
 from weekahead.schema.metrics import Breakdown, ClassMetrics, GroupMetrics

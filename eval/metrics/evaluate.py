@@ -21,6 +21,7 @@ from eval.metrics.baselines import (
 )
 from eval.metrics.breakdown import breakdown, class_metrics
 from eval.metrics.fingpt_compatible import fingpt_metrics
+from eval.metrics.judging import judge, skill_metrics
 from eval.metrics.rouge import NOT_TOKENIZED, Rouge, mean_rouge, section_rouge
 from eval.metrics.scored_answer import (
     SECTIONS,
@@ -28,7 +29,6 @@ from eval.metrics.scored_answer import (
     bin_of,
     check_scorable_rows,
     score_row,
-    week_keys,
 )
 from eval.metrics.statistics import (
     MIN_CLUSTERS,
@@ -38,6 +38,7 @@ from eval.metrics.statistics import (
     mean,
 )
 from eval.metrics.text_quality import text_quality
+from eval.metrics.weeks import week_keys
 from weekahead.schema.metrics import (
     AccuracyMetrics,
     AnswerMetrics,
@@ -47,12 +48,16 @@ from weekahead.schema.metrics import (
     Latency,
     RougeMetrics,
     SpeedMetrics,
+    VerdictMetrics,
 )
 from weekahead.schema.rows import RougeScores, ScorableRow, ScoredRow
 from weekahead.task.prediction_line import kind_of_failure
 
 _DIRECTIONS = {1: "up", -1: "down", 0: "neutral", None: "unreadable"}
 _NO_MOVE = Prediction(0, 0.0)
+_SIZES_STATED = 0.5
+"""Share of the answers that must state a size before their squared error is compared: a run that
+states sizes on the rows it is sure of would seem to know them."""
 _SHORTEST = 1e-9
 """Seconds: a clock shows less only if it stood still, and a speed would be without end."""
 
@@ -61,11 +66,13 @@ def evaluate(
     rows: Sequence[ScorableRow],
     knowledge_cutoff: date | None = None,
     rouge: Rouge = section_rouge,
+    doubts: Sequence[str] = (),
 ) -> tuple[AnswerMetrics, list[ScoredRow]]:
     """The metrics of `rows` and the rows of scored.jsonl, in the order of `rows`.
 
     `knowledge_cutoff` is the day up to which the base has read; by default the rows' own key
-    counts. Raises ValueError naming row and value for rows that cannot be read (see `check_rows`).
+    counts. `doubts` are reasons not to judge the run that its rows do not tell. Raises ValueError
+    naming row and value for rows that cannot be read (see `check_scorable_rows`).
     """
     check_scorable_rows(rows)
     rouge = _cached(rouge)
@@ -74,6 +81,7 @@ def evaluate(
     references = [row["answer"] or "" for row in rows]
     metrics: AnswerMetrics = {
         **count_metrics(scored),
+        **verdict_metrics(scored, doubts),
         **accuracy_metrics(scored, knowledge_cutoff),
         "text_quality": text_quality(rows, [answer.answer for answer in scored]),
         **rouge_metrics(scored),
@@ -114,6 +122,17 @@ def count_metrics(scored: Sequence[Scored]) -> CountMetrics:
     }
 
 
+def verdict_metrics(scored: Sequence[Scored], doubts: Sequence[str] = ()) -> VerdictMetrics:
+    """Directional skill and the verdict on it, over the rows with a truth."""
+    judged = judge(scored, doubts)
+    return {
+        "skill": skill_metrics(judged.skill),
+        "verdict": judged.verdict,
+        "verdict_scope": "run",
+        "verdict_reasons": judged.reasons,
+    }
+
+
 def accuracy_metrics(scored: Sequence[Scored], knowledge_cutoff: date | None) -> AccuracyMetrics:
     """Directions, bins, squared errors and the baselines, over the rows with a truth."""
     rows: list[ScorableRow] = []
@@ -126,7 +145,7 @@ def accuracy_metrics(scored: Sequence[Scored], knowledge_cutoff: date | None) ->
             truths.append(answer.truth)
     pairs = zip(predictions, truths, strict=True)
     hits = [is_right(prediction, truth) for prediction, truth in pairs]
-    weeks, no_weeks = week_keys(rows)
+    weeks, no_weeks, *_ = week_keys(rows)
     share = clustered_share(hits, weeks)
     too_few = f"{share.clusters} weeks; an interval needs at least {MIN_CLUSTERS}"
     inflation = design_effect(share)
@@ -192,16 +211,25 @@ def error_metrics(
             uncapped.append(as_said)
             no_move.append(no_move_error)
             indices.append(index)
-    if not ours:
-        return {"mse": None, "mse_uncapped": None, "mse_n": 0, "mse_versus_zero_move": None}
-    error_weeks = [weeks[index] for index in indices] if weeks else None
-    comparison = versus_entry(ours, no_move, error_weeks, higher_is_better=False)
-    return {
+    reason = None
+    if len(ours) < _SIZES_STATED * len(truths) or not ours:
+        reason = f"{len(ours)} of {len(truths)} answers state a size: they are a choice of rows"
+    errors: ErrorMetrics = {
         "mse": mean(ours),
         "mse_uncapped": mean(uncapped),
         "mse_n": len(ours),
-        "mse_versus_zero_move": {"mse": mean(ours), "zero_move_mse": mean(no_move), **comparison},
+        "mse_versus_zero_move": None,
+        "mse_reason": reason,
     }
+    if reason is None:
+        error_weeks = [weeks[index] for index in indices] if weeks else None
+        comparison = versus_entry(ours, no_move, error_weeks, higher_is_better=False)
+        errors["mse_versus_zero_move"] = {
+            "mse": mean(ours),
+            "zero_move_mse": mean(no_move),
+            **comparison,
+        }
+    return errors
 
 
 def rouge_metrics(scored: Sequence[Scored]) -> RougeMetrics:

@@ -18,8 +18,8 @@ from eval.metrics.probability_scores import (
     points_of_bins,
     rps,
 )
-from eval.metrics.scored_answer import week_keys
 from eval.metrics.statistics import MIN_CLUSTERS, Estimate, clustered_mean, clustered_share, mean
+from eval.metrics.weeks import week_keys
 from weekahead.schema.metrics import (
     Agreement,
     BrierComparison,
@@ -126,7 +126,7 @@ def _by_id(likelihoods: Sequence[LikelihoodRow]) -> dict[str | int | None, Likel
 
 def probability_metrics(rows: Sequence[LikelihoodRow]) -> ProbabilityScores:
     """Every score of rows with `probs`, `logprobs`, `up` and `label`, each with n and interval."""
-    weeks, interval_reason = week_keys(rows)
+    weeks, interval_reason, *_ = week_keys(rows)
     ups = [row["up"] for row in rows]
     rose = [direction_of(row["label"]) > 0 for row in rows]
     squares = [brier(up, is_up) for up, is_up in zip(ups, rose, strict=True)]

@@ -1,17 +1,13 @@
-"""One row of generated answers: whether it can be scored, what it predicts, what came true, its
-week."""
+"""One row of generated answers: whether it can be scored, what it predicts, what came true."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import NamedTuple
 
 from eval.metrics.baselines import BASELINES, Prediction, read_number
 from eval.metrics.rouge import Rouge, has_tokens, keeps_letters, section_rouge
 from eval.metrics.text_quality import check_prompt_column
 from weekahead.recipe import read_cutoff
-from weekahead.schema.rows import RougeScores, ScorableRow, ScoredRow
+from weekahead.schema.rows import RougeScores, RowIdentity, RowScores, ScorableRow, ScoredRow
 from weekahead.task.answer import Answer, parse_answer
 from weekahead.task.labels import check_label, direction_of, label_of_magnitude, magnitude_of
 
@@ -20,7 +16,6 @@ SECTIONS = {"pros": "positives", "cons": "concerns", "anal": "analysis"}
 _TEXTS = ("generation", "answer")
 _COUNTED = ("seconds", "latency_seconds", "new_tokens")
 """Numbers that cannot be negative. The returns are read by the baselines."""
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,7 @@ class Scored:
     def to_json(self) -> ScoredRow:
         """This row of scored.jsonl."""
         truth = self.truth or Prediction(None, None)
-        scores: ScoredRow = {
+        scores: RowScores = {
             "direction": self.prediction.direction,
             "magnitude": self.prediction.magnitude,
             "valid_strict": self.valid_strict,
@@ -58,8 +53,14 @@ class Scored:
             "cons_rouge_scores": self.rouge["cons"],
             "anal_rouge_scores": self.rouge["anal"],
         }
-        row_id = self.row.get("id")
-        return scores if row_id is None else {"id": row_id, **scores}
+        identity: RowIdentity = {}
+        if (row_id := self.row.get("id")) is not None:
+            identity["id"] = row_id
+        if symbol := self.row.get("symbol"):
+            identity["symbol"] = symbol
+        if period := self.row.get("period"):
+            identity["period"] = period
+        return {**identity, **scores}
 
 
 def check_scorable_rows(rows: Sequence[ScorableRow]) -> None:
@@ -159,50 +160,3 @@ def bin_of(prediction: Prediction) -> str | None:
     if prediction.direction not in (-1, 1) or prediction.magnitude is None:
         return None
     return label_of_magnitude(prediction.magnitude)
-
-
-class Weeks(NamedTuple):
-    """The week of each row, or None and the reason."""
-
-    keys: list[str] | None
-    reason: str | None
-
-
-def week_keys(rows: Sequence[Mapping[str, object]]) -> Weeks:
-    """The week of each row, or None and the reason.
-
-    It is `period`, else `week_end`, else the date in `id`: the first of them that every row has,
-    because two names for one week in one file would count as two weeks.
-    """
-    if not rows:
-        return Weeks(None, "no row with a truth")
-    for read in (_period, _week_end, _date_in_id):
-        keys = [read(row) for row in rows]
-        if all(keys):
-            return Weeks(keys, None)
-    return Weeks(
-        None, "no week that every row has: neither `period` nor `week_end` nor a date in `id`"
-    )
-
-
-def _period(row: Mapping[str, object]) -> str:
-    return str(row.get("period") or "").strip()
-
-
-def _week_end(row: Mapping[str, object]) -> str:
-    return str(row.get("week_end") or "").strip()
-
-
-def _date_in_id(row: Mapping[str, object]) -> str:
-    dates = _DATE.findall(str(row.get("id") or ""))
-    return dates[-1] if dates else ""
-
-
-def week_start(row: Mapping[str, object]) -> date | None:
-    """The first day of the forecast week, from `period`, else the date in `id`; None without
-    one."""
-    days = _DATE.findall(_period(row))[:1] or [_date_in_id(row)]
-    try:
-        return date.fromisoformat(days[0])
-    except ValueError:
-        return None

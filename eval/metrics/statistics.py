@@ -87,17 +87,21 @@ def clustered_mean(values: Sequence[float], clusters: Sequence[Hashable] | None)
     return Estimate(center, interval, p, error, count, n, freedom)
 
 
-def _freedom(sizes: Iterable[int]) -> float:
-    """Bell and McCaffrey's degrees of freedom of a mean over clusters of these sizes.
+def degrees_of_freedom(weights: Iterable[float]) -> float:
+    """Bell and McCaffrey's degrees of freedom of a mean over clusters; `weights` sum to 1.
 
     They are G - 1 for clusters of equal size. Satterthwaite's 2 E[var]^2 / Var[var] when rows are
     independent, written out for a mean.
     """
-    counts = list(sizes)
-    weights = [count / sum(counts) for count in counts]
-    ratios = [weight**2 / (1 - weight) for weight in weights]
-    squares = sum(weight * weight for weight in weights)
+    shares = list(weights)
+    ratios = [weight**2 / (1 - weight) for weight in shares]
+    squares = sum(weight * weight for weight in shares)
     return 1 / (squares + sum(ratios) ** 2 - sum(ratio * ratio for ratio in ratios))
+
+
+def _freedom(sizes: Iterable[int]) -> float:
+    counts = list(sizes)
+    return degrees_of_freedom(count / sum(counts) for count in counts)
 
 
 def clustered_share(hits: Sequence[float], clusters: Sequence[Hashable] | None) -> Estimate:

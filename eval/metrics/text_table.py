@@ -2,34 +2,34 @@
 
 from collections.abc import Mapping, Sequence
 
-from eval.metrics.statistics import holm
-from weekahead.schema.metrics import Comparison, Metrics, RougeScores
+from weekahead.schema.metrics import Metrics, RougeScores
 
 UNKNOWN = "-"
-_SHORT_NAMES = {
-    "always_up": "up",
-    "always_down": "down",
-    "train_majority": "majority",
-    "last_week": "last week",
-    "reversal": "reversal",
-}
-_METRICS_HEADER = (
+_SKILL_HEADER = (
     "run",
     "n",
+    "weeks",
     "valid (strict)",
+    "skill [95 %]",
+    "p",
+    "verdict, this run alone",
+)
+_METRICS_HEADER = (
+    "run",
     "bin_acc [95 %]",
-    *_SHORT_NAMES.values(),
-    "vs majority",
     "mse (n)",
     "no move",
     "R1 pros/cons/anal",
     "s/row",
 )
-_VERSUS_HEADER = ("run", "against", "verdict", "difference [95 %]", "p", "p (Holm)", "detectable")
+_VERSUS_HEADER = ("run", "against", "its bin_acc", "difference [95 %]", "p", "detectable")
 _REASONS_HEADER = ("run", "reading", "not valid because", "rows")
 _NOTES = (
+    "skill: bin_acc minus what calls in the run's own proportion of up and down hit by chance;",
+    "  the verdict is its sign if p is below 0.05. It does not count how many runs were scored.",
     "bin_acc: share of right directions (up or down); an unreadable or neutral answer is wrong.",
-    "Intervals are clustered by week.",
+    "Intervals are clustered by week. Accuracy and the differences from simple forecasts describe",
+    "  the rows: in a rising market a run that says up is right without any skill.",
     "detectable: the smallest true difference that these weeks show four times in five.",
     "mse: sizes are capped at 5.5, the outermost bin's; mse_uncapped in metrics.json is not.",
     "no move: the mse of a forecast of 0 on the same (n) rows.",
@@ -40,6 +40,7 @@ _NOTES = (
 def render(results: Mapping[str, Metrics]) -> str:
     """All tables as one text; `results` is name of the run -> content of its metrics.json."""
     tables = [
+        _skill_table(results),
         _metrics_table(results),
         _versus_table(results),
         _reasons_table(results),
@@ -79,6 +80,27 @@ def _p(value: float | None) -> str:
     return "<0.001" if value is not None and value < 0.0005 else _number(value)
 
 
+def _skill_table(results: Mapping[str, Metrics]) -> str:
+    """The one test that is made for each run, and below it why a run is not judged."""
+    lines: list[list[str]] = []
+    reasons: list[str] = []
+    for name, metrics in results.items():
+        skill = metrics["skill"]
+        lines.append(
+            [
+                name,
+                str(metrics["n"]),
+                UNKNOWN if skill["weeks"] is None else str(skill["weeks"]),
+                f"{metrics['valid_lenient']} ({metrics['valid_strict']})",
+                _interval(skill["excess_accuracy"], skill["ci95"], "+.3f"),
+                _p(skill["p"]),
+                metrics["verdict"],
+            ]
+        )
+        reasons += [f"{name}: {reason}" for reason in metrics["verdict_reasons"]]
+    return "\n".join([table(_SKILL_HEADER, lines), *reasons])
+
+
 def _metrics_table(results: Mapping[str, Metrics]) -> str:
     return table(
         _METRICS_HEADER, [_metrics_line(name, metrics) for name, metrics in results.items()]
@@ -86,19 +108,12 @@ def _metrics_table(results: Mapping[str, Metrics]) -> str:
 
 
 def _metrics_line(name: str, metrics: Metrics) -> list[str]:
-    baselines = [metrics["baselines"][baseline] for baseline in _SHORT_NAMES]
-    accuracies = [baseline["bin_acc"] if baseline else None for baseline in baselines]
-    majority = metrics["versus"]["train_majority"]
     no_move = metrics["mse_versus_zero_move"]
     sections = ("pros_rouge_scores", "cons_rouge_scores", "anal_rouge_scores")
     rouge = [_rouge1(metrics[section]) for section in sections]
     return [
         name,
-        str(metrics["n"]),
-        f"{metrics['valid_lenient']} ({metrics['valid_strict']})",
         _interval(metrics["bin_acc"], metrics["bin_acc_ci95"]),
-        *map(_number, accuracies),
-        majority["verdict"] if majority else UNKNOWN,
         f"{_number(metrics['mse'], 2)} ({metrics['mse_n']})",
         _number(no_move["zero_move_mse"], 2) if no_move else UNKNOWN,
         "/".join(map(_number, rouge)),
@@ -111,28 +126,24 @@ def _rouge1(scores: RougeScores | None) -> float | None:
 
 
 def _versus_table(results: Mapping[str, Metrics]) -> str:
-    """Every comparison, with its p as it is and corrected for all those in this table."""
-    comparisons: list[tuple[str, str, Comparison]] = []
+    """The direction accuracy minus that of each simple forecast: description, no verdict."""
+    lines: list[list[str]] = []
     for run, metrics in results.items():
         for baseline, comparison in metrics["versus"].items():
-            if comparison is not None:
-                comparisons.append((run, baseline, comparison))
-    if not comparisons:
-        return ""
-    corrected = holm([comparison["p"] for _, _, comparison in comparisons])
-    lines = [
-        [
-            run,
-            baseline,
-            comparison["verdict"],
-            _interval(comparison["difference"], comparison["ci95"], "+.3f"),
-            _p(comparison["p"]),
-            _p(p),
-            _number(comparison["detectable_effect"]),
-        ]
-        for (run, baseline, comparison), p in zip(comparisons, corrected, strict=True)
-    ]
-    return table(_VERSUS_HEADER, lines, left=3)
+            if comparison is None:
+                continue
+            stated = metrics["baselines"][baseline]
+            lines.append(
+                [
+                    run,
+                    baseline,
+                    _number(stated["bin_acc"] if stated else None),
+                    _interval(comparison["difference"], comparison["ci95"], "+.3f"),
+                    _p(comparison["p"]),
+                    _number(comparison["detectable_effect"]),
+                ]
+            )
+    return table(_VERSUS_HEADER, lines, left=2) if lines else ""
 
 
 def _reasons_table(results: Mapping[str, Metrics]) -> str:
@@ -165,6 +176,8 @@ def _notes_of(metrics: Metrics) -> list[str]:
         )
     if metrics["interval_reason"]:
         notes.append(f"no intervals, {metrics['interval_reason']}")
+    if metrics["mse_reason"]:
+        notes.append(f"no mse against no move, {metrics['mse_reason']}")
     rouge = [
         f"ROUGE of {name} leaves rows out, {reason}"
         for name, reason in metrics["rouge_reasons"].items()

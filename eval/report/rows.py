@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from eval.metrics.baselines import Prediction, is_right
-from eval.metrics.scored_answer import week_keys
+from eval.metrics.weeks import week_keys
 from eval.report.runs import EvaluatedRun
 from weekahead.schema.rows import ScoredRow
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from datetime import date, timedelta
 
 import pytest
 
@@ -33,7 +34,7 @@ def row(up, label, number=0, **more):
     """A row whose up bins share `up` evenly, and its down bins the rest; weeks from its number."""
     probs = {name: (up if name.startswith("up") else 1 - up) / 6 for name in BINS}
     logs = {name: math.log(p) - 2 if p else -1000.0 for name, p in probs.items()}
-    week = f"2024-01-{1 + number:02d}"
+    week = str(date(2024, 1, 1) + timedelta(weeks=number))
     return {
         "id": f"A-{week}",
         "week_end": week,

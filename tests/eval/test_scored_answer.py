@@ -2,7 +2,8 @@
 
 import pytest
 
-from eval.metrics.scored_answer import check_scorable_rows, week_keys
+from eval.metrics.scored_answer import check_scorable_rows
+from eval.metrics.weeks import week_keys
 
 GOOD = {"generation": "", "answer": ""}
 
@@ -20,7 +21,7 @@ GOOD = {"generation": "", "answer": ""}
     ],
 )
 def test_week_keys(rows, keys):
-    weeks, reason = week_keys(rows)
+    weeks, reason, *_ = week_keys(rows)
     assert weeks == keys
     assert (reason is None) == (keys is not None)
 

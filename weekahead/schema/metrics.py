@@ -12,6 +12,33 @@ from weekahead.schema.rows import RougeScores
 from weekahead.schema.shape import check_shape
 
 Verdict = Literal["better", "worse", "not shown"]
+SkillVerdict = Literal["skill shown", "no skill shown", "negative skill shown", "not judged"]
+
+
+class SkillMetrics(TypedDict):
+    """Accuracy minus what the run's own mix of calls would hit by chance (eval.metrics.skill)."""
+
+    excess_accuracy: float | None
+    ci95: list[float] | None
+    p: float | None
+    """Two-sided, against no skill."""
+    n: int
+    weeks: int | None
+    up_share: float | None
+    """Of the calls."""
+    truth_up_share: float | None
+    """Of the truths, on the rows with a call."""
+
+
+class VerdictMetrics(TypedDict):
+    """The verdict on a run alone, from the one test that is made for it."""
+
+    skill: SkillMetrics
+    verdict: SkillVerdict
+    verdict_scope: Literal["run"]
+    """Not corrected for other runs."""
+    verdict_reasons: list[str]
+    """Sentences: why a run is not judged, or what was done to its weeks."""
 
 
 class Comparison(TypedDict):
@@ -22,7 +49,8 @@ class Comparison(TypedDict):
     p: float | None
     """Two-sided, against no difference."""
     verdict: Verdict
-    """Not corrected for the number of comparisons."""
+    corrected: bool
+    """False: the verdict is not corrected for the number of comparisons."""
     detectable_effect: float | None
     """The smallest true difference that these weeks show four times in five."""
     n: int
@@ -139,6 +167,8 @@ class ErrorMetrics(TypedDict):
     """Of the sizes as they are stated."""
     mse_n: int
     mse_versus_zero_move: ErrorComparison | None
+    """Null as well if so few answers state a size that they are a choice of rows."""
+    mse_reason: str | None
 
 
 class BaselineComparisons(TypedDict):
@@ -317,7 +347,13 @@ class LikelihoodMetrics(TypedDict):
 
 
 class AnswerMetrics(
-    CountMetrics, AccuracyMetrics, TextMetrics, RougeMetrics, SpeedMetrics, UpstreamMetrics
+    CountMetrics,
+    VerdictMetrics,
+    AccuracyMetrics,
+    TextMetrics,
+    RougeMetrics,
+    SpeedMetrics,
+    UpstreamMetrics,
 ):
     """What the answers alone give."""
 
@@ -366,7 +402,20 @@ _FINGPT: FingptMetrics = {
     "cons_rouge_scores": None,
     "anal_rouge_scores": None,
 }
+_SKILL: SkillMetrics = {
+    "excess_accuracy": None,
+    "ci95": None,
+    "p": None,
+    "n": 0,
+    "weeks": None,
+    "up_share": None,
+    "truth_up_share": None,
+}
 _OTHERS: JsonObject = {
+    "verdict": "not judged",
+    "verdict_scope": "run",
+    "verdict_reasons": ["scored before skill was measured: run eval.score again"],
+    "mse_reason": None,
     "n_no_truth": 0,
     "synthetic": False,
     "reasons": {},
@@ -402,7 +451,12 @@ _OTHERS: JsonObject = {
     "likelihood": None,
     "likelihood_reason": None,
 }
-_COMPARISON: JsonObject = {"ci95": None, "p": None, "detectable_effect": None}
+_COMPARISON: JsonObject = {
+    "ci95": None,
+    "p": None,
+    "corrected": False,
+    "detectable_effect": None,
+}
 _ENTRY: ProbabilityEntry = {"mean": None, "ci95": None, "n": 0, "weeks": None}
 _LIKELIHOOD: JsonObject = {
     "n": 0,
@@ -443,6 +497,7 @@ def filled_metrics(stored: JsonObject, *, origin: str, remedy: str) -> Metrics:
             f"{origin} has no {', '.join(missing)}; it is not one of eval.score: {remedy}"
         )
     groups: JsonObject = {
+        "skill": _SKILL,
         "classes": _CLASSES,
         "breakdown": _BREAKDOWN,
         "text_quality": _TEXT_QUALITY,

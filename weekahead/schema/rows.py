@@ -141,6 +141,9 @@ class ScorableRow(AnswerTexts, total=False):
     latency_measured: bool
     latency_seconds: float | None
     last_week_return: float | None
+    weekly_return: float | None
+    teacher_told: bool
+    """False if the author of the reference was not told the label."""
     train_majority: int | str | None
     prompt: str | list[Message]
     sector: str | None
@@ -170,6 +173,8 @@ class GenerationRow(TypedDict):
     latency_measured: bool
     latency_seconds: NotRequired[float]
     last_week_return: float | None
+    weekly_return: NotRequired[float | None]
+    """Of the forecast week; a fraction. Older files lack it."""
     train_majority: int | None
     prompt: str
     """The user message."""
@@ -210,10 +215,17 @@ class RougeScores(TypedDict):
     rougeL: float
 
 
-class ScoredRow(TypedDict):
-    """A line of scored.jsonl, in the order of the rows that were scored."""
+class RowIdentity(TypedDict, total=False):
+    """What identifies a scored row, so that runs scored anywhere can be compared."""
 
-    id: NotRequired[str | int]
+    id: str | int
+    symbol: str
+    period: str
+
+
+class RowScores(TypedDict):
+    """What was read in an answer, and what came true."""
+
     direction: int | None
     magnitude: float | None
     """Signed, in percent."""
@@ -227,6 +239,10 @@ class ScoredRow(TypedDict):
     cons_rouge_scores: RougeScores | None
     anal_rouge_scores: RougeScores | None
     up_probability: NotRequired[float | None]
+
+
+class ScoredRow(RowIdentity, RowScores):
+    """A line of scored.jsonl, in the order of the rows that were scored."""
 
 
 class BinProbabilities(TypedDict):

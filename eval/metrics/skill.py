@@ -1,0 +1,232 @@
+"""Directional skill: how much more often a run is right than its own mix of calls is by chance.
+
+A run that always says up is right as often as the market rises. That measures the market. Skill is
+the accuracy minus what calls in the same proportion hit if they know nothing about the week: with
+calls s and truths y in {-1, 1}, over the rows with a stated direction,
+
+    skill = (1/n) sum (s - mean s) (y - mean y) / 2
+
+where n counts all rows, so that an answer without a direction adds nothing. It is the quantity of
+Pesaran & Timmermann (Journal of Business & Economic Statistics 10(4), 1992), with the uncertainty
+of a mean over weeks. A row of silence is no call of 0: a run that is silent in weeks of falling
+prices would seem to know them.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy
+from scipy.special import stdtr, stdtrit
+from scipy.stats import hypergeom
+
+from eval.metrics.statistics import ALPHA, MIN_CLUSTERS, degrees_of_freedom
+
+MIN_FIRMS = 5
+"""From this many firms on, rows of one firm count as related as well."""
+RAREST_CALL = 0.05
+"""The least share of the rarer call: with fewer, a handful of rows decides."""
+RAREST_CALL_WEEKS = 3
+"""The fewest weeks in which the rarer call is made."""
+_FEW = 5.0
+"""An expected count below this is too small for the normal approximation (Cochran 1954)."""
+_NO_SPREAD = 1e-12
+
+Array = numpy.ndarray[Any, numpy.dtype[Any]]
+
+
+class Error(NamedTuple):
+    """A standard error and its degrees of freedom."""
+
+    size: float
+    freedom: float
+
+    @property
+    def half_width(self) -> float:
+        """Half of the 95 % interval."""
+        return float(stdtrit(self.freedom, 1 - ALPHA / 2)) * self.size
+
+
+@dataclass(frozen=True)
+class SkillEstimate:
+    """Skill and its uncertainty; what cannot be computed is None."""
+
+    excess_accuracy: float | None
+    """None only without rows."""
+    ci95: tuple[float, float] | None
+    p: float | None
+    """Two-sided, against no skill."""
+    n: int
+    """All rows with a truth, answered or not."""
+    weeks: int | None
+    up_share: float | None
+    """Of the calls."""
+    truth_up_share: float | None
+    """Of the truths, on the rows with a call."""
+    error: Error | None = None
+
+
+def skill_values(calls: Sequence[int | None], truths: Sequence[int]) -> Array:
+    """What each row adds: (s - mean s) (y - mean y) / 2, or 0 for a call that is neither 1 nor -1.
+
+    Its mean over all rows is the skill.
+    """
+    called = numpy.array([call in (-1, 1) for call in calls], dtype=bool)
+    values = numpy.zeros(len(called))
+    if called.any():
+        s = numpy.array([call for call in calls if call in (-1, 1)], dtype=float)
+        y = numpy.asarray(truths, dtype=float)[called]
+        values[called] = (s - s.mean()) * (y - y.mean()) / 2
+    return values
+
+
+def directional_skill(
+    calls: Sequence[int | None],
+    truths: Sequence[int],
+    weeks: Sequence[Hashable] | None,
+    firms: Sequence[Hashable] | None = None,
+) -> SkillEstimate:
+    """The skill of `calls` (1, -1; anything else is no call) on rows with `truths` (1, -1).
+
+    Interval and p need weeks, at least MIN_CLUSTERS of them, and calls and truths of both
+    directions. Raises ValueError if the lengths differ.
+    """
+    if not len(calls) == len(truths) == len(weeks or calls) == len(firms or calls):
+        raise ValueError("calls, truths, weeks and firms differ in length")
+    values = skill_values(calls, truths)
+    pairs = [(call, truth) for call, truth in zip(calls, truths, strict=True) if call in (-1, 1)]
+    count = len(set(weeks)) if weeks else None
+    ups = [call == 1 for call, _ in pairs]
+    rises = [truth == 1 for _, truth in pairs]
+    estimate = SkillEstimate(
+        excess_accuracy=float(values.mean()) if len(values) else None,
+        ci95=None,
+        p=None,
+        n=len(values),
+        weeks=count,
+        up_share=sum(ups) / len(ups) if ups else None,
+        truth_up_share=sum(rises) / len(rises) if rises else None,
+    )
+    if weeks is None or len({*ups}) < 2 or len({*rises}) < 2:
+        return estimate
+    exact = _exact_p(sum(ups), sum(rises), sum(map(all, zip(ups, rises, strict=True))), len(ups))
+    return _with_error(estimate, values, weeks, firms, exact)
+
+
+def skill_difference(
+    a: Sequence[int | None],
+    b: Sequence[int | None],
+    truths: Sequence[int],
+    weeks: Sequence[Hashable] | None,
+    firms: Sequence[Hashable] | None = None,
+) -> SkillEstimate:
+    """The skill of `a` minus that of `b` on the same rows, with the error of the paired values."""
+    values = skill_values(a, truths) - skill_values(b, truths)
+    estimate = SkillEstimate(
+        excess_accuracy=float(values.mean()) if len(values) else None,
+        ci95=None,
+        p=None,
+        n=len(values),
+        weeks=len(set(weeks)) if weeks else None,
+        up_share=None,
+        truth_up_share=None,
+    )
+    if weeks is None or not numpy.any(values):
+        return estimate
+    return _with_error(estimate, values, weeks, firms, None)
+
+
+def _with_error(
+    estimate: SkillEstimate,
+    values: Array,
+    weeks: Sequence[Hashable],
+    firms: Sequence[Hashable] | None,
+    exact_p: float | None,
+) -> SkillEstimate:
+    """`estimate` with interval and p, from the largest error that applies."""
+    center = float(values.mean())
+    week_codes = _codes(weeks)
+    if week_codes.max() + 1 < MIN_CLUSTERS:
+        return estimate
+    errors = errors_of_mean(values, week_codes, _codes(firms) if firms else None)
+    if errors[0].size < _NO_SPREAD and abs(center) > _NO_SPREAD:
+        errors.append(_implied(center, _sign_test(int(week_codes.max()) + 1), errors[0].freedom))
+    if exact_p is not None:
+        errors.append(_implied(center, exact_p, errors[0].freedom))
+    error = max(errors, key=lambda candidate: candidate.half_width)
+    p = (
+        1.0
+        if error.size < _NO_SPREAD
+        else float(2 * stdtr(error.freedom, -abs(center) / error.size))
+    )
+    return SkillEstimate(
+        excess_accuracy=center,
+        ci95=(center - error.half_width, center + error.half_width),
+        p=p,
+        n=estimate.n,
+        weeks=estimate.weeks,
+        up_share=estimate.up_share,
+        truth_up_share=estimate.truth_up_share,
+        error=error,
+    )
+
+
+def errors_of_mean(values: Array, weeks: Array, firms: Array | None) -> list[Error]:
+    """The standard errors of the mean of `values` that apply; the first is that by week.
+
+    Rows of a week share their market. By chance they can seem to cancel out, so the error is never
+    below that of independent rows. From MIN_FIRMS firms on rows of a firm count as related as well:
+    the two variances are added and that of their intersection is taken off (Cameron, Gelbach &
+    Miller, Journal of Business & Economic Statistics 29(2), 2011), with min(weeks, firms) - 1
+    degrees of freedom.
+    """
+    residuals = values - values.mean()
+    by_week = _clustered(residuals, weeks)
+    rows = _clustered(residuals, numpy.arange(len(values)))
+    errors = [by_week, rows]
+    if firms is None or firms.max() + 1 < MIN_FIRMS:
+        return errors
+    by_firm = _clustered(residuals, firms)
+    both = _clustered(residuals, _codes(list(zip(weeks.tolist(), firms.tolist(), strict=True))))
+    variance = by_week.size**2 + by_firm.size**2 - both.size**2
+    freedom = float(min(weeks.max(), firms.max()))
+    return [*errors, Error(max(variance, 0.0) ** 0.5, freedom)]
+
+
+def _clustered(residuals: Array, clusters: Array) -> Error:
+    """The error of a mean over clusters, as `statistics.clustered_mean` has it."""
+    sums = numpy.bincount(clusters, residuals)
+    weights = numpy.bincount(clusters) / len(residuals)
+    size = float((sums**2 / (1 - weights)).sum() ** 0.5 / len(residuals))
+    return Error(size, degrees_of_freedom(weights))
+
+
+def _codes(labels: Sequence[Hashable]) -> Array:
+    """Each label as a number from 0, in the order of first appearance."""
+    numbers: dict[Hashable, int] = {}
+    return numpy.array([numbers.setdefault(label, len(numbers)) for label in labels])
+
+
+def _exact_p(ups: int, rises: int, both: int, n: int) -> float | None:
+    """Fisher's exact two-sided p of calls and truths over independent rows.
+
+    None if the table is large enough for the normal approximation. The two-sided p is twice the
+    smaller tail, at most 1.
+    """
+    expected = min(ups, n - ups) * min(rises, n - rises) / n
+    if expected >= _FEW:
+        return None
+    above = float(hypergeom.sf(both - 1, n, rises, ups))
+    below = float(hypergeom.cdf(both, n, rises, ups))
+    return min(1.0, 2 * min(above, below))
+
+
+def _sign_test(weeks: int) -> float:
+    """Two-sided p of weeks that all lean to one side: what is left if they do not differ."""
+    return 2.0 ** (1 - weeks)
+
+
+def _implied(center: float, p: float, freedom: float) -> Error:
+    """The standard error with which a t test of `center` would give `p`."""
+    quantile = float(stdtrit(freedom, 1 - p / 2))
+    return Error(abs(center) / max(quantile, _NO_SPREAD), freedom)

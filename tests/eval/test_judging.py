@@ -1,0 +1,195 @@
+"""Rows on which no verdict can be given: each reason names what it is about."""
+
+import random
+from datetime import date, timedelta
+
+import pytest
+
+from eval.metrics.evaluate import evaluate
+from eval.metrics.weeks import week_keys
+from eval.score import doubts_of
+from tests.support.scorable_rows import answer_with
+from weekahead.task.labels import BINS
+
+SUNDAY = date(2024, 1, 7)
+
+
+def week(number, days=7):
+    start = SUNDAY + timedelta(weeks=number)
+    return f"{start} to {start + timedelta(days=days)}"
+
+
+def rows(weeks=10, firms=12, accuracy=0.8, seed=1):
+    """Answers that are right with a probability; references that agree with their labels."""
+    draw = random.Random(seed)
+    found = []
+    for number in range(weeks):
+        for firm in range(firms):
+            label = draw.choice(BINS)
+            other = draw.choice([name for name in BINS if name[:2] != label[:2]])
+            said = label if draw.random() < accuracy else other
+            found.append(
+                {
+                    "id": f"F{firm}-{SUNDAY + timedelta(weeks=number)}",
+                    "symbol": f"F{firm}",
+                    "period": week(number),
+                    "label": label,
+                    "answer": answer_with(label),
+                    "generation": answer_with(said) + " Own words.",
+                }
+            )
+    return found
+
+
+def judged(changed, doubts=()):
+    metrics, _ = evaluate(changed, doubts=doubts)
+    return metrics["verdict"], " ".join(metrics["verdict_reasons"])
+
+
+def without(row, *names):
+    return {name: value for name, value in row.items() if name not in names}
+
+
+def test_skill_is_shown_and_the_opposite_too():
+    assert judged(rows()) == ("skill shown", "")
+    assert judged(rows(accuracy=0.2)) == ("negative skill shown", "")
+    assert judged(rows(accuracy=0.5, seed=4)) == ("no skill shown", "")
+
+
+def test_metrics_hold_the_skill_and_its_scope():
+    metrics, scored = evaluate(rows())
+    skill = metrics["skill"]
+    assert metrics["verdict_scope"] == "run" and skill["weeks"] == 10 and skill["n"] == 120
+    assert skill["ci95"][0] < skill["excess_accuracy"] < skill["ci95"][1] and skill["p"] < 0.05
+    assert not any(entry["corrected"] for entry in metrics["versus"].values() if entry)
+    assert scored[0]["symbol"] == "F0" and scored[0]["period"] == week(0)
+
+
+def again(changed):
+    return [*changed, *changed[:20]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        (again([without(row, "id") for row in rows()]), "such as F0 in 2024-01-07 to 2024-01-14"),
+        (
+            [*rows(), *[{**row, "id": f"{row['id']}-x"} for row in rows()[:3]]],
+            "3 of 123 rows are there more than once",
+        ),
+        (
+            [*rows(), {**rows()[5], "id": "new", "period": "2024/01/07 - 2024/01/14"}],
+            "1 of 121 rows are there more than once, such as F5",
+        ),
+        ([{**row, "generation": row["answer"]} for row in rows()], "answers equal their ref"),
+        (rows(weeks=5, firms=30), "5 weeks: a verdict needs at least 6"),
+        ([without(row, "id", "period") for row in rows()], "neither `period` nor"),
+        ([{**row, "label": "up by 1-2%"} for row in rows()], "every week went up"),
+    ],
+)
+def test_rows_that_cannot_be_judged_are_named(changed, named):
+    verdict, reasons = judged(changed)
+    assert verdict == "not judged" and named in reasons
+
+
+@pytest.mark.parametrize(
+    ("share", "is_judged"), [(0, True), (0.1, False), (0.3, False), (0.5, True)]
+)
+def test_some_labels_that_contradict_references_are_in_doubt(share, is_judged):
+    """About half of them contradict references that were written without the label."""
+    changed = rows()
+    for row in changed[: round(share * len(changed))]:
+        row["answer"] = answer_with("down by 1-2%" if row["label"] > "up" else "up by 1-2%")
+    verdict, reasons = judged(changed)
+    is_judged = share in (0, 0.5)
+    assert (verdict == "skill shown") == is_judged
+    assert is_judged or f"{round(share * 120)} of 120 labels contradict" in reasons
+    for row in changed:
+        row["teacher_told"] = False
+    assert judged(changed)[0] == "skill shown"
+
+
+def test_a_call_that_is_hardly_made_is_too_few():
+    up, down = answer_with("up by 1-2%"), answer_with("down by 1-2%")
+    changed = [{**row, "generation": up} for row in rows()]
+    assert judged(changed) == ("no skill shown", "every call is up")
+    for row in changed[:5]:
+        row["generation"] = down
+    assert judged(changed)[1].startswith("5 of 120 calls are down, fewer than 5%")
+    for row in changed[:24]:
+        row["generation"] = down
+    assert judged(changed)[1].startswith("down is called in 2 weeks alone")
+    silent = [{**row, "generation": "I cannot say."} for row in rows()]
+    assert judged(silent) == ("no skill shown", "no answer states a direction that can be read")
+
+
+def test_the_manifest_tells_of_rows_that_are_missing_or_were_learnt():
+    manifest = {"dataset": {"rows": 120}, "rows_in_training_weeks": 12}
+    missing, learnt = doubts_of(manifest, 100)
+    assert "100 rows are here and manifest.json states 120" in missing
+    assert learnt == "12 of 120 rows lie in weeks that the adapter was trained on"
+    assert judged(rows(), [missing])[0] == "not judged"
+    assert doubts_of({"dataset": {}, "rows_in_training_weeks": None}, 100) == []
+
+
+def test_one_firm_over_many_weeks_is_judged():
+    assert judged(rows(weeks=80, firms=1))[0] == "skill shown"
+
+
+def test_a_week_spelt_in_two_ways_is_one():
+    spelt = [
+        {**row, "period": row["period"].replace(" to ", " - ")} if number % 2 else row
+        for number, row in enumerate(rows())
+    ]
+    keys, _, note, _ = week_keys(spelt)
+    assert len(set(keys)) == 10 and "20 periods" in note
+    assert evaluate(spelt)[0]["skill"] == evaluate(rows())[0]["skill"]
+
+
+def test_a_week_for_each_row_is_not_believed():
+    """The ids know better; the fewer weeks count."""
+    changed = [{**row, "period": f"week {number}"} for number, row in enumerate(rows())]
+    keys, _, note, _ = week_keys(changed)
+    assert len(set(keys)) == 10 and note == "`period` names 120 weeks and `id` 10: the fewer count"
+    same_date = [{**row, "id": f"run-2024-05-01-{n}"} for n, row in enumerate(rows())]
+    assert len(set(week_keys(same_date).keys)) == 10
+
+
+def windows(days, step, count):
+    starts = [SUNDAY + timedelta(days=step * number) for number in range(count)]
+    return [{"period": f"{start} to {start + timedelta(days=days)}"} for start in starts]
+
+
+@pytest.mark.parametrize(
+    ("found", "weeks"),
+    [
+        (windows(7, 7, 10), 10),
+        (windows(5, 7, 10), 10),
+        (windows(14, 7, 9), 1),  # a chain: each overlaps the next
+        (windows(8, 7, 3), 1),
+        (windows(7, 1, 366), 13),  # daily windows of a year: blocks of four weeks
+    ],
+)
+def test_windows_that_overlap_are_one_week(found, weeks):
+    assert len(set(week_keys(found).keys)) == weeks
+
+
+def test_daily_windows_stay_usable():
+    daily = []
+    for row in rows(weeks=300, firms=1):
+        number = len(daily)
+        start = SUNDAY + timedelta(days=number)
+        period = f"{start} to {start + timedelta(days=7)}"
+        daily.append({**without(row, "id"), "period": period})
+    verdict, reasons = judged(daily)
+    assert verdict == "skill shown" and "they count as 11 weeks" in reasons
+
+
+def test_sizes_on_few_rows_hide_the_squared_error_alone():
+    changed = rows()
+    for row in changed[12:]:
+        said = "up" if "Up by" in row["generation"] else "down"
+        row["generation"] = answer_with(said)
+    metrics, _ = evaluate(changed)
+    assert metrics["mse_versus_zero_move"] is None and "12 of 120" in metrics["mse_reason"]
+    assert metrics["verdict"] == "skill shown"

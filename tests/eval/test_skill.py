@@ -1,0 +1,122 @@
+"""Directional skill by hand, its error's floors, and the verdict on adversarial rows."""
+
+import math
+
+import numpy
+import pytest
+from scipy.stats import fisher_exact
+
+from benchmarks.skill_worlds import World, shares
+from eval.metrics.skill import (
+    directional_skill,
+    errors_of_mean,
+    skill_difference,
+    skill_values,
+)
+from eval.metrics.statistics import clustered_mean
+
+TRUTHS = [1, 1, -1, -1, 1, -1, 1, -1] * 6
+WEEKS = [number // 4 for number in range(48)]
+
+
+def coin(seed, n=48):
+    return numpy.random.default_rng(seed).choice([-1, 1], n).tolist()
+
+
+def test_skill_by_hand():
+    """Four of six right with three calls up and four truths up: chance hits one half."""
+    calls, truths = [1, 1, 1, -1, -1, -1], [1, 1, 1, 1, -1, -1]
+    by_chance = 0.5 * 4 / 6 + 0.5 * 2 / 6
+    assert skill_values(calls, truths).mean() == pytest.approx(5 / 6 - by_chance)
+
+
+def test_silence_adds_nothing_and_is_no_call():
+    """The means are over the rows with a call; the sum is over all rows."""
+    calls, truths = [1, 1, -1, -1, None, 0], [1, -1, -1, -1, 1, 1]
+    values = skill_values(calls, truths)
+    assert values[4:].tolist() == [0, 0]
+    assert values.sum() == pytest.approx(skill_values(calls[:4], truths[:4]).sum())
+
+
+def test_a_caller_of_one_direction_has_none():
+    estimate = directional_skill([1] * 48, TRUTHS, WEEKS)
+    assert (estimate.excess_accuracy, estimate.p, estimate.ci95) == (0, None, None)
+    assert estimate.up_share == 1 and estimate.truth_up_share == 0.5
+
+
+def test_p_and_interval_agree():
+    for seed in range(200):
+        estimate = directional_skill(coin(seed), TRUTHS, WEEKS)
+        low, high = estimate.ci95
+        assert (estimate.p < 0.05) == (low > 0 or high < 0)
+
+
+def test_the_error_is_never_below_that_of_independent_rows():
+    values = numpy.array([0.5, -0.5] * 24)  # every week cancels out
+    by_week, rows = errors_of_mean(values, numpy.array(WEEKS), None)
+    assert by_week.size == 0
+    alone = clustered_mean(values.tolist(), range(48))
+    assert (rows.size, rows.freedom) == pytest.approx((alone.standard_error, 47))
+
+
+def test_rows_of_a_firm_count_as_related_from_five_firms_on():
+    """Cameron, Gelbach and Miller: by week plus by firm minus by both; min(6, 8) - 1 freedom."""
+    firms, weeks = numpy.tile(numpy.arange(8), 6), numpy.repeat(numpy.arange(6), 8)
+    values = numpy.where(firms < 4, 0.4, -0.2) + 0.01 * weeks
+    by_week, rows, both = errors_of_mean(values, weeks, firms)
+    by_firm = clustered_mean(values.tolist(), firms.tolist()).standard_error
+    assert both.size == pytest.approx(math.sqrt(by_week.size**2 + by_firm**2 - rows.size**2))
+    assert both.freedom == 5 and both.size > rows.size
+    assert len(errors_of_mean(values, weeks, firms % 4)) == 2
+
+
+def test_few_rows_take_the_exact_test():
+    calls = [1, 1, 1, -1, -1, -1]
+    estimate = directional_skill(calls, calls, range(6))
+    assert estimate.p == pytest.approx(fisher_exact([[3, 0], [0, 3]]).pvalue)  # 0.1
+    assert estimate.ci95[0] < 0
+
+
+def test_weeks_that_do_not_differ_take_the_sign_test():
+    estimate = directional_skill([1, -1] * 14, [1, -1] * 14, [n // 4 for n in range(28)])
+    assert estimate.p == pytest.approx(2 * 0.5**7) and estimate.ci95[0] > 0
+
+
+def test_five_weeks_are_too_few():
+    estimate = directional_skill(coin(1, 20), TRUTHS[:20], WEEKS[:20])
+    assert estimate.excess_accuracy is not None and estimate.p is None
+
+
+def test_a_difference_is_of_the_same_rows():
+    ours, theirs = coin(1), coin(2)
+    estimate = skill_difference(ours, theirs, TRUTHS, WEEKS)
+    apart = [directional_skill(calls, TRUTHS, WEEKS).excess_accuracy for calls in (ours, theirs)]
+    assert estimate.excess_accuracy == pytest.approx(apart[0] - apart[1])
+    assert skill_difference(ours, ours, TRUTHS, WEEKS).p is None
+
+
+def test_lengths_must_be_equal():
+    with pytest.raises(ValueError, match="differ in length"):
+        directional_skill([1], [1, -1], None)
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        World(),
+        World(up=0.3),
+        World(calls_up=0.9),
+        World(week=0.3, call_week=0.3),
+        World(firm=0.1, call_firm=0.9),
+        World(silent_if_down=0.5),
+        World(base_calls_up=0.8),
+    ],
+)
+def test_without_skill_it_is_rarely_shown(world):
+    """Both signs together, over 200 worlds: three standard errors above 5 %."""
+    assert sum(shares(world, 200)) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
+
+
+def test_sixty_percent_of_ten_weeks_are_shown():
+    shown, negative = shares(World(accuracy=0.6), 200)
+    assert shown >= 0.75 and negative == 0
