@@ -7,12 +7,13 @@ With skill, a call is right with the stated probability, whatever else holds.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
 from scipy.special import ndtri
 
+from eval.metrics.judging import rare_call
 from eval.metrics.skill import SkillEstimate, directional_skill, skill_difference
 from eval.metrics.statistics import ALPHA, TYPICAL_ICC
 
@@ -44,6 +45,39 @@ class World:
     """Call share of a second model; the test is then of the difference of the two."""
 
 
+def settings() -> dict[str, World]:
+    """Worlds without skill, by what is special about them."""
+    worlds = {f"{weeks} weeks": World(weeks=weeks) for weeks in (6, 10, 26, 52, 104)}
+    worlds |= {f"{up:.0%} of the weeks up": World(up=up) for up in (0.3, 0.4, 0.6)}
+    worlds |= {f"{up:.0%} of the calls up": World(calls_up=up) for up in (0.02, 0.05, 0.1, 0.9)}
+    worlds |= {f"icc {icc:g}": World(week=icc) for icc in (0, 0.3)}
+    for weeks in (10, 52):
+        special = {
+            "calls of a week alike": World(call_week=0.3),
+            "calls of a week alike, icc 0.3": World(week=0.3, call_week=0.3),
+            "firms differ, calls half by firm": World(firm=0.1, call_firm=0.5),
+            "firms differ, calls fixed by firm": World(firm=0.1, call_firm=0.99),
+            "half of the falls unanswered": World(silent_if_down=0.5),
+            "persistence 0.3, calls of a week alike": World(call_week=0.3, persistence=0.3),
+            "persistence 0.9": World(persistence=0.9),
+            "persistence 0.9, calls of a week alike": World(call_week=0.3, persistence=0.9),
+            "tuned (50 % up) minus base (80 % up)": World(base_calls_up=0.8),
+            "the same, 30 % of the weeks up": World(up=0.3, base_calls_up=0.8, call_week=0.3),
+        }
+        for name, world in special.items():
+            worlds[f"{name}, {weeks} weeks"] = replace(world, weeks=weeks)
+    return worlds
+
+
+def powers() -> dict[str, World]:
+    """Worlds of a model with skill."""
+    return {
+        f"right {accuracy:.0%}, {weeks} weeks": World(weeks=weeks, accuracy=accuracy)
+        for accuracy in (0.55, 0.6)
+        for weeks in (6, 10, 26, 52)
+    }
+
+
 def _signs(
     draw: numpy.random.Generator, world: World, up: float, week: float, firm: float
 ) -> Array:
@@ -59,11 +93,14 @@ def _signs(
     return numpy.where(latent + ndtri(up) > 0, 1, -1)
 
 
-def estimates(world: World, worlds: int, seed: int = 1) -> Iterator[SkillEstimate]:
-    """The estimate of skill, or of its difference, in each of so many worlds."""
+def estimates(world: World, worlds: int, seed: int = 1) -> Iterator[SkillEstimate | None]:
+    """The estimate of skill, or of its difference, in each of so many worlds.
+
+    None if the rarer call is made too rarely to be judged.
+    """
     draw = numpy.random.default_rng(seed)
     shape = (world.weeks, world.firms)
-    weeks = numpy.repeat(numpy.arange(world.weeks), world.firms).tolist()
+    weeks: list[int] = numpy.repeat(numpy.arange(world.weeks), world.firms).tolist()
     firms = numpy.tile(numpy.arange(world.firms), world.weeks).tolist()
     for _ in range(worlds):
         truths = _signs(draw, world, world.up, world.week, world.firm)
@@ -73,7 +110,9 @@ def estimates(world: World, worlds: int, seed: int = 1) -> Iterator[SkillEstimat
         silent = (truths == -1) & (draw.random(shape) < world.silent_if_down)
         calls = numpy.where(silent, 0, calls)
         flat, answers = truths.ravel().tolist(), calls.ravel().tolist()
-        if world.base_calls_up is None:
+        if rare_call(answers, weeks):
+            yield None
+        elif world.base_calls_up is None:
             yield directional_skill(answers, flat, weeks, firms)
         else:
             base = _signs(draw, world, world.base_calls_up, world.call_week, world.call_firm)
@@ -84,6 +123,8 @@ def shares(world: World, worlds: int, seed: int = 1) -> tuple[float, float]:
     """The shares of the worlds with skill shown, and with negative skill shown."""
     found = [0, 0]
     for estimate in estimates(world, worlds, seed):
+        if estimate is None:
+            continue
         if estimate.p is not None and estimate.p < ALPHA and estimate.excess_accuracy:
             found[estimate.excess_accuracy < 0] += 1
     return found[0] / worlds, found[1] / worlds

@@ -1,9 +1,10 @@
 """How honest the intervals of `eval.metrics.statistics` are, and how long scoring takes.
 
-python -m benchmarks.statistics                     tables over simulated worlds (about a minute)
+python -m benchmarks.statistics                     tables over simulated worlds (a few minutes)
 python -m benchmarks.statistics --runs 20           seconds to score 20 runs of 300 rows, by part
 
-A world is a few weeks of rows. Each week draws its own share of right predictions from a beta
+The worlds of the test of skill are those of benchmarks.skill_worlds. For the other two tables a
+world is a few weeks of rows. Each week draws its own share of right predictions from a beta
 distribution around the true accuracy, so that rows of one week resemble each other as much as on
 the public test rows.
 """
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 import numpy
 from scipy.special import betaincinv, ndtr
 
+from benchmarks import skill_worlds
 from eval.metrics.evaluate import evaluate
 from eval.metrics.rouge import installed, section_rouge
 from eval.metrics.statistics import TYPICAL_ICC, clustered_share, paired_difference, verdict
@@ -125,6 +127,16 @@ def verdict_table(worlds: int) -> str:
     return table([f"verdicts, {worlds} worlds", "true accuracies", *VERDICTS], lines, left=2)
 
 
+def skill_table(worlds: int) -> str:
+    """How often the test of skill says so: without skill, and with it."""
+    lines: list[list[str]] = []
+    for name, world in (skill_worlds.settings() | skill_worlds.powers()).items():
+        shown, negative = skill_worlds.shares(world, worlds)
+        lines.append([name, f"{shown:.3f}", f"{negative:.3f}", f"{shown + negative:.3f}"])
+    header = [f"{worlds} worlds, 30 rows per week", "skill", "negative skill", "either"]
+    return table(header, lines)
+
+
 def simulate_run(seed: int, rows: int) -> list[ScorableRow]:
     """Answers as long as real ones (250 words) with references and prompts, as eval.generate
     writes.
@@ -201,7 +213,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.runs:
         print(speed(options.runs, options.rows))
     else:
-        print(f"{coverage_table(options.worlds)}\n\n{verdict_table(options.worlds)}")
+        tables = [skill_table, coverage_table, verdict_table]
+        print("\n\n".join(draw(options.worlds) for draw in tables))
     return 0
 
 

@@ -4,7 +4,7 @@ Everything is still measured; the reasons are sentences that name the rows, week
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 from eval.metrics.scored_answer import Scored
@@ -185,7 +185,7 @@ def _one_sided_truths(truths: Sequence[int]) -> list[str]:
     return [f"every week went {'up' if truths[0] == 1 else 'down'}: no call can show skill"]
 
 
-def rare_call(calls: Sequence[int | None], weeks: Sequence[str] | None) -> list[str]:
+def rare_call(calls: Sequence[int | None], weeks: Sequence[Hashable] | None) -> list[str]:
     """A reason if a direction is called, but so rarely that a few rows decide."""
     counts: Mapping[int | None, int] = Counter(call for call in calls if call in (-1, 1))
     if len(counts) < 2 or weeks is None:
