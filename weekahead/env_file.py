@@ -1,5 +1,6 @@
 """The file `.env`: `NAME=value` lines with quotes and comments, put into the environment."""
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -7,12 +8,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from weekahead.files import read_text
+from weekahead.told_flags import misspelt_variable
+
+log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*")
 _COMMENT = re.compile(r"[ \t]+#.*")
 _REST = re.compile(r"[ \t]*(?:#.*)?")
 _ESCAPES = {r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\"": '"', r"\\": "\\", r"\$": "$"}
 _EXPECTED = "expected NAME=value"
+_TYPOGRAPHIC = ("\u2018", "\u2019", "\u201c", "\u201d", "\u201e", "\u00ab")
 
 
 class _Entry(NamedTuple):
@@ -32,10 +37,18 @@ def load_env(path: Path | str = ".env") -> list[str]:
     and line ends; `\\n`, `\\"` and so on only between double ones), and comments, at the end of a
     line after a space.
     Raises ValueError naming file and line, never the value, for a line of another form, quotes
-    that do not end, and a name with two different values.
+    that do not end, a name with two different values, and a `.env` that is no file. A name that is
+    nearly one that is read is told in a warning.
     """
-    if not Path(path).exists():
+    if not os.path.lexists(path):
         return []
+    if not Path(path).exists() or Path(path).is_dir():
+        what = (
+            "a folder"
+            if Path(path).is_dir()
+            else f"a link to {Path(path).readlink()}, which is not there"
+        )
+        raise ValueError(f"{path} is {what}; expected a file with lines {_EXPECTED[9:]}")
     values: dict[str, _Entry] = {}
     for entry in _entries(path, read_text(path)):
         before = values.get(entry.name)
@@ -46,6 +59,10 @@ def load_env(path: Path | str = ".env") -> list[str]:
             )
         if not before or entry.value:
             values[entry.name] = entry
+    for entry in values.values():
+        hint = misspelt_variable(entry.name)
+        if hint:
+            log.warning("%s, line %d: %s", path, entry.line, hint)
     names = [name for name, entry in values.items() if entry.value and name not in os.environ]
     os.environ.update({name: values[name].value for name in names})
     return names
@@ -71,6 +88,8 @@ def _entries(path: Path | str, text: str) -> Iterator[_Entry]:
             value = _unquoted(value, end, f"{path}, line {first}")
         else:
             value = _COMMENT.sub("", f" {value}", count=1).strip()
+        if value[:1] in _TYPOGRAPHIC:
+            raise ValueError(f"{path}, line {first}: typographic quotes; write ' or \"")
         if "\0" in value:
             raise ValueError(f"{path}, line {first}: the value holds a NUL byte; {_EXPECTED}")
         yield _Entry(first, match[1], value)

@@ -186,7 +186,7 @@ def differences(
     return [f"{key}: {before.get(key)!r} is now {now.get(key)!r}" for key in changed]
 
 
-_NULL_IS_UNKNOWN = ("revision", "content_sha256")
+_NULL_IS_UNKNOWN = ("revision", "content_sha256", "weights_sample_sha256")
 
 
 def _known_to(before: object, now: object) -> object:

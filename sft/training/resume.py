@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sft.training.arguments import ScriptArguments
-from sft.training.checkpoints import Resumable, last_checkpoint
+from sft.training.checkpoints import Resumable, checkpoints, last_checkpoint
 from weekahead.models.base_identity import difference_between
 from weekahead.schema.file_names import MANIFEST
 from weekahead.schema.manifests import BaseFacts, JsonObject, TrainingManifest
@@ -128,18 +128,28 @@ def find_start(folder: Path, now: RunFacts) -> Start:
     A run that was begun there and left nothing to go on from does not bind: the training starts
     anew, whatever its settings were. Nothing in the folder is touched.
     Raises FileExistsError if the folder holds a finished run, and ValueError naming what differs if
-    the run there was begun with other settings, on another base or on other rows.
+    the run there was begun with other settings, on another base or on other rows, and if its
+    checkpoints are of another run than its manifest.
     """
     begun = check_unfinished(folder)
     if begun is None:
         return _without_manifest(folder)
     differences = differences_to(begun, now)
     steps = None if differences else now.steps
-    checkpoint = last_checkpoint(folder, replace(resumable(begun), steps=steps))
+    wanted = replace(resumable(begun), steps=steps)
+    checkpoint = last_checkpoint(folder, wanted)
     if checkpoint is None:
+        _check_not_of_another(folder, replace(wanted, run_id=None))
         with_others = " with other settings" if differences else ""
         log.info("%s was begun%s and left no checkpoint to go on from: anew", folder, with_others)
         return _ANEW
+    if begun["run"] not in (None, "", folder.name):
+        log.warning(
+            "%s was begun as the run %s, whose W&B run goes on: a copy of a folder that is still "
+            "trained needs another RUN",
+            folder,
+            begun["run"],
+        )
     if differences:
         raise ValueError(
             f"{folder} was begun with other settings: {'; '.join(differences)}. "
@@ -150,10 +160,24 @@ def find_start(folder: Path, now: RunFacts) -> Start:
     return Start(checkpoint, begun["run_id"])
 
 
+def _check_not_of_another(folder: Path, wanted: Resumable) -> None:
+    """Raise ValueError if the checkpoints are whole, and only the manifest is of another run.
+
+    A training that starts anew would write over them.
+    """
+    kept = last_checkpoint(folder, wanted) if checkpoints(folder) else None
+    if kept:
+        raise ValueError(
+            f"{kept} is whole, but {folder / MANIFEST} is of another run; put the manifest of its "
+            "own run back, choose another RUN, or remove the folder to start over"
+        )
+
+
 def resumable(begun: TrainingManifest) -> Resumable:
     """What a checkpoint of the run with this manifest must have."""
+    processes = begun["settings"].get("world_size")
     return Resumable(
-        world_size=begun["settings"].get("world_size") or 1,
+        world_size=processes if isinstance(processes, int) and processes > 0 else 1,
         fp16=begun["precision"].get("mode") == "fp16",
         run_id=begun["run_id"],
     )
@@ -182,7 +206,7 @@ def differences_to(begun: TrainingManifest, now: RunFacts) -> list[str]:
     if base.get("revision"):  # older files lack it for every base of the Hub
         values.append(("the base's revision", base.get("revision"), now.base.get("revision")))
     differences = [
-        f"{name} {stored!r} is now {value!r}"
+        f"{name} {'(its default)' if stored is None else repr(stored)} is now {value!r}"
         for name, stored, value in values
         if _plain(value) != stored
     ]

@@ -172,6 +172,40 @@ def test_a_checkpoint_without_a_manifest_is_refused(tmp_path):
         check_folder(tmp_path, settings(tmp_path))
 
 
+def edited(folder, **changes):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_manifest_of_another_run_is_no_reason_to_start_anew(tmp_path):
+    """The training would write over checkpoints that are whole."""
+    stated = settings(tmp_path)
+    begin(tmp_path, stated)
+    write_checkpoint(tmp_path, 3, run="first")
+    edited(tmp_path, run_id="first")
+    assert check_folder(tmp_path, stated).name == "checkpoint-3"
+    edited(tmp_path, run_id="second")
+    with pytest.raises(ValueError, match=r"checkpoint-3 is whole, but .*json is of another run"):
+        check_folder(tmp_path, stated)
+
+
+def test_a_folder_under_another_name_is_told(tmp_path, caplog):
+    stated = settings(tmp_path)
+    begin(tmp_path, stated)
+    edited(tmp_path, run=tmp_path.name)
+    assert check_folder(tmp_path, stated) and "was begun as" not in caplog.text
+    edited(tmp_path, run="first")
+    assert check_folder(tmp_path, stated) and "was begun as the run first" in caplog.text
+
+
+def test_a_count_of_processes_that_is_none_is_refused(tmp_path):
+    stated = settings(tmp_path)
+    begin(tmp_path, stated)
+    edited(tmp_path, settings={**stated, "world_size": "1"})
+    with pytest.raises(ValueError, match="world_size '1' is now 1"):
+        check_folder(tmp_path, stated)
+
+
 def test_a_run_of_two_processes_is_no_new_run_for_one(tmp_path):
     """Its checkpoints are whole, so it binds: they lack what one process alone would save."""
     begin(tmp_path, {**settings(tmp_path), "world_size": 2})

@@ -10,12 +10,14 @@ import sys
 from dataclasses import replace
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tests.support.servers.hub import Hub
 from tests.support.servers.hub_store import Blob
 from tests.support.tiny import ROOT
 from weekahead.models.base_identity import difference_between, fingerprint, stored_quantization
 from weekahead.models.loading import load_base, load_tokenizer, resolve_revision
+from weekahead.models.weight_files import weights_sample
 
 LOADERS = ("from_pretrained", "from_config")
 CLIENT = """
@@ -154,6 +156,37 @@ def test_a_folder_whose_files_became_others_is_another_base(small):
     assert "config or tokenizer differ" in str(difference_between(facts, changed))
     older = {**facts, "content_sha256": None}  # a manifest of an older version
     assert difference_between(older, facts) is None
+
+
+def trained_further(folder, key):
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    tensors[key] = tensors[key] * 1.01
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def test_a_folder_whose_weights_became_others_is_another_base(small, copy, caplog):
+    """Config and tokenizer stay the same if a base is trained further."""
+    facts = resolve_revision(replace(small.base, name=str(copy))).manifest_fields()
+    for key in sorted(load_file(copy / "model.safetensors"))[:3]:
+        trained_further(copy, key)
+        now = resolve_revision(replace(small.base, name=str(copy))).manifest_fields()
+        assert f"other weights than {copy} holds now" in str(difference_between(facts, now))
+        older = {**facts, "weights_sample_sha256": None}  # a manifest of an older version
+        assert difference_between(older, now) is None
+        assert difference_between(now, now) is None
+        facts = now
+    original = resolve_revision(small.base).manifest_fields()
+    assert difference_between(original, facts) is None and "differ in bytes" in caplog.text
+
+
+def test_weights_in_several_files_are_the_same_weights(tiny, tmp_path, caplog):
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny / "base")
+    model.save_pretrained(tmp_path, max_shard_size="2MB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    assert weights_sample(tmp_path) == weights_sample(tiny / "base")
 
 
 def emptied(folder):

@@ -42,6 +42,7 @@ REFUSED = {
     "A_X='s3cret\nA_Y=1": "line 1: the quotes do not end",
     'A_X="s3cret" more': "line 1: there is text behind the closing quote",
     "A_X=s3cret\nA_Y=1\nA_X=other": "line 3: A_X has another value in line 1",
+    "A_X=\u201cs3cret\u201d": "line 1: typographic quotes",
     "A_X=s3\0cret": "line 1: the value holds a NUL byte",
 }
 
@@ -77,6 +78,26 @@ def test_a_variable_that_is_set_wins(tmp_path, monkeypatch):
     assert load_env(tmp_path / ".env") == ["A_Y"]
     assert os.environ["A_X"] == "mine"
     assert load_env(tmp_path / "absent") == []
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    path = tmp_path / ".env"
+    path.symlink_to(tmp_path / "gone")
+    with pytest.raises(ValueError, match=r"\.env is a link to .*gone, which is not there"):
+        load_env(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match=r"\.env is a folder; expected a file"):
+        load_env(path)
+
+
+@pytest.mark.parametrize("name", ["HF_TOKN", "hf_token", "OPENAI_KEY", "WANDB_MOD"])
+def test_a_name_that_nothing_reads_is_told(tmp_path, caplog, monkeypatch, name):
+    monkeypatch.setenv(name, "")
+    (tmp_path / ".env").write_text(f"{name}=s3cret\nHF_TOKEN=\nOTHER=\n")
+    load_env(tmp_path / ".env")
+    assert f".env, line 1: nothing reads {name}: did you mean " in caplog.text
+    assert len(caplog.records) == 1 and "s3cret" not in caplog.text
 
 
 @pytest.mark.parametrize("content", ["A_X=abc".encode("utf-16"), b"A_X=\xff\xfe"])

@@ -18,6 +18,7 @@ _NOT_CONTENT = frozenset(
     ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache")
 )
 """Keys of a config.json that a copy of a model may have otherwise."""
+_SAMPLE = "weights_sample_sha256"
 _QUANTIZATION_KEYS = ("quantization_config", "compression_config")
 """The second is the older name that compressed-tensors gave it."""
 
@@ -118,17 +119,23 @@ def difference_between(trained: BaseFacts, now: BaseFacts) -> str | None:
     """In what the base `now` differs from the one that an adapter was trained on; None if it fits.
 
     Names are compared without case and slashes, then as the Hub knows them today (former names lead
-    to the new one); a copy fits if config and tokenizer are the same.
+    to the new one); a copy fits if config and tokenizer are the same. One folder fits only if its
+    weights are those of then, as far as both manifests know them.
     """
     before, after = trained.get("content_sha256"), now.get("content_sha256")
     names, others = _names(trained), _names(now)
+    weights, weights_now = trained.get(_SAMPLE), now.get(_SAMPLE)
+    other_weights = bool(weights and weights_now and weights != weights_now)
     if before and before == after:
-        if {plain_name(name) for name in names}.isdisjoint(map(plain_name, others)):
+        is_copy = {plain_name(name) for name in names}.isdisjoint(map(plain_name, others))
+        if other_weights and not is_copy:
+            return f"other weights than {others[0]} holds now"
+        if is_copy and (weights is None or weights != weights_now):
             log.warning(
-                "%s is taken to be a copy of %s: config and tokenizer are the same; the weights "
-                "were not compared",
+                "%s is taken to be a copy of %s: config and tokenizer are the same; the weights %s",
                 others[0],
                 " or ".join(names),
+                "differ in bytes" if other_weights else "were not compared",
             )
         return None
     if not is_same_repository(trained, now):

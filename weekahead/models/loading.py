@@ -42,7 +42,7 @@ from weekahead.models.chat_format import apply_chat_format, chat_format
 from weekahead.models.embedded import DEFAULT_OUT, ensure_embedded
 from weekahead.models.families import EMBEDDED_HUB_ID
 from weekahead.models.precision import Precision
-from weekahead.models.weight_files import check_base_folder
+from weekahead.models.weight_files import check_base_folder, weights_sample
 from weekahead.recipe import Recipe
 from weekahead.schema.file_names import MANIFEST
 from weekahead.schema.manifests import (
@@ -81,6 +81,8 @@ class Base:
     """Whether the files hold quantized weights, so that nothing is quantized while loading."""
     content_sha256: str | None = None
     """What `fingerprint` says of config and tokenizer; None if nobody looked."""
+    weights_sample_sha256: str | None = None
+    """What `weights_sample` says of a local folder; None for a base of the Hub."""
 
     def manifest_fields(self) -> BaseFacts:
         """What a manifest states; `hub_id` is what a reader elsewhere can load."""
@@ -93,6 +95,7 @@ class Base:
             "quantization": self.quantization,
             "hub_id": None if Path(hub_id).exists() else hub_id,
             "content_sha256": self.content_sha256,
+            "weights_sample_sha256": self.weights_sample_sha256,
         }
 
 
@@ -183,8 +186,9 @@ def resolve_revision(base: Base) -> Base:
     if Path(base.name) == DEFAULT_OUT:
         ensure_embedded(DEFAULT_OUT)
     if is_folder(base.name):
-        check_base_folder(Path(base.name).expanduser())
-        base = replace(base, revision=None)
+        folder = Path(base.name).expanduser()
+        check_base_folder(folder)
+        base = replace(base, revision=None, weights_sample_sha256=weights_sample(folder))
     elif not is_commit(base.revision):
         base = replace(base, revision=hub_commit(base.name.rstrip("/"), base.revision))
     config, tokenizer = base_files(base.name, base.revision)

@@ -46,6 +46,9 @@ class BaseFacts(TypedDict, total=False):
     quantization: Quantization | None
     content_sha256: str | None
     """Hash of config and tokenizer, by which a copy is recognized. Older files lack it."""
+    weights_sample_sha256: str | None
+    """Hash over parts of the weights of a local folder; null for a base of the Hub, whose commit
+    says it. Older files lack it."""
 
 
 class PrecisionFacts(TypedDict, total=False):
