@@ -8,8 +8,8 @@ import torch
 
 from tests.support.tiny import FP32
 from weekahead.files import sha256
-from weekahead.models.adapter_check import CONFIG, WEIGHTS, check_same_tokens
-from weekahead.models.loading import find_adapter, load_for_generation
+from weekahead.models.adapter_check import CONFIG, WEIGHTS, check_same_tokens, probe_logits
+from weekahead.models.loading import find_adapter, load_base, load_for_generation
 
 
 def renamed(old, new):
@@ -57,6 +57,10 @@ SPOILED = {
     "another adapter name": (renamed(".weight", ".second.weight"), "missing"),
     "another module path": (renamed("self_attn", "attention"), "missing"),
     "a layer too many": (more, "6 unexpected"),
+    "a weight of the base": (
+        lambda tensors: {**tensors, "base_model.model.model.norm.weight": torch.ones(64)},
+        "1 unexpected",
+    ),
     "a shape": (first_changed(lambda tensor: tensor[:, :-1].contiguous()), "does not fit the base"),
     "a NaN": (first_changed(poisoned), "1 not finite"),
     "too large numbers": (
@@ -83,6 +87,7 @@ CONFIGS = {
     "a newer peft": ({"lora_quantum": 3}, "lora_quantum not known"),
     "a scale of 0": ({"lora_alpha": 0}, "changes nothing"),
     "an activated adapter": ({"alora_invocation_tokens": [5]}, "alora_invocation_tokens is set"),
+    "a random start": ({"init_lora_weights": "pissa_niter_4"}, "cannot be computed again"),
     "no base": ({"base_model_name_or_path": None}, "base_model_name_or_path is None"),
 }
 FILES = {
@@ -114,6 +119,39 @@ def refusal(small, folder):
 def test_a_whole_adapter_is_loaded(small, folder):
     _, weights_form = load_for_generation(small.base, find_adapter(str(folder)), FP32)
     assert weights_form == "plain, adapter merged"
+
+
+FOREIGN = {
+    "ranks per projection": {"rank_pattern": {"q_proj": 8}, "alpha_pattern": {"q_proj": 32}},
+    "all linear layers": {"target_modules": "all-linear", "exclude_modules": ["down_proj"]},
+    "a pattern": {"target_modules": r".*\.layers\.1\..*(q|k)_proj"},
+    "one layer": {"layers_to_transform": [1], "layers_pattern": "layers"},
+    "head and embeddings": {"modules_to_save": ["lm_head", "embed_tokens"]},
+    "adapted embeddings": {"target_modules": ["q_proj", "embed_tokens"]},
+    "tokens": {"trainable_token_indices": [5, 6]},
+    "rank-stabilized": {"use_rslora": True},
+    "decomposed": {"use_dora": True},
+    "biases": {"bias": "lora_only"},
+    "principal components": {"init_lora_weights": "pissa"},
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("saved", [{}, {"save_embedding_layers": True}], ids=["", "embeddings"])
+def test_adapters_of_other_software_are_applied_whole(small, tmp_path, name, saved):
+    """The same logits as those of the model that was saved."""
+    from peft import LoraConfig, get_peft_model
+
+    config = {"r": 4, "target_modules": ["q_proj", "down_proj"], "init_lora_weights": False}
+    torch.manual_seed(2)
+    trained = get_peft_model(load_base(small.base), LoraConfig(**config | FOREIGN[name]))
+    for weight in trained.parameters():
+        if weight.requires_grad:
+            weight.data += 0.02 * torch.randn_like(weight)
+    trained.save_pretrained(tmp_path, **saved)
+    expected = probe_logits(trained.eval())
+    loaded, _ = load_for_generation(small.base, find_adapter(str(tmp_path)), FP32)
+    assert torch.allclose(probe_logits(loaded), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", SPOILED)

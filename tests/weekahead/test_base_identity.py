@@ -10,11 +10,13 @@ import sys
 from dataclasses import replace
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from tests.support.servers.hub import Hub
 from tests.support.servers.hub_store import Blob
 from tests.support.tiny import ROOT
+from weekahead.models.adapter_check import probe_logits
 from weekahead.models.base_identity import difference_between, fingerprint, stored_quantization
 from weekahead.models.loading import load_base, load_tokenizer, resolve_revision
 from weekahead.models.weight_files import weights_sample
@@ -302,6 +304,14 @@ WEIGHTS = {
     "no output layer": (without("lm_head"), "1 missing (lm_head.weight)"),
     "no tensor": (lambda weights: {}, "21 missing"),
     "an infinity": (poisoned, "1 weights of the base"),
+    "a bias of a layer without one": (
+        lambda weights: {**weights, "model.layers.0.self_attn.q_proj.bias": torch.ones(64)},
+        "1 not known to the model",
+    ),
+    "another head": (
+        lambda weights: {**weights, "score.weight": torch.ones(2, 64)},
+        "1 not known to the model (score.weight)",
+    ),
 }
 CONFIGS = {
     "a layer less": ({"num_hidden_layers": 1}, "9 not known to the model (model.layers.1."),
@@ -322,6 +332,17 @@ def test_a_base_whose_weights_are_not_whole_is_refused(small, copy, name):
     with pytest.raises(ValueError) as error:
         load_base(resolve_revision(replace(small.base, name=str(copy))))
     assert message in str(error.value) and str(copy) in str(error.value)
+
+
+def test_parts_that_are_no_language_model_are_left_out(small, copy):
+    """Vision towers, heads for further tokens, and buffers that old files hold."""
+    weights = load_file(copy / "model.safetensors")
+    others = ("vision_tower.patch.weight", "model.mtp.layers.0.weight", "mtp.fc.weight")
+    weights |= {name: torch.ones(8, 8) for name in others}
+    weights["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(8)
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    loaded = load_base(resolve_revision(replace(small.base, name=str(copy))))
+    assert torch.equal(probe_logits(loaded), probe_logits(load_base(small.base)))
 
 
 @pytest.mark.parametrize("name", CONFIGS)

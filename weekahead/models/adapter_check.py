@@ -15,6 +15,8 @@ CONFIG = "adapter_config.json"
 _SHOWN = 2
 """Names of tensors in a message."""
 _PROBE_TOKENS = 32
+_RANDOM_STARTS = ("pissa_niter", "corda")
+"""Values of init_lora_weights that change the base by a random decomposition or by data."""
 _TAKE_ANOTHER = "take the adapter folder from its source again, or train it again"
 
 
@@ -42,7 +44,7 @@ def check_adapter_files(folder: Path) -> tuple[str, str | None]:
     if not base or not isinstance(base, str):
         raise ValueError(f"{folder / CONFIG}: base_model_name_or_path is {base!r}; expected a name")
     shapes = read_shapes(folder / WEIGHTS, _TAKE_ANOTHER)
-    halves = {side: sum(f"_{side}." in f"{name}." for name in shapes) for side in "AB"}
+    halves = {side: sum(_is_half(name, side) for name in shapes) for side in "AB"}
     if halves["A"] != halves["B"] or not halves["A"]:
         raise ValueError(
             f"{folder / WEIGHTS} has {halves['A']} tensors lora_A and {halves['B']} lora_B; "
@@ -52,8 +54,17 @@ def check_adapter_files(folder: Path) -> tuple[str, str | None]:
     return base, revision if isinstance(revision, str) and revision != "main" else None
 
 
+def _is_half(name: str, side: str) -> bool:
+    """Whether a tensor is the half A or B of an adapter; a bias is beside them."""
+    return f"_{side}." in f"{name}." and not name.endswith(".bias")
+
+
 def check_config_is_known(folder: Path) -> None:
-    """Raise ValueError for a field of an adapter's config that the installed peft would ignore."""
+    """Check that an adapter's config says all that is needed to rebuild the trained model.
+
+    Raises ValueError for a field that the installed peft would ignore, and for an initialization
+    that changed the base at random.
+    """
     from peft import LoraConfig
 
     known = {field.name for field in fields(LoraConfig)}
@@ -63,6 +74,13 @@ def check_config_is_known(folder: Path) -> None:
         raise ValueError(
             f"{folder / CONFIG}: {', '.join(unknown)} not known to the installed peft, which would "
             "ignore it; install the peft that wrote the adapter"
+        )
+    start = config.get("init_lora_weights")
+    if isinstance(start, str) and start.startswith(_RANDOM_STARTS):
+        raise ValueError(
+            f"{folder / CONFIG}: init_lora_weights is {start!r}: its training began with base "
+            "weights that cannot be computed again; save it with peft's "
+            "path_initial_model_for_weight_conversion and take that folder"
         )
 
 
@@ -143,7 +161,7 @@ def check_applied(model: Any, folder: Path, name: str, base: str) -> None:
     found: Shapes = {key: tuple(tensor.shape) for key, tensor in stored.items()}
     problems = {
         "missing": expected.keys() - found.keys(),
-        "unexpected": found.keys() - expected.keys(),
+        "unexpected": found.keys() - expected.keys() - _loaded_embeddings(model, stored),
         "of another shape": {
             key for key in expected.keys() & found.keys() if expected[key] != found[key]
         },
@@ -159,9 +177,37 @@ def check_applied(model: Any, folder: Path, name: str, base: str) -> None:
             f"{name}: {_counted({'not finite': poisoned})} of {len(stored)} tensors; "
             "its training diverged or the file is damaged: train it again"
         )
-    changed = {key for key, tensor in stored.items() if not _is_equal(state[key], tensor)}
+    changed = {
+        key for key, tensor in stored.items() if key in state and not _is_equal(state[key], tensor)
+    }
     if changed:
         raise ValueError(f"{name}: {_counted({'not loaded as stored': changed})}; {_TAKE_ANOTHER}")
+
+
+def _loaded_embeddings(model: Any, stored: dict[str, Any]) -> set[str]:
+    """The tensors of an adapter file that are the model's embeddings or head as stored.
+
+    peft saves these two along with an adapter whose training may have changed them, and loads them.
+    Of modules_to_save it then writes a second copy.
+    """
+    own = [model.get_input_embeddings(), model.get_output_embeddings()]
+    weights = [id(weight) for module in own if module is not None for weight in module.parameters()]
+    named = dict(model.named_parameters(remove_duplicate=False))
+    copies = {
+        key
+        for key in stored
+        if ".modules_to_save." in key
+        and key.replace(".modules_to_save.", ".") in stored
+        and _is_equal(stored[key.replace(".modules_to_save.", ".")], stored[key])
+    }
+    return copies | {
+        key
+        for key, tensor in stored.items()
+        if key in named
+        and id(named[key]) in weights
+        and named[key].shape == tensor.shape
+        and _is_equal(named[key], tensor)
+    }
 
 
 def _is_finite(tensor: Any) -> bool:

@@ -4,13 +4,26 @@ transformers gives weights that a file lacks random values, and leaves out what 
 know, both with no more than a report.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from weekahead.schema.manifests import JsonObject
 
+log = logging.getLogger(__name__)
+
 _SHOWN = 2
 """Names of tensors in a message."""
+_OTHER_PARTS = (
+    "mtp",
+    "visual",
+    "vision_tower",
+    "vision_model",
+    "audio_tower",
+    "multi_modal_projector",
+)
+"""First names of tensors that are no part of the language model: heads that predict further tokens
+at once, and the eyes and ears of a model of several media. They cannot change an answer to text."""
 _KERNEL_FIELDS = (
     "attn_implementation",
     "_attn_implementation",
@@ -52,14 +65,24 @@ def check_no_adapter_inside(path: str | None, name: str) -> None:
         )
 
 
+def other_parts(keys: Iterable[str]) -> set[str]:
+    """Those tensors of a file that belong to no part of the language model."""
+    return {key for key in keys if key.removeprefix("model.").partition(".")[0] in _OTHER_PARTS}
+
+
 def check_all_loaded(report: Mapping[str, Any], name: str) -> None:
     """Check what transformers reports of loading the base `name` (its `output_loading_info`).
 
+    Tensors of other parts than the language model are left out with a line.
     Raises ValueError with counts and two names if weights are missing, left over or misshapen.
     """
+    unknown = set(report["unexpected_keys"])
+    left_out = other_parts(unknown)
+    if left_out:
+        log.info("%s: %d tensors are no part of the language model", name, len(left_out))
     kinds = {
         "missing": report["missing_keys"],
-        "not known to the model": report["unexpected_keys"],
+        "not known to the model": unknown - left_out,
         "of another shape": {key for key, *_ in report["mismatched_keys"]},
     }
     problems = [
