@@ -8,7 +8,8 @@ import pytest
 
 from tests.support.report_runs import generation_rows, make_run
 from tests.support.tiny import ROOT
-from weekahead.files import read_jsonl, read_text, write_jsonl
+from weekahead.cli import run_command
+from weekahead.files import read_jsonl, read_text, write_json, write_jsonl
 
 ASCII = [
     {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
@@ -38,3 +39,18 @@ def test_half_a_surrogate_pair_survives_a_file(tmp_path):
     rows = [{"text": "a\ud83d", "other": "\U0001f600"}]
     write_jsonl(tmp_path / "x.jsonl", rows)
     assert read_jsonl(tmp_path / "x.jsonl") == rows
+
+
+def test_a_name_that_cannot_be_written_is_told_with_the_remedy(tmp_path, capsys):
+    """A training under LANG=C states its command, which holds such a name, in its manifest."""
+    name = "gr\u00f6\u00dfe".encode().decode("ascii", "surrogateescape")
+
+    def work():
+        write_json(tmp_path / "manifest.json", {"command": [name]})
+        (tmp_path / "bytes").write_text(f"outputs/{name}", encoding="utf-8")
+        return 0
+
+    assert run_command("x", work) == 2
+    line = capsys.readouterr().err
+    assert "holds bytes that are no text in this locale; set LC_ALL=C.UTF-8" in line
+    assert line.count("\n") == 1

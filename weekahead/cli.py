@@ -24,6 +24,9 @@ from weekahead.redaction import without_secrets
 
 _LAUNCHER_SECONDS = 10.0
 """How long a launcher may take to notice that a process has ended."""
+_SHOWN = 100
+"""Characters of a text that an error repeats."""
+
 Options = TypeVar("Options")
 
 EXPECTED_ERRORS = (ValueError, OSError)
@@ -98,7 +101,15 @@ def _print_last(line: str) -> None:
 
 
 def describe_error(error: BaseException, out_of_memory_hint: str) -> str:
-    """What an error says; if a GPU's memory was too small, one sentence and the remedy."""
+    """What an error says; if a GPU's memory was too small, one sentence and the remedy.
+
+    Half of a surrogate pair is how Python reads a name that the locale cannot hold.
+    """
+    if isinstance(error, UnicodeEncodeError) and error.reason.startswith("surrogates"):
+        return (
+            f"{error.object[:_SHOWN]!r} holds bytes that are no text in this locale; set "
+            "LC_ALL=C.UTF-8, or choose a name of ASCII letters"
+        )
     if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported for this
         return str(error)
     return f"{str(error).partition('. ')[0]}: {out_of_memory_hint}"
