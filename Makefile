@@ -108,7 +108,7 @@ data: setup ## a dataset from live providers: INDEX=dow30|nasdaq100|.. ARGS="--s
 
 train: setup ## fine-tune: MODEL=recipe DATASET=.. RUN=.. ACCEL=.. GPU=0 ARGS="--field value"
 	@$(call checks,train) --model=$(call q,$(MODEL)) --dataset=$(call q,$(DATASET)) --accel=$(call q,$(ACCEL)) \
-	    --given "$(call told,DATASET RUN)" -- $(ARGS)
+	    --given "$(call told,DATASET RUN ACCEL)" -- $(ARGS)
 	$(PY) -m weekahead.launch --config_file accelerate_configs/$(ACCEL).yaml -m sft.train \
 	    --config recipes/$(MODEL).yaml --dataset $(call q,$(DATASET)) --output_dir $(call q,outputs/$(RUN)) $(ARGS)
 

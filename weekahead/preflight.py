@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from weekahead.cli import EXPECTED_ERRORS, new_parser, run_command
-from weekahead.machine import check_model_fits
+from weekahead.machine import check_model_fits, gpu_memory
 from weekahead.names import check_name
 from weekahead.recipe import Recipe, read_recipe, read_yaml
 from weekahead.schema.dataset_files import hub_id
@@ -96,6 +96,9 @@ def check_train(told: Told) -> None:
     config: Any = read_yaml(accelerate, "take the file from the repository again")
     on_cpu = isinstance(config, dict) and config.get("use_cpu") is True  # pyright: ignore[reportUnknownMemberType]
     check_model_fits(model, in_4bit=bool(fields.get("load_in_4bit")), on_cpu=on_cpu)
+    if "ACCEL" in told.explicit and not on_cpu and not gpu_memory():
+        note = f"NOTE: ACCEL={told.accel}, but this machine shows no GPU: training on the CPU"
+        print(f"train: {note}", file=sys.stderr)
 
 
 def _check_one_meaning(told: Told, flags: Flags, recipe: Path) -> None:

@@ -202,6 +202,14 @@ def test_a_dataset_in_a_recipe_is_not_replaced_in_silence(project, capsys):
         assert run(capsys, "train", *words, model="mine", given=explicit) == (0, "")
 
 
+def test_a_gpu_that_was_asked_for_and_is_absent_is_said(project, capsys):
+    told = {"accel": "single_gpu", "given": "ACCEL"}
+    status, error = run(capsys, "train", **told)
+    assert status == 0 and "ACCEL=single_gpu, but this machine shows no GPU" in error
+    assert run(capsys, "train", accel="cpu", given="ACCEL") == (0, "")
+    assert run(capsys, "train", accel="single_gpu") == (0, "")
+
+
 def choose(capsys, **variables: str) -> tuple[str, str]:
     status, error = run(capsys, "eval", **variables)
     assert status == 0, error
