@@ -233,6 +233,8 @@ def fit_and_predict(options: TfidfOptions) -> TfidfManifest:
     answers, likelihoods = predict(fitted, train, data)
     manifest = describe_tfidf(fitted, train, data)
     manifest["seconds_total"] = round(time.perf_counter() - start, 3)
+    # First what says whose rows these are: without it the same command would take them for others.
+    write_json(options.out / MANIFEST, {**manifest, "complete": False})
     write_jsonl(options.out / GENERATIONS, map(dict, answers))
     write_jsonl(options.out / LIKELIHOODS, map(dict, likelihoods))
     write_json(options.out / MANIFEST, manifest)

@@ -155,7 +155,7 @@ runpy.run_module(name, run_name="__main__", alter_sys=True)"""
 def test_a_disk_that_gets_full_in_the_work_is_one_line(name, tiny, small, work, tmp_path):
     """The limit lets the first try pass; no half of a JSON file stays, and a file or OUT is named.
 
-    Also where the work writes through a library that names no file.
+    Also where the work writes through a library that names no file. With space it then ends well.
     """
     out = tmp_path / "out"
     more = {
@@ -176,6 +176,9 @@ def test_a_disk_that_gets_full_in_the_work_is_one_line(name, tiny, small, work, 
             path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
         ):
             json.loads(line)
+    words = [sys.executable, "-m", name, *flags.split()]
+    again = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr[-3000:]
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,17 @@ def test_public_rows_are_read_too(tmp_path):
     )
 
 
+def test_an_end_between_its_files_does_not_lock_the_folder(market, tmp_path):
+    """Such as a full disk: what is there says whose it is, so that the same command goes on."""
+    flags = ["--dataset", str(market), "--out", str(tmp_path)]
+    (tmp_path / "likelihoods.jsonl").mkdir()
+    assert main(flags) == 2
+    assert json.loads((tmp_path / "manifest.json").read_text())["complete"] is False
+    (tmp_path / "likelihoods.jsonl").rmdir()
+    assert main(flags) == 0
+    assert json.loads((tmp_path / "manifest.json").read_text())["complete"] is True
+
+
 def test_bad_input_is_one_line_and_touches_nothing(market, tmp_path, capsys):
     rows = [row for row in read_jsonl(market / "train.jsonl") if direction_of(row["label"]) > 0]
     write_jsonl(tmp_path / "up/train.jsonl", rows)
