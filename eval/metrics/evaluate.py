@@ -212,7 +212,9 @@ def error_metrics(
             no_move.append(no_move_error)
             indices.append(index)
     reason = None
-    if len(ours) < _SIZES_STATED * len(truths) or not ours:
+    if not ours:
+        reason = "no answer states a size"
+    elif len(ours) < _SIZES_STATED * len(truths):
         reason = f"{len(ours)} of {len(truths)} answers state a size: they are a choice of rows"
     errors: ErrorMetrics = {
         "mse": mean(ours),

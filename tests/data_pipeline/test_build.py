@@ -77,7 +77,7 @@ def test_a_row_has_everything_that_training_and_audit_read(tmp_path):
         == "2026-01-04T05:00:00+00:00"
     )
     assert f"Prediction: {record.label.capitalize()}" in row["completion"][0]["content"]
-    assert (row["teacher"], row["prompt_version"]) == ("loopback, told the label", "w1")
+    assert (row["teacher"], row["prompt_version"]) == ("loopback, told the label", "w2")
 
 
 def test_the_suite_trains_and_evaluates_on_it(tmp_path):

@@ -6,10 +6,10 @@ from weekahead.schema.rows import Message
 from weekahead.task.answer import HEADERS
 from weekahead.task.record import Financials, News, PastWeek, Record
 
-PROMPT_VERSION = "w1"
+PROMPT_VERSION = "w2"
 """Change it with every change of the wording below: results of two wordings do not compare.
 
-The first "w1" wrote prices below 1 with two decimals; from 1 on the texts are the same.
+"w1" wrote prices below 1 with two decimals; from 1 on its texts are the same as those of "w2".
 """
 
 SYSTEM = f"""You are an equity analyst. Write a forecast for the coming week in exactly this layout:
