@@ -46,6 +46,12 @@ class Error(NamedTuple):
         """Half of the 95 % interval."""
         return float(stdtrit(self.freedom, 1 - ALPHA / 2)) * self.size
 
+    def with_variance_of(self, other: "Error") -> "Error":
+        """The error of the sum of two independent parts."""
+        variance = self.size**2 + other.size**2
+        parts = self.size**4 / self.freedom + other.size**4 / other.freedom
+        return Error(variance**0.5, variance**2 / parts) if parts else self
+
 
 @dataclass(frozen=True)
 class SkillEstimate:
@@ -110,7 +116,7 @@ def directional_skill(
     if weeks is None or len({*ups}) < 2 or len({*rises}) < 2:
         return estimate
     exact = _exact_p(sum(ups), sum(rises), sum(map(all, zip(ups, rises, strict=True))), len(ups))
-    return _with_error(estimate, values, weeks, firms, exact)
+    return mean_with_error(estimate, values, weeks, firms, exact)
 
 
 def skill_difference(
@@ -133,17 +139,22 @@ def skill_difference(
     )
     if weeks is None or not numpy.any(values):
         return estimate
-    return _with_error(estimate, values, weeks, firms, None)
+    return mean_with_error(estimate, values, weeks, firms)
 
 
-def _with_error(
+def mean_with_error(
     estimate: SkillEstimate,
     values: Array,
     weeks: Sequence[Hashable],
     firms: Sequence[Hashable] | None,
-    exact_p: float | None,
+    exact_p: float | None = None,
+    more: Error | None = None,
 ) -> SkillEstimate:
-    """`estimate` with interval and p, from the largest error that applies."""
+    """`estimate` with the mean of `values`, interval and p, from the largest error that applies.
+
+    `more` is an error beside that of the rows, such as that of a few seeds: the variances are
+    added, with the degrees of freedom of Welch and Satterthwaite.
+    """
     center = float(values.mean())
     week_codes = _codes(weeks)
     if week_codes.max() + 1 < MIN_CLUSTERS:
@@ -154,6 +165,8 @@ def _with_error(
     if exact_p is not None:
         errors.append(_implied(center, exact_p, errors[0].freedom))
     error = max(errors, key=lambda candidate: candidate.half_width)
+    if more is not None:
+        error = error.with_variance_of(more)
     p = (
         1.0
         if error.size < _NO_SPREAD

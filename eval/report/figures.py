@@ -9,12 +9,19 @@ from typing import Any
 from eval.metrics.probability import reliability_points
 from eval.report.comparisons import ACCURACY, ComparedRuns
 from eval.report.runs import EvaluatedRun, Training, trainings_of
+from eval.report.skills import SkillResult
 from weekahead.files import replacing
 from weekahead.tracking.plots import plot_comparison, plot_training
 
 INK, GRID, _RUN_COLOR = "#1d2129", "#d9dce1", "#1f5fbf"
 _RUN_COLORS = ("#1f5fbf", "#b3381f", "#1a7f4b", "#7a48bd", "#a06a00", "#17191d")
 _VERDICT_COLORS = {"better": "#1a7f4b", "worse": "#b3381f", "not shown": "#5b6470"}
+_SKILL_COLORS = {
+    "skill shown": "#1a7f4b",
+    "negative skill shown": "#b3381f",
+    "no skill shown": "#5b6470",
+    "not judged": "#a3a9b2",
+}
 # Dashes separate the baselines as well as colors do, for print and for color-blind readers. The
 # train majority is most often one of the constants, so it is a broad line below them.
 _BASELINE_LINES: dict[str, dict[str, Any]] = {
@@ -43,6 +50,38 @@ class TrainingFigures:
 
     training: str
     figures: tuple[DrawnFigure, ...]
+
+
+def draw_skill(results: Sequence[SkillResult], folder: Path) -> DrawnFigure | None:
+    """Skill of each run, and what tuning added, with intervals and the line of no skill."""
+    from matplotlib.figure import Figure
+
+    drawn = [result for result in results if result.estimate.excess_accuracy is not None]
+    if not drawn:
+        return None
+    figure = Figure(figsize=(5.6, 1.4 + 0.5 * len(drawn)), layout="constrained")
+    axes = figure.add_subplot()
+    texts: list[str] = []
+    for y, result in enumerate(drawn):
+        value, ci95 = result.estimate.excess_accuracy or 0.0, result.estimate.ci95
+        color = _SKILL_COLORS[result.verdict]
+        if ci95:
+            axes.plot(ci95, [y, y], color=color, linewidth=2.6, solid_capstyle="butt")
+        axes.plot([value], [y], marker="o", markersize=8, color=color)
+        texts.append(f"{_skill_name(result)}: {result.verdict}")
+    axes.axvline(0, color=INK, linewidth=1)
+    axes.set_yticks(range(len(drawn)), [shorten(_skill_name(result)) for result in drawn])
+    axes.set_ylim(len(drawn) - 0.4, -0.6)
+    axes.set_xlabel("skill (0 is chance), 95 % interval", color=INK)
+    _style_axes(axes)
+    axes.tick_params(labelsize=11)
+    path = folder / "skill.png"
+    save(figure, path)
+    return DrawnFigure(path, "Skill: to the right of zero is skill", "; ".join(texts), narrow=True)
+
+
+def _skill_name(result: SkillResult) -> str:
+    return f"{result.run} − {result.base}" if result.base else result.run
 
 
 def draw_accuracy(compared: ComparedRuns, folder: Path) -> DrawnFigure:

@@ -7,7 +7,7 @@ from pathlib import Path
 from eval.report.comparisons import RunComparison
 from eval.report.examples import Example
 from eval.report.figures import DrawnFigure
-from eval.report.notes import ADVICE, HINDSIGHT
+from eval.report.notes import ADVICE, HINDSIGHT, SKILL
 from eval.report.page import Headline, Report, ReportSection
 from eval.report.table import Cell, Table
 
@@ -22,7 +22,12 @@ def render_markdown(report: Report, folder: Path) -> str:
     if report.fictional:
         blocks.append("> **Fictional market:** " + " ".join(map(escape, report.fictional)))
     blocks += [f"> **Note:** {escape(warning)}" for warning in report.warnings]
-    blocks += ["## Verdicts", _figure(report.accuracy_figure, folder)]
+    blocks += ["## Verdicts", escape(SKILL)]
+    if report.skill_figure:
+        blocks.append(_figure(report.skill_figure, folder))
+    if report.tuning:
+        blocks.append("\n".join(f"- **{escape(sentence)}**" for sentence in report.tuning))
+    blocks.append(_figure(report.accuracy_figure, folder))
     blocks += map(_headline, report.headlines)
     if report.between:
         blocks += ["### Between runs", _verdicts(report.between)]
@@ -81,9 +86,13 @@ def _cell(cell: Cell) -> str:
 
 
 def _headline(headline: Headline) -> str:
-    blocks = [f"### {escape(headline.run)}", escape(headline.accuracy)]
+    blocks = [
+        f"### {escape(headline.run)}",
+        f"**{escape(headline.skill)}**",
+        escape(headline.accuracy),
+    ]
     if headline.summary:
-        blocks.append(f"**{escape(headline.summary)}**")
+        blocks.append(escape(headline.summary))
     blocks.append(_verdicts(headline.verdicts))
     blocks.append(escape(f"What could be shown: {headline.detectable}."))
     return "\n\n".join(blocks)

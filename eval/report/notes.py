@@ -6,13 +6,18 @@ from eval.report.comparisons import ACCURACY, ComparedRuns, RunComparison, no_in
 from eval.report.entries import Entry
 from eval.report.rows import group_name, row_keys
 from eval.report.runs import EvaluatedRun, Training, trainings_of
-from weekahead.schema.manifests import DatasetFacts
+from weekahead.schema.manifests import DatasetFacts, TrainingResult, why_unusable
 
 HINDSIGHT = (
     "The reference answers were written in hindsight: the teacher was told how the week ended and "
     "asked to argue for it. Likeness to them (ROUGE) therefore rewards their style and says "
     "nothing about foresight; only the direction and the size of a prediction are tested against "
     "what happened."
+)
+SKILL = (
+    "A model that always says up is right as often as the market rises, and needs no skill for it. "
+    "Skill is the share of right directions minus what the run's own mix of ups and downs would "
+    "hit by chance. Zero is chance; the comparisons with simple forecasts below describe the rows."
 )
 ADVICE = "Not financial advice: a measurement of language models, for research. Do not trade on it."
 
@@ -156,9 +161,29 @@ def _run_warnings(run: EvaluatedRun, *, is_alone: bool) -> list[str]:
             f"{run.name}: {in_training_weeks} of {n} rows lie in weeks that its training reached, "
             "so they test memory as well as foresight."
         )
+    notes += _training_warnings(run)
     no_truth = run.metrics["n_no_truth"]
     if no_truth:
         notes.append(f"{run.name}: {no_truth} of {n} rows have no truth and are in no accuracy.")
+    return notes
+
+
+def _training_warnings(run: EvaluatedRun) -> list[str]:
+    """What went wrong in the training of a run's adapter."""
+    if run.training is None:
+        return []
+    notes: list[str] = []
+    result: TrainingResult = run.training.manifest["result"] or {}
+    unusable = why_unusable(run.training.manifest)
+    if unusable:
+        notes.append(f"{run.name}: its adapter cannot be used: {unusable}.")
+    if result.get("diverged"):
+        notes.append(f"{run.name}: its training diverged: {result.get('diverged')}.")
+    if result.get("skipped_steps"):
+        notes.append(
+            f"{run.name}: {result.get('skipped_steps')} steps of its training were left out, "
+            "because gradients overflowed in fp16."
+        )
     return notes
 
 

@@ -15,6 +15,7 @@ from eval.report.figures import (
     DrawnFigure,
     draw_accuracy,
     draw_each_training,
+    draw_skill,
     draw_trainings,
 )
 from eval.report.notes import (
@@ -26,6 +27,7 @@ from eval.report.notes import (
     warnings,
 )
 from eval.report.runs import EvaluatedRun
+from eval.report.skills import SkillResult, skill_results, tuning_results
 from eval.report.table import Table
 from eval.report.tables import TABLES, TablePlan
 from eval.report.tables.settings import settings_tables, training_table
@@ -37,6 +39,8 @@ class Headline:
     """The result of one run, or of the seeds of one recipe, in sentences."""
 
     run: str
+    skill: str
+    """The verdict on its skill, corrected over the runs of the page."""
     accuracy: str
     summary: str
     """The verdicts in one sentence; empty without an accuracy."""
@@ -76,8 +80,11 @@ class Report:
     fictional: tuple[str, ...]
     """Sentences of the banner about made-up rows; empty for real ones."""
     warnings: tuple[str, ...]
+    skill_figure: DrawnFigure | None
     accuracy_figure: DrawnFigure
     headlines: tuple[Headline, ...]
+    tuning: tuple[str, ...]
+    """What tuning added to the skill of each base, in sentences."""
     between: tuple[RunComparison, ...]
     """The comparisons of two runs."""
     sections: tuple[ReportSection, ...]
@@ -91,6 +98,7 @@ class Report:
 def build_report(runs: Sequence[EvaluatedRun], title: str, figures: Path) -> Report:
     """The report over `runs`; its figures are drawn into the folder `figures`."""
     compared = compare_runs(runs)
+    skills, tuning = skill_results(compared.entries), tuning_results(compared.entries)
     table_sections = [_table_section(plan, compared, figures) for plan in TABLES]
     return Report(
         title=title,
@@ -98,8 +106,10 @@ def build_report(runs: Sequence[EvaluatedRun], title: str, figures: Path) -> Rep
         runs=tuple(run.name for run in runs),
         fictional=fictional_notes(runs),
         warnings=warnings(compared),
+        skill_figure=draw_skill([*skills, *tuning], figures),
         accuracy_figure=draw_accuracy(compared, figures),
-        headlines=headlines(compared),
+        headlines=headlines(compared, skills),
+        tuning=tuple(f"{result.run}: {result.sentence}" for result in tuning),
         between=tuple(shown for shown in compared.comparisons if shown.between_runs),
         sections=(
             *(section for section in table_sections if section is not None),
@@ -110,15 +120,16 @@ def build_report(runs: Sequence[EvaluatedRun], title: str, figures: Path) -> Rep
     )
 
 
-def headlines(compared: ComparedRuns) -> tuple[Headline, ...]:
+def headlines(compared: ComparedRuns, skills: Sequence[SkillResult]) -> tuple[Headline, ...]:
     """The result of each run, or of the seeds of one recipe."""
     results: list[Headline] = []
-    for entry in compared.entries:
+    for entry, skill in zip(compared.entries, skills, strict=True):
         verdicts = by_run(compared.comparisons, entry.name)
         has_accuracy = entry.first.metrics["bin_acc"] is not None
         results.append(
             Headline(
                 run=entry.name,
+                skill=skill.sentence,
                 accuracy=accuracy_sentence(entry),
                 summary=verdict_sentence(verdicts) if has_accuracy else "",
                 verdicts=verdicts,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from eval.report.markdown import render_markdown
-from eval.report.notes import ADVICE, HINDSIGHT
+from eval.report.notes import ADVICE, HINDSIGHT, SKILL
 from eval.report.page import Report, build_report
 from eval.report.runs import EvaluatedRun, load_runs
 from eval.report.table import to_csv
@@ -104,7 +104,7 @@ def render_html(report: Report) -> str:
     )
     environment.filters["data_uri"] = data_uri
     page = environment.get_template("page.html.jinja")
-    return page.render(report=report, advice=ADVICE, hindsight=HINDSIGHT) + "\n"
+    return page.render(report=report, advice=ADVICE, hindsight=HINDSIGHT, skill_note=SKILL) + "\n"
 
 
 def data_uri(path: Path) -> str:

@@ -50,7 +50,7 @@ def test_a_report_is_a_page_markdown_tables_and_figures(written):
     _, out = written
     files = {"report.html", "report.md", "manifest.json", "tables", "figures"}
     assert {path.name for path in out.iterdir()} == files
-    figures = {"accuracy.png", "training.png", "differences.png", "1-tuned"}
+    figures = {"skill.png", "accuracy.png", "training.png", "differences.png", "1-tuned"}
     assert {path.name for path in (out / "figures").iterdir()} == figures
     markdown = (out / "report.md").read_text(encoding="utf-8")
     for target in re.findall(r"!\[.*?\]\((.*?)\)", markdown):
@@ -220,7 +220,11 @@ def test_every_printed_accuracy_is_the_one_of_metrics_json(written):
     text = read_page(out / "report.html").text
     for folder in pair:
         metrics = json.loads((folder / "metrics.json").read_text())
-        printed = set(re.findall(rf"{folder.name} direction accuracy (\d\.\d+) \(95", text))
+        printed = set(
+            re.findall(
+                rf"{folder.name} [^.]*?skill shown.*? direction accuracy (\d\.\d+) \(95", text
+            )
+        )
         assert printed == {f"{metrics['bin_acc']:.3f}"}
 
 
