@@ -16,11 +16,12 @@ TWO_ROWS = "--split test --limit 2"
 COMMANDS = {
     "eval.generate": f"{TWO_ROWS} --max_new_tokens 4 --batch_size 2",
     "eval.likelihood": TWO_ROWS,
+    "eval.memorization": "",
 }
 
 
-def run(hub, folder, module, *flags):
-    environment = {**hub.environment(folder / "home"), "PYTHONPATH": str(ROOT)}
+def run(hub, folder, module, *flags, **variables):
+    environment = {**variables, **hub.environment(folder / "home"), "PYTHONPATH": str(ROOT)}
     process = subprocess.run(
         [sys.executable, *module.split(), *map(str, flags)],
         env={**environment, "WANDB_MODE": "offline"},
@@ -50,10 +51,13 @@ def test_every_manifest_states_the_commit_of_the_base(tiny):
         config = read(tiny / "base/config.json") | {"rope_theta": 5.0}
         files = {**repo.at("main").files, "config.json": Blob(json.dumps(config).encode(), False)}
         second = repo.add_commit("main", files, "moved", "org").oid
+        run(hub, tiny, "-m sft.publish", out, "--repo", "user/tuned", HF_TOKEN="hf_owner")
+        card = hub.repo("user/tuned").at("main").files["README.md"].data.decode()
         for name, adapter in (("tuned", out), ("base", "none")):
             place = ("--adapter", adapter, "--out", f"evaluations/hub-{name}")
             for module, flags in COMMANDS.items():
                 run(hub, tiny, f"-m {module}", *told, *place, *flags.split())
+    assert f"| revision | `{first}` |" in card and f'revision="{first}"' in card
     trained = read(out / "manifest.json")["base"]
     assert trained["revision"] == read(out / "adapter_config.json")["revision"] == first
     for name, commit in (("tuned", first), ("base", second)):
@@ -61,5 +65,7 @@ def test_every_manifest_states_the_commit_of_the_base(tiny):
             base = read(tiny / "evaluations" / f"hub-{name}" / file)["base"]
             assert base["revision"] == commit and base["hub_id"] == "org/base"
             assert (base["content_sha256"] == trained["content_sha256"]) == (commit == first)
+        recall = read(tiny / "evaluations" / f"hub-{name}" / "recall.json")
+        assert recall["base"]["revision"] == commit
     stated = read(tiny / "evaluations/hub-tuned/manifest.json")
     assert stated["train"]["base"] == trained

@@ -97,6 +97,20 @@ def test_a_base_of_the_hub_is_pinned(tiny, tmp_path):
         assert moved[1:5] == [None] * 4 and "org/base" in moved[5]
 
 
+def test_a_base_that_cannot_be_had_says_what_to_do(tiny, tmp_path):
+    """Without access, one that is not there, a Hub that fails, no Hub: one line, no token in it."""
+    code = "say(lambda: resolve_revision(base).revision)"
+    with Hub() as hub:
+        hub.add_folder("org/base", tiny / "base")
+        hub.repo("org/base").gated = True
+        for variables in ({}, {"HF_TOKEN": "hf_other"}):
+            (gated,) = client(hub, tmp_path, code, **variables)
+            assert f"accept its licence at {hub.url}/org/base and set HF_TOKEN" in gated
+            assert "hf_other" not in gated and "\n" not in gated
+    (absent,) = client(hub, tmp_path, code)  # the server is gone
+    assert "is not in the cache, and the Hub cannot be asked" in absent
+
+
 def test_evaluation_uses_the_commit_of_the_training(tiny, small, tmp_path):
     """Main has moved since: the base's name, files and hash are those of the training."""
     adapter = tmp_path / "adapter"

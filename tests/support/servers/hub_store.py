@@ -85,6 +85,8 @@ class Repo:
     kind: str
     id: str
     private: bool
+    gated: bool = False
+    """Readable only for its owner, as if nobody else had accepted its licence."""
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     commits: dict[str, Commit] = field(default_factory=dict)
@@ -146,11 +148,14 @@ class Store:
         """A repository that `account` may read.
 
         Raises HubError: one that is missing and one that is private look alike, 401 without a token
-        and 404 with one.
+        and 404 with one. A gated one says so: 401 without a token and 403 with one.
         """
         repo = self.repos.get((kind, repo_id))
         if repo is None or (repo.private and not (account and account.owns(repo_id))):
             raise HubError(404 if account else 401, "RepoNotFound", "Repository not found")
+        if repo.gated and not (account and account.owns(repo_id)):
+            message = f"Access to model {repo_id} is restricted"
+            raise HubError(403 if account else 401, "GatedRepo", message)
         return repo
 
     def writable(self, kind: str, repo_id: str, account: Account | None) -> Repo:
