@@ -238,7 +238,7 @@ def test_the_command_keeps_the_best_step_and_stops_after_it(tiny, monkeypatch):
     The first step, in the warmup, has a rate of 0.
     """
     flags = f"--config recipe.yaml --dataset data/datasets/m --output_dir outputs/best {BEST}"
-    flags += " --max_steps 9 --early_stopping_patience 2 --learning_rate 3 --save_total_limit 1"
+    flags += " --max_steps 9 --early_stopping_patience 2 --learning_rate 1 --save_total_limit 1"
     flags += " --gradient_accumulation_steps 1"
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     process = command(tiny, f"-m sft.train {flags}")

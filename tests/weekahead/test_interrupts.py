@@ -49,7 +49,9 @@ def start(code, **variables):
     ],
 )
 def test_a_signal_ends_a_command_with_one_line(number, word):
-    process = start(WORK.format("", SLEEP))
+    # The tests themselves may run under nohup, whose children ignore SIGHUP.
+    default = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+    process = start(default + WORK.format("", SLEEP))
     process.send_signal(number)
     _, err = process.communicate(timeout=10)
     assert err == f"work: {word}; the same command goes on where it stopped\n"
