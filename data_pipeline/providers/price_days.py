@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EXCEL = date(1899, 12, 30)
+_MOSTLY = 0.9
+"""If so many rows are at midnight, the others are a last row that was written during its day."""
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 
 
@@ -20,9 +23,10 @@ class Days(NamedTuple):
 def days_of(column: Any, zone: str | None) -> Days:
     """The days of the rows.
 
-    A time of midnight is the day as it is written, whatever its time zone. If there are other times
-    with a zone, and for epochs, the day is that in `zone`, where the exchange is. Raises ValueError
-    for a form that is unknown or may mean two days, and if more than a tenth of the rows have none.
+    A time of midnight is the day as it is written, whatever its time zone, if nearly all rows are
+    at midnight. Otherwise, and for epochs, the day is that in `zone`, where the exchange is; times
+    that are midnight in winter or in summer alone are midnights. Raises ValueError for a form that
+    is unknown or may mean two days, and if more than a tenth of the rows have none.
     """
     texts = [_text(value) for value in column]
     read = _reader([text for text in texts if text], zone)
@@ -55,6 +59,8 @@ def _reader(texts: Sequence[str], zone: str | None) -> Callable[[str], date]:
     middle = texts[len(texts) // 2] if texts else ""
     if re.fullmatch(r"(19|20)\d{6}", middle):
         return lambda text: datetime.strptime(text, "%Y%m%d").date()
+    if re.fullmatch(r"[2-9]\d{4}", middle):
+        return lambda text: _EXCEL + timedelta(days=int(text))
     if re.fullmatch(r"-?\d{9,19}(\.\d+)?", middle):
         return _epochs(texts, zone)
     if re.match(r"\d{4}[-/.]\d\d?[-/.]\d\d?", middle):
@@ -72,9 +78,25 @@ def _epochs(texts: Sequence[str], zone: str | None) -> Callable[[str], date]:
         return _EPOCH + timedelta(seconds=number)
 
     moments = [moment(text) for text in texts if re.fullmatch(r"-?\d+(\.\d+)?", text)]
-    midnights = all(item.time() == time() for item in moments)
-    place = UTC if midnights or not zone else ZoneInfo(zone)
-    return lambda text: moment(text).astimezone(place).date()
+    read = _day_there(moments, zone or "UTC")
+    return lambda text: read(moment(text))
+
+
+def _day_there(moments: Sequence[datetime], zone: str) -> Callable[[datetime], date]:
+    """The reader for moments with a zone: the day at the exchange, or of a midnight as written."""
+    place = ZoneInfo(zone)
+    at_midnight = sum(moment.time() == time() for moment in moments)
+    as_written = at_midnight >= _MOSTLY * len(moments)
+    # One offset all year: midnight in summer is 23:00 of the day before in winter.
+    clocks = {moment.astimezone(place).time() for moment in moments}
+    late = timedelta(hours=clocks == {time(), time(23)})
+
+    def read(moment: datetime) -> date:
+        if as_written and moment.time() == time():
+            return moment.date()
+        return (moment.astimezone(place) + late).date()
+
+    return read
 
 
 def _iso(texts: Sequence[str], zone: str | None) -> Callable[[str], date]:
@@ -84,15 +106,23 @@ def _iso(texts: Sequence[str], zone: str | None) -> Callable[[str], date]:
 
     def there(text: str) -> date:
         moment = datetime.fromisoformat(text)
-        return (moment.astimezone(place) if moment.tzinfo else moment).date()
+        return in_zone(moment) if moment.tzinfo else moment.date()
 
     clocks = [text for text in texts if re.search(r"\d\d:\d\d", text)]
     with_zone = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
     not_midnight = [text for text in clocks if not re.search(r"[ T]00:00(:00(\.0+)?)?(?!:)", text)]
     if zone and any(with_zone.search(text) for text in not_midnight):
-        place = ZoneInfo(zone)
+        moments = [_moment(text) for text in texts]
+        in_zone = _day_there([moment for moment in moments if moment and moment.tzinfo], zone)
         return there
     return as_written
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _day_and_month(texts: Sequence[str]) -> Callable[[str], date]:

@@ -28,8 +28,9 @@ _MIXED = 0.1
 """If the rows of so many days disagree, the file holds more than one thing."""
 _SYMBOL_COLUMNS = {"symbol", "ticker", "name", "code"}
 _COLUMNS = {
-    "date": "date|datetime|day|time|timestamp|tradedate|tradingday|index|unnamed0|",
-    "close": "close|closeprice|closingprice|price|last|lastprice|c|closeunadj|unadjustedclose",
+    "date": "date|datetime|day|time|timestamp|tradedate|tradingday|windowstart|t|index|unnamed0|",
+    "close": "close|closelast|closeprice|closingprice|price|last|lastprice|c|closeunadj"
+    "|unadjustedclose",
     "split": "stocksplits|stocksplit|split|splits|splitfactor|splitratio|splitcoefficient",
     "dividend": "dividends|dividend|divcash|exdividend|dividendamount|div",
     "volume": "volume|vol|v|tradingvolume|totalvolume",
@@ -94,6 +95,8 @@ def _csv(content: bytes, symbol: str) -> Any:
     import pandas
 
     text = _decoded(content)
+    # Excel's own first line, such as "sep=;", says what the header shows.
+    text = re.sub(r"\A\s*\"?sep=.\"?\s*\n", "", text, flags=re.IGNORECASE)
     lines = [line for line in text.splitlines() if line.strip(" ,;\t|")]
     if not lines:
         raise ValueError("no rows")
@@ -101,7 +104,9 @@ def _csv(content: bytes, symbol: str) -> Any:
     rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter))
     header, body = rows[0], rows[1:]
     # yfinance: "Price,Close,..." or "Ticker,AAPL,...", then the other level, then "Date,,,".
-    if body and {header[0].strip(), body[0][0].strip()} in ({"Price", "Ticker"}, {"", "Ticker"}):
+    levels = {header[0].strip(), body[0][0].strip()} if body else set()
+    unnamed = levels == {""} and symbol.upper() in map(str.upper, body[0])
+    if unnamed or levels in ({"Price", "Ticker"}, {"", "Ticker"}):
         names = [tuple(pair) for pair in zip(header, body[0], strict=False)]
         header = ["Date", *(_of_symbol(name, symbol) or "other" for name in names[1:])]
         body = body[1:]
@@ -286,7 +291,10 @@ def _comma(texts: Sequence[str], role: str) -> str:
 def _number(text: str, comma: str, *, volume: bool) -> float | None:
     if not text:
         return float("nan")
-    plain = text.replace(".", "") if comma == "." and "," in text else text
+    # Beside a decimal comma, or if there are several, dots group thousands.
+    grouped = re.fullmatch(r"[-+]?\d{1,3}(\.\d{3})+[a-z]?", text, re.IGNORECASE)
+    points = (comma == "." and ("," in text or grouped)) or (grouped and text.count(".") > 1)
+    plain = text.replace(".", "") if points else text
     plain = plain.replace(",", comma)
     unit = _UNITS.get(plain[-1].lower(), 0.0) if volume else 0.0
     try:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _STRANGE = 0.1
 """If so many days are no sessions while sessions are missing, the days are wrong."""
+_FEWEST_SHIFTED = 3
 _CONSTANT = 20
 _FEWEST, _MOST = 1 / 500, 60.0
 """A split outside these bounds is an error of the source."""
@@ -74,7 +75,8 @@ def check_prices(symbol: str, frame: "pandas.DataFrame", today: date) -> Checked
     jumps = moves.lone_jumps(
         series.close, series.volume, series.splits, splits_known=series.splits_known
     )
-    doubts = {**jumps.doubts, **of_splits.doubts, **doubts}  # the first reason counts
+    # The first reason counts.
+    doubts = {**jumps.doubts, **form.unpaid, **of_splits.doubts, **doubts}
     notes += [*of_splits.notes, *exchanged, *_kept(series, jumps)]
     doubts = {**_ratio_doubts(series, doubts), **doubts}
     doubts = {**dict(moves.halts(series.close, series.volume)), **doubts}
@@ -104,7 +106,8 @@ def _on_sessions(symbol: str, frame: Any, today: date) -> tuple[Any, list[str]]:
     sessions = pandas.DatetimeIndex(sessions_between(exchange, first, last))
     strange = ~frame.index.isin(sessions)
     holes = 1 - (~strange).sum() / max(1, len(sessions))
-    if strange.mean() > _STRANGE and holes > _STRANGE:
+    half = _gaps_beside(frame.index[strange], sessions.difference(frame.index))
+    if (strange.mean() > _STRANGE and holes > _STRANGE) or half:
         raise ValueError(
             f"{int(strange.sum())} of {len(frame)} days are no sessions of {exchange} (the first "
             f"is {frame.index[strange][0].date()}) while sessions are missing: the days look "
@@ -119,6 +122,16 @@ def _on_sessions(symbol: str, frame: Any, today: date) -> tuple[Any, list[str]]:
     if not price.notna().any():
         raise ValueError("no session has a price")
     return frame, notes
+
+
+def _gaps_beside(strange: Any, missing: Any) -> bool:
+    """Whether most days that are no sessions stand in for a session of their week, three at least.
+
+    So it is if a part of the days is shifted, such as those of winter.
+    """
+    weeks = {day.to_period("W-SAT") for day in missing}
+    beside = sum(day.to_period("W-SAT") in weeks for day in strange)
+    return beside >= _FEWEST_SHIFTED and beside > len(strange) / 2
 
 
 def _move_splits(frame: Any, strange: Any) -> Any:
@@ -136,6 +149,8 @@ class _Form(NamedTuple):
 
     notes: list[str]
     no_capitalization: str | None
+    unpaid: moves.Doubts
+    """Sessions whose dividend no column contains."""
 
 
 def _series(frame: Any) -> tuple[_Series, _Form]:
@@ -144,7 +159,6 @@ def _series(frame: Any) -> tuple[_Series, _Form]:
     def column(name: str) -> Any | None:
         return frame[name].to_numpy(dtype=float) if name in frame else None
 
-    form = _form(frame)
     close: Any = frame["close" if "close" in frame else "adj_close"].to_numpy(dtype=float)
     adjusted = column("adj_close") if "close" in frame else None
     ratios, volume = column("split"), column("volume")
@@ -158,13 +172,18 @@ def _series(frame: Any) -> tuple[_Series, _Form]:
         volume=numpy.zeros(len(frame)) if volume is None else volume,
         raw=close,
     )
-    return series, form
+    unpaid: moves.Doubts = {}
+    if "close" in frame and series.adjusted is None and series.dividends is not None:
+        unpaid = moves.unpaid_dividends(series.close, series.dividends)
+    return series, _form(frame, unpaid)
 
 
-def _form(frame: Any) -> _Form:
+def _form(frame: Any, unpaid: moves.Doubts) -> _Form:
     notes: list[str] = []
     no_capitalization = None
-    if "close" not in frame or ("adj_close" not in frame and "dividend" in frame):
+    if unpaid:
+        notes.append("closes are as traded, without dividends: add a column Adj Close")
+    elif "close" not in frame or ("adj_close" not in frame and "dividend" in frame):
         notes.append(
             "closes are taken as adjusted for dividends (yfinance's auto_adjust), so prompts show "
             "dividend-adjusted prices, not those of the day"
@@ -181,7 +200,7 @@ def _form(frame: Any) -> _Form:
             "price jumps like a split are left out"
         )
         no_capitalization = no_capitalization or "its source lists no splits"
-    return _Form(notes, no_capitalization)
+    return _Form(notes, no_capitalization, unpaid)
 
 
 def _listed(ratios: Any) -> list[moves.Split]:
@@ -243,13 +262,15 @@ def _with_splits(series: _Series) -> tuple[_Series, _SplitFindings]:
         doubts |= {**applied.doubts, **finished.doubts}
         unapplied |= set(applied.not_applied)
         mended.append(finished.log)
+    small = moves.apply_small_splits(mended[0], mended[1], series.splits)
+    doubts = {**small.doubts, **doubts}
     ratios = {split.at: math.exp(split.ratio) for split in series.splits}
     notes = [
         f"prices before {series.days[at]} do not contain the split of {ratios[at]:g}: divided by it"
         for at in sorted(unapplied)
     ]
     findings = _SplitFindings(doubts, notes, level_in_doubt=bool(doubts))
-    return replace(series, close=mended[0], adjusted=mended[1]), findings
+    return replace(series, close=small.close, adjusted=small.adjusted), findings
 
 
 def _noise(series: _Series) -> float:

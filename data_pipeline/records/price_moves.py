@@ -40,6 +40,8 @@ _NO_SPLIT = math.log(1.16)
 """A split below this ratio cannot be told from a day's move."""
 _CLEAR = math.log(1.4)
 """From this ratio on a split is told from a day's move."""
+_TELLING = 5.0
+"""Dividends of so many usual moves tell whether closes are adjusted for them."""
 _STALE = 5
 """So many sessions without any move are stale if no volume says otherwise."""
 
@@ -252,6 +254,43 @@ def finish_splits(log: Numbers, splits: Sequence[Split], volume: Numbers) -> Und
     return Undone(log, doubts, ())
 
 
+class SmallSplits(NamedTuple):
+    """Both columns in shares of the last day, and the sessions whose return is in doubt."""
+
+    close: Numbers
+    adjusted: Numbers | None
+    doubts: Doubts
+
+
+def apply_small_splits(
+    close: Numbers, adjusted: Numbers | None, splits: Sequence[Split]
+) -> SmallSplits:
+    """Apply splits that `apply_splits` cannot tell from a day's move: a stock dividend of 5 %.
+
+    What returns are computed from lacks a split if its step is nearer to that of the split than to
+    none; this is likely, not sure, so the session is in doubt. Adjusted close per close has no
+    noise, and tells for sure if the close alone lacks it.
+    """
+    close = close.copy()
+    adjusted = None if adjusted is None else adjusted.copy()
+    doubts: dict[int, str] = {}
+    for split in sorted(splits, reverse=True):
+        returns = close if adjusted is None else adjusted
+        step = _step_over(returns, split.at)
+        if step is None or abs(split.ratio) >= _NO_SPLIT:
+            continue
+        between = None if adjusted is None else _step_over(adjusted - close, split.at)
+        size = abs(split.ratio)
+        close_alone = between is not None and abs(between.move - split.ratio) < 0.3 * size
+        if lacking := abs(step.move + split.ratio) < abs(step.move):
+            text = f"the prices before may not contain the split of {math.exp(split.ratio):g}"
+            doubts[step.at] = text
+            returns[: step.at] -= split.ratio
+        if adjusted is not None and (lacking or close_alone):
+            close[: step.at] -= split.ratio
+    return SmallSplits(close, adjusted, doubts)
+
+
 class Jumps(NamedTuple):
     """The moves that nothing undoes: those in doubt, and those that are kept."""
 
@@ -333,6 +372,29 @@ def ratio_doubts(close: Numbers, adjusted: Numbers, dividends: Dividends, noise:
 def _yield(paid: float, price: float) -> float:
     """The rise of adjusted close per close by a dividend, in logarithms."""
     return -math.log1p(-paid / price) if 0 <= paid < price else math.inf
+
+
+def unpaid_dividends(close: Numbers, listed: Numbers) -> Doubts:
+    """Sessions without their dividend, in closes (log) that nobody has adjusted for dividends.
+
+    The moves on the days of dividends, regressed on their yields, have a slope near -1 then and
+    near 0 otherwise. If the dividends are too small to tell, nothing is doubted.
+    """
+    moves = steps(close)
+    paid = [
+        (step, _yield(float(np.nansum(listed[step.before + 1 : step.at + 1])), price))
+        for step, price in zip(moves, np.exp([close[step.before] for step in moves]), strict=True)
+    ]
+    paid = [(step, size) for step, size in paid if 0 < size < math.inf]
+    if not paid:
+        return {}
+    squares = sum(size**2 for _, size in paid)
+    slope = sum(step.move * size for step, size in paid) / squares
+    usual = float(np.median([_usual_move(moves, moves.index(step)) for step, _ in paid]))
+    if slope > -0.5 or math.sqrt(squares) < _TELLING * usual:
+        return {}
+    text = "the closes are not adjusted for dividends, and there is no adjusted close"
+    return {step.at: text for step, _ in paid}
 
 
 def is_exchanged(close: Numbers, adjusted: Numbers, noise: float) -> bool:

@@ -306,3 +306,49 @@ def test_the_real_daily_prices(shared_data):
         assert table.frame["close"].notna().all() and not table.notes
     frame = prices.frame("AAPL")
     assert days(frame)[0] == "2013-02-08" and frame["close"].iloc[0] == 67.8542
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Date,Close/Last,Volume\n01/15/2031,"$1,234.50",7\n01/14/2031,"$1,233.50",8\n',
+        "v,vw,o,c,h,l,t\n8,1,1,1233.5,1,1,1926133200000\n7,1,1,1234.5,1,1,1926219600000\n",
+        "ticker,volume,close,window_start\nLKMR,8,1233.5,1926133200000000000\n"
+        "LKMR,7,1234.5,1926219600000000000\n",
+        "sep=;\nDate;Close;Volume\n14.01.2031;1.233,5;8\n15.01.2031;1.234,5;7\n",
+        "Date,Close,Volume\n47862,1233.5,8\n47863,1234.5,7\n",
+        ",Close,Close,Volume,Volume\n,LKMR,OTHR,LKMR,OTHR\nDate,,,,\n"
+        "2031-01-14,1233.5,1,8,1\n2031-01-15,1234.5,1,7,1\n",
+    ],
+    ids=["nasdaq.com", "polygon", "flat file", "excel's first line", "serial numbers", "unnamed"],
+)
+def test_exports_of_more_programs(tmp_path, text):
+    frame = read(tmp_path, text)
+    assert days(frame) == ["2031-01-14", "2031-01-15"]
+    assert frame[["close", "volume"]].to_dict("list") == {
+        "close": [1233.5, 1234.5],
+        "volume": [8.0, 7.0],
+    }
+
+
+def test_dots_that_group_thousands(tmp_path):
+    """Beside decimal commas a dot is none, and several dots are none either."""
+    text = "Date;Close;Volume\n15.01.2031;1.005;1.186.902\n16.01.2031;999,5;950.001\n"
+    frame = read(tmp_path, text)
+    assert frame["close"].tolist() == [1005.0, 999.5]
+    assert frame["volume"].iloc[0] == 1186902
+
+
+@pytest.mark.parametrize("clock", ["05:00:00+00:00", "04:00:00+00:00", "00:00:00+00:00"])
+@pytest.mark.parametrize("epochs", [False, True])
+def test_one_offset_all_year_shifts_no_day(tmp_path, clock, epochs):
+    """Midnight of summer or winter, or in UTC; the last row of a running day has its time."""
+    expected = pandas.date_range("2031-02-24", "2031-03-28", freq="B")
+    times = [pandas.Timestamp(f"{day.date()} {clock}") for day in expected]
+    if clock.startswith("00"):
+        times[-1] += pandas.Timedelta(hours=15)
+    cells = [int(moment.timestamp()) if epochs else moment for moment in times]
+    rows = "".join(f"{cell},1\n" for cell in cells)
+    (tmp_path / "LKMR.csv").write_text(f"timestamp,close\n{rows}")
+    read_there = read_prices(tmp_path, ["LKMR"], {"LKMR": "America/New_York"})
+    assert days(read_there.frame("LKMR")) == [str(day.date()) for day in expected]

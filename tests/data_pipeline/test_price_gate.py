@@ -378,3 +378,39 @@ def test_no_false_alarm_on_the_real_daily_prices(shared_data):
         doubt = check_prices(symbol, table.frame, TODAY).frame["doubt"]
         doubted += [(symbol, str(day.date())) for day in doubt.index[doubt != ""]]
     assert doubted == [("MRK", "2017-09-14")]
+
+
+def test_days_that_are_shifted_in_winter_alone_are_refused():
+    """They are fewer than a tenth of all, and each leaves a gap in its week."""
+    source = plain(BASE)
+    source.index = [day - timedelta(days=day < pandas.Timestamp("2025-03-09")) for day in DAYS]
+    with pytest.raises(ValueError, match="the days look shifted"):
+        check_prices("ACME", source, TODAY)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4])
+def test_a_large_dividend_that_no_column_contains(share):
+    """Closes as traded beside a column of dividends: the loss on that day is none."""
+    raw = BASE.where(before(EVENT), BASE * (1 - share)).round(2)
+    paid = round(share * BASE[before(EVENT)].iloc[-1], 2)
+    checked = check_prices("ACME", frame(raw, None, {}, {EVENT: paid}), TODAY)
+    assert_true(checked, as_traded=raw)
+    assert "not adjusted for dividends" in missing(checked)["2025-05-11"]
+    assert any("add a column Adj Close" in note for note in checked.notes)
+
+
+@pytest.mark.parametrize("paid", [0.2, 10.0])
+def test_adjusted_closes_beside_dividends_stay(paid):
+    checked = check_prices("ACME", frame(BASE, None, {}, {EVENT: paid}), TODAY)
+    assert_true(checked, kept=24)
+
+
+@pytest.mark.parametrize("ratio", [1.05, 1.1])
+def test_a_stock_dividend_that_the_prices_lack(ratio):
+    """It is as small as a day's move, so its week is left out; if applied, nothing is."""
+    raw = split_in(ratio)
+    checked = check_prices("ACME", frame(raw, raw, {EVENT: ratio}, {}), TODAY)
+    assert "may not contain the split" in missing(checked)["2025-05-11"]
+    assert_true(checked, as_traded=raw)
+    applied = check_prices("ACME", frame(raw, BASE / ratio, {EVENT: ratio}, {}), TODAY)
+    assert_true(applied, as_traded=raw, kept=24)
