@@ -124,6 +124,8 @@ class EvaluationSection:
     backend: str
     """What answered; "" without a manifest."""
     weeks: int | None
+    skill: str
+    """The verdict on its skill, as a sentence."""
     metrics: list[MetricRow]
     baselines: list[BaselineRow]
 
@@ -303,6 +305,7 @@ def _evaluation_section(metrics: Metrics, manifest: GenerationManifest | None) -
         base_weights=weights_in_words(base) if base else "",
         backend=_backend_in_words(manifest["backend"]) if manifest else "",
         weeks=metrics["weeks"],
+        skill=skill_sentence(metrics),
         metrics=metric_rows(metrics),
         baselines=baseline_rows(metrics),
     )
@@ -368,6 +371,18 @@ def baseline_rows(metrics: Metrics) -> list[BaselineRow]:
             verdict = verdict_text(name, metrics["versus"].get(name))
         rows.append(BaselineRow(label, accuracy, squared_error, verdict))
     return rows
+
+
+def skill_sentence(metrics: Metrics) -> str:
+    """The verdict on a run alone, such as "Skill shown: +0.370 (95 % interval ...), p 0.001."."""
+    skill = metrics["skill"]
+    words = metrics["verdict"].capitalize()
+    if skill["excess_accuracy"] is not None and skill["ci95"] is not None:
+        words += f": {skill['excess_accuracy']:+.3f} (95 % interval {interval_text(skill['ci95'])})"
+        p = skill["p"]
+        words += ", p below 0.001" if p is not None and p < 0.001 else f", p {number(p)}"
+    reasons = "; ".join(metrics["verdict_reasons"])
+    return f"{words} ({reasons})." if reasons else f"{words}."
 
 
 def verdict_text(name: str, comparison: Comparison | None) -> str:

@@ -179,3 +179,20 @@ def test_the_card_shows_no_uncapped_error_as_capped():
     older = {key: value for key, value in metrics().items() if key != "mse_uncapped"}
     filled = filled_metrics(older, origin="for the test", remedy="mend it")
     assert "sizes capped at 5.5 | – |" in card(metrics=filled)
+
+
+def test_the_card_states_the_verdict_on_the_run():
+    from sft.hub.model_card import skill_sentence
+    from weekahead.schema.metrics import filled_metrics
+
+    stored = {"n": 1, "valid_strict": 1, "valid_lenient": 1, "bin_acc": 1.0, "baselines": {}}
+    skill = {"excess_accuracy": 0.37, "ci95": [0.267, 0.473], "p": 0.0004, "n": 64, "weeks": 16}
+    judged = {**stored, "versus": {}, "skill": skill, "verdict": "skill shown"}
+    metrics = filled_metrics({**judged, "verdict_reasons": []}, origin="m", remedy="r")
+    expected = "Skill shown: +0.370 (95 % interval 0.267 to 0.473), p below 0.001."
+    assert skill_sentence(metrics) == expected
+    doubted = {**judged, "skill": None, "verdict": "not judged", "verdict_reasons": ["5 weeks"]}
+    metrics = filled_metrics(doubted, origin="m", remedy="r")
+    assert skill_sentence(metrics) == "Not judged (5 weeks)."
+    old = filled_metrics({**stored, "versus": {}}, origin="m", remedy="r")
+    assert skill_sentence(old).startswith("Not judged (scored before skill was measured")
