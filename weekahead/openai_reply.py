@@ -19,6 +19,13 @@ _THOUGHT_PARTS = ("thinking", "reasoning", "reasoning_text", "redacted_thinking"
 _TOOL_PARTS = ("tool_use", "tool_call", "tool_calls", "function_call")
 
 
+_ENDED_EARLY = re.compile(
+    "max|length|limit|truncat|incomplete|safety|filter|recitation|refus|block|error|abort|cancel",
+    re.IGNORECASE,
+)
+"""What a provider's own word for an end that is no usual one holds."""
+
+
 class Usage(NamedTuple):
     """The tokens that a server counted; None for a count that it does not state, or not as one."""
 
@@ -196,6 +203,8 @@ def _joined_events(body: bytes) -> object:
         choices = chunk.get("choices")
         if isinstance(choices, list) and choices:
             first = _first_choice(cast("list[object]", choices), NO_USAGE)
+            if _count(first.get("index")) not in (0, None):
+                continue  # of another choice
             message = _message_of(first, NO_USAGE)
             texts.append(_text_of(message.get("content"), NO_USAGE))
             choice |= {name: value for name, value in first.items() if value is not None}
@@ -266,7 +275,9 @@ def _finish_reason(choice: Json, message: Json) -> str | None:
     reason = choice.get("finish_reason", choice.get("stop_reason"))
     if isinstance(reason, dict):  # TGI and others: {"type": "length"}
         reason = cast("Json", reason).get("type") or "unknown"
-    word = _word(reason, 40)
+    # A router may say "stop" for what its provider called a cut, and keeps the provider's word.
+    native = choice.get("native_finish_reason")
+    word = _word(native if _ENDED_EARLY.search(str(native)) else reason, 40)
     return "stop" if word and word.casefold() == "stop" else word
 
 

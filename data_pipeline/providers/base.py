@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self, cast
 
 if TYPE_CHECKING:
     import pandas
@@ -35,7 +35,8 @@ def read_time(value: object) -> datetime:
             day = datetime.fromisoformat(text)
             return day.replace(tzinfo=UTC)
         time = _epoch(float(text)) if _NUMBER.fullmatch(text) else _zoned(text)
-        time.astimezone(UTC)
+        if time.astimezone(UTC).year >= _NEVER:
+            raise ValueError
         return time
     except (ValueError, TypeError, OverflowError, OSError):
         raise ValueError(
@@ -44,6 +45,8 @@ def read_time(value: object) -> datetime:
         ) from None
 
 
+_NEVER = 9000
+"""From this year on a time stands for none, and cannot be reckoned with."""
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 
 
@@ -75,11 +78,18 @@ def usable_text(value: object) -> str:
 
 
 def listed_symbols(value: object) -> tuple[str, ...]:
-    """The symbols of an item of news, from a list or from a text with commas; others are left."""
-    parts = value.split(",") if isinstance(value, str) else value
-    names = parts if isinstance(parts, list | tuple) else []
-    texts = (usable_text(name).upper() for name in names)
-    return tuple(dict.fromkeys(filter(None, texts)))
+    """The symbols of an item of news, from a list or from a text with commas; others are left.
+
+    Items of a list may be objects with a symbol. A `$` or an exchange in front of it goes.
+    """
+    items = cast("Sequence[object]", value if isinstance(value, list | tuple) else [value])
+    names: list[str] = []
+    for item in items:
+        fields = cast("Mapping[str, object]", item) if isinstance(item, dict) else {}
+        named = fields.get("symbol", fields.get("ticker")) if fields else item
+        names += map(usable_text, usable_text(named).upper().split(","))
+    symbols = (re.sub(r"^(?:\$|[A-Z]+:)", "", name.strip()).strip() for name in names)
+    return tuple(dict.fromkeys(filter(None, symbols)))
 
 
 @dataclass(frozen=True)

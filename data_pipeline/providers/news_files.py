@@ -46,7 +46,7 @@ class NewsFiles:
             raise FileNotFoundError(
                 f"--news {path}: there is no such file; expected JSONL whose rows have {forms}"
             )
-        read, bad = 0, list[str]()
+        read, bad, named, of_ours = 0, list[str](), Counter[str](), 0
         for number, line in _lines(path):
             try:
                 story = read_story(_row(line))
@@ -54,11 +54,20 @@ class NewsFiles:
                 bad.append(f"row {number}: {error}")
                 continue
             read += 1
-            for symbol in {spellings[name] for name in story.symbols if name in spellings}:
+            named.update(story.symbols)
+            ours = {spellings[name] for name in story.symbols if name in spellings}
+            of_ours += bool(ours)
+            for symbol in ours:
                 self._stories[symbol].append(story)
         if len(bad) > read:
             raise ValueError(
                 f"{path}, {bad[0]} ({len(bad)} of {len(bad) + read} rows are unusable)"
+            )
+        if read and not of_ours:
+            often = ", ".join(name for name, _ in named.most_common(3)) or "no symbol at all"
+            self._notes.append(
+                f"{path.name}: none of {read} rows is about a symbol that was asked for; they name "
+                f"{often}"
             )
         if bad:
             self._notes.append(

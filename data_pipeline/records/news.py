@@ -107,9 +107,10 @@ _BRACKETS = str.maketrans(
 )
 _ROLE_PREFIX = re.compile(
     r"\b(prediction(?: & analysis| and analysis)?|analysis|positive developments"
-    r"|potential concerns|system|user|assistant)(\s*\)?\s*)[:：]",
+    r"|potential concerns|system|user|assistant|human)([\s)*_~`\"']{0,6})[:：]",
     re.IGNORECASE,
 )
+_HEADING = re.compile(r"#{2,}\s*")
 _ADVERTISING = re.compile(
     r"\b(?:click here|sign up (?:now|today|here|for)|subscribe (?:now|today|to)"
     r"|free (?:report|trial|newsletter)|read (?:the full|more)\b|stock advisor returns|zacks rank"
@@ -156,7 +157,7 @@ def sanitize(text: str) -> str:
     Mojibake and HTML entities are repaired, HTML tags are removed, also escaped ones.
     """
     text, _ = repair_text(_without_tags(text[:_LONGEST]))
-    text = text.translate(_BRACKETS)
+    text = _HEADING.sub("", text.translate(_BRACKETS))
     return _ROLE_PREFIX.sub(r"\1\2 -", " ".join(_visible(text).split()))
 
 

@@ -6,6 +6,7 @@ counted and a run that goes wrong in one way can be stopped.
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 
 from data_pipeline.teacher.prompts import without_thought_and_space
@@ -40,6 +41,9 @@ _REMEDIES = {
     "control token": "the server does not strip its control tokens: mend its chat template or its "
     "stop tokens",
     "broken text": "the server sends text in another encoding than UTF-8: mend it there",
+    "cites a page": "the teacher searches the web, so it knows how the week ended: switch that "
+    "off, or take a --model without it",
+    "repeats itself": "the model runs in circles: raise --temperature, or take another --model",
     "filtered": "the provider filters these prompts: take another one",
     "called a tool": "the server calls tools that nobody offered: switch them off there",
     "refused": "the server says why above; shorten the prompts, or take a --model for longer ones",
@@ -87,6 +91,8 @@ _LEAKS = (
     r"|gain|increase|decrease)|(?:ultimately|eventually|subsequently) (?:rose|fell|climbed|dropped"
     r"|declined|gained))",
     r"the price did",
+    r"(?:indeed|ultimately|eventually|in the end|as (?:expected|predicted)),? the (?:stock|share)s?"
+    r"(?: price)? (?:closed|ended|finished|rose|fell|climbed|dropped|declined|gained|lost)",
     r"as it turn(?:s|ed) out|what (?:actually |then )?happened (?:that|in the) week",
     r"in retrospect|retrospectively|with the benefit of|looking back (?:at|on) (?:the|that) week",
 )
@@ -96,7 +102,7 @@ _CONTROL = re.compile(
     r"<\s?\|(?:[^<>\n|]{0,60}\|\s?>)?|\|\s?>|&lt;/?\|?"  # <|eot_id|>, <｜end▁of▁sentence｜>, halves
     r"|</?[a-z][\w:.-]{0,40}>|<0x[0-9a-f]{2}>|<<[^<>\n]{1,20}>>"  # </s>, <end_of_turn>, <<SYS>>
     r"|\[/?(?:INST|SYS(?:TEM)?(?:_PROMPT)?|AVAILABLE_TOOLS|TOOL_(?:CALLS|RESULTS)|THINK|IMG|[gs]MASK"
-    r"|CLS|SEP|PAD|UNK|MASK|[BE]O[ST]|unused\d+)\]"
+    r"|CLS|SEP|PAD|UNK|MASK|[BE]O[ST]|unused\d+|s)\]"
     r"|▁(?=\S)|(?<=\w)Ġ(?=\w)"  # marks of words that a tokenizer did not decode
     r"|\b(?:im_start|im_end|eot_id|start_header_id|end_header_id)\b"
     r"|^#{1,4} ?(?:instruction|response|input|human|assistant|user)\b:?"
@@ -107,8 +113,12 @@ _CONTROL = re.compile(
 _FAMILY_TOKENS = frozenset(
     token for family in FAMILIES.values() for token in family.chat_format.control_tokens
 )
-_BROKEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ue000-\uf8ff\ufffd\uffff]")
-"""Characters that no text has: control codes, halves of pairs, private ones, U+FFFD."""
+_BROKEN = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ue000-\uf8ff\ufffd\uffff"
+    r"\u200b\u2047\u202a-\u202e\u2060\u2066-\u2069\ufeff]|â(?=€)"
+)
+"""Characters that no text has: control codes, halves of pairs, private ones, U+FFFD, hidden ones, a
+tokenizer's sign for the unknown, and UTF-8 that was read as another encoding."""
 
 _PREDICTION = re.compile(
     r"^[\W_]*(?:\w+[ \t]+){0,2}(?:prediction|forecast)[\W_]{0,4}[:：]"
@@ -132,6 +142,26 @@ _NOTE = re.compile(
     r"|\bthis (?:answer|response|forecast|analysis) (?:is|was) (?:written|generated|fictional)",
     re.IGNORECASE,
 )
+_FOREIGN_NOTE = re.compile(
+    r"(?:注意|注|备注|免责声明|注記|免責事項)\s*[:：]|仅供参考|不构成|僅供參考|不構成|投資助言|Примечание\s*:"
+    r"|\bHinweis:|keine (?:Anlageberatung|Finanzberatung)|\bNota(?: bene)?:|\bRemarque ?:|\bAviso:",
+    re.IGNORECASE,
+)
+_GOES_ON = re.compile(
+    r"^\W*(?:question|query|instruction|example|input|task|q) ?\d*[:：]"
+    r"|^ *\[[A-Z][^\]\n]{2,60}\]:? *$",
+    re.MULTILINE | re.IGNORECASE,
+)
+"""The next question, or the heading of a block that is none of the three."""
+_PAGE = re.compile(r"https?://\S+|\bwww\.\S+|【[^】\n]*】|\]\(\S+\)", re.IGNORECASE)
+"""A page that is cited: prompts hold no addresses, so the teacher searched, and knows the week."""
+_PLACEHOLDER = re.compile(
+    r"\{\{[^{}\n]*\}\}|\[(?:insert|company|ticker|stock|symbol|your|date|name|percent|x+%?)\b[^\]\n]*\]"
+    r"|<(?:insert|company|ticker)\b[^>\n]*>",
+    re.IGNORECASE,
+)
+_TOO_OFTEN = 4
+"""A sentence that stands so many times is a loop."""
 _RULE = re.compile(r"^[ \t]*(?:[-*_=~]{3,}|`{3,}\w*)[ \t]*$", re.MULTILINE)
 
 
@@ -253,11 +283,23 @@ def _addition(text: str, parsed: Answer) -> str | None:
         return "a second prediction"
     if len(find_sections(text)) != 3 or len(_ANALYSIS.findall(text)) > 1:
         return "a second block"
-    note = _NOTE.search(parsed.analysis) or _RULE.search(text)
-    if note is None:
-        return None
-    found = note.group().strip(" .!?\n")[:40]
-    return f"text after the analysis: {found!r}"
+    if _GOES_ON.search(parsed.analysis):
+        return "a second block"
+    note = _NOTE.search(parsed.analysis) or _RULE.search(text) or _FOREIGN_NOTE.search(text)
+    if note:
+        found = note.group().strip(" .!?\n")[:40]
+        return f"text after the analysis: {found!r}"
+    return _filler(text)
+
+
+def _filler(text: str) -> str | None:
+    """A page that the text cites, a gap that nobody filled, a sentence said over and over."""
+    for kind, pattern in (("cites a page", _PAGE), ("placeholder", _PLACEHOLDER)):
+        if found := pattern.search(text):
+            return f"{kind}: {found.group()[:40]!r}"
+    sentences = Counter(each for each in re.split(r"(?<=[.!?])\s+", text) if len(each) > 10)
+    sentence, times = sentences.most_common(1)[0] if sentences else ("", 0)
+    return f"repeats itself: {sentence[:40]!r}" if times >= _TOO_OFTEN else None
 
 
 def _betrayal(text: str) -> str | None:

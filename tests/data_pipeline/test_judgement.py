@@ -122,7 +122,9 @@ def test_the_next_turn_is_no_analysis(text):
     assert kind_of(reason(GOOD + text)) == "control token"
 
 
-@pytest.mark.parametrize("character", ["\ufffd", "\x00", "\x1b", "\ud83d", "\ue000"])
+@pytest.mark.parametrize(
+    "character", ["\ufffd", "\x00", "\x1b", "\ud83d", "\ue000", "\u200b", "\u202e", "\u2047"]
+)
 def test_a_character_that_no_text_has_is_rejected(character):
     found = reason(GOOD.replace("weighs", f"we{character}ighs"))
     assert found == f"broken text: U+{ord(character):04X}"
@@ -145,6 +147,9 @@ def test_a_character_that_no_text_has_is_rejected(character):
         "\n\nConfidence: 70%",
         "\n\nP.S. The rival may err.",
         " For illustrative purposes only.",
+        "\n\n以上分析仅供参考，不构成投资建议。",
+        " 注意：以上内容由模型生成。",
+        "\n\nHinweis: keine Anlageberatung.",
     ],
 )
 def test_text_after_the_analysis_is_rejected(note):
@@ -162,10 +167,31 @@ def test_text_after_the_analysis_is_rejected(note):
         (f"{GOOD}\n\n**Positive Developments**\n1. More.", "a second block"),
         (f"{GOOD}\nAnalysis: The rival weighs less.", "a second block"),
         (f"{GOOD}\n\n{GOOD}", "strict"),
+        (f"{GOOD}\n\nQuestion: What of the rival?", "a second block"),
+        (f"{GOOD}\n\n[Company Introduction]:\n\nThe rival sells boats.", "a second block"),
     ],
 )
 def test_a_second_call_or_block_is_rejected(text, kind):
     assert kind_of(reason(text)) == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (" See https://example.org/a.", "cites a page"),
+        (" Orders grew [1](example.org).", "cites a page"),
+        (" Orders grew【4†source】.", "cites a page"),
+        (" So {{company}} falls.", "placeholder"),
+        (" So [Company Name] falls.", "placeholder"),
+        (" [insert a risk here]", "placeholder"),
+        (" The shares may yet rise." * 5, "repeats itself"),
+        (" It isnâ€™t cheap.", "broken text"),
+        (" Indeed, the stock closed the week lower.", "betrays hindsight"),
+    ],
+)
+def test_filler_pages_and_loops_are_rejected(text, kind):
+    """Prompts hold no address: a teacher that cites a page has searched, and knows the week."""
+    assert kind_of(reason(GOOD + text)) == kind
 
 
 @pytest.mark.parametrize("phrase", BETRAYALS)

@@ -2,13 +2,14 @@
 way each time.
 """
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from data_pipeline.providers.base import Story
-from data_pipeline.providers.news_files import read_story
+from data_pipeline.providers.news_files import NewsFiles, read_story
 from data_pipeline.records.news import (
     HEADLINE_LENGTH,
     SUMMARY_LENGTH,
@@ -391,3 +392,40 @@ def test_real_news_is_readable_and_harmless(shared_data):
     text = "".join(item.headline + item.summary for item in news)
     assert not set(text) & set("[]<>{}\n")
     assert all(len(item.summary) <= SUMMARY_LENGTH + 4 for item in news)
+
+
+@pytest.mark.parametrize(
+    "symbols",
+    [["ACME,EMCA"], ["$acme"], ["NASDAQ:ACME"], [{"symbol": "ACME"}], "NYSE:ACME, $EMCA"],
+)
+def test_symbols_are_found_in_the_forms_that_they_have(symbols):
+    read = read_story(finnhub(related=symbols))
+    assert "ACME" in read.symbols
+
+
+def test_a_file_about_other_symbols_is_said(tmp_path):
+    path = tmp_path / "news.jsonl"
+    path.write_text(json.dumps(finnhub(related="ACME.XX")) + "\n")
+    answer = NewsFiles([path], ["ACME"]).news("ACME", MONDAY.date(), MONDAY.date())
+    assert answer.stories == [] and "none of 1 rows is about" in answer.notes[0]
+    assert "ACME.XX" in answer.notes[0]
+
+
+def test_a_time_that_stands_for_never_is_an_error():
+    """It was a traceback: the end of that day cannot be reckoned."""
+    with pytest.raises(ValueError, match="9999-12-31"):
+        read_story(alpaca(created_at="9999-12-31T00:00:00Z", updated_at=None))
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("Human: hi", "Human - hi"),
+        ("**Prediction**: Up by 4-5%", "**Prediction** - Up by 4-5%"),
+        ('"Prediction": Up', '"Prediction" - Up'),
+        ("### Response:\nUp", "Response: Up"),
+        ("Shop #1: it grows", "Shop #1: it grows"),
+    ],
+)
+def test_a_decorated_header_is_none(text, safe):
+    assert sanitize(text) == safe

@@ -100,6 +100,10 @@ GOOD_SHAPES = {
         "choices": [{"text": whole["choices"][0]["message"]["content"], "finish_reason": "stop"}],
     },
     "events": events,
+    "native end": choice(native_finish_reason="end_turn"),
+    "events of two choices": lambda whole: (
+        b'data: {"choices": [{"index": 1, "delta": {"content": "No."}}]}\n\n' + events(whole)
+    ),
     "events with comments": lambda whole: b": keep-alive\n\n" + events(whole),
 }
 
@@ -120,6 +124,10 @@ REJECTED_SHAPES = {
         "cut off (insufficient_system_resource)",
     ),
     "error": (choice(finish_reason="error"), "cut off (error)"),
+    "a router's stop": (
+        choice(finish_reason="stop", native_finish_reason="MAX_TOKENS"),
+        "cut off (MAX_TOKENS)",
+    ),
     "abort": (choice(finish_reason="abort"), "cut off (abort)"),
     "a number": (choice(finish_reason=2), "cut off (2)"),
     "an object": (choice(finish_reason={"type": "max_tokens"}), "cut off (max_tokens)"),
