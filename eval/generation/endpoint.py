@@ -11,6 +11,7 @@ with its retries, its Retry-After and its names for errors. A prompt is sent in 
 
 import asyncio
 import logging
+import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -86,6 +87,12 @@ def stop_texts(turn_format: str) -> tuple[str, ...]:
     return chat_format(turn_format).stop_tokens
 
 
+_FEW_TOKENS = 0.75
+"""Of the usual tokens per character."""
+_FEWEST_TOKENS = 1 / 8
+"""Tokens per character: English has about 1/4, other languages more."""
+
+
 def server_facts(rows: Sequence[Mapping[str, Any]], model: str, limit: int) -> ServerFacts:
     """What a server did, from the lines of a finished generations.jsonl; `limit` is in tokens."""
     models = Counter(row["served_model"] for row in rows if row.get("served_model"))
@@ -97,7 +104,33 @@ def server_facts(rows: Sequence[Mapping[str, Any]], model: str, limit: int) -> S
         "other_models": sum(models[name] for name in models if is_other_model(model, name)),
         "finish_reasons": dict(Counter(row["finish_reason"] or "none" for row in rows)),
         "longer_than_asked": sum((row["new_tokens"] or 0) > limit for row in rows),
+        "prompts_cut": count_cut_prompts(
+            [(len(row["prompt"]), row.get("prompt_tokens") or 0) for row in rows]
+        ),
     }
+
+
+def count_cut_prompts(sizes: Sequence[tuple[int, int]]) -> int:
+    """How many prompts a server seems to have cut, from their (characters, counted tokens).
+
+    A long prompt is cut if it has far fewer tokens per character than usual, or if prompts of
+    other lengths have the same largest count: that of a window. No tokenizer is needed, since a
+    server may have any. A count of 0 is none.
+    """
+    sizes = [(characters, tokens) for characters, tokens in sizes if characters and tokens]
+    if not sizes:
+        return 0
+    usual = statistics.median(tokens / characters for characters, tokens in sizes)
+    least = max(_FEW_TOKENS * usual, _FEWEST_TOKENS)
+    middle = statistics.median(characters for characters, _ in sizes)
+    window = max(tokens for _, tokens in sizes)
+    full = [characters for characters, tokens in sizes if tokens == window]
+    is_window = len(full) > 2 and max(full) > 1.1 * min(full)
+    cut = [
+        (tokens < least * characters and characters >= middle) or (is_window and tokens == window)
+        for characters, tokens in sizes
+    ]
+    return sum(cut)
 
 
 def warnings_of(facts: ServerFacts, model: str) -> Iterator[str]:
@@ -113,6 +146,12 @@ def warnings_of(facts: ServerFacts, model: str) -> Iterator[str]:
     for reason, count in facts["finish_reasons"].items():
         if reason.casefold() not in ("stop", "refused"):
             yield f"{count} rows may be cut off (finish reason {reason}, not stop)"
+    if cut := facts.get("prompts_cut"):
+        yield (
+            f"{cut} rows: the server counts too few tokens for the length of their prompts; does "
+            "it cut them to its context window? Raise the window there (Ollama: num_ctx) to the "
+            "longest prompt plus --max_new_tokens, or check with eval.parity"
+        )
     if facts["longer_than_asked"]:
         yield f"{facts['longer_than_asked']} rows are longer than --max_new_tokens allows"
 

@@ -300,6 +300,8 @@ def generation_row(
         line["control"] = control
     if row.get("synthetic"):
         line["synthetic"] = True
+    if completion.prompt_tokens is not None:
+        line["prompt_tokens"] = completion.prompt_tokens
     if completion.served_model is not None:
         line["served_model"] = completion.served_model
     if completion.left_out:

@@ -11,12 +11,15 @@ import pytest
 
 from eval.generate import generate, new_job
 from eval.generation.backends import BackendOptions, Batched, Endpoint, new_backend
+from eval.generation.endpoint import count_cut_prompts
 from tests.support.servers.completions import Completions
 from tests.support.tiny import FP32
 from weekahead.files import read_jsonl
 from weekahead.models.decoding import SamplingParams
 
 TIMES = ("seconds", "latency_seconds", "latency_measured")
+COUNTED_THERE = "prompt_tokens"
+"""Which only a server counts."""
 
 
 @pytest.fixture
@@ -33,7 +36,9 @@ def answers(small, tmp_path):
         rows = read_jsonl(out / "generations.jsonl")
         assert [row["id"] for row in rows] == [row["id"] for row in data.rows]
         return {
-            row["id"]: {key: value for key, value in row.items() if key not in TIMES}
+            row["id"]: {
+                key: value for key, value in row.items() if key not in (*TIMES, COUNTED_THERE)
+            }
             for row in rows
         }
 
@@ -226,6 +231,35 @@ def test_a_silent_change_of_the_model_is_said(answers, market, serve, tmp_path, 
     facts = json.loads((tmp_path / "a/manifest.json").read_text())["server"]
     assert (facts["models"], facts["other_models"]) == ({"cheap-1": 6}, 6)
     assert "6 rows were answered by cheap-1, as the server says, and not by mine" in caplog.text
+
+
+@pytest.mark.parametrize(("window", "cut"), [(60, True), (100_000, False)])
+def test_a_server_that_cuts_long_prompts_is_said(
+    answers, market, serve, tmp_path, caplog, window, cut
+):
+    """As Ollama does, which keeps 2,048 or 4,096 tokens, without a word."""
+    with serve(disobeys="has a window", window=window):
+        answers(market, 2, endpoint(), out=tmp_path / "a")
+    facts = json.loads((tmp_path / "a/manifest.json").read_text())["server"]
+    assert bool(facts["prompts_cut"]) == cut
+    assert ("cut them to its context window?" in caplog.text) == cut
+
+
+@pytest.mark.parametrize(
+    ("sizes", "cut"),
+    [
+        ([(4000, 1000), (8000, 2000), (12000, 3000)], 0),
+        ([(4000, 1000), (8000, 2000), (12000, 2048)], 1),
+        ([(9000, 2048), (10000, 2048), (12000, 2048), (4000, 1000)], 3),
+        ([(12000, 1000)], 1),
+        ([(2000, 650), (4000, 1150), (12000, 3150)], 0),
+        ([(4000, 0), (8000, 0)], 0),
+        ([(4000, 1000)] * 5, 0),
+        ([], 0),
+    ],
+)
+def test_a_cut_prompt_has_too_few_tokens(sizes, cut):
+    assert count_cut_prompts(sizes) == cut
 
 
 def test_a_server_s_answers_are_not_asked_for_likelihoods(answers, market, serve, tmp_path, capsys):

@@ -209,6 +209,8 @@ class ServerFacts(TypedDict):
     """Its own words -> rows; "none" for an answer without one."""
     longer_than_asked: int
     """Rows with more tokens than max_new_tokens."""
+    prompts_cut: NotRequired[int]
+    """Rows of whose prompt the server counts too few tokens; absent in older manifests."""
 
 
 class ResultsManifest(Provenance):

@@ -181,6 +181,8 @@ class GenerationRow(TypedDict):
     sector: NotRequired[str]
     control: NotRequired[str]
     synthetic: NotRequired[bool]
+    prompt_tokens: NotRequired[int]
+    """Tokens of the prompt as a server counts them."""
     served_model: NotRequired[str]
     """The model that answered, as an endpoint names it."""
     left_out: NotRequired[list[str]]

@@ -8,7 +8,8 @@ states log-probabilities if asked. `faults` maps the number of a request, from 0
 `refused` maps a text in a request to one. `knows` is what a strict server takes: it refuses every
 other parameter by name. `disobeys` is a way in which servers ignore what they are told: "samples"
 whatever the temperature, "penalizes" repetition as a generation_config.json may say, "cuts answers"
-to half the limit, "cuts prompts" to their first half, "says stop" whatever ended an answer.
+to half the limit, "cuts prompts" to their first half, "says stop" whatever ended an answer, "has a
+window" of `window` tokens and keeps the end of longer prompts.
 `reshape` changes a whole completion before it is sent.
 """
 
@@ -28,7 +29,7 @@ class Completions:
         self.faults, self.logprobs = faults or {}, logprobs
         self.refused, self.knows = ways.get("refused", {}), ways.get("knows")
         self.disobeys, self.answers_as = ways.get("disobeys", ""), ways.get("answers_as", {})
-        self.reshape = ways.get("reshape")
+        self.reshape, self.window = ways.get("reshape"), ways.get("window")
         self.asked = []
         self._one_at_a_time = threading.Lock()
 
@@ -71,6 +72,8 @@ class Completions:
             )
         if self.disobeys == "cuts prompts":
             prompt = prompt[: len(prompt) // 2]
+        if self.disobeys == "has a window":
+            prompt = prompt[-self.window :]
         ids, reason = self.answer_ids(prompt, body)
         text = self.tokenizer.decode(ids, skip_special_tokens=True)
         first = float(next_logprobs(self.model, prompt)[ids[0]])
