@@ -345,7 +345,7 @@ def _once(frame: Any, notes: list[str]) -> PriceTable:
     if disagree.sum() > max(3, _MIXED * len(merged)):
         raise ValueError(
             f"{int(disagree.sum())} of {len(merged)} days have rows with different prices; "
-            "expected the prices of one symbol"
+            "expected daily prices of one symbol, one per day (no intraday bars)"
         )
     if disagree.any():
         merged.loc[disagree, prices] = float("nan")
