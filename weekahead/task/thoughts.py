@@ -34,6 +34,11 @@ def _bracket(left: str, right: str) -> _Form:
     return _Form(opens, rf"{left}(?:/|{_END}){_NAME}{right}", may_stay_open=False)
 
 
+def _label(words: str) -> str:
+    """A line that begins with one of `words` and a colon, in any Markdown."""
+    return rf"^[ \t*_#>~-]{{0,12}}(?:my )?(?:{words})[ \t*_]{{0,6}}:[*_]{{0,4}}"
+
+
 _FORMS = (
     _Form(rf"<[ ]?{_NAME}(?:\s[^<>\n]{{0,80}})?>", rf"<[ ]?/[ ]?{_NAME}[ ]?>"),
     _Form(rf"◁{_NAME}▷", rf"◁/{_NAME}▷"),
@@ -62,6 +67,14 @@ _FORMS = (
     _Form(
         r"^```(?:think(?:ing)?|thoughts?|reasoning)[ \t]*$",
         r"^```[ \t]*$",
+        may_stay_open=False,
+        may_come_first=False,
+    ),
+    _Form(rf"＜{_NAME}＞", rf"＜[/／]{_NAME}＞"),
+    # A label on a line of its own marks, closed by the label of the answer.
+    _Form(
+        _label(r"think(?:ing)?(?: process)?|thoughts?(?: process)?|reasoning|scratch ?pad"),
+        _label(r"(?:final )?(?:answer|response)"),
         may_stay_open=False,
         may_come_first=False,
     ),
