@@ -31,7 +31,7 @@ from weekahead.schema.manifests import (
     read_json_object,
     read_training_manifest,
 )
-from weekahead.schema.metrics import filled_metrics
+from weekahead.schema.metrics_files import filled_metrics
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -35,7 +35,7 @@ from weekahead.files import read_jsonl, write_jsonl
 from weekahead.models.chat_format import render_row_ids
 from weekahead.models.families import FAMILIES
 from weekahead.schema.manifests import training_manifest
-from weekahead.schema.metrics import filled_metrics
+from weekahead.schema.metrics_files import filled_metrics
 
 ROOT = Path(__file__).parent.parent
 DIGESTS = Path(__file__).with_name("golden.json")

@@ -18,7 +18,8 @@ from weekahead.schema.manifests import (
     read_json_object,
     training_manifest,
 )
-from weekahead.schema.metrics import Metrics, read_metrics
+from weekahead.schema.metrics import Metrics
+from weekahead.schema.metrics_files import read_metrics
 from weekahead.schema.rows import ScorableRow, ScoredRow, TrainLogRow
 from weekahead.schema.shape import read_rows
 

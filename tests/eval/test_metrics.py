@@ -7,7 +7,8 @@ import pytest
 
 from eval.metrics.evaluate import evaluate
 from tests.support.scorable_rows import UNREADABLE, answer, answer_with, market, scorable_row
-from weekahead.schema.metrics import REQUIRED_KEYS, AnswerMetrics, Metrics, read_metrics
+from weekahead.schema.metrics import AnswerMetrics, Metrics
+from weekahead.schema.metrics_files import REQUIRED_KEYS, read_metrics
 from weekahead.task.labels import BINS, direction_of, magnitude_of
 from weekahead.task.prediction_line import UNKNOWN_WORDS
 

@@ -13,7 +13,7 @@ from sft.hub.model_card import (
 )
 from tests.support.tiny_adapter import BASE_ID, manifest, metrics
 from weekahead.schema.manifests import generation_manifest, training_manifest
-from weekahead.schema.metrics import filled_metrics
+from weekahead.schema.metrics_files import filled_metrics
 
 MANIFEST = manifest(Path("outputs/tiny"), Path("models/tiny"))
 REAL = {**MANIFEST, "synthetic": False}
@@ -183,7 +183,7 @@ def test_the_card_shows_no_uncapped_error_as_capped():
 
 def test_the_card_states_the_verdict_on_the_run():
     from sft.hub.model_card import skill_sentence
-    from weekahead.schema.metrics import filled_metrics
+    from weekahead.schema.metrics_files import filled_metrics
 
     stored = {"n": 1, "valid_strict": 1, "valid_lenient": 1, "bin_acc": 1.0, "baselines": {}}
     skill = {"excess_accuracy": 0.37, "ci95": [0.267, 0.473], "p": 0.0004, "n": 64, "weeks": 16}

@@ -1,0 +1,201 @@
+"""Read a metrics.json, with the keys that older files lack."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from weekahead.schema.manifests import JsonObject, read_json_object
+from weekahead.schema.metrics import (
+    Breakdown,
+    ClassMetrics,
+    FingptMetrics,
+    Metrics,
+    ProbabilityEntry,
+    SkillMetrics,
+    TextQuality,
+)
+from weekahead.schema.shape import check_shape
+
+REQUIRED_KEYS = ("n", "valid_strict", "valid_lenient", "bin_acc", "baselines", "versus")
+_CLASSES: ClassMetrics = {
+    "matthews": None,
+    "matthews_reason": None,
+    "confusion": {},
+    "confusion_n": 0,
+    "distance": None,
+    "signed_distance": None,
+    "distance_n": 0,
+}
+_BREAKDOWN: Breakdown = {
+    "symbol": None,
+    "sector": None,
+    "week": None,
+    "move": None,
+    "cutoff": None,
+    "reasons": {},
+}
+_TEXT_QUALITY: TextQuality = {
+    "n": 0,
+    "words": None,
+    "words_n": 0,
+    "sections": None,
+    "complete": None,
+    "repetition": None,
+    "repetition_n": 0,
+    "figures": None,
+    "figures_not_in_prompt": None,
+    "share_not_in_prompt": None,
+    "figures_n": 0,
+    "figures_reason": None,
+}
+_FINGPT: FingptMetrics = {
+    "valid_count": 0,
+    "bin_acc": None,
+    "mse": None,
+    "pros_rouge_scores": None,
+    "cons_rouge_scores": None,
+    "anal_rouge_scores": None,
+}
+_SKILL: SkillMetrics = {
+    "excess_accuracy": None,
+    "ci95": None,
+    "p": None,
+    "n": 0,
+    "weeks": None,
+    "up_share": None,
+    "truth_up_share": None,
+}
+_OTHERS: JsonObject = {
+    "verdict": "not judged",
+    "verdict_scope": "run",
+    "verdict_reasons": ["scored before skill was measured: run eval.score again"],
+    "mse_reason": None,
+    "n_no_truth": 0,
+    "synthetic": False,
+    "reasons": {},
+    "reasons_strict": {},
+    "weeks": None,
+    "interval_reason": None,
+    "bin_acc_ci95": None,
+    "detectable_effect": None,
+    "design_effect": None,
+    "effective_n": None,
+    "effective_n_reason": None,
+    "directions": {},
+    "bin12_acc": None,
+    "bin12_n": 0,
+    "mse": None,
+    "mse_uncapped": None,
+    "mse_n": 0,
+    "mse_versus_zero_move": None,
+    "baseline_reasons": {},
+    "rouge_n": {},
+    "rouge_reasons": {},
+    "pros_rouge_scores": None,
+    "cons_rouge_scores": None,
+    "anal_rouge_scores": None,
+    "inference_seconds": None,
+    "inference_seconds_n": 0,
+    "latency": None,
+    "stop_rate": None,
+    "stop_rate_n": 0,
+    "new_tokens": None,
+    "new_tokens_n": 0,
+    "tokens_per_second": None,
+    "likelihood": None,
+    "likelihood_reason": None,
+}
+_COMPARISON: JsonObject = {
+    "ci95": None,
+    "p": None,
+    "corrected": False,
+    "detectable_effect": None,
+}
+_ENTRY: ProbabilityEntry = {"mean": None, "ci95": None, "n": 0, "weeks": None}
+_LIKELIHOOD: JsonObject = {
+    "n": 0,
+    "interval_reason": None,
+    "prefixes": {},
+    "mass": None,
+    "direction_accuracy": _ENTRY,
+    "brier": _ENTRY,
+    "brier_skill": {"even": None, "train_share": None},
+    "versus": {"even": None, "train_share": None},
+    "rps": _ENTRY,
+    "log_score": _ENTRY,
+    "calibration": [],
+    "ece": None,
+    "agreement": {"share": None, "n": 0},
+    "n_missing": 0,
+    "direct": None,
+}
+
+
+def read_metrics(path: Path, remedy: str) -> Metrics:
+    """Read a metrics.json. Keys that older files lack become null, empty, or 0 for a count;
+    so does a null where a count or a group is expected.
+
+    Raises ValueError naming the file, with `remedy`, if it is not one of eval.score.
+    """
+    return filled_metrics(read_json_object(path), origin=str(path), remedy=remedy)
+
+
+def filled_metrics(stored: JsonObject, *, origin: str, remedy: str) -> Metrics:
+    """What is stored in a metrics.json, with the keys that older files lack.
+
+    Raises ValueError naming `origin`, with `remedy`, if it is not one of eval.score.
+    """
+    missing = [name for name in REQUIRED_KEYS if name not in stored]
+    if missing:
+        raise ValueError(
+            f"{origin} has no {', '.join(missing)}; it is not one of eval.score: {remedy}"
+        )
+    groups: JsonObject = {
+        "skill": _SKILL,
+        "classes": _CLASSES,
+        "breakdown": _BREAKDOWN,
+        "text_quality": _TEXT_QUALITY,
+        "fingpt_compatible": _FINGPT,
+    }
+    filled_groups = {name: _filled(empty, stored.get(name)) for name, empty in groups.items()}
+    filled = {**_filled(_OTHERS, stored), **filled_groups}
+    if isinstance(stored["versus"], dict):
+        comparisons = cast("JsonObject", stored["versus"]).items()
+        filled["versus"] = {name: _filled_comparison(entry) for name, entry in comparisons}
+    filled["mse_versus_zero_move"] = _filled_comparison(filled["mse_versus_zero_move"])
+    if filled["likelihood"]:
+        likelihood = _filled(_LIKELIHOOD, filled["likelihood"])
+        if isinstance(likelihood, dict) and likelihood["direct"]:
+            likelihood["direct"] = _filled(_LIKELIHOOD, likelihood["direct"])
+        filled["likelihood"] = likelihood
+    if "mse_uncapped" not in stored:
+        filled |= _of_uncapped_sizes(filled)
+    check_shape(filled, Metrics, origin, remedy)
+    return cast("Metrics", filled)
+
+
+def _of_uncapped_sizes(older: JsonObject) -> JsonObject:
+    """The squared errors of a file that was scored before sizes were capped, under their right
+    name.
+
+    One stated size beyond the outermost bin may own its `mse`, and the file does not say so.
+    """
+    return {"mse_uncapped": older["mse"], "mse": None, "mse_versus_zero_move": None}
+
+
+def _filled(empty: Mapping[str, object], stored: Any) -> Any:
+    """`stored`, with the values of `empty` for what it lacks or holds as null.
+
+    What is no object comes back as it is; `check_shape` names it.
+    """
+    if stored is not None and not isinstance(stored, dict):
+        return stored
+    filled: JsonObject = {**empty, **(stored or {})}
+    for name, value in empty.items():
+        if filled[name] is None:
+            filled[name] = value
+    return filled
+
+
+def _filled_comparison(stored: Any) -> Any:
+    return _filled(_COMPARISON, stored) if stored else None
