@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from eval.metrics.baselines import Prediction, compare_with_baselines
 from eval.metrics.seeds import mean_hits, seed_groups
-from eval.metrics.statistics import Estimate, clustered_share, detectable_effect
+from eval.metrics.statistics import Estimate, clustered_share
 from eval.report.rows import correctness, readable, row_keys, same_rows
 from eval.report.runs import EvaluatedRun
 from weekahead.schema.metrics import Comparison
@@ -64,13 +64,6 @@ class Entry:
     def accuracy(self) -> Estimate:
         """The direction accuracy, mean over the seeds, with its interval over weeks."""
         return clustered_share(list(self.hits.values()), self._weeks_of_hits())
-
-    @property
-    def detectable(self) -> float | None:
-        """The smallest distance of the true accuracy from a fixed value that these weeks show."""
-        if self.has_seeds:
-            return detectable_effect(self.accuracy)
-        return self.first.metrics["detectable_effect"]
 
     def versus_baselines(self) -> BaselineVerdicts:
         """The comparisons with each baseline: of a single run as metrics.json holds them."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.metrics.probability import reliability_points
-from eval.report.comparisons import ACCURACY, ComparedRuns
+from eval.report.comparisons import ComparedRuns
 from eval.report.runs import EvaluatedRun, Training, trainings_of
 from eval.report.skills import SkillResult
 from weekahead.files import replacing
@@ -15,7 +15,6 @@ from weekahead.tracking.plots import plot_comparison, plot_training
 
 INK, GRID, _RUN_COLOR = "#1d2129", "#d9dce1", "#1f5fbf"
 _RUN_COLORS = ("#1f5fbf", "#b3381f", "#1a7f4b", "#7a48bd", "#a06a00", "#17191d")
-_VERDICT_COLORS = {"better": "#1a7f4b", "worse": "#b3381f", "not shown": "#5b6470"}
 _SKILL_COLORS = {
     "skill shown": "#1a7f4b",
     "negative skill shown": "#b3381f",
@@ -162,46 +161,6 @@ def _accuracy_text(run: EvaluatedRun) -> str:
         return f"{run.name}: no value"
     interval = f", interval {ci95[0]:.3f} to {ci95[1]:.3f}" if ci95 else ""
     return f"{run.name}: {accuracy:.3f}{interval}"
-
-
-def draw_differences(compared: ComparedRuns, folder: Path) -> DrawnFigure | None:
-    """Each difference of direction accuracies with its interval; None if none has an interval."""
-    from matplotlib.figure import Figure
-
-    names: list[str] = []
-    texts: list[str] = []
-    differences: list[float] = []
-    intervals: list[Sequence[float]] = []
-    colors: list[str] = []
-    for comparison in compared.comparisons:
-        difference, ci95 = comparison.difference, comparison.ci95
-        if comparison.measure == ACCURACY and difference is not None and ci95:
-            names.append(f"{shorten(comparison.run)} − {shorten(comparison.other)}")
-            texts.append(f"{comparison.run} minus {comparison.other}: {difference:+.2f}")
-            differences.append(difference)
-            intervals.append(ci95)
-            colors.append(_VERDICT_COLORS[comparison.verdict if comparison.holds else "not shown"])
-    if not names:
-        return None
-    count = len(names)
-    figure = Figure(figsize=(7.4, 1.0 + 0.33 * count), layout="constrained")
-    axes = figure.add_subplot()
-    for y, (ci95, color) in enumerate(zip(intervals, colors, strict=True)):
-        axes.plot(ci95, [y, y], color=color, linewidth=2.6, solid_capstyle="butt")
-        axes.plot([differences[y]], [y], marker="o", markersize=6, color=color)
-    axes.axvline(0, color=INK, linewidth=1)
-    axes.set_yticks(range(count), names)
-    axes.set_ylim(count - 0.4, -0.6)
-    axes.set_xlabel(
-        "difference of direction accuracies, 95 % interval\n"
-        "(grey: not shown after Holm's correction)",
-        color=INK,
-    )
-    _style_axes(axes)
-    path = folder / "differences.png"
-    save(figure, path)
-    title = "Differences: to the right of zero the first named is better"
-    return DrawnFigure(path, title, "; ".join(texts))
 
 
 def draw_reliability(compared: ComparedRuns, folder: Path) -> DrawnFigure | None:

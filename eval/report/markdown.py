@@ -4,40 +4,48 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from eval.report.comparisons import RunComparison
 from eval.report.examples import Example
 from eval.report.figures import DrawnFigure
-from eval.report.notes import ADVICE, HINDSIGHT, SKILL
-from eval.report.page import Headline, Report, ReportSection
+from eval.report.notes import ADVICE, SKILL
+from eval.report.page import Report, ReportSection
+from eval.report.summary import RunLine
 from eval.report.table import Cell, Table
 
 
 def render_markdown(report: Report, folder: Path) -> str:
     """The report as it is in `folder`, from where the links to figures start."""
-    blocks = [
-        f"# {escape(report.title)}",
-        escape(f"{', '.join(report.runs)}. {report.created}."),
-        f"**{ADVICE}**",
-    ]
+    summary = report.summary
+    blocks = [f"# {escape(report.title)}", f"**{escape(summary.answer)}**"]
+    blocks += map(escape, summary.certainty)
+    blocks.append("\n".join(f"- {escape(sentence)}" for sentence in summary.tested))
     if report.fictional:
         blocks.append("> **Fictional market:** " + " ".join(map(escape, report.fictional)))
     blocks += [f"> **Note:** {escape(warning)}" for warning in report.warnings]
-    blocks += ["## Verdicts", escape(SKILL)]
+    blocks += ["## Skill", escape(SKILL)]
     if report.skill_figure:
         blocks.append(_figure(report.skill_figure, folder))
-    if report.tuning:
-        blocks.append("\n".join(f"- **{escape(sentence)}**" for sentence in report.tuning))
-    blocks.append(_figure(report.accuracy_figure, folder))
-    blocks += map(_headline, report.headlines)
-    if report.between:
-        blocks += ["### Between runs", _verdicts(report.between)]
-    blocks.append(HINDSIGHT)
-    for section in report.sections:
-        blocks += _section(section, folder)
+    blocks.append(_lines("Run", summary.runs))
+    if summary.tuning:
+        blocks += ["### Skill that fine-tuning added to its base", _lines("Runs", summary.tuning)]
+    if summary.correction:
+        blocks.append(escape(summary.correction))
     if report.examples:
         blocks += ["## Examples", *map(_example, report.examples)]
-    blocks.append(f"_{ADVICE}_")
+    blocks.append("## Everything else")
+    for section in report.sections:
+        blocks += _section(section, folder)
+    blocks.append(f"**{ADVICE}** {escape(report.created)}.")
     return "\n\n".join(blocks) + "\n"
+
+
+def _lines(name: str, lines: Sequence[RunLine]) -> str:
+    rows = [f"| {name} | Skill | 95 % interval | Verdict | Remarks |", "|" + " --- |" * 5]
+    for line in lines:
+        skill = (line.skill, line.interval) if line.bar else ("", "")
+        remarks = "; ".join([line.read, *line.remarks] if line.read else line.remarks)
+        cells = map(escape, (line.name, *skill, line.verdict, remarks))
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
 def escape(text: str) -> str:
@@ -54,7 +62,7 @@ def fence(text: str) -> str:
     return f"{marks}text\n{text}\n{marks}"
 
 
-def _section(section: ReportSection, folder: Path, level: int = 2) -> Iterator[str]:
+def _section(section: ReportSection, folder: Path, level: int = 3) -> Iterator[str]:
     """The blocks of a section; a folded one is a <details> element."""
     title = escape(section.title)
     yield f"<details><summary>{title}</summary>" if section.folded else f"{'#' * level} {title}"
@@ -83,24 +91,6 @@ def _table(table: Table) -> Iterator[str]:
 def _cell(cell: Cell) -> str:
     text = escape(cell.text)
     return f"{text} ({escape(', '.join(cell.details))})" if cell.details else text
-
-
-def _headline(headline: Headline) -> str:
-    blocks = [
-        f"### {escape(headline.run)}",
-        f"**{escape(headline.skill)}**",
-        escape(headline.accuracy),
-    ]
-    if headline.summary:
-        blocks.append(escape(headline.summary))
-    blocks.append(_verdicts(headline.verdicts))
-    blocks.append(escape(f"What could be shown: {headline.detectable}."))
-    return "\n\n".join(blocks)
-
-
-def _verdicts(verdicts: Sequence[RunComparison]) -> str:
-    sentences = [shown.sentence if shown.between_runs else shown.claim for shown in verdicts]
-    return "\n".join(f"- {escape(sentence)}" for sentence in sentences)
 
 
 def _figure(figure: DrawnFigure, folder: Path) -> str:

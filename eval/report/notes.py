@@ -2,88 +2,18 @@
 
 from collections.abc import Sequence
 
-from eval.report.comparisons import ACCURACY, ComparedRuns, RunComparison, no_interval
-from eval.report.entries import Entry
+from eval.report.comparisons import ComparedRuns
 from eval.report.rows import group_name, row_keys
 from eval.report.runs import EvaluatedRun, Training, trainings_of
 from weekahead.schema.manifests import DatasetFacts, TrainingResult, why_unusable
 
-HINDSIGHT = (
-    "The reference answers were written in hindsight: the teacher was told how the week ended and "
-    "asked to argue for it. Likeness to them (ROUGE) therefore rewards their style and says "
-    "nothing about foresight; only the direction and the size of a prediction are tested against "
-    "what happened."
-)
 SKILL = (
-    "A model that always says up is right as often as the market rises, and needs no skill for it. "
     "Skill is the share of right directions minus what the run's own mix of ups and downs would "
-    "hit by chance. Zero is chance; the comparisons with simple forecasts below describe the rows."
+    "hit by chance: +0.10 is ten more right of a hundred. A model that always says up is right as "
+    "often as the market rises, and its skill is 0. The bar is the 95 % interval; it is computed "
+    "over weeks, because shares move together within a week."
 )
 ADVICE = "Not financial advice: a measurement of language models, for research. Do not trade on it."
-
-
-def accuracy_sentence(entry: Entry) -> str:
-    """The direction accuracy of an entry with its interval and number of rows."""
-    metrics = entry.first.metrics
-    accuracy, ci95 = metrics["bin_acc"], metrics["bin_acc_ci95"]
-    if accuracy is None:
-        return "no direction accuracy: no row has a truth"
-    mean = ""
-    if entry.has_seeds:
-        accuracy, ci95 = entry.accuracy.mean, entry.accuracy.interval
-        mean = f", mean of {len(entry.runs)} seeds"
-    interval = f"95 % interval {ci95[0]:.3f} to {ci95[1]:.3f}" if ci95 else no_interval(entry.first)
-    size = f"n = {metrics['n'] - metrics['n_no_truth']}"
-    if metrics["weeks"]:
-        size += f" over {metrics['weeks']} weeks"
-    valid = sum(run.metrics["valid_lenient"] for run in entry.runs)
-    total = sum(run.metrics["n"] for run in entry.runs)
-    if valid != total:
-        size += f"; {valid} of {total} answers could be read"
-    return f"direction accuracy {accuracy:.3f}{mean} ({interval}; {size})"
-
-
-def verdict_sentence(verdicts: Sequence[RunComparison]) -> str:
-    """A run against its baselines in one sentence: what holds after Holm's correction."""
-    tested = [
-        verdict
-        for verdict in verdicts
-        if verdict.measure == ACCURACY and verdict.difference is not None
-    ]
-    better = [shown.other for shown in tested if shown.holds and shown.verdict == "better"]
-    worse = [shown.other for shown in tested if shown.holds and shown.verdict == "worse"]
-    open_ones = [verdict.other for verdict in tested if not verdict.holds]
-    clauses: list[str] = []
-    if better:
-        clauses.append(f"better than {', '.join(better)}")
-    if worse:
-        clauses.append(f"worse than {', '.join(worse)}")
-    if open_ones:
-        clauses.append(f"no difference shown from {', '.join(open_ones)}")
-    result = "; ".join(clauses) or "nothing was tested"
-    return f"In direction, after Holm's correction: {result}."
-
-
-def detectable_sentence(entry: Entry, verdicts: Sequence[RunComparison]) -> str:
-    """How large a true effect the weeks of an entry could show."""
-    differences = [
-        verdict.detectable
-        for verdict in verdicts
-        if verdict.detectable is not None and verdict.measure == ACCURACY
-    ]
-    distance = entry.detectable
-    if distance is None and not differences:
-        return f"what these weeks could show cannot be said ({no_interval(entry.first)})"
-    effects: list[str] = []
-    if differences:
-        ends = dict.fromkeys(f"{end:.3f}" for end in (min(differences), max(differences)))
-        effects.append(f"a true difference of {' to '.join(ends)} from a baseline")
-    if distance is not None:
-        effects.append(f"a true accuracy {distance:.3f} away from a fixed value such as one half")
-    return (
-        f"{entry.first.metrics['weeks']} weeks of such rows show, four times in five, "
-        f"{' or '.join(effects)}; smaller ones are easily missed"
-    )
 
 
 def fictional_notes(runs: Sequence[EvaluatedRun]) -> tuple[str, ...]:
@@ -96,26 +26,38 @@ def fictional_notes(runs: Sequence[EvaluatedRun]) -> tuple[str, ...]:
         f"Every firm, price and headline in the rows of {names} is invented. "
         "Nothing here is about a real market."
     )
-    ceilings = [_ceiling_note(run.manifest["dataset"]) for run in made_up]
-    return (invented, *dict.fromkeys(note for note in ceilings if note))
+    return (invented, *_ceiling_notes([run.manifest["dataset"] for run in made_up]))
 
 
-def _ceiling_note(dataset: DatasetFacts) -> str | None:
-    """The best accuracy that can be reached: as expected, and what the rule gets on these rows."""
+def _ceiling_notes(datasets: Sequence[DatasetFacts]) -> list[str]:
+    """The best accuracy that can be reached: as expected, and what the rule gets on the rows."""
+    gets_of: dict[float, dict[str, None]] = {}
+    for dataset in datasets:
+        expected, on_rows = _ceiling(dataset)
+        if expected is not None:
+            gets = gets_of.setdefault(expected, {})
+            if on_rows is not None:
+                gets[f"{on_rows:.3f} on split {dataset.get('split', '')}"] = None
+    notes: list[str] = []
+    for expected, gets in gets_of.items():
+        note = f"Best reachable direction accuracy: {expected:.3f}"
+        if gets:
+            note += f" expected; the rule that made the rows gets {' and '.join(gets)}"
+        notes.append(f"{note}.")
+    return notes
+
+
+def _ceiling(dataset: DatasetFacts) -> tuple[float | None, float | None]:
+    """The expected best accuracy, and that of the rule on the rows of the split."""
     ceiling: object = dataset.get("ceiling")
-    split = dataset.get("split", "")
     expected, on_rows = ceiling, None  # older manifests hold the number alone
     if isinstance(ceiling, dict):
         expected, on_rows = ceiling.get("expected"), ceiling.get("rule_on_rows")
     if isinstance(on_rows, dict):
-        on_rows = on_rows.get(split)
-    if not isinstance(expected, int | float):
-        return None
-    if on_rows is None:
-        return f"Best reachable direction accuracy: {expected:.3f}."
+        on_rows = on_rows.get(dataset.get("split", ""))
     return (
-        f"Best reachable direction accuracy: {expected:.3f} expected; "
-        f"the rule that made the rows gets {on_rows:.3f} on split {split}."
+        float(expected) if isinstance(expected, int | float) else None,
+        float(on_rows) if isinstance(on_rows, int | float) else None,
     )
 
 
@@ -124,13 +66,8 @@ def warnings(compared: ComparedRuns) -> tuple[str, ...]:
     runs = compared.runs
     notes: list[str] = []
     if len(compared.groups) > 1:
-        groups = [
-            f"{group_name(index)}: {', '.join(run.name for run in group)}"
-            for index, group in enumerate(compared.groups)
-        ]
-        notes.append(
-            f"Not on the same rows, so numbers compare only within a group ({'; '.join(groups)})."
-        )
+        names = [group_name(index) for index in range(len(compared.groups))]
+        notes.append(f"Numbers compare only within the same test rows ({', '.join(names)}).")
     for missing in dict.fromkeys(run.missing for run in runs if run.missing):
         names = ", ".join(run.name for run in runs if run.missing == missing)
         notes.append(

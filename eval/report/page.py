@@ -4,30 +4,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.report.comparisons import (
-    ComparedRuns,
-    RunComparison,
-    by_run,
-    compare_runs,
-)
+from eval.report.comparisons import ComparedRuns, compare_runs
 from eval.report.examples import Example, choose_examples
 from eval.report.figures import (
     DrawnFigure,
-    draw_accuracy,
     draw_each_training,
     draw_skill,
     draw_trainings,
 )
-from eval.report.notes import (
-    accuracy_sentence,
-    detectable_sentence,
-    fictional_notes,
-    training_notes,
-    verdict_sentence,
-    warnings,
-)
+from eval.report.notes import fictional_notes, training_notes, warnings
 from eval.report.runs import EvaluatedRun
-from eval.report.skills import SkillResult, skill_results, tuning_results
+from eval.report.skills import skill_results, tuning_results
+from eval.report.summary import Summary, summarize
 from eval.report.table import Table
 from eval.report.tables import TABLES, TablePlan
 from eval.report.tables.settings import settings_tables, training_table
@@ -35,23 +23,9 @@ from weekahead.manifest import provenance
 
 
 @dataclass(frozen=True)
-class Headline:
-    """The result of one run, or of the seeds of one recipe, in sentences."""
-
-    run: str
-    skill: str
-    """The verdict on its skill, corrected over the runs of the page."""
-    accuracy: str
-    summary: str
-    """The verdicts in one sentence; empty without an accuracy."""
-    verdicts: tuple[RunComparison, ...]
-    detectable: str
-    """What the weeks could show at all."""
-
-
-@dataclass(frozen=True)
 class ReportSection:
-    """One heading with what stands below it, in the order of the fields."""
+    """One heading with what stands below it, in the order of the fields; closed until it is
+    opened."""
 
     title: str
     figure: DrawnFigure | None = None
@@ -60,7 +34,7 @@ class ReportSection:
     figures: tuple[DrawnFigure, ...] = ()
     sections: tuple["ReportSection", ...] = ()
     folded: bool = False
-    """Closed until the reader opens it."""
+    """Within another section: closed as well."""
 
     def all_tables(self) -> Iterator[Table]:
         """The tables of this section and of those within it."""
@@ -80,15 +54,11 @@ class Report:
     fictional: tuple[str, ...]
     """Sentences of the banner about made-up rows; empty for real ones."""
     warnings: tuple[str, ...]
+    summary: Summary
     skill_figure: DrawnFigure | None
-    accuracy_figure: DrawnFigure
-    headlines: tuple[Headline, ...]
-    tuning: tuple[str, ...]
-    """What tuning added to the skill of each base, in sentences."""
-    between: tuple[RunComparison, ...]
-    """The comparisons of two runs."""
-    sections: tuple[ReportSection, ...]
+    """The picture of the summary for Markdown; the page draws it itself, in its own colors."""
     examples: tuple[Example, ...]
+    sections: tuple[ReportSection, ...]
 
     def tables(self) -> list[Table]:
         """Every table; each becomes a CSV file."""
@@ -98,7 +68,7 @@ class Report:
 def build_report(runs: Sequence[EvaluatedRun], title: str, figures: Path) -> Report:
     """The report over `runs`; its figures are drawn into the folder `figures`."""
     compared = compare_runs(runs)
-    skills, tuning = skill_results(compared.entries), tuning_results(compared.entries)
+    results = [*skill_results(compared.entries), *tuning_results(compared.entries)]
     table_sections = [_table_section(plan, compared, figures) for plan in TABLES]
     return Report(
         title=title,
@@ -106,37 +76,15 @@ def build_report(runs: Sequence[EvaluatedRun], title: str, figures: Path) -> Rep
         runs=tuple(run.name for run in runs),
         fictional=fictional_notes(runs),
         warnings=warnings(compared),
-        skill_figure=draw_skill([*skills, *tuning], figures),
-        accuracy_figure=draw_accuracy(compared, figures),
-        headlines=headlines(compared, skills),
-        tuning=tuple(f"{result.run}: {result.sentence}" for result in tuning),
-        between=tuple(shown for shown in compared.comparisons if shown.between_runs),
+        summary=summarize(compared),
+        skill_figure=draw_skill(results, figures),
+        examples=tuple(choose_examples(runs)),
         sections=(
             *(section for section in table_sections if section is not None),
             _training_section(compared, figures),
             _settings_section(compared),
         ),
-        examples=tuple(choose_examples(runs)),
     )
-
-
-def headlines(compared: ComparedRuns, skills: Sequence[SkillResult]) -> tuple[Headline, ...]:
-    """The result of each run, or of the seeds of one recipe."""
-    results: list[Headline] = []
-    for entry, skill in zip(compared.entries, skills, strict=True):
-        verdicts = by_run(compared.comparisons, entry.name)
-        has_accuracy = entry.first.metrics["bin_acc"] is not None
-        results.append(
-            Headline(
-                run=entry.name,
-                skill=skill.sentence,
-                accuracy=accuracy_sentence(entry),
-                summary=verdict_sentence(verdicts) if has_accuracy else "",
-                verdicts=verdicts,
-                detectable=detectable_sentence(entry, verdicts),
-            )
-        )
-    return tuple(results)
 
 
 def _table_section(plan: TablePlan, compared: ComparedRuns, figures: Path) -> ReportSection | None:
@@ -151,7 +99,6 @@ def _table_section(plan: TablePlan, compared: ComparedRuns, figures: Path) -> Re
         figure=above,
         tables=(table,),
         figures=(below,) if below else (),
-        folded=plan.folded,
     )
 
 

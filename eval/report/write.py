@@ -3,10 +3,13 @@
 import base64
 import tempfile
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from eval.report.answers import AnswerBook, AnswerPage, answer_books
 from eval.report.markdown import render_markdown
-from eval.report.notes import ADVICE, HINDSIGHT, SKILL
+from eval.report.notes import ADVICE, SKILL
 from eval.report.page import Report, build_report
 from eval.report.runs import EvaluatedRun, load_runs
 from eval.report.table import to_csv
@@ -15,6 +18,9 @@ from weekahead.locks import sole_writer
 from weekahead.manifest import new_manifest
 from weekahead.schema.file_names import MANIFEST, METRICS
 from weekahead.schema.manifests import read_json_object
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 PAGE = "report.html"
 
@@ -53,7 +59,10 @@ def _write_draft(draft: Path, runs: Sequence[EvaluatedRun], title: str) -> list[
         if table.rows:
             write_text(draft / "tables" / f"{table.key}.csv", to_csv(table))
     write_text(draft / "report.md", render_markdown(report, draft))
-    write_text(draft / PAGE, render_html(report))
+    books = answer_books(runs)
+    for book in books:
+        write_answers(book, draft)
+    write_text(draft / PAGE, render_html(report, books))
     paths = [path for path in draft.rglob("*") if path.is_file()]
     files = sorted(path.relative_to(draft).as_posix() for path in paths)
     sources = [{"run": run.name, "metrics_sha256": sha256(run.folder / METRICS)} for run in runs]
@@ -91,8 +100,35 @@ def _remove(out: Path, files: Iterable[str]) -> None:
             path.unlink(missing_ok=True)
 
 
-def render_html(report: Report) -> str:
-    """The page. Every text is escaped: models, manifests and folder names are not to be trusted."""
+def write_answers(book: AnswerBook, out: Path) -> None:
+    """Write the pages of one run's answers below `out`."""
+    pages: list[AnswerPage | None] = [None]  # the list of all rows
+    for group in book.outcomes:
+        pages += group.pages
+    for page in pages:
+        name = page.file if page else Path(book.index).name
+        text = _render("answers.html.jinja", book=book, page=page)
+        write_text(out / book.folder / name, text)
+
+
+def render_html(report: Report, books: Sequence[AnswerBook] = ()) -> str:
+    """The page, with links to the answers in `books`."""
+    return _render(
+        "page.html.jinja",
+        report=report,
+        books=books,
+        advice=ADVICE,
+        skill_note=SKILL,
+    )
+
+
+def _render(template: str, **values: object) -> str:
+    """A page. Every text is escaped: models, manifests and folder names are not to be trusted."""
+    return _environment().get_template(template).render(**values) + "\n"
+
+
+@cache
+def _environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -103,8 +139,7 @@ def render_html(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters["data_uri"] = data_uri
-    page = environment.get_template("page.html.jinja")
-    return page.render(report=report, advice=ADVICE, hindsight=HINDSIGHT, skill_note=SKILL) + "\n"
+    return environment
 
 
 def data_uri(path: Path) -> str:

@@ -11,12 +11,13 @@ import pytest
 
 from eval.report.__main__ import main
 from eval.report.comparisons import compare_runs
+from eval.report.forest import signed
 from eval.report.markdown import escape, fence
 from eval.report.page import build_report
 from eval.report.runs import load_runs
 from eval.report.write import write_report
 from eval.score import score_files
-from tests.support.report_runs import generation_rows, make_pair, make_run, read_page
+from tests.support.report_runs import Page, generation_rows, make_pair, make_run, read_page
 from weekahead.files import write_json, write_jsonl
 
 
@@ -48,9 +49,9 @@ def test_the_command_prints_the_page_last(tmp_path):
 
 def test_a_report_is_a_page_markdown_tables_and_figures(written):
     _, out = written
-    files = {"report.html", "report.md", "manifest.json", "tables", "figures"}
+    files = {"report.html", "report.md", "manifest.json", "tables", "figures", "answers"}
     assert {path.name for path in out.iterdir()} == files
-    figures = {"skill.png", "accuracy.png", "training.png", "differences.png", "1-tuned"}
+    figures = {"skill.png", "accuracy.png", "training.png", "1-tuned"}
     assert {path.name for path in (out / "figures").iterdir()} == figures
     markdown = (out / "report.md").read_text(encoding="utf-8")
     for target in re.findall(r"!\[.*?\]\((.*?)\)", markdown):
@@ -78,6 +79,8 @@ def test_the_page_and_the_markdown_have_the_same_sections(pair, tmp_path):
     in_page = re.findall(r'<table id="(\w+)"', html)
     assert in_page == [table.key for table in report.tables() if table.rows]
     assert in_page[:2] == ["leaderboard", "comparisons"]
+    at_first = Page(html.partition("<details")[0]).text
+    assert len(at_first.split()) < 400, "what is open at first is short"
 
 
 def test_the_page_needs_nothing_outside_itself_and_runs_nothing(written):
@@ -90,7 +93,9 @@ def test_the_page_needs_nothing_outside_itself_and_runs_nothing(written):
     for tag, attrs in page.tags:
         assert not [name for name in attrs if name.startswith("on")], (tag, attrs)
         for name in ("src", "href", "srcset"):
-            assert name not in attrs or attrs[name].startswith("data:"), (tag, attrs)
+            target = attrs.get(name, "data:")
+            is_answers = tag == "a" and (written[1] / target).is_file()
+            assert target.startswith("data:") or is_answers, (tag, attrs)
     css = (Path(__file__).parents[2] / "eval" / "report" / "page.css").read_text(encoding="utf-8")
     assert "url(" not in css and "@import" not in css
 
@@ -105,17 +110,32 @@ def test_model_text_is_printed_and_never_interpreted(written):
     assert "````text\n<script>" in markdown  # the fence is longer than the backticks inside
 
 
-def test_page_states_hindsight_power_and_advice(written):
-    pair, out = written
-    text = read_page(out / "report.html").text
+def test_page_states_hindsight_and_advice(written):
+    text = read_page(written[1] / "report.html").text
     assert "written in hindsight" in text
-    assert "Not financial advice" in text
-    metrics = json.loads((pair[1] / "metrics.json").read_text())
-    least = min(entry["detectable_effect"] for entry in metrics["versus"].values() if entry)
-    assert (
-        f"8 weeks of such rows show, four times in five, a true difference of {least:.3f}" in text
-    )
+    assert text.count("Not financial advice") == 1
     assert "Fictional market" not in text
+
+
+def test_every_answer_stands_once_under_its_outcome(written):
+    """Also hostile text and names: nothing but text, no link leaves the folder."""
+    pair, out = written
+    for number, folder in enumerate(pair, start=1):
+        book = out / "answers" / f"{number}-{folder.name}"
+        scored = [json.loads(line) for line in (folder / "scored.jsonl").open(encoding="utf-8")]
+        index = read_page(book / "index.html")
+        links = [attrs["href"] for tag, attrs in index.tags if tag == "a" and "#" in attrs["href"]]
+        assert len(links) == len(set(links)) == len(scored)
+        for link, row in zip(links, scored, strict=True):
+            file, anchor = link.split("#")
+            page = read_page(book / file)
+            assert ("article", {"id": anchor}) in page.tags
+            right = row["direction"] == row["truth_direction"]
+            outcome = ("right" if right else "wrong") if row["valid_lenient"] else "unreadable"
+            assert file.startswith(f"{outcome}-"), (file, row["id"])
+            assert {tag for tag, _ in page.tags}.isdisjoint({"script", "img", "iframe"})
+            targets = [attrs.get("href", "data:").split("#")[0] for tag, attrs in page.tags]
+            assert all(t.startswith("data:") or (book / t).is_file() for t in targets)
 
 
 def test_a_run_name_cannot_lead_out_of_the_report_folder(pair, tmp_path):
@@ -215,17 +235,20 @@ def test_a_report_replaces_only_its_own_files(pair, tmp_path):
             write_report(pair, folder, "T")
 
 
-def test_every_printed_accuracy_is_the_one_of_metrics_json(written):
+def test_every_printed_skill_is_the_one_of_metrics_json(written):
     pair, out = written
     text = read_page(out / "report.html").text
     for folder in pair:
         metrics = json.loads((folder / "metrics.json").read_text())
-        printed = set(
-            re.findall(
-                rf"{folder.name} [^.]*?skill shown.*? direction accuracy (\d\.\d+) \(95", text
-            )
+        skill, low, high = (
+            signed(value)
+            for value in (metrics["skill"]["excess_accuracy"], *metrics["skill"]["ci95"])
         )
-        assert printed == {f"{metrics['bin_acc']:.3f}"}
+        assert f"{folder.name} {metrics['valid_lenient']} of 40 answers could be read {skill} " in (
+            text
+        )
+        assert f"{skill} {low} to {high}" in text
+        assert f"{metrics['bin_acc']:.3f} right" in text
 
 
 def test_markdown_escapes_marks_and_fences_backticks():
@@ -250,4 +273,5 @@ def test_real_answers_of_four_models(shared_data, tmp_path):
     comparisons = compare_runs(load_runs(folders)).comparisons
     between = [comparison for comparison in comparisons if comparison.between_runs]
     assert len(between) == 6  # rows without an id are identified by symbol and period
-    assert "better than always-down: not shown" in page.text
+    assert "answered nothing that can be read" in page.text  # the base of Llama
+    assert "No run has shown skill." in page.text

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval.report.comparisons import ComparedRuns
-from eval.report.figures import DrawnFigure, draw_differences, draw_reliability
+from eval.report.figures import DrawnFigure, draw_accuracy, draw_reliability
 from eval.report.table import Table
 from eval.report.tables.comparisons import comparisons
 from eval.report.tables.quality import (
@@ -38,8 +38,8 @@ class TablePlan:
 
 
 TABLES = (
-    TablePlan(leaderboard),
-    TablePlan(comparisons, figure_above=draw_differences),
+    TablePlan(leaderboard, figure_above=draw_accuracy),
+    TablePlan(comparisons),
     TablePlan(seeds),
     TablePlan(likelihood, figure_below=draw_reliability),
     TablePlan(validity),

@@ -1,0 +1,315 @@
+"""The top of the page: what was tested, whether fine-tuning helped, how sure that is, in sentences;
+then one line per run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eval.metrics.weeks import dates_in, week_keys
+from eval.report.comparisons import ComparedRuns, p_text
+from eval.report.entries import Entry
+from eval.report.forest import Axis, Bar, axis_of, bar_of, signed
+from eval.report.rows import group_name
+from eval.report.runs import EvaluatedRun
+from eval.report.skills import SkillResult, skill_results, tuning_results
+from eval.report.table import format_value
+from weekahead.schema.manifests import BaseFacts
+
+NOTHING_READ = "answered nothing that can be read"
+_UNTESTED = (
+    "Whether fine-tuning helped is not tested: that needs its base, with a manifest, on the same "
+    "rows."
+)
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """One run, or the skill that fine-tuning added to its base."""
+
+    name: str
+    model: str
+    """What answered; empty for a difference."""
+    read: str
+    """How many answers could be read; empty for a difference."""
+    skill: str
+    interval: str
+    bar: Bar | None
+    """On the axis of the summary."""
+    verdict: str
+    """Corrected over the runs of the page."""
+    kind: str
+    """A style: shown, negative, open or unjudged."""
+    remarks: tuple[str, ...]
+    """Reasons, and what the correction changed."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a reader learns in the first seconds."""
+
+    answer: str
+    """Whether fine-tuning helped."""
+    tested: tuple[str, ...]
+    """Which models, on which rows."""
+    certainty: tuple[str, ...]
+    axis: Axis | None
+    runs: tuple[RunLine, ...]
+    tuning: tuple[RunLine, ...]
+    """What fine-tuning added to the skill of each base."""
+    correction: str
+    """Over how many tests the verdicts are corrected; empty for one."""
+
+
+def summarize(compared: ComparedRuns) -> Summary:
+    """The summary of a report over `compared`."""
+    skills, tuning = skill_results(compared.entries), tuning_results(compared.entries)
+    axis = axis_of([*skills, *tuning])
+    return Summary(
+        answer=answer_sentence(skills, tuning, only_bases=all(map(_is_base, compared.entries))),
+        tested=(*models_tested(compared.entries), *rows_tested(compared.groups)),
+        certainty=certainty_sentences(skills, tuning),
+        axis=axis,
+        runs=tuple(
+            _run_line(entry, result, axis)
+            for entry, result in zip(compared.entries, skills, strict=True)
+        ),
+        tuning=tuple(_line(result, axis) for result in tuning),
+        correction=_correction(skills, tuning),
+    )
+
+
+def _is_base(entry: Entry) -> bool:
+    return entry.first.is_base
+
+
+def answer_sentence(
+    skills: Sequence[SkillResult], tuning: Sequence[SkillResult], *, only_bases: bool = False
+) -> str:
+    """Whether fine-tuning helped; without a base on the page, which runs have shown skill."""
+    if not tuning:
+        untested = "" if only_bases else f" {_UNTESTED}"
+        return _skill_sentence(skills) + untested
+    helped = [result for result in tuning if result.verdict == "skill shown"]
+    harmed = [result for result in tuning if result.verdict == "negative skill shown"]
+    not_shown = [result for result in tuning if result.verdict == "no skill shown"]
+    clauses: list[str] = []
+    if helped:
+        clauses.append(f"Fine-tuning helped: {_have(helped, 'more skill than')}.")
+    if harmed:
+        clauses.append(f"Fine-tuning did harm: {_have(harmed, 'less skill than')}.")
+    if not_shown:
+        pairs = _joined([f"{result.run} over {result.base}" for result in not_shown])
+        clauses.append(f"Fine-tuning has not been shown to help: no gain in skill of {pairs}.")
+    if not clauses:
+        clauses.append("Whether fine-tuning helped cannot be judged.")
+    return f"{' '.join(clauses)} {_skill_sentence(skills)}"
+
+
+def _have(results: Sequence[SkillResult], words: str) -> str:
+    return _joined([f"{result.run} has {words} {result.base}" for result in results])
+
+
+def _skill_sentence(skills: Sequence[SkillResult]) -> str:
+    shown = [result.run for result in skills if result.verdict == "skill shown"]
+    negative = [result.run for result in skills if result.verdict == "negative skill shown"]
+    unjudged = [result.run for result in skills if result.verdict == "not judged"]
+    clauses: list[str] = []
+    if shown:
+        clauses.append(f"Skill is shown for {_joined(shown)}.")
+    elif len(unjudged) < len(skills):
+        clauses.append("No run has shown skill." if len(skills) > 1 else "No skill is shown.")
+    if negative:
+        clauses.append(f"Negative skill (wrong more often than by chance): {_joined(negative)}.")
+    if unjudged:
+        clauses.append(f"Not judged: {_joined(unjudged)}.")
+    return " ".join(clauses)
+
+
+def models_tested(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """One sentence per model: what it is and what it was fine-tuned on."""
+    names_of: dict[str, list[str]] = {}
+    for entry in entries:
+        names_of.setdefault(model_in_words(entry.first), []).append(entry.name)
+    return tuple(f"{_joined(names)}: {model}." for model, names in names_of.items())
+
+
+def model_in_words(run: EvaluatedRun) -> str:
+    """What answered in a run, such as "SmolLM2-135M-Instruct, fine-tuned on 400 rows of demo"."""
+    if not run.stored:
+        return "no manifest says which model this is"
+    if not run.is_language_model:
+        return "TF-IDF and logistic regression, no language model"
+    if not run.manifest["backend"]["runs_locally"]:
+        return f"model {run.manifest['backend'].get('model') or 'without a name'} behind a server"
+    base = base_name(run.manifest["base"]) or "a base without a name"
+    if run.is_base:
+        return f"{base} as it is, the base"
+    rows = ""
+    if run.training is not None:
+        dataset = run.training.manifest["dataset"]
+        count, source = dataset.get("train_rows"), _last_part(dataset.get("source"))
+        rows = f" on {count} rows" if count else ""
+        rows += f" of {source}" if rows and source else ""
+        last = dataset.get("last_train_week")
+        rows += f" up to the week of {last}" if rows and last else ""
+    return f"{base}, fine-tuned{rows}"
+
+
+def base_name(base: BaseFacts | None) -> str:
+    """The name of a base without its owner; empty if none is known."""
+    if not base:
+        return ""
+    return _last_part(base.get("hub_id") or base.get("name"))
+
+
+def _last_part(source: str | None) -> str:
+    return str(source or "").rstrip("/").rpartition("/")[2]
+
+
+def rows_tested(groups: Sequence[Sequence[EvaluatedRun]]) -> tuple[str, ...]:
+    """One sentence per group of runs on the same rows: how many forecasts, firms, weeks, dates."""
+    if len(groups) == 1:
+        return (f"Test: {_rows_in_words(groups[0][0])}.",)
+    return tuple(
+        f"Test rows {group_name(index)}, of {_joined([run.name for run in group])}: "
+        f"{_rows_in_words(group[0])}."
+        for index, group in enumerate(groups)
+    )
+
+
+def _rows_in_words(run: EvaluatedRun) -> str:
+    rows = run.generations or run.scored
+    metrics = run.metrics
+    words = [f"{metrics['n']} weekly forecasts"]
+    symbols = {str(row.get("symbol") or "").strip().upper() for row in rows}
+    if symbols and all(symbols):
+        words.append(f"for {len(symbols)} {'firm' if len(symbols) == 1 else 'firms'}")
+    if metrics["weeks"]:
+        words.append(f"in {metrics['weeks']} {'week' if metrics['weeks'] == 1 else 'weeks'}")
+    days = sorted(
+        day for window in dict.fromkeys(week_keys(rows).windows or ()) for day in dates_in(window)
+    )
+    if days:
+        words.append(f"from {days[0]} to {days[-1]}")
+    dataset = run.manifest["dataset"]
+    source, split = _last_part(dataset.get("source")), dataset.get("split")
+    if source:
+        words.append(f"({source}, split {split})" if split else f"({source})")
+    return " ".join(words)
+
+
+def certainty_sentences(
+    skills: Sequence[SkillResult], tuning: Sequence[SkillResult]
+) -> tuple[str, ...]:
+    """How sure the answer is: how often chance gives such a result, and what could be shown."""
+    sentences: list[str] = []
+    for results, without in (
+        (tuning, "If fine-tuning had changed no skill"),
+        (skills, "If the calls had been made by chance"),
+    ):
+        shown = [result for result in results if result.verdict in _SHOWN]
+        if shown:
+            least_sure = max(result.p_holm or 0.0 for result in shown)
+            far = "this far from zero" if len(shown) == 1 else "as far from zero as any of these"
+            sentences.append(
+                f"{without}, a result {far} would come up in {_odds(least_sure)} such tests."
+            )
+    return tuple(sentences)
+
+
+_SHOWN = ("skill shown", "negative skill shown")
+
+
+def _odds(p: float) -> str:
+    """A p-value as a frequency."""
+    return f"{round(1000 * p)} of 1,000" if p >= 0.001 else "fewer than 1 of 1,000"
+
+
+def _correction(skills: Sequence[SkillResult], tuning: Sequence[SkillResult]) -> str:
+    families = [
+        (max((result.tests for result in skills), default=1), "verdicts on skill"),
+        (max((result.tests for result in tuning), default=1), "verdicts on what was added"),
+    ]
+    texts = [f"the {count} {what}" for count, what in families if count > 1]
+    if not texts:
+        return ""
+    return (
+        f"Verdicts are corrected for their number ({' and '.join(texts)}, each family by Holm's "
+        "method): of many runs without skill, one would else pass by luck."
+    )
+
+
+def _run_line(entry: Entry, result: SkillResult, axis: Axis | None) -> RunLine:
+    valid = sum(run.metrics["valid_lenient"] for run in entry.runs)
+    total = sum(run.metrics["n"] for run in entry.runs)
+    line = _line(result, axis)
+    read = f"{valid} of {total} answers could be read"
+    verdict = NOTHING_READ if not valid else line.verdict
+    return RunLine(
+        name=entry.name,
+        model=model_in_words(entry.first),
+        read=read,
+        skill=line.skill,
+        interval=line.interval,
+        bar=line.bar if valid else None,
+        verdict=verdict,
+        kind=line.kind if valid else "unjudged",
+        remarks=(*_parts(entry, result), *line.remarks) if valid else (),
+    )
+
+
+def _parts(entry: Entry, result: SkillResult) -> tuple[str, ...]:
+    """Accuracy as the sum of skill and of what chance hits."""
+    accuracy = entry.accuracy.mean if entry.has_seeds else entry.first.metrics["bin_acc"]
+    skill = result.estimate.excess_accuracy
+    if accuracy is None or skill is None:
+        return ()
+    by_chance = format_value(accuracy - skill)
+    up = result.estimate.up_share
+    mix = f"its calls, {up:.0%} of them up," if up is not None else "its calls"
+    return (f"{accuracy:.3f} right; {mix} would be right in {by_chance} by chance",)
+
+
+_KINDS = {
+    "skill shown": "shown",
+    "negative skill shown": "negative",
+    "no skill shown": "open",
+    "not judged": "unjudged",
+}
+_ALONE = {verdict: verdict for verdict in _KINDS}
+_ADDED = {
+    "skill shown": "more skill shown",
+    "negative skill shown": "less skill shown",
+    "no skill shown": "no difference shown",
+    "not judged": "not judged",
+}
+
+
+def _line(result: SkillResult, axis: Axis | None) -> RunLine:
+    estimate = result.estimate
+    value, ci95 = estimate.excess_accuracy, estimate.ci95
+    words = _ADDED if result.base else _ALONE
+    remarks = list(result.reasons)
+    if result.verdict != result.alone:
+        remarks.insert(
+            0,
+            f"tested alone it would be: {words[result.alone]} (p {p_text(estimate.p)}, corrected "
+            f"{p_text(result.p_holm)})",
+        )
+    return RunLine(
+        name=f"{result.run} minus {result.base}" if result.base else result.run,
+        model="",
+        read="",
+        skill=format_value(None) if value is None else signed(value),
+        interval=f"{signed(ci95[0])} to {signed(ci95[1])}" if ci95 else "no interval",
+        bar=bar_of(result, axis) if axis else None,
+        verdict=words[result.verdict],
+        kind=_KINDS[result.verdict],
+        remarks=tuple(remarks),
+    )
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Names as a list in a sentence."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
