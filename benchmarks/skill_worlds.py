@@ -2,7 +2,8 @@
 
 A world has weeks of rows, one row per firm and week. Truths and calls are the signs of normal
 variables: a part of each is shared by the rows of a week (and may persist from week to week), a
-part by the rows of a firm, the rest is the row's own. Without skill calls and truths share nothing.
+part by the rows of a firm, the rest is the row's own. The parts are such that the signs, and not
+the normals behind them, have the stated correlations. Without skill calls and truths share nothing.
 With skill, a call is right with the stated probability, whatever else holds.
 """
 
@@ -30,7 +31,7 @@ class World:
     """Share of truths that are up."""
     calls_up: float = 0.5
     week: float = TYPICAL_ICC
-    """Share of the variance of truths that the rows of a week have in common."""
+    """Correlation of two truths of a week, if half of them are up."""
     firm: float = 0.0
     """The same for the rows of a firm."""
     call_week: float = 0.0
@@ -89,8 +90,26 @@ def _signs(
         shared[number] = world.persistence * shared[number - 1] + innovations[number]
     firms = draw.normal(size=world.firms)
     own = draw.normal(size=(world.weeks, world.firms))
-    latent = week**0.5 * shared[:, None] + firm**0.5 * firms + (1 - week - firm) ** 0.5 * own
+    by_week, by_firm = _behind(week), _behind(firm)
+    alone = 1 - by_week - by_firm
+    latent = by_week**0.5 * shared[:, None] + by_firm**0.5 * firms + alone**0.5 * own
     return numpy.where(latent + ndtri(up) > 0, 1, -1)
+
+
+def _behind(correlation: float) -> float:
+    """The correlation of two normals whose signs have this one (Sheppard 1899)."""
+    return float(numpy.sin(numpy.pi / 2 * correlation))
+
+
+def draw_world(draw: numpy.random.Generator, world: World) -> tuple[Array, Array]:
+    """Truths (1, -1) and calls (1, -1; 0 is none) of one world, both of shape (weeks, firms)."""
+    shape = (world.weeks, world.firms)
+    truths = _signs(draw, world, world.up, world.week, world.firm)
+    calls = _signs(draw, world, world.calls_up, world.call_week, world.call_firm)
+    if world.accuracy is not None:
+        calls = numpy.where(draw.random(shape) < world.accuracy, truths, -truths)
+    silent = (truths == -1) & (draw.random(shape) < world.silent_if_down)
+    return truths, numpy.where(silent, 0, calls)
 
 
 def estimates(world: World, worlds: int, seed: int = 1) -> Iterator[SkillEstimate | None]:
@@ -99,16 +118,10 @@ def estimates(world: World, worlds: int, seed: int = 1) -> Iterator[SkillEstimat
     None if the rarer call is made too rarely to be judged.
     """
     draw = numpy.random.default_rng(seed)
-    shape = (world.weeks, world.firms)
     weeks: list[int] = numpy.repeat(numpy.arange(world.weeks), world.firms).tolist()
     firms = numpy.tile(numpy.arange(world.firms), world.weeks).tolist()
     for _ in range(worlds):
-        truths = _signs(draw, world, world.up, world.week, world.firm)
-        calls = _signs(draw, world, world.calls_up, world.call_week, world.call_firm)
-        if world.accuracy is not None:
-            calls = numpy.where(draw.random(shape) < world.accuracy, truths, -truths)
-        silent = (truths == -1) & (draw.random(shape) < world.silent_if_down)
-        calls = numpy.where(silent, 0, calls)
+        truths, calls = draw_world(draw, world)
         flat, answers = truths.ravel().tolist(), calls.ravel().tolist()
         if rare_call(answers, weeks):
             yield None

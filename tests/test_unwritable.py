@@ -51,6 +51,7 @@ COMMANDS = {
 """The flags of each command; {bad} is a file."""
 WRITES_NOTHING = {
     "benchmarks.build": "works in a temporary folder and prints",
+    "benchmarks.correlations": "prints",
     "benchmarks.statistics": "prints",
     "data_pipeline.forecasts": "writes into the dataset it reads, without work before",
     "eval.parity": "prints",

@@ -12,6 +12,7 @@ from eval.metrics.skill import (
     RAREST_CALL,
     RAREST_CALL_WEEKS,
     SkillEstimate,
+    detectable_skill,
     directional_skill,
 )
 from eval.metrics.statistics import ALPHA, MIN_CLUSTERS
@@ -74,6 +75,9 @@ def skill_metrics(skill: SkillEstimate) -> SkillMetrics:
         "weeks": skill.weeks,
         "up_share": skill.up_share,
         "truth_up_share": skill.truth_up_share,
+        "standard_error": skill.error.size if skill.error else None,
+        "freedom": float(skill.error.freedom) if skill.error else None,
+        "detectable": detectable_skill(skill),
     }
 
 

@@ -20,7 +20,13 @@ import numpy
 from scipy.special import stdtr, stdtrit
 from scipy.stats import hypergeom
 
-from eval.metrics.statistics import ALPHA, MIN_CLUSTERS, degrees_of_freedom
+from eval.metrics.statistics import (
+    ALPHA,
+    MIN_CLUSTERS,
+    POWER,
+    degrees_of_freedom,
+    detectable_errors,
+)
 
 MIN_FIRMS = 5
 """From this many firms on, rows of one firm count as related as well."""
@@ -31,6 +37,8 @@ RAREST_CALL_WEEKS = 3
 _FEW = 5.0
 """An expected count below this is too small for the normal approximation (Cochran 1954)."""
 _NO_SPREAD = 1e-12
+_LARGEST = 1.0
+"""No difference of two skills is larger, so no interval reaches further."""
 
 Array = numpy.ndarray[Any, numpy.dtype[Any]]
 
@@ -70,6 +78,7 @@ class SkillEstimate:
     truth_up_share: float | None
     """Of the truths, on the rows with a call."""
     error: Error | None = None
+    """None as well if only an exact test of few rows, or of weeks that do not differ, gives p."""
 
 
 def skill_values(calls: Sequence[int | None], truths: Sequence[int]) -> Array:
@@ -160,11 +169,13 @@ def mean_with_error(
     if week_codes.max() + 1 < MIN_CLUSTERS:
         return estimate
     errors = errors_of_mean(values, week_codes, _codes(firms) if firms else None)
+    implied: list[Error] = []
     if errors[0].size < _NO_SPREAD and abs(center) > _NO_SPREAD:
-        errors.append(_implied(center, _sign_test(int(week_codes.max()) + 1), errors[0].freedom))
+        implied.append(_implied(center, _sign_test(int(week_codes.max()) + 1), errors[0].freedom))
     if exact_p is not None:
-        errors.append(_implied(center, exact_p, errors[0].freedom))
-    error = max(errors, key=lambda candidate: candidate.half_width)
+        implied.append(_implied(center, exact_p, errors[0].freedom))
+    error = max([*errors, *implied], key=lambda candidate: candidate.half_width)
+    is_implied = error in implied
     if more is not None:
         error = error.with_variance_of(more)
     p = (
@@ -174,14 +185,28 @@ def mean_with_error(
     )
     return SkillEstimate(
         excess_accuracy=center,
-        ci95=(center - error.half_width, center + error.half_width),
+        ci95=(max(center - error.half_width, -_LARGEST), min(center + error.half_width, _LARGEST)),
         p=p,
         n=estimate.n,
         weeks=estimate.weeks,
         up_share=estimate.up_share,
         truth_up_share=estimate.truth_up_share,
-        error=error,
+        error=None if is_implied else error,
     )
+
+
+def detectable_skill(estimate: SkillEstimate, tests: int = 1, power: float = POWER) -> float | None:
+    """The smallest true skill that such rows show with probability `power`.
+
+    Shown means what it means for the verdict: the error that was the largest, and a two-sided p
+    below ALPHA / `tests`, the first step of Holm's correction over `tests` runs. 0.1 means: with
+    as many calls of up as of down, 60 % of them must be right. A result above 0.5 means that no
+    model could be shown to have skill. None if the error is unknown.
+    """
+    if estimate.error is None or estimate.error.size < _NO_SPREAD:
+        return None
+    size, freedom = estimate.error
+    return size * detectable_errors(freedom, alpha=ALPHA / tests, power=power)
 
 
 def errors_of_mean(values: Array, weeks: Array, firms: Array | None) -> list[Error]:

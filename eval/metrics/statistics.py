@@ -17,7 +17,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import exp
 
-from scipy.special import stdtr, stdtrit
+from scipy.special import nctdtrinc, stdtr, stdtrit
 
 from weekahead.schema.metrics import Verdict
 
@@ -26,8 +26,12 @@ MIN_CLUSTERS = 6
 ALPHA = 0.05
 POWER = 0.8
 TYPICAL_ICC = 0.126
-"""About the intraclass correlation within a week on the public DOW 30 test rows: analysis of
-variance gives 0.123 for "always up" (10 weeks of 30 rows)."""
+"""About the intraclass correlation within a week of the truths on the public DOW 30 test rows
+(analysis of variance: 0.123 over 10 weeks of 30 rows), and so of a constant caller's hits."""
+TYPICAL_SKILL_ICC = 0.016
+"""The same of what rows add to the skill of a model whose calls of a week are as alike as its
+truths: the product of the two correlations. `python -m benchmarks.correlations`
+measures both; the public outputs gave -0.06 to 0.01, with an error of 0.05."""
 _NO_SPREAD = 1e-12  # a standard error below this is rounding, not spread
 
 
@@ -169,35 +173,40 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 def detectable_effect(estimate: Estimate, power: float = POWER) -> float | None:
     """The smallest true distance of a mean from 0 that these weeks show with probability `power`.
 
-    It is in the unit of the mean: for a difference of direction accuracies, 0.07 is 7 points. At 80
-    % power and two-sided 5 % it is (t_0.975 + t_0.8) times the standard error, with the estimate's
-    degrees of freedom (Bloom, Minimum Detectable Effects, Evaluation Review 19(5), 1995). None if
-    the standard error is unknown or 0: weeks that do not differ do not tell how far other weeks
+    It is in the unit of the mean: for a difference of direction accuracies, 0.07 is 7 points. None
+    if the standard error is unknown or 0: weeks that do not differ do not tell how far other weeks
     would.
     """
     if not estimate.standard_error or estimate.freedom is None:
         return None
-    return estimate.standard_error * _detectable(estimate.freedom, power)
+    return estimate.standard_error * detectable_errors(estimate.freedom, power=power)
 
 
-def _detectable(freedom: float, power: float) -> float:
-    """How many standard errors a true effect must measure."""
-    return float(stdtrit(freedom, 1 - ALPHA / 2) + stdtrit(freedom, power))
+def detectable_errors(freedom: float, *, alpha: float = ALPHA, power: float = POWER) -> float:
+    """How many standard errors a true effect must measure so that a two-sided t test at `alpha`
+    shows it with probability `power`.
+
+    It is the noncentrality of the t distribution that exceeds the critical value with that
+    probability (Cohen, Statistical Power Analysis, 2nd ed. 1988, section 2.5). For many degrees of
+    freedom this is Bloom's sum of two quantiles, 2.80 at 5 % and 80 %.
+    """
+    return float(nctdtrinc(freedom, 1 - power, stdtrit(freedom, 1 - alpha / 2)))
 
 
-def planned_effect(rows_by_week: Sequence[int], icc: float = TYPICAL_ICC) -> float | None:
-    """The smallest true distance of a direction accuracy from 0.5 that future rows could show.
+def planned_skill(rows_by_week: Sequence[int], icc: float = TYPICAL_SKILL_ICC) -> float | None:
+    """The smallest true skill (see `eval.metrics.skill`) that future rows of one run could show.
 
-    `rows_by_week` is the number of rows of each week, `icc` the share of the variance that lies
-    between weeks. A result of 0.1 means: a model needs to be right in 60 % (or 40 %) of its
-    predictions to be told from a coin in four cases of five, at two-sided 5 %. The formula:
+    `rows_by_week` is the number of rows of each week, `icc` the share of the variance of what rows
+    add to the skill that lies between weeks. A result of 0.1 means: a model with as many calls of
+    up as of down must be right in 60 % of them, so that p is below 0.05 in four cases of five. The
+    formula, with the factor of `detectable_errors`:
 
-        (t_0.975 + t_0.8) * sqrt(0.25 / n * (1 + icc * (sum(n_g ** 2) / n - 1)))
+        factor * sqrt(0.25 / n * (1 + icc * (sum(n_g ** 2) / n - 1)))
 
     with Kish's design effect for clusters of unequal size (Survey Sampling, 1965, section 8.2) and
     the degrees of freedom that the interval will have, G - 1 for weeks of equal size. A result
-    above 0.5 means that no accuracy at all could be shown. None with fewer than MIN_CLUSTERS weeks.
-    Raises ValueError for a week of fewer than one row and for an icc outside 0 to 1.
+    above 0.5 means that no model could be shown. None with fewer than MIN_CLUSTERS weeks. Raises
+    ValueError for a week of fewer than one row and for an icc outside 0 to 1.
     """
     if any(rows < 1 for rows in rows_by_week) or not 0 <= icc <= 1:
         raise ValueError(
@@ -208,7 +217,7 @@ def planned_effect(rows_by_week: Sequence[int], icc: float = TYPICAL_ICC) -> flo
         return None
     n = sum(rows_by_week)
     inflation = 1 + icc * (sum(rows * rows for rows in rows_by_week) / n - 1)
-    return _detectable(_freedom(rows_by_week), POWER) * (0.25 / n * inflation) ** 0.5
+    return detectable_errors(_freedom(rows_by_week)) * (0.25 / n * inflation) ** 0.5
 
 
 def design_effect(estimate: Estimate) -> float | None:

@@ -12,7 +12,8 @@ _SKILL_HEADER = (
     "valid (strict)",
     "skill [95 %]",
     "p",
-    "verdict, this run alone",
+    "detectable",
+    "verdict, run alone",
 )
 _METRICS_HEADER = (
     "run",
@@ -30,7 +31,7 @@ _NOTES = (
     "bin_acc: share of right directions (up or down); an unreadable or neutral answer is wrong.",
     "Intervals are clustered by week. Accuracy and the differences from simple forecasts describe",
     "  the rows: in a rising market a run that says up is right without any skill.",
-    "detectable: the smallest true difference that these weeks show four times in five.",
+    "detectable: the smallest true skill or difference that these weeks show four times in five.",
     "mse: sizes are capped at 5.5, the outermost bin's; mse_uncapped in metrics.json is not.",
     "no move: the mse of a forecast of 0 on the same (n) rows.",
     "valid: answers that the lenient (strict) reading accepts.",
@@ -94,6 +95,7 @@ def _skill_table(results: Mapping[str, Metrics]) -> str:
                 f"{metrics['valid_lenient']} ({metrics['valid_strict']})",
                 _interval(skill["excess_accuracy"], skill["ci95"], "+.3f"),
                 _p(skill["p"]),
+                _number(skill["detectable"]),
                 metrics["verdict"],
             ]
         )

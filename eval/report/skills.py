@@ -14,6 +14,7 @@ from eval.metrics.skill import (
     Array,
     Error,
     SkillEstimate,
+    detectable_skill,
     mean_with_error,
     skill_values,
 )
@@ -22,7 +23,7 @@ from eval.metrics.weeks import week_keys
 from eval.report.entries import Entry
 from eval.report.rows import row_keys, same_rows
 from eval.report.table import format_value
-from weekahead.schema.metrics import SkillVerdict
+from weekahead.schema.metrics import SkillMetrics, SkillVerdict
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,12 @@ class SkillResult:
         if self.alone in ("not judged", "no skill shown"):
             return self.alone
         return verdict_of(self.estimate.excess_accuracy, self.p_holm)
+
+    @property
+    def detectable(self) -> float | None:
+        """The smallest true skill, or difference, that such rows show four times in five if it is
+        corrected for the tests of this page. None if that cannot be said."""
+        return detectable_skill(self.estimate, max(self.tests, 1))
 
     @property
     def sentence(self) -> str:
@@ -120,6 +127,7 @@ def _skill(entry: Entry) -> SkillResult:
         weeks=stored["weeks"],
         up_share=stored["up_share"],
         truth_up_share=stored["truth_up_share"],
+        error=_stored_error(stored),
     )
     if not entry.has_seeds:
         return SkillResult(entry.name, estimate, metrics["verdict"], metrics["verdict_reasons"])
@@ -135,6 +143,11 @@ def _skill(entry: Entry) -> SkillResult:
     return SkillResult(
         entry.name, estimate, verdict_of(estimate.excess_accuracy, estimate.p), reasons
     )
+
+
+def _stored_error(stored: SkillMetrics) -> Error | None:
+    size, freedom = stored["standard_error"], stored["freedom"]
+    return None if size is None or freedom is None else Error(size, freedom)
 
 
 def _difference(tuned: Entry, base: Entry) -> SkillResult:

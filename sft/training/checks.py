@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipeline.dataset.load import TrainData
-from eval.metrics.statistics import planned_effect
+from eval.metrics.statistics import planned_skill
 from sft.training.arguments import ScriptArguments
 from sft.training.divergence import finite
 from weekahead.schema.manifests import TrainingResult
@@ -142,7 +142,7 @@ def kept_step(trainer: Any) -> TrainingResult:
 
 
 def log_detectable_effects(validation: Sequence[DatasetRow], test: Sequence[DatasetRow]) -> None:
-    """Log one line per split: rows, weeks, and the smallest effect that they could show."""
+    """Log one line per split: rows, weeks, and the smallest skill that they could show."""
     log.info("%s", _detectable_effect("validation", validation))
     if test:
         log.info("%s", _detectable_effect("test", test))
@@ -150,14 +150,14 @@ def log_detectable_effects(validation: Sequence[DatasetRow], test: Sequence[Data
 
 def _detectable_effect(split: str, rows: Sequence[DatasetRow]) -> str:
     weeks = Counter(row["week_start"] for row in rows)
-    effect = planned_effect(list(weeks.values()))
-    if effect is None:
-        conclusion = "too few weeks to show any direction accuracy to differ from 0.5"
-    elif effect >= 0.5:
-        conclusion = "too few rows to show any direction accuracy to differ from 0.5"
+    skill = planned_skill(list(weeks.values()))
+    if skill is None:
+        conclusion = "too few weeks to show any skill"
+    elif skill >= 0.5:
+        conclusion = "too few rows to show any skill"
     else:
         conclusion = (
-            "the smallest direction accuracy they could show to differ from 0.5 is about "
-            f"{0.5 + effect:.2f}"
+            "to be shown to have skill four times in five, a model must be right in "
+            f"{0.5 + skill:.0%} of the rows, with as many calls of up as of down"
         )
     return f"{split}: {len(rows)} rows in {len(weeks)} weeks; {conclusion}"

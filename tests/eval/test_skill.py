@@ -6,10 +6,14 @@ import numpy
 import pytest
 from scipy.stats import fisher_exact
 
-from benchmarks.skill_worlds import World, shares
+from benchmarks.skill_worlds import World, estimates, shares
 from eval.metrics.skill import (
+    Error,
+    SkillEstimate,
+    detectable_skill,
     directional_skill,
     errors_of_mean,
+    mean_with_error,
     skill_difference,
     skill_values,
 )
@@ -120,3 +124,46 @@ def test_without_skill_it_is_rarely_shown(world):
 def test_sixty_percent_of_ten_weeks_are_shown():
     shown, negative = shares(World(accuracy=0.6), 200)
     assert shown >= 0.75 and negative == 0
+
+
+def test_detectable_skill_by_hand():
+    """Ten weeks: t 2.262; the noncentral t exceeds it in 80 % of the cases around 3.150."""
+    estimate = SkillEstimate(0.0, (-0.1, 0.1), 1.0, 300, 10, 0.5, 0.5, Error(0.03, 9.0))
+    assert detectable_skill(estimate) == pytest.approx(0.03 * 3.150, abs=1e-4)
+    ten = detectable_skill(estimate, tests=10)
+    assert ten == pytest.approx(0.03 * 4.693, abs=1e-4), "p below 0.005: t 3.690"
+    assert detectable_skill(estimate, tests=20) > ten
+
+
+@pytest.mark.parametrize("tests", [1, 10])
+def test_detectable_skill_is_shown_four_times_in_five(tests):
+    """A model with the skill that 100 worlds without skill call detectable, at alpha / tests."""
+    detectable = [
+        detectable_skill(estimate, tests)
+        for estimate in estimates(World(), 100, seed=3)
+        if estimate
+    ]
+    world = World(accuracy=0.5 + sum(detectable) / 100)
+    shown = [
+        estimate.p < 0.05 / tests and estimate.excess_accuracy > 0
+        for estimate in estimates(world, 300, seed=4)
+    ]
+    assert 0.75 <= sum(shown) / 300 <= 0.87
+
+
+def test_what_exact_tests_decide_has_no_detectable_skill():
+    """Their p stands for no error of the mean, and an interval never leaves what is possible."""
+    few = directional_skill([1, 1, 1, -1, -1, -1, 1], [1, -1, 1, -1, 1, -1, -1], range(7))
+    assert few.p == pytest.approx(1) and few.ci95 == (-1, 1)
+    alike = directional_skill([1, -1] * 14, [1, -1] * 14, [n // 4 for n in range(28)])
+    constant = directional_skill([1] * 48, TRUTHS, WEEKS)
+    five_weeks = directional_skill(coin(1, 20), TRUTHS[:20], WEEKS[:20])
+    for estimate in (few, alike, constant, five_weeks):
+        assert detectable_skill(estimate) is None
+
+
+def test_seeds_that_differ_make_the_detectable_skill_larger():
+    values = skill_values(coin(1), TRUTHS)
+    estimate = directional_skill(coin(1), TRUTHS, WEEKS)
+    noisy = mean_with_error(estimate, values, WEEKS, None, more=Error(0.1, 2))
+    assert detectable_skill(noisy) > detectable_skill(estimate)

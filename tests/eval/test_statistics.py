@@ -8,14 +8,16 @@ import pytest
 from scipy import stats as scipy_stats
 
 from eval.metrics.statistics import (
+    TYPICAL_ICC,
     Estimate,
     clustered_mean,
     clustered_share,
     design_effect,
     detectable_effect,
+    detectable_errors,
     holm,
     paired_difference,
-    planned_effect,
+    planned_skill,
     verdict,
 )
 
@@ -181,22 +183,30 @@ def test_design_effect_counts_the_rows_that_a_week_is_worth():
     assert design_effect(clustered_share([True] * 60, [i % 6 for i in range(60)])) is None
 
 
-def test_planned_effect_by_hand():
-    # Ten weeks of 30: deff 1 + 0.126 * 29 = 4.654; t 2.262 and 0.883 with 9 degrees of freedom.
-    assert planned_effect([30] * 10) == pytest.approx(
-        (2.262 + 0.883) * (0.25 / 300 * 4.654) ** 0.5, abs=2e-4
-    )
+def test_planned_skill_by_hand():
+    # Ten weeks of 30: deff 1 + 0.016 * 29 = 1.464; 3.150 errors with 9 degrees of freedom.
+    assert planned_skill([30] * 10) == pytest.approx(3.150 * (0.25 / 300 * 1.464) ** 0.5, abs=1e-4)
     assert (
-        planned_effect([30] * 10, icc=0)
-        < planned_effect([30] * 10)
-        < planned_effect([30] * 10, icc=0.3)
+        planned_skill([30] * 10, icc=0)
+        < planned_skill([30] * 10)
+        < planned_skill([30] * 10, icc=TYPICAL_ICC)
     )
-    assert planned_effect([30] * 5) is None
-    assert planned_effect([]) is None
-    assert planned_effect([50] * 5 + [5] * 10) > planned_effect([20] * 15)
+    assert planned_skill([30] * 5) is None
+    assert planned_skill([]) is None
+    assert planned_skill([50] * 5 + [5] * 10) > planned_skill([20] * 15)
     for rows, icc in ([30, 0], 0.1), ([30] * 6, 1.5):
         with pytest.raises(ValueError, match="expected 1 row or more"):
-            planned_effect(rows, icc)
+            planned_skill(rows, icc)
+
+
+@pytest.mark.parametrize("freedom", [5, 9, 25, 299])
+@pytest.mark.parametrize("tests", [1, 10, 20])
+def test_detectable_errors_have_eighty_percent_power(freedom, tests):
+    """The power of the t test at that effect, from the distribution itself."""
+    alpha = 0.05 / tests
+    errors = detectable_errors(freedom, alpha=alpha)
+    critical = scipy_stats.t.ppf(1 - alpha / 2, freedom)
+    assert scipy_stats.nct.sf(critical, freedom, errors) == pytest.approx(0.8, abs=1e-4)
 
 
 def test_paired_difference_needs_the_same_rows():

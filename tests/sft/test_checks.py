@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file
 
 from data_pipeline.dataset.load import load_dataset
-from eval.metrics.statistics import planned_effect
+from eval.metrics.statistics import planned_skill
 from sft.training.arguments import parse
 from sft.training.checks import check_selection, planned_steps
 from tests.support.tiny import command
@@ -95,10 +95,10 @@ def test_the_rows_say_what_they_could_show(tiny, caplog):
         log_detectable_effects(dataset.train.validation, rows_of_the_test_split(dataset))
     validation, test, alone = (record.getMessage() for record in caplog.records)
     assert validation.startswith("validation: 16 rows in 4 weeks; too few weeks")
-    effect = planned_effect([4] * 16)
-    assert effect is not None and test == (
-        "test: 64 rows in 16 weeks; the smallest direction accuracy they could show to differ "
-        f"from 0.5 is about {0.5 + effect:.2f}"
+    skill = planned_skill([4] * 16)
+    assert skill is not None and test == (
+        "test: 64 rows in 16 weeks; to be shown to have skill four times in five, a model must be "
+        f"right in {0.5 + skill:.0%} of the rows, with as many calls of up as of down"
     )
     assert alone.startswith("validation:")  # a single file has no test split
 

@@ -24,6 +24,12 @@ class SkillMetrics(TypedDict):
     """Of the calls."""
     truth_up_share: float | None
     """Of the truths, on the rows with a call."""
+    standard_error: float | None
+    """The largest of those that apply; null if an exact test gives p."""
+    freedom: float | None
+    """Degrees of freedom of the t test with this error."""
+    detectable: float | None
+    """The smallest true skill that such rows show four times in five, this run alone."""
 
 
 class VerdictMetrics(TypedDict):

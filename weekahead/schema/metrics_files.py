@@ -64,6 +64,9 @@ _SKILL: SkillMetrics = {
     "weeks": None,
     "up_share": None,
     "truth_up_share": None,
+    "standard_error": None,
+    "freedom": None,
+    "detectable": None,
 }
 _OTHERS: JsonObject = {
     "verdict": "not judged",
