@@ -36,7 +36,7 @@ class RunAnswer:
     outcome: str
     reason: str | None
     pieces: tuple[Piece, ...] = ()
-    """The text again; marked is what the first run did not write."""
+    """The text again; marked is what the first run did not write, if its answer could be read."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ def choose_examples(runs: Sequence[EvaluatedRun], count: int = COUNT) -> list[Ex
 def _example(key: str, runs: Sequence[_IndexedRun]) -> Example:
     first, index = runs[0].run, runs[0].index_of[key]
     row, scored = first.generations[index], first.scored[index]
-    first_text = clean(row["generation"])
+    # Beside a text that is no answer everything would be marked.
+    first_text = clean(row["generation"]) if scored["valid_lenient"] else ""
     truth = prediction_text(scored["truth_direction"], scored["truth_magnitude"]) or "unknown"
     return Example(
         key=key,

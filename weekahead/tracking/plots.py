@@ -73,7 +73,7 @@ def plot_comparison(runs: Mapping[str, Rows], path: Path | str) -> Path:
     `runs` maps the name of a run to its rows. Speeds are means over the whole training, with
     evaluation and saving; the runtime counts all attempts of an interrupted training.
     """
-    figure = _figure(11.0, max(6.0, 2.8 + 0.7 * len(runs)), "Training, run by run")
+    figure = _figure(8.0, max(6.0, 2.8 + 0.7 * len(runs)), "Training, run by run")
     steps, runtime, samples, losses = _axes(figure, 2, 2)
     names = list(runs)
     ends = [_end_row(rows) for rows in runs.values()]
@@ -130,7 +130,7 @@ def _system(rows: Rows) -> "Figure":
     if not count:
         return _host(samples)
     unit, scale = _time_unit(samples[-1]["time"])
-    figure = _figure(10.0, 6.5, "GPU during training")
+    figure = _figure(8.0, 6.5, "GPU during training")
     all_axes = _axes(figure, 2, 2, one_x=True)
     for axes, panel in zip(all_axes, _GPU_PANELS, strict=True):
         for position in range(count):
@@ -245,7 +245,7 @@ def _bars(axes: "Axes", names: Sequence[str], values: Sequence[float | None], la
     colours = [_COLOURS[position % len(_COLOURS)] for position in positions]
     bars = axes.barh(positions, [value or 0.0 for value in values], color=colours, height=0.6)
     texts = ["unknown" if value is None else f"{value:.3g}" for value in values]
-    axes.bar_label(bars, texts, padding=4, fontsize=9)
+    axes.bar_label(bars, texts, padding=4, fontsize=10)
     axes.set_yticks(positions, [_short(name) for name in names])
     spare = max(0, 3 - len(names)) / 2  # room for three: one or two runs are bars, not walls
     axes.set_ylim(len(names) - 0.5 + spare, -0.5 - spare)
@@ -262,7 +262,7 @@ def _finish(axes: "Axes", *, x: str, y: str, legend: bool = False, from_zero: bo
         axes.set(xticks=[], yticks=[])
         return
     if legend:
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(frameon=False, fontsize=10)
     if from_zero:
         top = axes.dataLim.ymax
         axes.set_ylim(0, 1.1 * top if top > 0 else 1)
@@ -282,7 +282,7 @@ def _shared_legend(figure: "Figure", axes: "Axes") -> None:
             loc="outside lower center",
             ncols=min(len(names), 3),
             frameon=False,
-            fontsize=9,
+            fontsize=10,
         )
 
 
