@@ -237,11 +237,17 @@ def error_metrics(
 def rouge_metrics(scored: Sequence[Scored]) -> RougeMetrics:
     """Mean F1 of each section over the rows whose reference has it; a missing section scores 0.
 
-    Rows whose text ROUGE's tokenizer cannot keep are left out, counted in `rouge_reasons`.
+    Rows whose text ROUGE's tokenizer cannot keep are left out, counted in `rouge_reasons`. Beside
+    it is the mean over the sections that were written, also in answers that were rejected: the
+    first number mixes how often a model keeps the layout with how it writes.
     """
     positives = _section_scores(scored, "pros")
     concerns = _section_scores(scored, "cons")
     analyses = _section_scores(scored, "anal")
+    written = {
+        name: [score for answer in scored if (score := answer.rouge_written[name]) is not None]
+        for name in SECTIONS
+    }
     unread = {name: sum(name in answer.unread for answer in scored) for name in SECTIONS}
     return {
         "rouge_n": {"pros": len(positives), "cons": len(concerns), "anal": len(analyses)},
@@ -253,6 +259,8 @@ def rouge_metrics(scored: Sequence[Scored]) -> RougeMetrics:
         "pros_rouge_scores": mean_rouge(positives),
         "cons_rouge_scores": mean_rouge(concerns),
         "anal_rouge_scores": mean_rouge(analyses),
+        "rouge_written": {name: mean_rouge(scores) for name, scores in written.items()},
+        "rouge_written_n": {name: len(scores) for name, scores in written.items()},
     }
 
 

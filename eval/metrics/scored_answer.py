@@ -36,6 +36,8 @@ class Scored:
     """By the keys of SECTIONS; None if the reference has no such section, or for `unread`."""
     unread: frozenset[str]
     """The sections of which ROUGE's tokenizer would drop most letters."""
+    rouge_written: dict[str, RougeScores | None]
+    """The same for each section that has a text, in an answer that was rejected too; else None."""
 
     def to_json(self) -> ScoredRow:
         """This row of scored.jsonl."""
@@ -120,15 +122,8 @@ def score_row(row: ScorableRow, rouge: Rouge = section_rouge) -> Scored:
     answer, reference = parse_answer(row["generation"]), parse_answer(row["answer"])
     strict = parse_answer(row["generation"], strict=True)
     readable = answer if answer.valid else Answer()
-    scores: dict[str, RougeScores | None] = {}
-    unread: set[str] = set()
-    for name, section in SECTIONS.items():
-        texts: tuple[str, str] = (getattr(reference, section), getattr(readable, section))
-        is_there = bool(texts[0].strip())
-        if not all(map(keeps_letters, texts)) or (is_there and not has_tokens(texts[0])):
-            unread.add(name)
-        is_scored = is_there and name not in unread
-        scores[name] = rouge(*texts) if is_scored else None
+    scores, unread = _rouge_by_section(reference, readable, rouge)
+    of_texts, _ = _rouge_by_section(reference, answer, rouge)
     return Scored(
         row=row,
         answer=answer,
@@ -139,8 +134,28 @@ def score_row(row: ScorableRow, rouge: Rouge = section_rouge) -> Scored:
         reason=answer.reason,
         reason_strict=strict.reason,
         rouge=scores,
-        unread=frozenset(unread),
+        unread=unread,
+        rouge_written={
+            name: score if getattr(answer, SECTIONS[name]).strip() else None
+            for name, score in of_texts.items()
+        },
     )
+
+
+def _rouge_by_section(
+    reference: Answer, answer: Answer, rouge: Rouge
+) -> tuple[dict[str, RougeScores | None], frozenset[str]]:
+    """The ROUGE of each section that the reference has, and the sections that cannot be read."""
+    scores: dict[str, RougeScores | None] = {}
+    unread: set[str] = set()
+    for name, section in SECTIONS.items():
+        texts: tuple[str, str] = (getattr(reference, section), getattr(answer, section))
+        is_there = bool(texts[0].strip())
+        if not all(map(keeps_letters, texts)) or (is_there and not has_tokens(texts[0])):
+            unread.add(name)
+        is_scored = is_there and name not in unread
+        scores[name] = rouge(*texts) if is_scored else None
+    return scores, frozenset(unread)
 
 
 def _truth(label: str | None, reference: Answer) -> Prediction | None:

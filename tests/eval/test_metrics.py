@@ -6,6 +6,7 @@ import random
 import pytest
 
 from eval.metrics.evaluate import evaluate
+from eval.metrics.rouge import section_rouge
 from tests.support.scorable_rows import UNREADABLE, answer, answer_with, market, scorable_row
 from weekahead.schema.metrics import AnswerMetrics, Metrics
 from weekahead.schema.metrics_files import REQUIRED_KEYS, read_metrics
@@ -168,6 +169,29 @@ def test_a_readable_section_of_an_invalid_answer_scores_nothing():
     )
     assert scored[0]["valid_lenient"] is False
     assert metrics["pros_rouge_scores"] == {"rouge1": 0.0, "rouge2": 0.0, "rougeL": 0.0}
+
+
+def test_written_sections_have_their_own_rouge():
+    """A cut answer scores 0 in the one and its own sections in the other; silence is in neither."""
+    reference = answer_with("up by 1-2%")
+    whole, cut = reference, reference.split("[Prediction")[0].replace("grew fast", "fell")
+    rows = [{"generation": text, "answer": reference} for text in (whole, cut, UNREADABLE, None)]
+    metrics, _ = evaluate(rows)
+    by_hand = section_rouge("1. Sales grew fast.", "1. Sales fell.")["rouge1"]
+    assert by_hand == pytest.approx(2 * 2 / 7), "2 of 4 words and 2 of 3 words in common"
+    assert metrics["rouge_written_n"] == {"pros": 2, "cons": 2, "anal": 1}
+    assert metrics["rouge_written"]["pros"]["rouge1"] == pytest.approx((1 + by_hand) / 2)
+    assert metrics["rouge_written"]["anal"]["rouge1"] == 1.0
+    assert metrics["pros_rouge_scores"]["rouge1"] == 1 / 4, "those that cannot be read count as 0"
+    silent, _ = evaluate(rows[2:])
+    assert silent["rouge_written"] == {"pros": None, "cons": None, "anal": None}
+
+
+def test_written_sections_in_other_scripts_are_left_out():
+    reference = answer_with("up by 1-2%")
+    cut = "[Positive Developments]:\n1. \u589e\u957f\u5f3a\u52b2 12"
+    metrics, _ = evaluate([{"generation": cut, "answer": reference}])
+    assert metrics["rouge_written_n"]["pros"] == 0
 
 
 def test_swapped_reference_and_generation_are_noticed():

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 
 import pytest
@@ -13,10 +14,11 @@ from eval.report.runs import load_run, load_runs
 from eval.report.summary import summarize
 from eval.report.table import Cell, Table, format_value, to_csv
 from eval.report.tables.quality import likelihood
+from eval.report.tables.scores import rouge
 from eval.report.write import write_report
 from eval.score import score_files
 from tests.support.report_runs import WEEKS, generation_rows, make_pair, make_run, read_page
-from weekahead.files import write_jsonl
+from weekahead.files import write_json, write_jsonl
 from weekahead.task.labels import BINS
 
 
@@ -256,6 +258,21 @@ def test_unknown_numbers_are_dashes_with_their_reason(tmp_path):
     assert baselines["zero-move"].details == ["predicts no direction"]
     assert "4 weeks; an interval needs at least 6" in baselines["bare"].details[-1]
     assert report.summary.runs[0].verdict == "not judged"
+
+
+def test_written_sections_stand_beside_unread_answers(pair, tmp_path):
+    """Two of 40 answers cannot be read: they count in the first number alone."""
+    runs = load_runs(pair)
+    (positives, *_) = rouge(compare_runs(runs)).rows
+    assert [cell.text for cell in positives[:2]] == ["demo-base", "Positives"]
+    assert positives[2].value == pytest.approx(38 / 40)
+    assert (positives[6].value, positives[9].value) == (1.0, 38)
+    stored = json.loads((pair[0] / "metrics.json").read_text(encoding="utf-8"))
+    older = {key: value for key, value in stored.items() if not key.startswith("rouge_written")}
+    write_json(pair[0] / "metrics.json", older)
+    (positives, *_) = rouge(compare_runs(load_runs(pair))).rows
+    assert positives[2].value is not None and positives[6].text == "–"
+    assert "run eval.score again" in positives[6].details[0]
 
 
 def test_settings_that_differ_stand_apart_from_equal_ones(pair, tmp_path):

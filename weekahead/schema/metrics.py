@@ -213,6 +213,9 @@ class RougeMetrics(TypedDict):
     pros_rouge_scores: RougeScores | None
     cons_rouge_scores: RougeScores | None
     anal_rouge_scores: RougeScores | None
+    rouge_written: dict[str, RougeScores | None]
+    """pros, cons and anal -> the same over the sections that were written."""
+    rouge_written_n: dict[str, int]
 
 
 class SpeedMetrics(TypedDict):

@@ -97,6 +97,8 @@ _OTHERS: JsonObject = {
     "pros_rouge_scores": None,
     "cons_rouge_scores": None,
     "anal_rouge_scores": None,
+    "rouge_written": {},
+    "rouge_written_n": {},
     "inference_seconds": None,
     "inference_seconds_n": 0,
     "latency": None,

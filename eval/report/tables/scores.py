@@ -12,6 +12,7 @@ from weekahead.schema.metrics import Metrics
 _SECTION_TITLES = {"pros": "Positives", "cons": "Concerns", "anal": "Analysis"}
 _ROUGE_TITLES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L"}
 _NO_TRUTH = "no row has a truth"
+_BEFORE_WRITTEN = "scored before written sections were; run eval.score again"
 _BEFORE_CAP = "scored before sizes were capped at 5.5; run eval.score again"
 
 
@@ -144,15 +145,32 @@ def rouge(compared: ComparedRuns) -> Table:
             why = reason or "no reference has this section"
             cells = [Cell(scores.get(kind), note=reason, why=why) for kind in _ROUGE_TITLES]
             n = Cell(run.metrics["rouge_n"].get(section), why="not recorded")
-            rows.append((run_cell(run.name), Cell(title), *cells, n))
+            rows.append((run_cell(run.name), Cell(title), *cells, n, *_written(run, section)))
     return Table(
         key="rouge",
         title="Likeness to the reference answers",
-        columns=("Run", "Section", *_ROUGE_TITLES.values(), "n"),
+        columns=(
+            "Run",
+            "Section",
+            *_ROUGE_TITLES.values(),
+            "Rows",
+            *(f"{kind}, written" for kind in _ROUGE_TITLES.values()),
+            "Sections written",
+        ),
         rows=tuple(rows),
-        note="Mean F1 of rouge-score with stemmer. A section that was not written scores 0. The "
+        note="Mean F1 of rouge-score with stemmer. In the first columns a section of an answer "
+        "that cannot be read scores 0; those named written are over the sections that have a text, "
+        "so they compare what was written and not how often the layout was kept. The "
         "references were written in hindsight: this measures style, not foresight.",
     )
+
+
+def _written(run: EvaluatedRun, section: str) -> list[Cell]:
+    """The scores over the sections that were written, and their number."""
+    n = run.metrics["rouge_written_n"].get(section)
+    why = _BEFORE_WRITTEN if n is None else "no such section was written"
+    scores = run.metrics["rouge_written"].get(section) or {}
+    return [*(Cell(scores.get(kind), why=why) for kind in _ROUGE_TITLES), Cell(n, why=why)]
 
 
 def speed(compared: ComparedRuns) -> Table:
