@@ -16,6 +16,8 @@ from weekahead.locks import check_writable
 from weekahead.redaction import find_secret
 from weekahead.schema.file_names import GENERATIONS, MANIFEST, METRICS, SCORED
 from weekahead.schema.manifests import read_json_object
+from weekahead.schema.metrics_files import read_metrics
+from weekahead.schema.verdicts import reported_verdict
 from weekahead.tracking.run import TrackedRun, start_run
 
 _NEEDED_FILES = (METRICS, GENERATIONS)
@@ -30,11 +32,13 @@ class PublishOptions:
 
 
 def log_evaluation(folder: Path | str, tracker: TrackedRun) -> None:
-    """Log `results/<run>`: scalars below `eval/`, the table `eval/metrics`, an artifact.
+    """Log `results/<run>`: scalars below `eval/`, two tables, an artifact.
 
-    The artifact holds the files. It has the type "evaluation" and the name `evaluation-<run>`;
-    offline its bytes wait in the run's own folder until `wandb sync`. Raises FileNotFoundError if
-    the folder holds no metrics.json or no generations.jsonl, ValueError if a file holds a secret.
+    The table `eval/metrics` has the numbers, `eval/verdict` the verdict. The artifact holds the
+    files. It has the type "evaluation" and the name `evaluation-<run>`; offline its bytes wait in
+    the run's own folder until `wandb sync`. Raises FileNotFoundError if the folder holds no
+    metrics.json or no generations.jsonl, ValueError if a file holds a secret or another command's
+    metrics.
     """
     folder = Path(folder)
     for name in _NEEDED_FILES:
@@ -51,7 +55,21 @@ def log_evaluation(folder: Path | str, tracker: TrackedRun) -> None:
     tracker.log({f"eval/{name}": value for name, value in scalars.items()})
     rows = [[name, value] for name, value in scalars.items()]
     tracker.log_table("eval/metrics", ["metric", "value"], rows)
+    tracker.log_table("eval/verdict", ["", "verdict"], verdict_rows(folder / METRICS))
     tracker.log_artifact(artifact_name(folder.resolve().name), "evaluation", files)
+
+
+def verdict_rows(path: Path) -> list[list[str]]:
+    """The verdict of the run at `path` as a table: alone and, if a report holds it, corrected.
+
+    Raises ValueError if the file is not one of eval.score.
+    """
+    metrics = read_metrics(path, "score the run again with eval.score")
+    rows = [["this run alone", metrics["verdict"]]]
+    reported = reported_verdict(path)
+    if reported and reported["tests"] > 1:
+        rows.insert(0, [f"corrected for {reported['tests']} runs (Holm)", reported["verdict"]])
+    return [*rows, *(["because", reason] for reason in metrics["verdict_reasons"])]
 
 
 def flatten(metrics: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, float | int]]:

@@ -32,6 +32,7 @@ from weekahead.schema.manifests import (
     read_training_manifest,
 )
 from weekahead.schema.metrics_files import filled_metrics
+from weekahead.schema.verdicts import reported_verdict
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -181,7 +182,7 @@ def read_evaluation(folder: Path, metrics_path: Path | None) -> Evaluation | Non
     manifest = read_generation_manifest(beside) if beside.is_file() else None
     stored = read_json_object(path)
     metrics = filled_metrics(stored, origin=str(path), remedy="run `make eval` again")
-    return Evaluation(stored, metrics, manifest)
+    return Evaluation(stored, metrics, manifest, reported_verdict(path))
 
 
 def run(options: argparse.Namespace) -> int:

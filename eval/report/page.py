@@ -1,6 +1,6 @@
 """What the report says, before it is a page or a Markdown file: built once, printed twice."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from eval.report.figures import (
 )
 from eval.report.notes import fictional_notes, training_notes, warnings
 from eval.report.runs import EvaluatedRun
-from eval.report.skills import skill_results, tuning_results
+from eval.report.skills import SkillResult, skill_results, tuning_results
 from eval.report.summary import Summary, summarize
 from eval.report.table import Table
 from eval.report.tables import TABLES, TablePlan
@@ -55,6 +55,8 @@ class Report:
     """Sentences of the banner about made-up rows; empty for real ones."""
     warnings: tuple[str, ...]
     summary: Summary
+    verdicts: Mapping[str, SkillResult]
+    """The corrected verdict of each run, by its name."""
     skill_figure: DrawnFigure | None
     """The picture of the summary for Markdown; the page draws it itself, in its own colors."""
     examples: tuple[Example, ...]
@@ -68,7 +70,7 @@ class Report:
 def build_report(runs: Sequence[EvaluatedRun], title: str, figures: Path) -> Report:
     """The report over `runs`; its figures are drawn into the folder `figures`."""
     compared = compare_runs(runs)
-    results = [*skill_results(compared.entries), *tuning_results(compared.entries)]
+    skills = skill_results(compared.entries)
     table_sections = [_table_section(plan, compared, figures) for plan in TABLES]
     return Report(
         title=title,
@@ -77,7 +79,12 @@ def build_report(runs: Sequence[EvaluatedRun], title: str, figures: Path) -> Rep
         fictional=fictional_notes(runs),
         warnings=warnings(compared),
         summary=summarize(compared),
-        skill_figure=draw_skill(results, figures),
+        verdicts={
+            run.name: result
+            for entry, result in zip(compared.entries, skills, strict=True)
+            for run in entry.runs
+        },
+        skill_figure=draw_skill([*skills, *tuning_results(compared.entries)], figures),
         examples=tuple(choose_examples(runs)),
         sections=(
             *(section for section in table_sections if section is not None),

@@ -12,12 +12,14 @@ from eval.report.markdown import render_markdown
 from eval.report.notes import ADVICE, SKILL
 from eval.report.page import Report, build_report
 from eval.report.runs import EvaluatedRun, load_runs
+from eval.report.skills import SkillResult
 from eval.report.table import to_csv
 from weekahead.files import naming_place, sha256, write_json, write_text
 from weekahead.locks import sole_writer
 from weekahead.manifest import new_manifest
 from weekahead.schema.file_names import MANIFEST, METRICS
 from weekahead.schema.manifests import read_json_object
+from weekahead.schema.verdicts import ReportedRun
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -65,9 +67,19 @@ def _write_draft(draft: Path, runs: Sequence[EvaluatedRun], title: str) -> list[
     write_text(draft / PAGE, render_html(report, books))
     paths = [path for path in draft.rglob("*") if path.is_file()]
     files = sorted(path.relative_to(draft).as_posix() for path in paths)
-    sources = [{"run": run.name, "metrics_sha256": sha256(run.folder / METRICS)} for run in runs]
-    write_json(draft / MANIFEST, new_manifest(kind="report", runs=sources, files=files))
+    reported = [_reported_run(run, report.verdicts[run.name]) for run in runs]
+    write_json(draft / MANIFEST, new_manifest(kind="report", runs=reported, files=files))
     return files
+
+
+def _reported_run(run: EvaluatedRun, result: SkillResult) -> ReportedRun:
+    return {
+        "run": run.name,
+        "metrics_sha256": sha256(run.folder / METRICS),
+        "verdict": result.verdict,
+        "p_corrected": result.p_holm,
+        "tests": result.tests,
+    }
 
 
 def _files_of_older_report(out: Path) -> list[str]:

@@ -24,6 +24,7 @@ from weekahead.schema.manifests import (
     why_unusable,
 )
 from weekahead.schema.metrics import Metrics
+from weekahead.schema.verdicts import ReportedRun
 
 Files = dict[str, bytes | Path]
 """Path in the repository -> its content, or the file that holds it."""
@@ -79,6 +80,8 @@ class Evaluation:
     """The same, with the keys that older files lack."""
     manifest: GenerationManifest | None = None
     """None if there is no manifest beside the metrics."""
+    reported: ReportedRun | None = None
+    """The verdict of a report on these metrics."""
 
 
 def bundle(
@@ -117,6 +120,7 @@ def bundle(
         manifest=without_paths(manifest, roots),
         metrics=evaluation.metrics if evaluation else None,
         evaluation=without_paths(evaluation.manifest, roots) if evaluation else None,
+        reported=evaluation.reported if evaluation else None,
         dataset_id=dataset_id(manifest),
         figures=tuple(figures),
     )

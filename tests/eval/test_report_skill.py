@@ -5,12 +5,16 @@ import dataclasses
 import pytest
 
 from eval.metrics.statistics import holm
+from eval.publish import verdict_rows
 from eval.report.comparisons import compare_runs
 from eval.report.page import build_report
 from eval.report.runs import load_runs
 from eval.report.skills import skill_results, tuning_results
+from eval.report.write import write_report
+from eval.score import score_files
 from tests.support.report_runs import generation_rows, make_run, make_training
-from weekahead.files import write_json
+from weekahead.files import write_json, write_jsonl
+from weekahead.schema.verdicts import reported_verdict
 
 
 @pytest.fixture
@@ -101,3 +105,30 @@ def test_a_training_that_went_wrong_is_said_on_top(tmp_path, result, sentence):
     run = make_run(tmp_path / "tuned", rows, adapter="outputs/tuned", train=train)
     report = build_report(load_runs([run]), "T", tmp_path / "figures")
     assert any(sentence in warning for warning in report.warnings)
+
+
+def test_the_corrected_verdict_is_found_beside_the_results(tmp_path):
+    """Model card and W&B show a run by itself, with the verdict of the largest report on it."""
+    rows = {"good": 5, "fair": 3, "base": 2}
+    folders = [
+        make_run(tmp_path / "results" / name, generation_rows(lambda week, r=right: r - week % 2))
+        for name, right in rows.items()
+    ]
+    metrics = folders[0] / "metrics.json"
+    assert reported_verdict(metrics) is None
+    write_report(folders, tmp_path / "reports" / "three", "T")
+    write_report(folders[:1], tmp_path / "reports" / "one", "T")
+    reported = reported_verdict(metrics)
+    (result, *_) = skill_results(compare_runs(load_runs(folders)).entries)
+    assert reported["tests"] == 3 and reported["p_corrected"] == result.p_holm
+    assert reported["verdict"] == result.verdict
+    scope = "corrected for 3 runs (Holm)"
+    assert verdict_rows(metrics)[:2] == [
+        [scope, result.verdict],
+        ["this run alone", "skill shown"],
+    ]
+    write_jsonl(folders[0] / "generations.jsonl", generation_rows(lambda week: 4))
+    score_files([folders[0] / "generations.jsonl"], folders[0])
+    assert reported_verdict(metrics) is None, "a report on other answers says nothing"
+    write_json(tmp_path / "reports" / "three" / "manifest.json", {"kind": "report", "runs": [1]})
+    assert reported_verdict(metrics) is None

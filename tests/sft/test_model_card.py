@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from sft.hub.card_evaluation import difference_text, number
 from sft.hub.model_card import (
     ModelCardFacts,
     model_card,
-    number,
     quantization_arguments,
-    verdict_text,
 )
 from tests.support.tiny_adapter import BASE_ID, manifest, metrics
 from weekahead.schema.manifests import generation_manifest, training_manifest
@@ -63,10 +62,8 @@ def test_every_metric_has_its_rows_and_its_baselines():
         "| valid answers, lenient | 298 | 300 |",
         "| ROUGE-1 / 2 / L, analysis | 0.421 / 0.150 / 0.258 | 296 |",
         "| seconds per answer | – | 0 |",
-        "| always-down | 0.543 | 7.900 | better than always-down: not shown (difference -0.027, "
-        "95 % interval -0.100 to 0.050, p 0.440, 0.120 could have been shown) |",
-        "| zero-move | – | 7.500 | squared error worse than zero-move "
-        "(difference +0.700, 95 % interval 0.100 to 1.300, p 0.020) |",
+        "| always-down | 0.543 | 7.900 | -0.027 (95 % interval -0.100 to 0.050, p 0.440) |",
+        "| zero-move | – | 7.500 | squared error +0.700 (95 % interval 0.100 to 1.300, p 0.020) |",
         "| last-week | – | – | – |",
     ):
         assert line in text.splitlines(), line
@@ -128,20 +125,19 @@ def test_the_compute_dtype_is_the_base_dtype_unless_named():
 
 
 @pytest.mark.parametrize(
-    ("difference", "verdict", "expected"),
+    ("difference", "p", "expected"),
     [
-        (0.2, "better", "better than always-up (difference"),
-        (-0.2, "worse", "worse than always-up (difference"),
-        (0.2, "not shown", "not shown (difference +0.200, 95 % interval not"),
-        (0.2, None, "not shown (difference +0.200, 95 % interval not"),
+        (0.2, 0.0002, "+0.200 (95 % interval 0.100 to 0.300, p below 0.001)"),
+        (-0.2, 0.04, "-0.200 (95 % interval 0.100 to 0.300, p 0.040)"),
         (None, None, "–"),
     ],
 )
-def test_a_verdict_is_the_scored_one_in_words(difference, verdict, expected):
-    unknown = dict.fromkeys(("ci95", "p", "detectable_effect"))
-    comparison = {"difference": difference, "verdict": verdict, **unknown}
-    assert expected in verdict_text("always_up", comparison)
-    assert verdict_text("always_up", None) == "–"
+def test_a_difference_is_a_description(difference, p, expected):
+    comparison = {"difference": difference, "verdict": "better", "ci95": [0.1, 0.3], "p": p}
+    assert difference_text(comparison) == expected
+    assert difference_text(None) == "–"
+    unknown = {"difference": 0.1, "ci95": None, "p": None}
+    assert difference_text(unknown) == "+0.100 (95 % interval not computable (too few weeks), p –)"
 
 
 def test_numbers_are_never_invented():
@@ -182,7 +178,7 @@ def test_the_card_shows_no_uncapped_error_as_capped():
 
 
 def test_the_card_states_the_verdict_on_the_run():
-    from sft.hub.model_card import skill_sentence
+    from sft.hub.card_evaluation import skill_sentence
     from weekahead.schema.metrics_files import filled_metrics
 
     stored = {"n": 1, "valid_strict": 1, "valid_lenient": 1, "bin_acc": 1.0, "baselines": {}}
@@ -196,3 +192,15 @@ def test_the_card_states_the_verdict_on_the_run():
     assert skill_sentence(metrics) == "Not judged (5 weeks)."
     old = filled_metrics({**stored, "versus": {}}, origin="m", remedy="r")
     assert skill_sentence(old).startswith("Not judged (scored before skill was measured")
+
+
+def test_the_card_states_the_corrected_verdict_and_what_it_changed():
+    judged = {**METRICS, "verdict": "skill shown"}
+    digest = "0" * 64
+    other = {"run": "tiny", "metrics_sha256": digest, "p_corrected": 0.08, "tests": 4}
+    reported = {**other, "verdict": "no skill shown"}
+    text = card(metrics=judged, reported=reported)
+    assert "**No skill shown" in text
+    assert "corrected for the 4 runs that were compared (Holm)" in text
+    assert "On this run alone it would be: skill shown." in text
+    assert "better" not in text.lower() and "worse" not in text.lower()
