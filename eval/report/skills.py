@@ -22,7 +22,6 @@ from eval.metrics.statistics import holm
 from eval.metrics.weeks import week_keys
 from eval.report.entries import Entry
 from eval.report.rows import row_keys, same_rows
-from eval.report.table import format_value
 from weekahead.schema.metrics import SkillMetrics, SkillVerdict
 
 
@@ -53,33 +52,6 @@ class SkillResult:
         """The smallest true skill, or difference, that such rows show four times in five if it is
         corrected for the tests of this page. None if that cannot be said."""
         return detectable_skill(self.estimate, max(self.tests, 1))
-
-    @property
-    def sentence(self) -> str:
-        """The verdict in words: "skill shown: +0.370 (95 % interval ...), p below 0.001"."""
-        estimate = self.estimate
-        numbers = ""
-        if estimate.excess_accuracy is not None and estimate.ci95:
-            low, high = (_signed(end) for end in estimate.ci95)
-            numbers = f": {_signed(estimate.excess_accuracy)} (95 % interval {low} to {high})"
-            numbers += f", p {_p_text(estimate.p)}"
-            if self.tests > 1:
-                numbers += f", {_p_text(self.p_holm)} corrected for {self.tests} tests"
-        reasons = f" ({'; '.join(self.reasons)})" if self.reasons else ""
-        differ = ""
-        if self.verdict != self.alone:
-            differ = f"; alone it would be {self._words(self.alone)}"
-        return f"{self._words(self.verdict)}{numbers}{differ}{reasons}"
-
-    def _words(self, verdict: SkillVerdict) -> str:
-        if self.base is None:
-            return verdict
-        return {
-            "skill shown": f"more skill than {self.base} shown",
-            "negative skill shown": f"less skill than {self.base} shown",
-            "no skill shown": f"no difference in skill from {self.base} shown",
-            "not judged": f"difference in skill from {self.base} not judged",
-        }[verdict]
 
 
 def skill_results(entries: Sequence[Entry]) -> list[SkillResult]:
@@ -223,14 +195,3 @@ def _weeks_and_firms(entry: Entry) -> tuple[list[str] | None, list[str] | None]:
     rows = [by_key[key] for key in sorted(entry.hits)]
     firms = [str(row.get("symbol") or "").strip().upper() for row in rows]
     return week_keys(rows).keys, firms if firms and all(firms) else None
-
-
-def _signed(value: float) -> str:
-    text = format_value(abs(value), 3)
-    return f"{'-' if value < 0 and float(text) else '+'}{text}"
-
-
-def _p_text(p: float | None) -> str:
-    if p is None:
-        return format_value(None)
-    return "below 0.001" if p < 0.001 else f"{p:.3f}"

@@ -213,7 +213,22 @@ def certainty_sentences(
             sentences.append(
                 f"{without}, a result {far} would come up in {_odds(least_sure)} such tests."
             )
+    for results, what in ((tuning, "gain"), (skills, "skill")):
+        sentences += _could_show(results, what)
     return tuple(sentences)
+
+
+def _could_show(results: Sequence[SkillResult], what: str) -> list[str]:
+    """What would have been shown, for results that are not: their absence proves little."""
+    sizes = [result.detectable for result in results if result.verdict == "no skill shown"]
+    known = sorted(size for size in sizes if size is not None)
+    if not known:
+        return []
+    ends = dict.fromkeys(f"{size:.2f}" for size in (known[0], known[-1]))
+    return [
+        f"Not shown is not absent: these rows show a true {what} of {' to '.join(ends)} in four of "
+        "five tests, and easily miss a smaller one."
+    ]
 
 
 _SHOWN = ("skill shown", "negative skill shown")
