@@ -169,6 +169,7 @@ def describe_answers(job: GenerationJob, backend: Backend) -> GenerationManifest
         "train": training,
         "rows_in_training_weeks": rows_in_training_weeks(training, data),
         "train_majority": training["train_majority"] if training else data.train_majority,
+        "train_labels": training["train_labels"] if training else data.train_labels,
     }
 
 

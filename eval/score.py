@@ -8,15 +8,16 @@ table. Takes seconds and no GPU, so a change of metric never costs a generation.
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import cast
 
+from data_pipeline.dataset.load import load_dataset
 from eval.metrics.breakdown import knowledge_cutoff
 from eval.metrics.evaluate import evaluate
-from eval.metrics.probability import likelihood_metrics, up_probabilities
+from eval.metrics.probability import likelihood_metrics, with_probabilities
 from eval.metrics.text_table import render
 from weekahead import files
 from weekahead.cli import new_parser, run_command
@@ -64,25 +65,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="folder for the results"
     )
+    parser.add_argument(
+        "--train_data",
+        metavar="DATASET",
+        help="training rows, whose bins are the baseline of exact bins and probabilities; by "
+        "default the train_labels of manifest.json beside the answers",
+    )
     options = parser.parse_args(arguments)
-    return run_command("eval.score", lambda: _score_and_print(options.files, options.out))
+    return run_command(
+        "eval.score", lambda: _score_and_print(options.files, options.out, options.train_data)
+    )
 
 
-def _score_and_print(sources: Sequence[Path], out: Path) -> int:
-    print(render(score_files(sources, out)))
+def _score_and_print(sources: Sequence[Path], out: Path, train_data: str | None) -> int:
+    labels = load_dataset(train_data).train.train_labels if train_data else None
+    print(render(score_files(sources, out, labels)))
     return 0
 
 
-def score_files(sources: Sequence[Path], out: Path) -> dict[str, Metrics]:
+def score_files(
+    sources: Sequence[Path], out: Path, train_labels: Mapping[str, int] | None = None
+) -> dict[str, Metrics]:
     """Score each file into its folder under `out`; name of the run -> content of its metrics.json.
 
+    `train_labels` is bin -> training rows; by default what the manifest beside a file states.
     Nothing is written before every file has been scored. Raises ValueError naming file, row and
     value, and OSError for a file that cannot be read or a folder that cannot be written.
     """
     folders = result_folders(sources, out)
     for folder in folders.values():
         check_writable(folder)
-    results = {source: _score_file(source) for source in sources}
+    results = {source: _score_file(source, train_labels) for source in sources}
     for source, result in results.items():
         folder = folders[source]
         files.write_jsonl(folder / SCORED, result.rows)
@@ -136,20 +149,22 @@ def _run_name(source: Path, folder: Path, out: Path) -> str:
     return _parent_name(source) if source.stem == "generations" else source.stem
 
 
-def _score_file(source: Path) -> ScoredFile:
+def _score_file(source: Path, train_labels: Mapping[str, int] | None) -> ScoredFile:
     rows = cast("list[ScorableRow]", files.read_jsonl(source))
     try:
         manifest = _manifest_beside(source)
         doubts = doubts_of(manifest, len(rows)) if manifest else []
-        answer_metrics, scored = evaluate(rows, _knowledge_cutoff(manifest), doubts=doubts)
+        labels = train_labels or (manifest["train_labels"] if manifest else None)
+        answer_metrics, scored = evaluate(
+            rows, _knowledge_cutoff(manifest), doubts=doubts, train_labels=labels
+        )
         likelihoods = _read_likelihoods(source)
         if likelihoods:
-            for row, probability in zip(scored, up_probabilities(rows, likelihoods), strict=True):
-                row["up_probability"] = probability
+            scored = with_probabilities(rows, scored, likelihoods)
         metrics: Metrics = {
             "source": {"file": printable(source.name), "sha256": files.sha256(source)},
             **answer_metrics,
-            **likelihood_metrics(rows, scored, likelihoods),
+            **likelihood_metrics(rows, scored, likelihoods, labels),
         }
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None

@@ -181,6 +181,7 @@ def predict(
                 "logprobs": {label: math.log(probability) for label, probability in probs.items()},
                 "probs": probs,
                 "up": up,
+                "prefix": "direct",  # like a question that is asked without an answer before it
                 "train_up_share": train.train_up_share,
             }
         )
@@ -265,6 +266,7 @@ def describe_tfidf(fitted: Fitted, train: TrainData, data: EvalData) -> TfidfMan
         },
         "dataset": {**dataset_facts(data), "synthetic": is_synthetic(data.rows)},
         "train_majority": train.train_majority,
+        "train_labels": train.train_labels,
         "latency_measured": False,
         "n": len(data.rows),
         "complete": True,

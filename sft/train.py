@@ -318,6 +318,7 @@ def new_training_manifest(job: Job, run_id: str | None) -> TrainingManifest:
         "prompt_versions": sorted({str(row.get("prompt_version")) for row in data.train}),
         "settings": job.settings,
         "train_majority": data.train_majority,
+        "train_labels": data.train_labels,
         "diverged": None,
         "result": None,
     }

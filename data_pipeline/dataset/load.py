@@ -15,7 +15,7 @@ from data_pipeline.dataset.statistics import train_majority, up_share
 from weekahead.schema.dataset_files import COLUMNS, describe_missing, unknown_split
 from weekahead.schema.manifests import JsonObject
 from weekahead.schema.rows import DatasetRow, DroppedRow
-from weekahead.task.labels import check_label
+from weekahead.task.labels import BINS, check_label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +35,19 @@ class TrainData:
     revision: str | None = None
 
     @cached_property
+    def train_labels(self) -> dict[str, int]:
+        """Training rows of each bin, from the worst week to the best."""
+        return _label_counts(self.train)
+
+    @cached_property
     def train_majority(self) -> int | None:
         """The direction that most training labels have, +1 or -1; None without rows."""
-        return train_majority(_label_counts(self.train))
+        return train_majority(self.train_labels)
 
     @cached_property
     def train_up_share(self) -> float | None:
         """The share of training rows whose label is an up bin; None without rows."""
-        return up_share(_label_counts(self.train))
+        return up_share(self.train_labels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +61,8 @@ class EvalData:
     """The direction that most training labels have; None if the source has no training rows."""
     train_up_share: float | None = None
     """The share of training rows whose label is an up bin; None like `train_majority`."""
+    train_labels: dict[str, int] | None = None
+    """Training rows of each bin; None like `train_majority`."""
     source: str
     sha256: str
     revision: str | None = None
@@ -108,17 +115,23 @@ class Dataset:
         )
 
     @cached_property
-    def train_majority(self) -> int | None:
-        """The direction that most labels of the train split have, +1 or -1.
+    def train_labels(self) -> dict[str, int] | None:
+        """Rows of each bin in the train split, from the worst week to the best.
 
         None if the source has no train split of its own, and if no row of it can be trained on.
         """
-        return train_majority(self._train_labels)
+        rows = self._cut.train if "train" in self.split_names else []
+        return _label_counts(rows) if rows else None
+
+    @cached_property
+    def train_majority(self) -> int | None:
+        """The direction that most labels of the train split have, +1 or -1; None without them."""
+        return train_majority(self.train_labels or {})
 
     @cached_property
     def train_up_share(self) -> float | None:
-        """The share of up bins in the train split; None like `train_majority`."""
-        return up_share(self._train_labels)
+        """The share of up bins in the train split; None without labels."""
+        return up_share(self.train_labels or {})
 
     def split(self, name: str | None = None) -> EvalData:
         """All rows of one split (default `test`), or of a single file.
@@ -136,6 +149,7 @@ class Dataset:
             split=label,
             train_majority=self.train_majority,
             train_up_share=self.train_up_share,
+            train_labels=self.train_labels,
             source=self.source.name,
             sha256=self.source.sha256[key],
             revision=self.source.revision,
@@ -168,10 +182,6 @@ class Dataset:
                     f"{self.source.name}: rows of {train_name} have {first}, rows of {name} have "
                     f"{second}; convert the public ones first (python -m data_pipeline.fingpt)"
                 )
-
-    @property
-    def _train_labels(self) -> Mapping[str, int]:
-        return _label_counts(self._cut.train if "train" in self.split_names else [])
 
     def _rows(self, split: str) -> list[DatasetRow]:
         """The rows of a split in our shape, converted and checked once."""
@@ -274,8 +284,10 @@ def _is_message(value: Any) -> bool:
     )
 
 
-def _label_counts(rows: Sequence[DatasetRow]) -> Mapping[str, int]:
-    return Counter(row["label"] for row in rows)
+def _label_counts(rows: Sequence[DatasetRow]) -> dict[str, int]:
+    """Rows of each of the twelve bins, from the worst week to the best."""
+    counts = Counter(row["label"] for row in rows)
+    return {label: counts[label] for label in BINS}
 
 
 def _cut_ours(

@@ -5,7 +5,7 @@ A number over fewer rows has its own n beside it.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cache
 
@@ -19,6 +19,7 @@ from eval.metrics.baselines import (
     squared_error,
     versus_entry,
 )
+from eval.metrics.bin_baselines import bin_metrics
 from eval.metrics.breakdown import breakdown, class_metrics
 from eval.metrics.fingpt_compatible import fingpt_metrics
 from eval.metrics.judging import judge, skill_metrics
@@ -67,12 +68,14 @@ def evaluate(
     knowledge_cutoff: date | None = None,
     rouge: Rouge = section_rouge,
     doubts: Sequence[str] = (),
+    train_labels: Mapping[str, int] | None = None,
 ) -> tuple[AnswerMetrics, list[ScoredRow]]:
     """The metrics of `rows` and the rows of scored.jsonl, in the order of `rows`.
 
     `knowledge_cutoff` is the day up to which the base has read; by default the rows' own key
-    counts. `doubts` are reasons not to judge the run that its rows do not tell. Raises ValueError
-    naming row and value for rows that cannot be read (see `check_scorable_rows`).
+    counts. `doubts` are reasons not to judge the run that its rows do not tell. `train_labels` is
+    bin -> training rows. Raises ValueError naming row and value for rows that cannot be read (see
+    `check_scorable_rows`), and for labels that are no bins.
     """
     check_scorable_rows(rows)
     rouge = _cached(rouge)
@@ -82,7 +85,7 @@ def evaluate(
     metrics: AnswerMetrics = {
         **count_metrics(scored),
         **verdict_metrics(scored, doubts),
-        **accuracy_metrics(scored, knowledge_cutoff),
+        **accuracy_metrics(scored, knowledge_cutoff, train_labels),
         "text_quality": text_quality(rows, [answer.answer for answer in scored]),
         **rouge_metrics(scored),
         **speed_metrics(rows),
@@ -133,7 +136,11 @@ def verdict_metrics(scored: Sequence[Scored], doubts: Sequence[str] = ()) -> Ver
     }
 
 
-def accuracy_metrics(scored: Sequence[Scored], knowledge_cutoff: date | None) -> AccuracyMetrics:
+def accuracy_metrics(
+    scored: Sequence[Scored],
+    knowledge_cutoff: date | None,
+    train_labels: Mapping[str, int] | None,
+) -> AccuracyMetrics:
     """Directions, bins, squared errors and the baselines, over the rows with a truth."""
     rows: list[ScorableRow] = []
     predictions: list[Prediction] = []
@@ -175,6 +182,7 @@ def accuracy_metrics(scored: Sequence[Scored], knowledge_cutoff: date | None) ->
     }
     return {
         **directions,
+        **bin_metrics(predictions, truths, weeks, train_labels),
         **error_metrics(predictions, truths, weeks),
         **compare_with_baselines(rows=rows, truths=truths, hits=hits, weeks=weeks),
     }

@@ -4,10 +4,12 @@ Intervals take weeks as independent units (`eval.metrics.statistics`).
 """
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Literal, NamedTuple, cast
 
 from eval.metrics.baselines import versus_entry
+from eval.metrics.bin_baselines import train_shares
+from eval.metrics.perfect_calibration import perfect_calibration
 from eval.metrics.probability_scores import (
     ReliabilityPoint,
     brier,
@@ -18,23 +20,37 @@ from eval.metrics.probability_scores import (
     points_of_bins,
     rps,
 )
-from eval.metrics.statistics import MIN_CLUSTERS, Estimate, clustered_mean, clustered_share, mean
+from eval.metrics.statistics import (
+    MIN_CLUSTERS,
+    Estimate,
+    clustered_mean,
+    clustered_share,
+    mean,
+    skill_score,
+)
 from eval.metrics.weeks import week_keys
 from weekahead.schema.metrics import (
     Agreement,
+    AskedScores,
     BrierComparison,
-    DirectScores,
     LikelihoodMetrics,
     Metrics,
     ProbabilityEntry,
     ProbabilityScores,
+    RankedSkill,
 )
-from weekahead.schema.rows import LikelihoodRow, ScorableRow, ScoredRow
+from weekahead.schema.rows import LikelihoodRow, RowProbabilities, ScorableRow, ScoredRow
 from weekahead.task.labels import BINS, direction_of
 
 _NO_FILE = "no likelihoods.jsonl beside the answers; eval.likelihood writes it"
 _NO_COMMON_ID = "no id of likelihoods.jsonl is among the answers"
 _REQUIRED = ("id", "label", "probs", "logprobs", "up")
+
+
+Question = Literal["own", "direct"]
+"""What stands before the bins: the model's own answer, or nothing."""
+QUESTIONS: dict[Question, str] = {"direct": "at once", "own": "after its answer"}
+"""Question -> its words in tables and figures."""
 
 
 class Pair(NamedTuple):
@@ -48,13 +64,15 @@ def likelihood_metrics(
     rows: Sequence[ScorableRow],
     scored: Sequence[ScoredRow],
     likelihoods: Sequence[LikelihoodRow] | None,
+    train_labels: Mapping[str, int] | None = None,
 ) -> LikelihoodMetrics:
     """The scores of the probabilities, or None and the reason.
 
     `rows` are the generated answers, `scored` their rows of scored.jsonl. `likelihoods` belong to
-    `rows` by id and are None if there is no file. `likelihood.direct` scores what each row was
-    asked without its own answer before the bins. Raises ValueError for an id that comes twice, and
-    for a label that differs from the answer's: those are likelihoods of another dataset.
+    `rows` by id and are None if there is no file. `train_labels` is bin -> training rows.
+    `likelihood.own` and `likelihood.direct` each score one question: after the model's own answer,
+    and at once. Raises ValueError for an id that comes twice, and for a label that differs from the
+    answer's: those are likelihoods of another dataset.
     """
     if likelihoods is None:
         return {"likelihood": None, "likelihood_reason": _NO_FILE}
@@ -68,20 +86,26 @@ def likelihood_metrics(
             pairs.append(Pair(merged, answer["direction"]))
     if not pairs:
         return {"likelihood": None, "likelihood_reason": _NO_COMMON_ID}
-    direct: list[Pair] = []
-    for row, direction in pairs:
-        probabilities = row.get("direct")
-        if probabilities:
-            merged = cast("LikelihoodRow", {**row, **probabilities, "prefix": "direct"})
-            direct.append(Pair(merged, direction))
+    own = [pair for pair in pairs if pair.row.get("prefix") == "own"]
+    direct = [pair for pair in map(_at_once, pairs) if pair is not None]
     return {
         "likelihood": {
-            **_scores(pairs),
+            **_scores(pairs, train_labels),
             "n_missing": len(rows) - len(pairs),
-            "direct": _scores(direct) if direct else None,
+            "own": _scores(own, train_labels) if own else None,
+            "direct": _scores(direct, train_labels) if direct else None,
         },
         "likelihood_reason": None,
     }
+
+
+def _at_once(pair: Pair) -> Pair | None:
+    """The row as it was asked at once; None if it was not."""
+    row = pair.row
+    probabilities = row.get("direct")
+    if probabilities:
+        return Pair(cast("LikelihoodRow", {**row, **probabilities, "prefix": "direct"}), pair[1])
+    return pair if row.get("prefix") == "direct" else None
 
 
 def _check_label(row: ScorableRow, likelihood: LikelihoodRow) -> None:
@@ -92,21 +116,36 @@ def _check_label(row: ScorableRow, likelihood: LikelihoodRow) -> None:
         )
 
 
-def _scores(pairs: Sequence[Pair]) -> DirectScores:
+def _scores(pairs: Sequence[Pair], train_labels: Mapping[str, int] | None) -> AskedScores:
     """Every score of rows with probabilities, and how often they agree with the generated
     answer."""
     rows = [row for row, _ in pairs]
     directions = [direction for _, direction in pairs]
-    return {**probability_metrics(rows), "agreement": agreement(rows, directions)}
+    return {
+        **probability_metrics(rows, train_labels),
+        "agreement": agreement(rows, directions),
+    }
 
 
-def up_probabilities(
-    rows: Sequence[ScorableRow], likelihoods: Sequence[LikelihoodRow]
-) -> list[float | None]:
-    """The probability of up for each of `rows`, by id; None for a row without likelihoods."""
+def with_probabilities(
+    rows: Sequence[ScorableRow],
+    scored: Sequence[ScoredRow],
+    likelihoods: Sequence[LikelihoodRow],
+) -> list[ScoredRow]:
+    """The rows of scored.jsonl with the probabilities of `likelihoods`, which are found by id."""
     by_id = _by_id(likelihoods)
-    matches = [by_id.get(row.get("id")) for row in rows]
-    return [match["up"] if match else None for match in matches]
+    columns = [_columns(by_id.get(row.get("id"))) for row in rows]
+    pairs = zip(scored, columns, strict=True)
+    return [cast("ScoredRow", {**answer, **more}) for answer, more in pairs]
+
+
+def _columns(row: LikelihoodRow | None) -> RowProbabilities:
+    asked = _at_once(Pair(row, None)) if row else None
+    return {
+        "up_probability": row["up"] if row else None,
+        "direct_up_probability": asked.row["up"] if asked else None,
+        "direct_rps": rps(asked.row["probs"], asked.row["label"]) if asked else None,
+    }
 
 
 def _by_id(likelihoods: Sequence[LikelihoodRow]) -> dict[str | int | None, LikelihoodRow]:
@@ -124,7 +163,9 @@ def _by_id(likelihoods: Sequence[LikelihoodRow]) -> dict[str | int | None, Likel
     return by_id
 
 
-def probability_metrics(rows: Sequence[LikelihoodRow]) -> ProbabilityScores:
+def probability_metrics(
+    rows: Sequence[LikelihoodRow], train_labels: Mapping[str, int] | None = None
+) -> ProbabilityScores:
     """Every score of rows with `probs`, `logprobs`, `up` and `label`, each with n and interval."""
     weeks, interval_reason, *_ = week_keys(rows)
     ups = [row["up"] for row in rows]
@@ -156,9 +197,32 @@ def probability_metrics(rows: Sequence[LikelihoodRow]) -> ProbabilityScores:
             "train_share": _versus(squares, train_share, weeks),
         },
         "rps": _entry(clustered_mean(ranked, weeks)),
+        "rps_skill": _ranked_skill(rows, ranked, weeks, train_labels),
         "log_score": _entry(clustered_mean(logs, weeks)),
         "calibration": bins,
         "ece": expected_calibration_error(bins),
+        "ece_perfect": perfect_calibration(ups, weeks),
+    }
+
+
+def _ranked_skill(
+    rows: Sequence[LikelihoodRow],
+    ranked: Sequence[float],
+    weeks: Sequence[Hashable] | None,
+    train_labels: Mapping[str, int] | None,
+) -> RankedSkill | None:
+    """The skill of ranked probability scores over the train frequencies; None without them."""
+    if train_labels is None:
+        return None
+    shares = train_shares(train_labels)
+    reference = [rps(shares, row["label"]) for row in rows]
+    estimate = skill_score(ranked, reference, weeks)
+    return {
+        "skill": estimate.mean,
+        "ci95": estimate.interval,
+        "train_frequencies": mean(reference),
+        "n": len(rows),
+        "weeks": estimate.clusters or None,
     }
 
 
@@ -171,10 +235,15 @@ def _train_share_squares(rows: Sequence[LikelihoodRow], rose: Sequence[bool]) ->
     return [brier(share, is_up) for share, is_up in zip(shares, rose, strict=True)]
 
 
-def reliability_points(metrics: Metrics) -> list[ReliabilityPoint]:
-    """The calibration bins that have rows; empty without likelihoods."""
+def reliability_points(metrics: Metrics, question: Question) -> list[ReliabilityPoint]:
+    """The calibration bins that have rows, of one question; empty without likelihoods.
+
+    Answers of two questions are never in one bin: after its own answer a model is sure by
+    construction.
+    """
     likelihood = metrics["likelihood"]
-    return points_of_bins(likelihood["calibration"]) if likelihood else []
+    scores = likelihood[question] if likelihood else None
+    return points_of_bins(scores["calibration"]) if scores else []
 
 
 def agreement(rows: Sequence[LikelihoodRow], directions: Sequence[int | None]) -> Agreement:

@@ -52,6 +52,12 @@ def rps(probs: Mapping[str, float], label: str) -> float:
     return total / (len(BINS) - 1)
 
 
+def expected_distance(probs: Mapping[str, float], label: str) -> float:
+    """The distance in bins from the true one that a draw from `probs` has on average."""
+    true_index = BINS.index(label)
+    return math.fsum(probs[name] * abs(index - true_index) for index, name in enumerate(BINS))
+
+
 def log_score(logprobs: Mapping[str, float], label: str) -> float:
     """The natural log of the true bin's probability among the twelve (Good 1952).
 
@@ -63,14 +69,18 @@ def log_score(logprobs: Mapping[str, float], label: str) -> float:
     return logprobs[label] - largest - math.log(total)
 
 
+def calibration_bin(up: float) -> int:
+    """The number of the bin of a probability, from 0."""
+    return min(int(up * CALIBRATION_BINS), CALIBRATION_BINS - 1)
+
+
 def calibration(ups: Sequence[float], rose: Sequence[bool]) -> list[CalibrationBin]:
     """Ten bins of the probability of up, equally wide: what was stated in each and what happened.
 
     A probability on a boundary is in the upper bin, 1 in the last. The means of an empty bin are
     None.
     """
-    last = CALIBRATION_BINS - 1
-    bin_of_row = [min(int(up * CALIBRATION_BINS), last) for up in ups]
+    bin_of_row = [calibration_bin(up) for up in ups]
     bins: list[CalibrationBin] = []
     for number in range(CALIBRATION_BINS):
         rows = [index for index, row_bin in enumerate(bin_of_row) if row_bin == number]

@@ -148,6 +148,26 @@ def paired_difference(
     return clustered_mean([x - y for x, y in zip(a, b, strict=True)], clusters)
 
 
+def skill_score(
+    ours: Sequence[float], reference: Sequence[float], clusters: Sequence[Hashable] | None
+) -> Estimate:
+    """1 - total of `ours` / total of `reference`, two scores of the same rows of which less is
+    better: 1 is perfect, 0 as good as the reference.
+
+    The interval is that of the linearized ratio (Cochran 1977, section 6.3), so p is left out: it
+    belongs to the difference of the two. The mean is None if the reference's total is 0. Raises
+    ValueError if the lengths differ.
+    """
+    total = sum(reference)
+    if not total:
+        return Estimate(None, None, None, None, 0, len(ours))
+    ratio, unit = sum(ours) / total, total / len(reference)
+    residuals = [(ratio * b - a) / unit for a, b in zip(ours, reference, strict=True)]
+    estimate = clustered_mean(residuals, clusters)
+    interval = estimate.ci95 and (1 - ratio + estimate.ci95[0], 1 - ratio + estimate.ci95[1])
+    return replace(estimate, mean=1 - ratio, ci95=interval, p=None)
+
+
 def verdict(difference: float | None, p: float | None, *, higher_is_better: bool = True) -> Verdict:
     """The sign of a difference if p < 0.05, as "better" or "worse"; else "not shown"."""
     if difference is None or p is None or p >= ALPHA or difference == 0:

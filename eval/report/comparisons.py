@@ -1,21 +1,27 @@
-"""Differences of direction accuracy and squared error: descriptions of the rows, without a verdict.
+"""Differences of direction accuracy, squared error and probabilities: descriptions of the rows,
+without a verdict.
 
 The verdicts of a report are on skill alone (eval.report.skills). A difference from a simple
 forecast mostly tells which way the market went.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 from eval.metrics.baselines import versus_entry
+from eval.metrics.bin_baselines import difference_entry
+from eval.metrics.probability_scores import brier
 from eval.report.entries import Entry, group_entries
 from eval.report.rows import row_groups, same_rows
 from eval.report.runs import EvaluatedRun
 from eval.report.table import format_value
 from weekahead.schema.metrics import Comparison
+from weekahead.schema.rows import ScoredRow
 
 ACCURACY, ERROR = "direction accuracy", "squared error"
+BRIER, RANKED = "Brier score, asked at once", "ranked probability, asked at once"
+_NOT_IN_ROWS = "scored.jsonl has no such column: run eval.score again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +65,7 @@ def compare_runs(runs: Sequence[EvaluatedRun]) -> ComparedRuns:
     for first, second in combinations(entries, 2):
         comparison = compare_entries(first, second)
         if comparison is not None:
-            comparisons.append(comparison)
+            comparisons += [comparison, *probability_comparisons(first, second)]
     return ComparedRuns(runs, row_groups(runs), entries, comparisons)
 
 
@@ -86,9 +92,7 @@ def compare_entries(first: Entry, second: Entry) -> RunComparison | None:
     """
     if not same_rows(first.first, second.first):
         return None
-    run, other = first, second
-    if first.first.is_base or not second.first.is_base:
-        run, other = second, first
+    run, other = _in_order(first, second)
     both = run.readable & other.readable
     all_read = len(both) == len(run.hits)
     return replace(
@@ -96,6 +100,55 @@ def compare_entries(first: Entry, second: Entry) -> RunComparison | None:
         between_runs=True,
         both_read=None if all_read else _on_rows_read(run, other, both),
     )
+
+
+def _in_order(first: Entry, second: Entry) -> tuple[Entry, Entry]:
+    """The entry that stands first in a difference, and the one that is subtracted."""
+    if first.first.is_base or not second.first.is_base:
+        return second, first
+    return first, second
+
+
+def probability_comparisons(first: Entry, second: Entry) -> list[RunComparison]:
+    """The two scores of what entries on the same rows state if they are asked at once.
+
+    Each is the mean difference on the rows for which both have probabilities, with the test of
+    Diebold & Mariano (Journal of Business & Economic Statistics 13(3), 1995) over weeks. None at
+    all if one of the two was not asked.
+    """
+    run, other = _in_order(first, second)
+    if not run.asked_at_once or not other.asked_at_once:
+        return []
+    comparisons: list[RunComparison] = []
+    for measure, score in _ROW_SCORES.items():
+        ours, theirs = run.row_scores(score), other.row_scores(score)
+        keys = [key for key in run.hits if key in ours and key in theirs]
+        weeks = [run.weeks[key] for key in keys] if run.weeks else None
+        found = difference_entry([ours[key] for key in keys], [theirs[key] for key in keys], weeks)
+        why = _NOT_IN_ROWS if not keys else no_interval(run.first)
+        comparisons.append(
+            RunComparison(
+                run=run.name,
+                other=other.name,
+                **found,
+                why=why if found["p"] is None else None,
+                between_runs=True,
+                measure=measure,
+            )
+        )
+    return comparisons
+
+
+def _brier(row: ScoredRow) -> float | None:
+    up = row.get("direct_up_probability")
+    return None if up is None else brier(up, row["truth_direction"] == 1)
+
+
+def _ranked(row: ScoredRow) -> float | None:
+    return row.get("direct_rps")
+
+
+_ROW_SCORES: dict[str, Callable[[ScoredRow], float | None]] = {BRIER: _brier, RANKED: _ranked}
 
 
 def _on_rows_read(run: Entry, other: Entry, both: set[str]) -> str:

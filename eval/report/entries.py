@@ -1,7 +1,7 @@
 """What is compared: a run, or the seeds of one recipe together, since a single seed is too
 noisy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from eval.metrics.statistics import Estimate, clustered_share
 from eval.report.rows import correctness, readable, row_keys, same_rows
 from eval.report.runs import EvaluatedRun
 from weekahead.schema.metrics import Comparison
+from weekahead.schema.rows import ScoredRow
 
 
 class BaselineVerdicts(NamedTuple):
@@ -59,6 +60,23 @@ class Entry:
     def readable(self) -> set[str]:
         """The keys of the rows whose answer could be read in every seed."""
         return set.intersection(*(readable(run) for run in self.runs))
+
+    @property
+    def asked_at_once(self) -> bool:
+        """Whether every seed was asked for the probabilities of the bins without its answer."""
+        return all(
+            (likelihood := run.metrics["likelihood"]) and likelihood["direct"] for run in self.runs
+        )
+
+    def row_scores(self, score: Callable[[ScoredRow], float | None]) -> dict[str, float]:
+        """Row key -> what `score` gives, the mean over the seeds; without rows that one of them
+        lacks."""
+        by_seed: list[dict[str, float]] = []
+        for run in self.runs:
+            pairs = zip(row_keys(run) or [], map(score, run.scored), strict=False)
+            by_seed.append({key: value for key, value in pairs if value is not None})
+        common = set.intersection(*map(set, by_seed))
+        return {key: sum(seed[key] for seed in by_seed) / len(by_seed) for key in common}
 
     @property
     def accuracy(self) -> Estimate:

@@ -1,12 +1,13 @@
 """The figures of the report as PNG files; those of trainings are drawn by weekahead.tracking."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.metrics.probability import reliability_points
+from eval.metrics.probability import QUESTIONS, reliability_points
+from eval.metrics.probability_scores import ReliabilityPoint
 from eval.report.comparisons import ComparedRuns
 from eval.report.runs import EvaluatedRun, Training, trainings_of
 from eval.report.skills import SkillResult
@@ -169,17 +170,41 @@ def _accuracy_text(run: EvaluatedRun) -> str:
 
 
 def draw_reliability(compared: ComparedRuns, folder: Path) -> DrawnFigure | None:
-    """The share of weeks that rose against the stated probability; None without likelihoods."""
+    """The share of weeks that rose against the stated probability, a panel for each question: at
+    once, and after the model's own answer. None without likelihoods."""
     from matplotlib.figure import Figure
 
-    points_of_run = {run.name: reliability_points(run.metrics) for run in compared.runs}
-    drawn = {name: points for name, points in points_of_run.items() if points}
-    if not drawn:
+    panels: list[tuple[str, dict[str, list[ReliabilityPoint]]]] = []
+    for question, words in QUESTIONS.items():
+        points = {run.name: reliability_points(run.metrics, question) for run in compared.runs}
+        if any(points.values()):
+            panels.append((words, points))
+    if not panels:
         return None
-    figure = Figure(figsize=(5.6, 5.2), layout="constrained")
-    axes = figure.add_subplot()
+    figure = Figure(figsize=(5.6, 0.4 + 5.0 * len(panels)), layout="constrained")
+    texts: list[str] = []
+    all_axes = figure.subplots(len(panels), squeeze=False)[:, 0]
+    for axes, (words, points) in zip(all_axes, panels, strict=True):
+        _draw_reliability_panel(axes, f"asked {words}", points)
+        texts += [
+            f"{name}, asked {words}: {len(found)} tenths with rows"
+            for name, found in points.items()
+            if found
+        ]
+    path = folder / "reliability.png"
+    save(figure, path)
+    title = "Reliability: points on the broken line came true as often as stated"
+    return DrawnFigure(path, title, "; ".join(texts), narrow=True)
+
+
+def _draw_reliability_panel(
+    axes: Any, title: str, points_of_run: Mapping[str, Sequence[ReliabilityPoint]]
+) -> None:
+    """A run keeps its color in every panel."""
     axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 3)), label="as stated")
-    for index, (name, points) in enumerate(drawn.items()):
+    for index, (name, points) in enumerate(points_of_run.items()):
+        if not points:
+            continue
         color = _RUN_COLORS[index % len(_RUN_COLORS)]
         x = [point.stated for point in points]
         y = [point.rose for point in points]
@@ -188,15 +213,12 @@ def draw_reliability(compared: ComparedRuns, folder: Path) -> DrawnFigure | None
         axes.scatter(x, y, s=sizes, color=color, alpha=0.7, zorder=3)
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.04, 1.04)
-    axes.set_xlabel("stated probability of a rise, mean of each tenth", color=INK, fontsize=FONT)
-    axes.set_ylabel("share of weeks that rose", color=INK, fontsize=FONT)
-    axes.legend(frameon=False, loc="upper left", fontsize=FONT)
+    axes.set_title(title, loc="left", fontsize=12, color=INK)
+    axes.set_xlabel("stated probability of a rise, mean of each tenth", fontsize=11, color=INK)
+    axes.set_ylabel("share of weeks that rose", fontsize=11, color=INK)
+    axes.legend(frameon=False, loc="upper left", fontsize=11)
     _style_axes(axes)
-    path = folder / "reliability.png"
-    save(figure, path)
-    title = "Reliability: points on the broken line came true as often as stated"
-    alt = "; ".join(f"{name}: {len(points)} tenths with rows" for name, points in drawn.items())
-    return DrawnFigure(path, title, alt, narrow=True)
+    axes.tick_params(labelsize=11)
 
 
 def draw_trainings(runs: Sequence[EvaluatedRun], folder: Path) -> DrawnFigure | None:

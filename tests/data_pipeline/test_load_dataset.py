@@ -14,6 +14,7 @@ from data_pipeline.dataset.load import load_dataset
 from tests.support.servers.hub import Hub
 from weekahead.files import read_jsonl, sha256, write_jsonl
 from weekahead.task.answer import render_answer
+from weekahead.task.labels import BINS
 from weekahead.task.prompt import completion
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +50,7 @@ def test_one_file_is_cut_for_training_and_whole_for_evaluation(ours, tmp_path):
     assert sorted(ids(data.train + data.validation + data.dropped)) == sorted(ids(ours))
     assert len(data.validation) == 2
     assert (ids(whole.rows), whole.split, whole.train_majority) == (ids(ours), "all", None)
+    assert whole.train_labels is None
     assert data.sha256 == whole.sha256 == sha256(path)
 
 
@@ -110,6 +112,9 @@ def test_a_source_is_read_once_and_each_split_converted_once(public, tmp_path, m
     data, test = dataset.train, dataset.split("test")
     assert test.train_majority == data.train_majority == dataset.train_majority
     assert test.train_up_share == data.train_up_share == dataset.train_up_share
+    assert test.train_labels == data.train_labels == dataset.train_labels
+    assert list(data.train_labels) == list(BINS)
+    assert sum(data.train_labels.values()) == len(data.train)
     assert dataset.split().rows == test.rows
     assert len(reads) == 1 and sorted(conversions) == ["test.jsonl", "train.jsonl"]
 

@@ -39,6 +39,8 @@ def test_one_row_for_each_id_in_the_order_of_the_split(ask, tiny, tmp_path):
         assert row["train_majority"] in (1, -1) and row["last_week_return"] is not None
     manifest = json.loads((tmp_path / "a/manifest.json").read_text())
     assert manifest["complete"] and manifest["n"] == 6 and manifest["form"] == "NF4 dequantized"
+    train = read_jsonl(tiny / "data/datasets/m/train.jsonl")
+    assert sum(manifest["train_labels"].values()) == len(train)
 
 
 def test_an_interrupted_run_ends_like_a_whole_one(ask, tmp_path):

@@ -4,13 +4,17 @@ import json
 import math
 from datetime import date, timedelta
 
+import numpy
 import pytest
+from scipy import stats as scipy_stats
 
+from eval.metrics.perfect_calibration import perfect_calibration
 from eval.metrics.probability import (
     agreement,
     likelihood_metrics,
     probability_metrics,
     reliability_points,
+    with_probabilities,
 )
 from eval.metrics.probability_scores import (
     brier,
@@ -20,7 +24,7 @@ from eval.metrics.probability_scores import (
     log_score,
     rps,
 )
-from eval.metrics.statistics import clustered_mean, paired_difference
+from eval.metrics.statistics import clustered_mean, paired_difference, skill_score
 from eval.score import main
 from tests.support.scorable_rows import market
 from weekahead.files import read_jsonl, write_jsonl
@@ -188,6 +192,107 @@ def test_direct_questions_are_scored_beside_the_others():
     assert likelihood_metrics(answers, directions, own)["likelihood"]["direct"] is None
 
 
+def test_questions_are_never_mixed():
+    """An answer that cannot be read was asked at once alone: its row is not in `own`."""
+    answers = [row(0.5, "up by 0-1%", number) for number in range(4)]
+    fields = ("probs", "logprobs", "up", "mass")
+    direct_row = row(0.25, "", mass=0.1)
+    direct = {field: direct_row[field] for field in fields}
+    likelihoods = [
+        row(0.95, "up by 0-1%", 0, prefix="own", direct=direct),
+        row(0.25, "up by 0-1%", 1, prefix="direct", direct=direct),
+        row(0.35, "up by 0-1%", 2, prefix="direct"),
+        row(0.65, "up by 0-1%", 3),
+    ]
+    found = likelihood_metrics(answers, [{"direction": 1}] * 4, likelihoods)
+    scores = found["likelihood"]
+    assert (scores["n"], scores["own"]["n"], scores["direct"]["n"]) == (4, 1, 3)
+    assert [point.stated for point in reliability_points(found, "own")] == [0.95]
+    assert [(point.stated, point.n) for point in reliability_points(found, "direct")] == [
+        (0.25, 2),
+        (0.35, 1),
+    ]
+    columns = with_probabilities(answers, [{}] * 4, likelihoods)
+    assert [row["direct_up_probability"] for row in columns] == [0.25, 0.25, 0.35, None]
+    assert columns[0]["up_probability"] == 0.95 and columns[3]["direct_rps"] is None
+    assert columns[2]["direct_rps"] == rps(likelihoods[2]["probs"], "up by 0-1%")
+
+
+def test_skill_over_the_train_frequencies():
+    """Half of the training rows in each of two bins; the forecast is certain of the right one."""
+    labels = ["up by 0-1%", "down by 0-1%"] * 4
+    rows = [
+        {**row(0.5, label, number), "probs": certain(label)} for number, label in enumerate(labels)
+    ]
+    train = {"up by 0-1%": 5, "down by 0-1%": 5}
+    skill = probability_metrics(rows, train)["rps_skill"]
+    assert skill["train_frequencies"] == pytest.approx(0.25 / 11)
+    assert (skill["skill"], skill["n"], skill["weeks"]) == (1, 8, 8)
+    shares = {**certain(BINS[0]), BINS[0]: 0.0, "up by 0-1%": 0.5, "down by 0-1%": 0.5}
+    same = probability_metrics([{**one, "probs": shares} for one in rows], train)["rps_skill"]
+    assert same["skill"] == pytest.approx(0) and same["ci95"] == pytest.approx([0, 0])
+    assert probability_metrics(rows)["rps_skill"] is None
+
+
+def test_skill_score_is_the_ratio_with_its_interval():
+    """Against the jackknife over weeks, and as good as the reference if p says no difference."""
+    draw = numpy.random.default_rng(5)
+    weeks = [number // 5 for number in range(200)]
+    reference = draw.uniform(0.05, 0.4, 200)
+    ours = reference * draw.uniform(0.4, 1.4, 200)
+    estimate = skill_score(ours.tolist(), reference.tolist(), weeks)
+    assert estimate.mean == pytest.approx(1 - ours.sum() / reference.sum())
+    left = [numpy.array(weeks) != week for week in range(40)]
+    jackknife = [1 - ours[rest].sum() / reference[rest].sum() for rest in left]
+    error = (39 / 40 * sum((value - numpy.mean(jackknife)) ** 2 for value in jackknife)) ** 0.5
+    half_width = (estimate.ci95[1] - estimate.ci95[0]) / 2
+    assert half_width == pytest.approx(scipy_stats.t.ppf(0.975, 39) * error, rel=0.02)
+    assert sum(estimate.ci95) / 2 == pytest.approx(estimate.mean) and estimate.p is None
+    assert skill_score([0.1], [0.0], None).mean is None
+
+
+def test_skill_intervals_cover_the_truth():
+    """A forecast of 30 weeks that is truly a fifth better than the reference."""
+    draw = numpy.random.default_rng(6)
+    covered = 0
+    for _ in range(300):
+        luck = numpy.repeat(draw.gamma(4, 0.25, 30), 5)
+        reference = luck * draw.gamma(2, 0.05, 150)
+        ours = 0.8 * luck * draw.gamma(2, 0.05, 150)
+        weeks = [number // 5 for number in range(150)]
+        low, high = skill_score(ours.tolist(), reference.tolist(), weeks).ci95
+        covered += low <= 0.2 <= high
+    assert 0.91 <= covered / 300 <= 0.98
+
+
+def test_a_perfect_forecaster_has_a_calibration_error_too():
+    """One tenth, 100 independent rows of 0.5: the mean of |share - 0.5| is sqrt(2 / pi) * 0.05."""
+    alone = perfect_calibration([0.5] * 100, None)
+    assert alone["mean"] == pytest.approx(math.sqrt(2 / math.pi) * 0.05, rel=0.06)
+    assert alone["p95"] == pytest.approx(1.96 * 0.05, rel=0.1)
+    assert perfect_calibration([0.5] * 100, None) == alone, "the seed is fixed"
+    certain_of_all = perfect_calibration([0.0, 1.0] * 10, None)
+    assert certain_of_all == {"mean": 0, "p95": 0}
+    assert perfect_calibration([], None) is None
+
+
+def test_weeks_make_the_perfect_error_larger():
+    """Ten weeks of 30 with a correlation of 0.126: the variance is 4.65 times as large."""
+    weeks = [number // 30 for number in range(300)]
+    alone, by_week = (perfect_calibration([0.5] * 300, given) for given in (None, weeks))
+    assert by_week["mean"] / alone["mean"] == pytest.approx(4.65**0.5, rel=0.08)
+    each_alone = perfect_calibration([0.5] * 300, range(300))
+    assert each_alone["mean"] == pytest.approx(alone["mean"], rel=0.08)
+
+
+def test_many_rows_are_simulated_in_parts():
+    draw = numpy.random.default_rng(1)
+    found = perfect_calibration(draw.random(20_000).tolist(), None)
+    # Ten tenths of 2,000 rows: about sqrt(2 / pi) * sqrt(p (1 - p) / 2000) each.
+    expected = numpy.mean([(p * (1 - p) / 2000) ** 0.5 for p in numpy.arange(0.05, 1, 0.1)])
+    assert found["mean"] == pytest.approx(math.sqrt(2 / math.pi) * expected, rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("likelihoods", "message"),
     [
@@ -235,7 +340,8 @@ def test_score_reads_the_likelihoods_beside_the_answers(scored):
     assert likelihood["direction_accuracy"]["mean"] == pytest.approx(rose)
     assert (likelihood["n"], likelihood["n_missing"]) == (99, 1)
     assert likelihood["direction_accuracy"]["ci95"] is not None
-    assert reliability_points(metrics) == [(pytest.approx(0.7), pytest.approx(rose), 99)]
+    assert reliability_points(metrics, "own") == [(pytest.approx(0.7), pytest.approx(rose), 99)]
+    assert reliability_points(metrics, "direct") == []
     rows = read_jsonl(scored / "scored.jsonl")
     assert [answer["up_probability"] for answer in rows] == [None] + [0.7] * 99
 
@@ -247,7 +353,7 @@ def test_without_likelihoods_only_their_keys_differ(scored, tmp_path):
     without = read_metrics_of(scored)
     assert without["likelihood"] is None and "eval.likelihood" in without["likelihood_reason"]
     assert "up_probability" not in read_jsonl(scored / "scored.jsonl")[0]
-    assert reliability_points(without) == []
+    assert reliability_points(without, "own") == []
     for key in without:
         assert key.startswith("likelihood") or metrics[key] == without[key]
 

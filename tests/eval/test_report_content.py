@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import math
 
 import pytest
 
@@ -13,13 +12,19 @@ from eval.report.rows import row_groups
 from eval.report.runs import load_run, load_runs
 from eval.report.summary import summarize
 from eval.report.table import Cell, Table, format_value, to_csv
-from eval.report.tables.quality import likelihood
+from eval.report.tables.probabilities import likelihood
 from eval.report.tables.scores import rouge
 from eval.report.write import write_report
 from eval.score import score_files
-from tests.support.report_runs import WEEKS, generation_rows, make_pair, make_run, read_page
+from tests.support.report_runs import (
+    WEEKS,
+    generation_rows,
+    likelihood_row,
+    make_pair,
+    make_run,
+    read_page,
+)
 from weekahead.files import write_json, write_jsonl
-from weekahead.task.labels import BINS
 
 
 @pytest.fixture
@@ -158,18 +163,6 @@ def test_probabilities_are_shown_after_the_answer_and_at_once(tmp_path):
     ]
     assert table.note.endswith("Without probabilities: none.")
     assert likelihood(compare_runs(load_runs(folders[2:]))).rows == ()
-
-
-def likelihood_row(row, prefix):
-    """Equal probabilities, asked after the model's own answer (own) or at once (direct)."""
-    equal = {
-        "probs": dict.fromkeys(BINS, 1 / 12),
-        "logprobs": dict.fromkeys(BINS, -math.log(12)),
-        "up": 0.5,
-        "mass": 0.2,
-    }
-    ids = {"id": row["id"], "week_end": row["week_end"], "label": row["label"]}
-    return {**ids, **equal, "prefix": prefix, "direct": equal}
 
 
 def test_rows_of_a_control_are_warned_of(tmp_path):

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from data_pipeline.dataset.load import load_dataset
 from eval.metrics.text_table import render
 from eval.score import main, result_folders, score_files
 from tests.support.scorable_rows import answer_with, market
+from weekahead.task.labels import BINS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,6 +44,48 @@ def test_command_writes_both_files_and_prints_the_table(tmp_path):
     low, high = metrics["bin_acc_ci95"]
     assert f"{metrics['bin_acc']:.3f} [{low:.3f}, {high:.3f}]" in process.stdout
     assert "train_majority" in process.stdout
+
+
+def test_bins_of_training_rows_come_from_the_manifest_or_a_flag(tmp_path, tiny):
+    """A dataset given by hand is obeyed; a manifest without labels leaves the baselines null."""
+    source = write(tmp_path / "run/generations.jsonl", market())
+    assert main([str(source), "--out", str(tmp_path / "run")]) == 0
+    assert read(tmp_path / "run")[0]["bin_baselines"] is None
+    manifest = {"kind": "generate", "train_labels": {"up by 4-5%": 7, "up by 0-1%": 2}}
+    (tmp_path / "run/manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert main([str(source), "--out", str(tmp_path / "run")]) == 0
+    stated = read(tmp_path / "run")[0]["bin_baselines"]["train_modal_bin"]
+    assert stated["label"] == "up by 4-5%"
+    dataset = str(tiny / "data/datasets/m")
+    flags = ["--out", str(tmp_path / "given"), "--train_data", dataset]
+    assert main([str(source), *flags]) == 0
+    labels = load_dataset(dataset).train.train_labels
+    given = read(tmp_path / "given")[0]["bin_baselines"]["train_modal_bin"]
+    assert given["label"] == max(BINS, key=lambda label: labels[label])
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ({"sideways": 3}, "expected rows of each of the twelve bins"),
+        ({"up by 0-1%": "three"}, "three"),
+        ([1, 2], "train_labels"),
+    ],
+)
+def test_training_labels_that_are_none_are_refused(tmp_path, capsys, labels, words):
+    source = write(tmp_path / "generations.jsonl", market())
+    manifest = {"kind": "generate", "train_labels": labels}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert main([str(source), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_training_rows_that_are_not_there_are_refused(tmp_path, capsys):
+    source = write(tmp_path / "generations.jsonl", market())
+    flags = ["--out", str(tmp_path / "out"), "--train_data", str(tmp_path / "none.jsonl")]
+    assert main([str(source), *flags]) == 2
+    assert "none.jsonl" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_help_states_columns_and_exit_status():

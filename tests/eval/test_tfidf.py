@@ -61,6 +61,7 @@ def test_its_folder_is_that_of_a_run(run, market):
     manifest = json.loads((run / "manifest.json").read_text())
     assert (manifest["kind"], manifest["adapter"], manifest["n"]) == ("tfidf", None, 64)
     assert manifest["dataset"]["sha256"] == load_dataset(market).split().sha256
+    assert manifest["train_labels"] == load_dataset(market).train.train_labels
     assert metrics(run)["inference_seconds"] is None
 
 

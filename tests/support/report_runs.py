@@ -1,5 +1,6 @@
 """Made-up runs as the commands leave them, and a reader for the page about them."""
 
+import math
 from html.parser import HTMLParser
 
 from eval.score import score_files
@@ -48,6 +49,19 @@ def generation_rows(right_of_five, weeks=WEEKS, *, hostile=False, synthetic=Fals
 
 def _answer(label, analysis):
     return render_answer(["Orders grew."], ["Costs rose."], label, analysis)
+
+
+def likelihood_row(row, prefix, up=0.5):
+    """Up bins share `up` evenly; asked after the model's own answer (own) or at once (direct)."""
+    probs = {name: (up if name.startswith("up") else 1 - up) / 6 for name in BINS}
+    stated = {
+        "probs": probs,
+        "logprobs": {name: math.log(probability) for name, probability in probs.items()},
+        "up": up,
+        "mass": 0.2,
+    }
+    ids = {"id": row["id"], "week_end": row["week_end"], "label": row["label"]}
+    return {**ids, **stated, "prefix": prefix, "direct": stated}
 
 
 def make_run(folder, rows, **manifest):

@@ -178,6 +178,8 @@ class TrainingManifest(Provenance):
     prompt_versions: list[str]
     settings: dict[str, Any]
     train_majority: int | None
+    train_labels: dict[str, int] | None
+    """Training rows of each bin; null in older manifests."""
     diverged: NotRequired[Divergence | None]
     result: TrainingResult | None
 
@@ -242,6 +244,8 @@ class GenerationManifest(ResultsManifest):
     """Of the adapter; null for the base alone and for an adapter of other software."""
     rows_in_training_weeks: int | None
     train_majority: int | None
+    train_labels: dict[str, int] | None
+    """Training rows of each bin; null without training rows and in older manifests."""
     synthetic: NotRequired[bool]
     model: NotRequired[dict[str, Any]]
     """What eval.tfidf fitted; it has no base."""
@@ -262,6 +266,7 @@ class TfidfManifest(Provenance):
     model: dict[str, Any]
     dataset: DatasetFacts
     train_majority: int | None
+    train_labels: dict[str, int]
     latency_measured: bool
     n: int
     complete: bool
@@ -443,6 +448,7 @@ _TRAINING: JsonObject = {
     "prompt_versions": [],
     "settings": {},
     "train_majority": None,
+    "train_labels": None,
     "result": None,
 }
 _GENERATION: JsonObject = {
@@ -457,6 +463,7 @@ _GENERATION: JsonObject = {
     "train": None,
     "rows_in_training_weeks": None,
     "train_majority": None,
+    "train_labels": None,
     "synthetic": False,
 }
 

@@ -173,6 +173,49 @@ class ErrorMetrics(TypedDict):
     mse_reason: str | None
 
 
+class Difference(TypedDict):
+    """A mean of ours minus theirs on the same rows, with what tells chance from more."""
+
+    difference: float | None
+    ci95: list[float] | None
+    p: float | None
+    """Two-sided, against no difference; not corrected for other tests."""
+    n: int
+
+
+class BinBaseline(TypedDict):
+    """A forecast of bins that is the same for every row, made of the training labels."""
+
+    label: str | None
+    """The bin that it states; null if it states probabilities."""
+    bin12_acc: float | None
+    """Over the rows that the run's is over. Of probabilities: that of the true bin."""
+    bin12_difference: Difference
+    """The run's share of exact bins minus this one."""
+    distance: float | None
+    """In bins, over the rows that the run's is over. Of probabilities: as expected."""
+    distance_difference: Difference
+    """The run's distance minus this one: below 0 is closer."""
+    rps: float | None
+    """Ranked probability score over the rows with a true bin; less is better."""
+
+
+class BinBaselines(TypedDict):
+    """Forecasts that need to know how often each bin came, and nothing else."""
+
+    train_modal_bin: BinBaseline
+    """The bin that most training labels have."""
+    train_frequencies: BinBaseline
+    """Each bin with its share of the training labels."""
+
+
+class BinMetrics(TypedDict):
+    """What exact bins and distances are to be measured by."""
+
+    bin_baselines: BinBaselines | None
+    bin_baselines_reason: str | None
+
+
 class BaselineComparisons(TypedDict):
     """The baselines on the same rows, and the run's direction accuracy against theirs."""
 
@@ -200,7 +243,7 @@ class DirectionMetrics(TypedDict):
     breakdown: Breakdown
 
 
-class AccuracyMetrics(DirectionMetrics, ErrorMetrics, BaselineComparisons):
+class AccuracyMetrics(DirectionMetrics, BinMetrics, ErrorMetrics, BaselineComparisons):
     """Directions, bins, errors and baselines, over the rows with a truth."""
 
 
@@ -273,6 +316,26 @@ class BrierVersus(TypedDict):
     train_share: BrierComparison | None
 
 
+class RankedSkill(TypedDict):
+    """1 - ranked probability score / that of the train frequencies: above 0 is better than them."""
+
+    skill: float | None
+    ci95: list[float] | None
+    train_frequencies: float | None
+    """Their ranked probability score on the same rows."""
+    n: int
+    weeks: int | None
+
+
+class PerfectCalibration(TypedDict):
+    """The calibration error of a forecaster whose probabilities are right, on as many rows in as
+    many weeks (simulated)."""
+
+    mean: float
+    p95: float
+    """Exceeded in one case of twenty."""
+
+
 class ProbabilityScores(TypedDict):
     """Scores of the probabilities of the twelve bins."""
 
@@ -286,24 +349,29 @@ class ProbabilityScores(TypedDict):
     brier_skill: Skill
     versus: BrierVersus
     rps: ProbabilityEntry
+    rps_skill: RankedSkill | None
+    """Null if the training labels are not known (`bin_baselines_reason`)."""
     log_score: ProbabilityEntry
     calibration: list[CalibrationBin]
     ece: float | None
+    ece_perfect: PerfectCalibration | None
 
 
-class DirectScores(ProbabilityScores):
-    """The same with the answers that stand beside them."""
+class AskedScores(ProbabilityScores):
+    """The scores of one question, with the answers that stand beside them."""
 
     agreement: Agreement
 
 
-class ProbabilityMetrics(DirectScores):
-    """Scores of a run."""
+class ProbabilityMetrics(AskedScores):
+    """Scores of a run, over all rows; a row counts by what it was asked first."""
 
     n_missing: int
     """Answers without probabilities."""
-    direct: DirectScores | None
-    """Asked at once, without the model's own answer before the bins."""
+    own: AskedScores | None
+    """The rows that were asked after the model's own answer."""
+    direct: AskedScores | None
+    """The rows that were asked at once, without an answer before the bins."""
 
 
 class SourceFile(TypedDict):

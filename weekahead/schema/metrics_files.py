@@ -87,6 +87,8 @@ _OTHERS: JsonObject = {
     "directions": {},
     "bin12_acc": None,
     "bin12_n": 0,
+    "bin_baselines": None,
+    "bin_baselines_reason": "scored before bins had baselines: run eval.score again",
     "mse": None,
     "mse_uncapped": None,
     "mse_n": 0,
@@ -127,13 +129,19 @@ _LIKELIHOOD: JsonObject = {
     "brier_skill": {"even": None, "train_share": None},
     "versus": {"even": None, "train_share": None},
     "rps": _ENTRY,
+    "rps_skill": None,
     "log_score": _ENTRY,
     "calibration": [],
     "ece": None,
+    "ece_perfect": None,
     "agreement": {"share": None, "n": 0},
     "n_missing": 0,
+    "own": None,
     "direct": None,
 }
+_QUESTIONS = ("own", "direct")
+_RUN = (*_QUESTIONS, "n_missing")
+"""What only the scores of a whole run hold."""
 
 
 def read_metrics(path: Path, remedy: str) -> Metrics:
@@ -169,14 +177,31 @@ def filled_metrics(stored: JsonObject, *, origin: str, remedy: str) -> Metrics:
         filled["versus"] = {name: _filled_comparison(entry) for name, entry in comparisons}
     filled["mse_versus_zero_move"] = _filled_comparison(filled["mse_versus_zero_move"])
     if filled["likelihood"]:
-        likelihood = _filled(_LIKELIHOOD, filled["likelihood"])
-        if isinstance(likelihood, dict) and likelihood["direct"]:
-            likelihood["direct"] = _filled(_LIKELIHOOD, likelihood["direct"])
-        filled["likelihood"] = likelihood
+        filled["likelihood"] = _filled_likelihood(filled["likelihood"])
     if "mse_uncapped" not in stored:
         filled |= _of_uncapped_sizes(filled)
     check_shape(filled, Metrics, origin, remedy)
     return cast("Metrics", filled)
+
+
+def _filled_likelihood(stored: Any) -> Any:
+    """The scores of probabilities; those of a file from before the questions were told apart stand
+    under the one question that all its rows were asked first, if it is one."""
+    likelihood = _filled(_LIKELIHOOD, stored)
+    if not isinstance(likelihood, dict):
+        return likelihood
+    scores = cast("JsonObject", likelihood)
+    for question in _QUESTIONS:
+        if scores[question]:
+            scores[question] = _filled(_LIKELIHOOD, scores[question])
+        elif _only_key(scores["prefixes"]) == question:
+            scores[question] = {name: scores[name] for name in _LIKELIHOOD if name not in _RUN}
+    return scores
+
+
+def _only_key(stored: Any) -> str | None:
+    keys = list(cast("JsonObject", stored)) if isinstance(stored, dict) else []
+    return keys[0] if len(keys) == 1 else None
 
 
 def _of_uncapped_sizes(older: JsonObject) -> JsonObject:

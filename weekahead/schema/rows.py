@@ -240,10 +240,20 @@ class RowScores(TypedDict):
     pros_rouge_scores: RougeScores | None
     cons_rouge_scores: RougeScores | None
     anal_rouge_scores: RougeScores | None
-    up_probability: NotRequired[float | None]
 
 
-class ScoredRow(RowIdentity, RowScores):
+class RowProbabilities(TypedDict, total=False):
+    """What likelihoods.jsonl says of a row; null if it does not have the row."""
+
+    up_probability: float | None
+    """After the model's own answer if that could be read, else asked at once."""
+    direct_up_probability: float | None
+    """Asked at once."""
+    direct_rps: float | None
+    """The ranked probability score of the bins when asked at once."""
+
+
+class ScoredRow(RowIdentity, RowScores, RowProbabilities):
     """A line of scored.jsonl, in the order of the rows that were scored."""
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from eval.report.comparisons import ComparedRuns
 from eval.report.figures import DrawnFigure, draw_accuracy, draw_reliability
 from eval.report.table import Table
+from eval.report.tables.bins import bins
 from eval.report.tables.comparisons import comparisons
+from eval.report.tables.probabilities import likelihood
 from eval.report.tables.quality import (
     breakdown,
     classes,
-    likelihood,
     seeds,
     text_quality,
 )
@@ -41,6 +42,7 @@ TABLES = (
     TablePlan(leaderboard, figure_above=draw_accuracy),
     TablePlan(comparisons),
     TablePlan(seeds),
+    TablePlan(bins),
     TablePlan(likelihood, figure_below=draw_reliability),
     TablePlan(validity),
     TablePlan(reasons),

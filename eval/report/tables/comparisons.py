@@ -15,7 +15,8 @@ def comparisons(compared: ComparedRuns) -> Table:
         "corrected for their number, and a difference from always-up mostly tells which way the "
         "market went. The run minus the other on the same rows, with its 95 % interval over weeks. "
         "An answer that cannot be read counts as wrong. Squared error: sizes capped at 5.5, the "
-        "lower the closer.",
+        "lower the closer. Brier score and ranked probability: of what both runs state if they are "
+        "asked at once, the lower the closer; p is Diebold and Mariano's test over weeks.",
     )
 
 

@@ -1,5 +1,4 @@
-"""The tables beside right and wrong: probabilities, seeds, distances of bins, text, parts of the
-rows."""
+"""The tables beside right and wrong: seeds, weeks, text, parts of the rows."""
 
 from collections.abc import Sequence
 
@@ -8,84 +7,11 @@ from eval.report.comparisons import ComparedRuns
 from eval.report.rows import correctness
 from eval.report.runs import EvaluatedRun
 from eval.report.table import Cell, Table, run_cell
-from weekahead.schema.metrics import ClassMetrics, DirectScores, GroupMetrics, ProbabilityEntry
+from weekahead.schema.metrics import ClassMetrics, GroupMetrics
 
-_PREFIX_TEXTS = {"own": "after its answer", "direct": "at once"}
 _CUT_TEXTS = {"move": "size of the true move", "cutoff": "knowledge cut-off", "sector": "sector"}
-_NOT_STATED = "its rows lack it"
 _NOT_SCORED = "not scored"
 _NO_SPACES = "the answers are in a script without spaces between words"
-
-
-def likelihood(compared: ComparedRuns) -> Table:
-    """The probabilities that the models give to the twelve bins, beside what they wrote."""
-    rows = [
-        _likelihood_row(run, scores) for run in compared.runs for scores in _questions_asked(run)
-    ]
-    note = (
-        "Each bin's text gets its probability in two ways. After the answer: the model's own "
-        "answer up to its prediction comes first, so the answer has already chosen. At once: "
-        "without any answer, which all runs have in common; for an answer that cannot be read this "
-        "is the only way. Brier score: the mean squared difference of the probability of a rise "
-        "and what happened, 0.25 for one half. Ranked probability score: the same over the ordered "
-        "bins. Of both, less is better. Mass: the probability of the twelve texts together; if it "
-        "is tiny, the rest describes what the model would say if it had to choose one of them."
-    )
-    without = ", ".join(run.name for run in compared.runs if not run.metrics["likelihood"])
-    if without and rows:
-        note += f" Without probabilities: {without}."
-    return Table(
-        key="likelihood",
-        title="Probabilities of the twelve bins",
-        columns=(
-            "Run",
-            "Asked",
-            "Direction, likelihood",
-            "Direction, written",
-            "Brier score",
-            "Skill over one half",
-            "Ranked probability",
-            "Calibration error",
-            "Mass on the twelve",
-            "Same direction",
-        ),
-        rows=tuple(rows),
-        note=note,
-    )
-
-
-def _questions_asked(run: EvaluatedRun) -> list[DirectScores]:
-    """The scores after the run's answers and, if it was asked in both ways, at once."""
-    scores = run.metrics["likelihood"]
-    if scores is None:
-        return []
-    direct = scores["direct"]
-    if direct is None:
-        return [scores]
-    return [scores, direct] if "own" in scores["prefixes"] else [direct]
-
-
-def _likelihood_row(run: EvaluatedRun, scores: DirectScores) -> tuple[Cell, ...]:
-    prefixes = scores["prefixes"].items()
-    asked = ", ".join(f"{_PREFIX_TEXTS.get(name, name)}: {n}" for name, n in prefixes)
-    accuracy, interval = run.metrics["bin_acc"], run.metrics["bin_acc_ci95"]
-    agreement = scores["agreement"]
-    return (
-        run_cell(run.name),
-        Cell(asked or None, why=_NOT_STATED),
-        _entry_cell(scores["direction_accuracy"]),
-        Cell(accuracy, ci95=interval, why="no row has a truth"),
-        _entry_cell(scores["brier"]),
-        Cell(scores["brier_skill"]["even"], why=_NOT_STATED),
-        _entry_cell(scores["rps"]),
-        Cell(scores["ece"], why=_NOT_STATED),
-        Cell(scores["mass"], why=_NOT_STATED),
-        Cell(agreement["share"], n=agreement["n"], why=_NOT_STATED),
-    )
-
-
-def _entry_cell(entry: ProbabilityEntry) -> Cell:
-    return Cell(entry["mean"], ci95=entry["ci95"], n=entry["n"], why=_NOT_STATED)
 
 
 def seeds(compared: ComparedRuns) -> Table:
@@ -118,19 +44,15 @@ def seeds(compared: ComparedRuns) -> Table:
 
 
 def classes(compared: ComparedRuns) -> Table:
-    """How far the predicted bins are from the true ones, and how many rows the weeks are worth."""
+    """How predicted and true directions go together, and how many rows the weeks are worth."""
     rows: list[tuple[Cell, ...]] = []
     for run in compared.runs:
         metrics, scores = run.metrics, run.metrics["classes"]
-        no_bin = "no answer states a bin"
-        n = scores["distance_n"]
         inflation_why = metrics["effective_n_reason"] or _NOT_SCORED
         rows.append(
             (
                 run_cell(run.name),
                 Cell(scores["matthews"], why=scores["matthews_reason"] or _NOT_SCORED),
-                Cell(scores["distance"], digits=2, n=n, why=no_bin),
-                Cell(scores["signed_distance"], digits=2, n=n, why=no_bin),
                 Cell(metrics["effective_n"], digits=0, why=inflation_why),
                 Cell(metrics["design_effect"], digits=2, why=inflation_why),
             )
@@ -138,17 +60,15 @@ def classes(compared: ComparedRuns) -> Table:
     has_scores = any(_is_scored(run.metrics["classes"]) for run in compared.runs)
     return Table(
         key="classes",
-        title="Bins and weeks",
+        title="Directions and weeks",
         columns=(
             "Run",
             "Matthews correlation",
-            "Distance in bins",
-            "Signed distance",
             "Effective rows",
             "Design effect",
         ),
         rows=tuple(rows) if has_scores else (),
-        note="Distance: places between the predicted and the true one of the twelve bins. "
+        note="Matthews correlation: of predicted and true directions, 0 without a relation. "
         "Effective rows: how many independent rows would be as informative as these, because the "
         "rows of one week share its market. Design effect: how many times larger that makes the "
         "variance.",

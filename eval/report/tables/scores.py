@@ -31,7 +31,6 @@ def leaderboard(compared: ComparedRuns) -> Table:
             "Name",
             *(("Rows",) if has_groups else ()),
             "Direction accuracy",
-            "Exact bin of twelve",
             "Squared error",
             "Zero move on those rows",
         ),
@@ -59,7 +58,6 @@ def _run_row(run: EvaluatedRun) -> tuple[Cell, ...]:
     return (
         run_cell(run.name),
         accuracy,
-        Cell(metrics["bin12_acc"], n=metrics["bin12_n"], why=_NO_TRUTH),
         Cell(metrics["mse"], digits=2, n=metrics["mse_n"], why=no_size),
         Cell(no_move_error, digits=2, n=metrics["mse_n"], why=no_size),
     )
@@ -85,15 +83,14 @@ def _baseline_rows(group: Sequence[EvaluatedRun]) -> Iterator[tuple[Cell, ...]]:
 
 def _baseline_cells(metrics: Metrics, name: str) -> tuple[Cell, ...]:
     baseline = metrics["baselines"].get(name)
-    no_bin = Cell(None, why="states no bin")
     see_below = Cell(None, why="see the row of zero-move")
     if baseline is None:
         empty = Cell(None, why=metrics["baseline_reasons"].get(name, "not computed"))
-        return empty, no_bin, empty, see_below
+        return empty, empty, see_below
     accuracy = Cell(baseline["bin_acc"], ci95=baseline["bin_acc_ci95"], n=baseline["n"])
     if name == "zero_move":  # without a direction, its share of right ones is not a result
         accuracy = Cell(None, n=baseline["n"], why="predicts no direction")
-    return accuracy, no_bin, Cell(baseline["mse"], digits=2, n=baseline["mse_n"]), see_below
+    return accuracy, Cell(baseline["mse"], digits=2, n=baseline["mse_n"]), see_below
 
 
 def validity(compared: ComparedRuns) -> Table:
