@@ -1,7 +1,6 @@
-"""How honest the intervals of `eval.metrics.statistics` are, and how long scoring takes.
+"""How honest the intervals of `eval.metrics.statistics` are.
 
 python -m benchmarks.statistics                     tables over simulated worlds (a few minutes)
-python -m benchmarks.statistics --runs 20           seconds to score 20 runs of 300 rows, by part
 
 The worlds of the test of skill are those of benchmarks.skill_worlds. For the other two tables a
 world is a few weeks of rows. Each week draws its own share of right predictions from a beta
@@ -9,9 +8,7 @@ distribution around the true accuracy, so that rows of one week resemble each ot
 the public test rows.
 """
 
-import random
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,15 +16,10 @@ import numpy
 from scipy.special import betaincinv, ndtr
 
 from benchmarks import skill_worlds
-from eval.metrics.evaluate import evaluate
-from eval.metrics.rouge import installed, section_rouge
 from eval.metrics.statistics import TYPICAL_ICC, clustered_share, paired_difference, verdict
 from eval.metrics.text_table import table
 from weekahead.cli import add_options, new_parser, option, read_options
 from weekahead.schema.metrics import Verdict
-from weekahead.schema.rows import RougeScores, ScorableRow
-from weekahead.task.answer import render_answer
-from weekahead.task.labels import BINS
 
 WEEKS = [30] * 10
 SHARED_LUCK = 0.8
@@ -42,11 +34,6 @@ SIZES = {
 VERDICTS: tuple[Verdict, ...] = ("better", "worse", "not shown")
 _COVERAGE_ACCURACIES = (0.5, 0.6, 0.8, 0.9, 0.95)
 _RUN_AND_BASELINE = ((0.5, 0.5), (0.55, 0.55), (0.8, 0.8), (0.6, 0.5), (0.7, 0.5), (0.8, 0.52))
-_VOCABULARY = [
-    first + second
-    for first in ("mar", "dem", "or", "cap", "re", "in")
-    for second in ("ket", "and", "ders", "ital", "come")
-]
 
 
 @dataclass(frozen=True)
@@ -54,8 +41,6 @@ class Options:
     """The flags."""
 
     worlds: int = option(4000, help="how many worlds each number is a mean over")
-    runs: int = option(0, help="measure the time of scoring this many runs instead")
-    rows: int = option(300, help="rows of a run whose scoring is measured")
 
 
 def simulate_hits(
@@ -137,84 +122,13 @@ def skill_table(worlds: int) -> str:
     return table(header, lines)
 
 
-def simulate_run(seed: int, rows: int) -> list[ScorableRow]:
-    """Answers as long as real ones (250 words) with references and prompts, as eval.generate
-    writes.
-
-    A prompt has 1,200 words, 150 of them figures.
-    """
-    draw = random.Random(seed)
-
-    def text(words: int) -> str:
-        return " ".join(draw.choices(_VOCABULARY, k=words)).capitalize() + "."
-
-    def items() -> list[str]:
-        return [text(25) for _ in range(3)]
-
-    def answer(label: str) -> str:
-        return render_answer(items(), items(), label, text(120))
-
-    run: list[ScorableRow] = []
-    for number in range(rows):
-        symbol, month = f"S{number % 30}", 1 + number // 30
-        label = draw.choice(BINS)
-        run.append(
-            {
-                "id": f"{symbol}-2024-{month:02}-07",
-                "symbol": symbol,
-                "week_end": f"2024-{month:02}-14",
-                "label": label,
-                "answer": answer(label),
-                "generation": answer(draw.choice(BINS)),
-                "seconds": 1.0,
-                "new_tokens": 300,
-                "finish_reason": "stop",
-                "last_week_return": draw.gauss(0, 0.03),
-                "train_majority": 1,
-                "prompt": " ".join(f"{text(7)} {draw.random() * 100:.2f}" for _ in range(150)),
-            }
-        )
-    return run
-
-
-class TimedRouge:
-    """ROUGE with the package that scoring uses, and the seconds spent in it."""
-
-    def __init__(self) -> None:
-        self.package = installed()[0]
-        self.seconds = 0.0
-
-    def __call__(self, reference: str, generation: str) -> RougeScores:
-        """Score one section."""
-        start = time.perf_counter()
-        scores = section_rouge(reference, generation, self.package)
-        self.seconds += time.perf_counter() - start
-        return scores
-
-
-def speed(runs: int, rows: int) -> str:
-    """Seconds to score `runs` runs of `rows` rows, and the part of ROUGE."""
-    simulated = [simulate_run(seed, rows) for seed in range(runs)]
-    rouge = TimedRouge()
-    start = time.perf_counter()
-    for run in simulated:
-        evaluate(run, rouge=rouge)
-    total = time.perf_counter() - start
-    seconds = (total, rouge.seconds, total - rouge.seconds)
-    header = [f"{runs} runs of {rows} rows, seconds", "total", "ROUGE", "all else"]
-    return table(header, [[rouge.package, *(f"{part:.2f}" for part in seconds)]])
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables."""
     parser = new_parser(__doc__)
     add_options(parser, Options)
     options = read_options(parser.parse_args(arguments), Options)
-    if options.runs:
-        print(speed(options.runs, options.rows))
-    else:
-        tables = [skill_table, coverage_table, verdict_table]
-        print("\n\n".join(draw(options.worlds) for draw in tables))
+    tables = [skill_table, coverage_table, verdict_table]
+    print("\n\n".join(draw(options.worlds) for draw in tables))
     return 0
 
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -197,7 +198,13 @@ def _manifest_beside(source: Path) -> GenerationManifest | None:
 
 def _knowledge_cutoff(manifest: GenerationManifest | None) -> date | None:
     """The knowledge cut-off of the base, if the manifest beside the answers names a known base."""
-    return knowledge_cutoff(manifest, knowledge_cutoffs(RECIPES)) if manifest else None
+    return knowledge_cutoff(manifest, _cutoffs_of_recipes()) if manifest else None
+
+
+@cache
+def _cutoffs_of_recipes() -> Mapping[str, date]:
+    """Read once for all files of a command."""
+    return knowledge_cutoffs(RECIPES)
 
 
 def _read_likelihoods(source: Path) -> list[LikelihoodRow] | None:

@@ -52,6 +52,7 @@ COMMANDS = {
 WRITES_NOTHING = {
     "benchmarks.build": "works in a temporary folder and prints",
     "benchmarks.correlations": "prints",
+    "benchmarks.scoring": "works in a temporary folder and prints",
     "benchmarks.statistics": "prints",
     "data_pipeline.forecasts": "writes into the dataset it reads, without work before",
     "eval.parity": "prints",

@@ -30,9 +30,11 @@ def keeps_letters(text: str) -> bool:
     That is half of its letters or more, and nine in ten of its words at least in part. What is left
     of other scripts is figures and tickers: two unrelated texts would share all of it.
     """
+    if text.isascii():  # most texts are, and nothing is lost of them
+        return True
     words = _WORD.findall(text.lower())
     letters = sum(map(len, words))
-    kept = [len(_KEPT.findall(word)) for word in words]
+    kept = [len(word if word.isascii() else _KEPT.findall(word)) for word in words]
     return 2 * sum(kept) >= letters and kept.count(0) <= _LOST_WORDS * len(words)
 
 

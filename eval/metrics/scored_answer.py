@@ -123,7 +123,7 @@ def score_row(row: ScorableRow, rouge: Rouge = section_rouge) -> Scored:
     strict = parse_answer(row["generation"], strict=True)
     readable = answer if answer.valid else Answer()
     scores, unread = _rouge_by_section(reference, readable, rouge)
-    of_texts, _ = _rouge_by_section(reference, answer, rouge)
+    of_texts = scores if answer.valid else _rouge_by_section(reference, answer, rouge)[0]
     return Scored(
         row=row,
         answer=answer,

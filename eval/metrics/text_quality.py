@@ -174,8 +174,8 @@ _UNSPACED = re.compile(
 
 def has_spaces(text: str) -> bool:
     """Whether most letters are of scripts that put spaces between words."""
-    letters = sum(character.isalpha() for character in text)
-    return 2 * len(_UNSPACED.findall(text)) <= letters
+    unspaced = len(_UNSPACED.findall(text))
+    return not unspaced or 2 * unspaced <= sum(character.isalpha() for character in text)
 
 
 def repetition(text: str) -> float | None:

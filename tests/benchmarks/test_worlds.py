@@ -4,7 +4,7 @@ import numpy
 import pytest
 
 from benchmarks.skill_worlds import World, shares
-from benchmarks.statistics import SIZES, WEEKS, coverage, simulate_hits, speed, verdicts
+from benchmarks.statistics import SIZES, WEEKS, coverage, simulate_hits, verdicts
 from eval.metrics.statistics import TYPICAL_ICC, planned_skill
 
 WORLDS = 1000
@@ -65,10 +65,3 @@ def test_what_was_planned_is_found_four_times_in_five():
     assert 0.8 <= shown <= 0.97 and negative == 0, "planned for calls of a week that are alike"
     exact = World(accuracy=0.5 + planned_skill(WEEKS, icc=0))
     assert 0.72 <= shares(exact, 300)[0] <= 0.87, "the largest of three errors costs a little"
-
-
-def test_the_time_of_scoring_is_told_by_part():
-    lines = speed(1, 4).splitlines()
-    assert lines[0].split()[-4:] == ["total", "ROUGE", "all", "else"]
-    assert lines[-1].split()[0] in ("rouge_score", "rouge_score_rs")
-    assert all(float(cell) >= 0 for cell in lines[-1].split()[1:])
