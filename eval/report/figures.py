@@ -18,6 +18,8 @@ FONT = 13
 """Points: a narrow figure of 5.6 inches is shown at 0.89 pixels per point on a phone."""
 INK, GRID, _RUN_COLOR = "#1d2129", "#d9dce1", "#1f5fbf"
 _RUN_COLORS = ("#1f5fbf", "#b3381f", "#1a7f4b", "#7a48bd", "#a06a00", "#17191d")
+_RUN_STYLES = ("solid", "dashed", "dotted", "dashdot")
+"""One for each round of the colors."""
 _SKILL_COLORS = {
     "skill shown": "#1a7f4b",
     "negative skill shown": "#b3381f",
@@ -181,9 +183,10 @@ def draw_reliability(compared: ComparedRuns, folder: Path) -> DrawnFigure | None
             panels.append((words, points))
     if not panels:
         return None
-    figure = Figure(figsize=(5.6, 0.4 + 5.0 * len(panels)), layout="constrained")
+    height = 0.4 + 4.6 * len(panels) + 0.28 * len(compared.runs)
+    figure = Figure(figsize=(5.6, height), layout="constrained")
     texts: list[str] = []
-    all_axes = figure.subplots(len(panels), squeeze=False)[:, 0]
+    all_axes = list(figure.subplots(len(panels), squeeze=False)[:, 0])
     for axes, (words, points) in zip(all_axes, panels, strict=True):
         _draw_reliability_panel(axes, f"asked {words}", points)
         texts += [
@@ -191,10 +194,21 @@ def draw_reliability(compared: ComparedRuns, folder: Path) -> DrawnFigure | None
             for name, found in points.items()
             if found
         ]
+    _draw_legend_of_panels(figure, all_axes)
     path = folder / "reliability.png"
     save(figure, path)
     title = "Reliability: points on the broken line came true as often as stated"
     return DrawnFigure(path, title, "; ".join(texts), narrow=True)
+
+
+def _draw_legend_of_panels(figure: Any, all_axes: Sequence[Any]) -> None:
+    """One legend for all panels, below them: inside it would hide points."""
+    handles: dict[str, Any] = {}
+    for axes in all_axes:
+        handles |= {line.get_label(): line for line in axes.get_lines()}
+    figure.legend(
+        handles.values(), handles, loc="outside lower center", frameon=False, fontsize=FONT
+    )
 
 
 def _draw_reliability_panel(
@@ -205,20 +219,19 @@ def _draw_reliability_panel(
     for index, (name, points) in enumerate(points_of_run.items()):
         if not points:
             continue
-        color = _RUN_COLORS[index % len(_RUN_COLORS)]
+        turn, color_index = divmod(index, len(_RUN_COLORS))
+        color, style = _RUN_COLORS[color_index], _RUN_STYLES[turn % len(_RUN_STYLES)]
         x = [point.stated for point in points]
         y = [point.rose for point in points]
         sizes = [12 + 4 * point.n for point in points]
-        axes.plot(x, y, color=color, linewidth=1.4, label=shorten(name))
+        axes.plot(x, y, color=color, linestyle=style, linewidth=1.4, label=shorten(name))
         axes.scatter(x, y, s=sizes, color=color, alpha=0.7, zorder=3)
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.04, 1.04)
-    axes.set_title(title, loc="left", fontsize=12, color=INK)
-    axes.set_xlabel("stated probability of a rise, mean of each tenth", fontsize=11, color=INK)
-    axes.set_ylabel("share of weeks that rose", fontsize=11, color=INK)
-    axes.legend(frameon=False, loc="upper left", fontsize=11)
+    axes.set_title(title, loc="left", fontsize=FONT, color=INK)
+    axes.set_xlabel("stated probability of a rise, mean of each tenth", color=INK, fontsize=FONT)
+    axes.set_ylabel("share of weeks that rose", color=INK, fontsize=FONT)
     _style_axes(axes)
-    axes.tick_params(labelsize=11)
 
 
 def draw_trainings(runs: Sequence[EvaluatedRun], folder: Path) -> DrawnFigure | None:

@@ -1,5 +1,7 @@
 """The table of exact bins and distances, beside forecasts that know how often each bin came."""
 
+from collections.abc import Sequence
+
 from eval.report.comparisons import ComparedRuns
 from eval.report.runs import EvaluatedRun
 from eval.report.table import Cell, Table, format_value, run_cell
@@ -12,11 +14,6 @@ _NO_BIN = "no answer states a bin"
 def bins(compared: ComparedRuns) -> Table:
     """How often the bin is the true one, and how far it is from it."""
     rows = [_row(run) for run in compared.runs]
-    modal = dict.fromkeys(
-        f"{run.name}: {baselines['train_modal_bin']['label']}"
-        for run in compared.runs
-        if (baselines := run.metrics["bin_baselines"]) is not None
-    )
     note = (
         "Exact bin: over all rows, an answer without a bin is wrong. Distance: places between the "
         "predicted and the true one of the twelve bins, over the answers that state a bin; signed, "
@@ -24,8 +21,9 @@ def bins(compared: ComparedRuns) -> Table:
         "those very rows: the bin that most training rows have, and a draw from the training rows. "
         "Below them is the run minus that forecast, with its 95 % interval over weeks."
     )
+    modal = _modal_bins(compared.runs)
     if modal:
-        note += f" Most frequent bin in training: {'; '.join(modal)}."
+        note += f" Most frequent bin in training: {modal}."
     return Table(
         key="bins",
         title="Exact bins and distances",
@@ -42,6 +40,18 @@ def bins(compared: ComparedRuns) -> Table:
         rows=tuple(rows),
         note=note,
     )
+
+
+def _modal_bins(runs: Sequence[EvaluatedRun]) -> str:
+    """The bin, or the bin of each run if they differ; empty if none is known."""
+    bins_of: dict[str, str] = {}
+    for run in runs:
+        baselines = run.metrics["bin_baselines"]
+        if baselines:
+            bins_of[run.name] = str(baselines["train_modal_bin"]["label"])
+    if len(set(bins_of.values())) < 2:
+        return next(iter(bins_of.values()), "")
+    return "; ".join(f"{name}: {label}" for name, label in bins_of.items())
 
 
 def _row(run: EvaluatedRun) -> tuple[Cell, ...]:
