@@ -1,6 +1,7 @@
 """The table of the probabilities that the models give to the twelve bins."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from eval.metrics.probability import QUESTIONS
 from eval.report.comparisons import ComparedRuns
@@ -45,7 +46,6 @@ def likelihood(compared: ComparedRuns) -> Table:
             "Asked",
             "Direction, likelier",
             "Brier score",
-            "Skill over one half",
             "Ranked probability",
             "Skill over train frequencies",
             "Calibration error",
@@ -76,8 +76,7 @@ def _row(run: EvaluatedRun, scores: AskedScores) -> tuple[Cell, ...]:
         run_cell(run.name),
         Cell(asked or None, why=_NOT_STATED),
         _entry_cell(scores["direction_accuracy"]),
-        _entry_cell(scores["brier"]),
-        Cell(scores["brier_skill"]["even"], why=_NOT_STATED),
+        _brier_cell(scores),
         _entry_cell(scores["rps"]),
         _skill_cell(scores["rps_skill"], run.metrics["bin_baselines_reason"]),
         Cell(scores["ece"], why=_NOT_STATED),
@@ -89,6 +88,12 @@ def _row(run: EvaluatedRun, scores: AskedScores) -> tuple[Cell, ...]:
 
 def _entry_cell(entry: ProbabilityEntry) -> Cell:
     return Cell(entry["mean"], ci95=entry["ci95"], n=entry["n"], why=_NOT_STATED)
+
+
+def _brier_cell(scores: AskedScores) -> Cell:
+    skill = scores["brier_skill"]["even"]
+    note = None if skill is None else f"skill over one half: {format_value(skill)}"
+    return replace(_entry_cell(scores["brier"]), note=note)
 
 
 def _skill_cell(skill: RankedSkill | None, reason: str | None) -> Cell:
