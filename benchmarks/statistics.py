@@ -10,13 +10,15 @@ the public test rows.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy
 from scipy.special import betaincinv, ndtr
 
 from benchmarks import skill_worlds
-from eval.metrics.statistics import TYPICAL_ICC, clustered_share, paired_difference, verdict
+from benchmarks.skill_worlds import World
+from eval.metrics.skill import detectable_skill
+from eval.metrics.statistics import ALPHA, TYPICAL_ICC, clustered_share, paired_difference, verdict
 from eval.metrics.text_table import table
 from weekahead.cli import add_options, new_parser, option, read_options
 from weekahead.schema.metrics import Verdict
@@ -30,6 +32,13 @@ SIZES = {
     "20 weeks of 30": [30] * 20,
     "10 weeks of 5 to 70": [5, 10, 15, 20, 25, 30, 35, 40, 50, 70],
     "9 weeks of 10, one of 210": [10] * 9 + [210],
+}
+DETECTABLE = {
+    "6 weeks of 30": World(weeks=6),
+    "10 weeks of 30": World(weeks=10),
+    "26 weeks of 30": World(weeks=26),
+    "52 weeks of one firm": World(weeks=52, firms=1),
+    "10 weeks of 30, minus a base": World(weeks=10, base_calls_up=0.8),
 }
 VERDICTS: tuple[Verdict, ...] = ("better", "worse", "not shown")
 _COVERAGE_ACCURACIES = (0.5, 0.6, 0.8, 0.9, 0.95)
@@ -122,12 +131,40 @@ def skill_table(worlds: int) -> str:
     return table(header, lines)
 
 
+def power_at_detectable(world: World, tests: int, worlds: int) -> tuple[float, float]:
+    """The mean skill that worlds without skill call detectable on a page of `tests` runs, and the
+    share of worlds with exactly this skill in which it is shown there."""
+    found = [detectable_skill(one, tests) for one in skill_worlds.estimates(world, worlds) if one]
+    known = [skill for skill in found if skill is not None]
+    skill = sum(known) / len(known)
+    skilled = replace(world, accuracy=0.5 + skill)
+    shown = [
+        one is not None
+        and one.p is not None
+        and one.p < ALPHA / tests
+        and (one.excess_accuracy or 0) > 0
+        for one in skill_worlds.estimates(skilled, worlds, seed=2)
+    ]
+    return skill, sum(shown) / worlds
+
+
+def detectable_table(worlds: int) -> str:
+    """What is called detectable, and how often it is then shown."""
+    lines: list[list[str]] = []
+    for name, world in DETECTABLE.items():
+        for tests in (1, 10, 20):
+            skill, shown = power_at_detectable(world, tests, worlds)
+            lines.append([name, str(tests), f"{skill:.3f}", f"{shown:.3f}"])
+    header = [f"{worlds} worlds", "runs on the page", "detectable skill", "shown"]
+    return table(header, lines)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables."""
     parser = new_parser(__doc__)
     add_options(parser, Options)
     options = read_options(parser.parse_args(arguments), Options)
-    tables = [skill_table, coverage_table, verdict_table]
+    tables = [skill_table, detectable_table, coverage_table, verdict_table]
     print("\n\n".join(draw(options.worlds) for draw in tables))
     return 0
 

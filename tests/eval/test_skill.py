@@ -6,7 +6,8 @@ import numpy
 import pytest
 from scipy.stats import fisher_exact
 
-from benchmarks.skill_worlds import World, estimates, shares
+from benchmarks.skill_worlds import World, shares
+from benchmarks.statistics import power_at_detectable
 from eval.metrics.skill import (
     Error,
     SkillEstimate,
@@ -137,18 +138,9 @@ def test_detectable_skill_by_hand():
 
 @pytest.mark.parametrize("tests", [1, 10])
 def test_detectable_skill_is_shown_four_times_in_five(tests):
-    """A model with the skill that 100 worlds without skill call detectable, at alpha / tests."""
-    detectable = [
-        detectable_skill(estimate, tests)
-        for estimate in estimates(World(), 100, seed=3)
-        if estimate
-    ]
-    world = World(accuracy=0.5 + sum(detectable) / 100)
-    shown = [
-        estimate.p < 0.05 / tests and estimate.excess_accuracy > 0
-        for estimate in estimates(world, 300, seed=4)
-    ]
-    assert 0.75 <= sum(shown) / 300 <= 0.87
+    """A model with the skill that worlds without skill call detectable, at alpha / tests."""
+    skill, shown = power_at_detectable(World(), tests, 600)
+    assert 0 < skill < 0.2 and 0.76 <= shown <= 0.87
 
 
 def test_what_exact_tests_decide_has_no_detectable_skill():
