@@ -39,13 +39,24 @@ elif arguments[:2] == ["-m", "venv"]:
 elif arguments[:2] == ["-m", "pip"] and has_pip():
     if arguments[2:] != ["--version"]:
         print(name, *arguments, file=open("asked", "a"))
+        sys.exit("pytorch" in CANNOT and "--index-url" in arguments)
 else:
     sys.exit(1)
 """
 FAKE_UV = '#!/bin/sh\necho "uv $*" >> asked\nexit {status}\n'
 PIP = ".venv/bin/python -m pip --disable-pip-version-check install --quiet"
-UV = "uv pip install --quiet --python .venv/bin/python"
+UV = "uv pip install --python .venv/bin/python"
 TORCH = "torch==2.13.0"
+INDEX = "--index-url https://download.pytorch.org/whl"
+CPU = f"{TORCH} {INDEX}/cpu"
+FAKE_UNAME = "#!/bin/sh\n[ $1 = -s ] && echo {system} || echo {machine}\n"
+FAKE_DF = "#!/bin/sh\necho head\necho disk 1 1 {kibibytes} 1% /\n"
+# An old driver does not know the field compute_cap.
+FAKE_SMI = """#!/bin/sh
+[ "{lines}" ] || {{ echo NVIDIA-SMI has failed; exit 9; }}
+case $1 in *compute_cap*) [ "{knows_capability}" = True ] || exit 2 ;; esac
+printf '%b' '{lines}'
+"""
 LOCKED = "--require-hashes --no-deps -r"
 RANGE = "3.11.5 to 3.14 needed"
 
@@ -56,12 +67,29 @@ class Machine:
     def __init__(self, folder: Path):
         self.folder, self.bin = folder, folder / "bin"
         self.bin.mkdir()
-        for tool in ("sh", "rm", "mkdir", "ln", "grep", "touch"):
+        for tool in ("sh", "rm", "mkdir", "ln", "grep", "touch", "cat"):
             (self.bin / tool).symlink_to(shutil.which(tool))
         for name in ("setup.sh", "requirements.txt", "requirements.lock", "requirements-dev.lock"):
             shutil.copy(ROOT / name, folder / name)
         self._program("python3", FAKE_PYTHON.format(python=sys.executable, folder=str(folder)))
         self.have(version="3.12.1")
+        self.be("Linux", "x86_64")
+        self.has_disk(50)
+
+    def be(self, system, machine):
+        """What `uname` says."""
+        self._program("uname", FAKE_UNAME.format(system=system, machine=machine))
+
+    def has_disk(self, gibibytes):
+        self._program("df", FAKE_DF.format(kibibytes=gibibytes * 2**20))
+
+    def has_gpus(self, *lines, knows_capability=True):
+        """What `nvidia-smi` says, one line per GPU; without lines it fails."""
+        text = "".join(f"{line}\\n" for line in lines)
+        self._program("nvidia-smi", FAKE_SMI.format(lines=text, knows_capability=knows_capability))
+
+    def has_slurm(self):
+        self._program("sbatch", "#!/bin/sh\n")
 
     def _program(self, name: str, text: str) -> None:
         (self.bin / name).write_text(text)
@@ -74,8 +102,8 @@ class Machine:
         if uv_status is not None:
             self._program("uv", FAKE_UV.format(status=uv_status))
 
-    def setup(self, *arguments, python="python3"):
-        environment = {"PATH": str(self.bin), "PYTHON": python}
+    def setup(self, *arguments, python="python3", **more):
+        environment = {"PATH": str(self.bin), "PYTHON": python, **more}
         return subprocess.run(
             ["sh", "./setup.sh", *arguments],
             cwd=self.folder,
@@ -126,15 +154,14 @@ def test_a_venv_of_an_older_python_is_refused(machine):
 
 
 def test_torch_comes_first_and_the_rest_from_the_lock(machine):
-    """torch by version alone: a build of that version that is there satisfies pip and stays."""
     assert machine.setup().returncode == 0
-    assert machine.asked() == [f"{PIP} {TORCH}", f"{PIP} {LOCKED} requirements.lock"]
+    assert machine.asked() == [f"{PIP} {CPU}", f"{PIP} {LOCKED} requirements.lock"]
 
 
 def test_uv_installs_the_lock_if_it_is_there(machine):
     machine.have(uv_status=0)
     assert machine.setup().returncode == 0
-    assert machine.asked() == [f"{PIP} {TORCH}", f"{UV} {LOCKED} requirements.lock"]
+    assert machine.asked() == [f"{PIP} {CPU}", f"{UV} {LOCKED} requirements.lock"]
 
 
 def test_pip_takes_over_if_uv_fails(machine):
@@ -164,13 +191,13 @@ def test_without_ensurepip_the_pythons_own_pip_is_used(machine):
     machine.have(cannot="ensurepip")
     assert machine.setup().returncode == 0
     pip = "python3 -m pip --python .venv/bin/python --disable-pip-version-check install --quiet"
-    assert machine.asked() == [f"{pip} {TORCH}", f"{pip} {LOCKED} requirements.lock"]
+    assert machine.asked() == [f"{pip} {CPU}", f"{pip} {LOCKED} requirements.lock"]
 
 
 def test_uv_installs_all_if_there_is_no_pip(machine):
     machine.have(cannot="ensurepip pip", uv_status=0)
     assert machine.setup().returncode == 0
-    assert machine.asked() == [f"{UV} {TORCH}", f"{UV} {LOCKED} requirements.lock"]
+    assert machine.asked() == [f"{UV} {CPU}", f"{UV} {LOCKED} requirements.lock"]
 
 
 def test_without_pip_and_uv_the_remedy_is_named(machine):
@@ -183,10 +210,134 @@ def test_without_a_venv_the_running_python_is_used(machine):
     """uv refuses the Python of a system, so pip does it; a second call knows its own link."""
     machine.have(cannot="venv", uv_status=0)
     for _ in range(2):
-        result = machine.setup()
+        result = machine.setup(TORCH="auto")
         assert result.returncode == 0
     assert (machine.folder / ".venv/bin/python").resolve() == machine.bin / "python3"
-    assert machine.asked() == [f"{PIP} {TORCH}", f"{PIP} {LOCKED} requirements.lock"] * 2
+    assert machine.asked() == [f"{PIP} {CPU}", f"{PIP} {LOCKED} requirements.lock"] * 2
+
+
+DEFAULT, CUDA_126 = "CUDA 13 build", "CUDA 12.6 build"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "words"),
+    [
+        (["580.65.06, 9.0"], f"{DEFAULT} (NVIDIA driver 580.65.06)"),
+        (["595.10, 12.0", "595.10, 7.5"], DEFAULT),
+        (["550.54.15, 7.5"], f"{CUDA_126} (NVIDIA driver 550.54.15; CUDA 13 needs 580)"),
+        (["525.60.13, 8.0"], CUDA_126),
+        (["580.65.06, 6.0"], f"{CUDA_126} (NVIDIA driver 580.65.06; a GPU of capability 6.0 has"),
+        (["580.65.06, 9.0", "580.65.06, 7.0"], CUDA_126),
+        (["580.65.06, [N/A]"], DEFAULT),
+        (["No devices were found"], "CPU build (no NVIDIA driver)"),
+        ([], "CPU build (no NVIDIA driver)"),
+    ],
+)
+def test_the_build_fits_driver_and_cards(machine, gpus, words):
+    machine.has_gpus(*gpus)
+    result = machine.setup("--dry-run")
+    assert result.returncode == 0, result.stderr
+    (line,) = result.stdout.splitlines()
+    assert line.startswith(f"setup: {TORCH} {words}")
+    assert machine.asked() == [] and not (machine.folder / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "error"),
+    [
+        (["515.65.01, 8.6"], "driver 515.65.01 is too old, 525 or newer needed; install 580"),
+        (["470.57, 8.6"], "driver 470.57 is too old"),
+        (["550.54, 3.7"], "compute capability 3.7, 5.0 or newer needed; take TORCH=cpu"),
+    ],
+)
+def test_what_no_build_serves_is_refused(machine, gpus, error):
+    machine.has_gpus(*gpus, knows_capability="470" not in gpus[0])
+    for arguments in ([], ["--dry-run"]):
+        result = machine.setup(*arguments)
+        assert result.returncode == 1 and error in result.stderr
+    assert machine.asked() == [] and not (machine.folder / ".venv").exists()
+    assert "CPU build" in machine.setup("--dry-run", TORCH="cpu").stdout
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({}, "CPU build (no NVIDIA driver)"),
+        ({"SLURM_JOB_ID": "17"}, f"{DEFAULT} (no NVIDIA driver here, but SLURM"),
+        ({"NVIDIA_VISIBLE_DEVICES": "all"}, f"{DEFAULT} (no NVIDIA driver here, but the env"),
+        ({"NVIDIA_VISIBLE_DEVICES": "void", "CUDA_VERSION": "12.4"}, "CPU build"),
+        ({"CUDA_VERSION": "12.4.1"}, f"{DEFAULT} (no NVIDIA driver here, but the env"),
+        ({"TORCH": "cu126"}, f"{CUDA_126} (TORCH=cu126 asks for it)"),
+        ({"TORCH": "cpu", "CUDA_VERSION": "13"}, "CPU build (TORCH=cpu asks for it)"),
+    ],
+)
+def test_without_a_driver_the_environment_decides(machine, variables, words):
+    assert f"{TORCH} {words}" in machine.setup("--dry-run", **variables).stdout
+
+
+def test_a_login_node_gets_the_build_of_its_nodes(machine):
+    machine.has_slurm()
+    assert f"{DEFAULT} (no NVIDIA driver here, but SLURM" in machine.setup("--dry-run").stdout
+
+
+def test_a_mac_with_an_intel_processor_is_sent_to_docker(machine):
+    machine.be("Darwin", "x86_64")
+    for arguments in ([], ["--dry-run"]):
+        result = machine.setup(*arguments)
+        assert result.returncode == 1 and machine.asked() == []
+        assert "docker build -t weekahead ." in result.stderr and "6 GiB" in result.stderr
+        assert "jobs/colab_t4.ipynb" in result.stderr
+    assert (ROOT / "Dockerfile").exists()
+    machine.be("Darwin", "arm64")
+    assert "macOS build (macOS on Apple silicon)" in machine.setup("--dry-run").stdout
+    assert machine.setup().returncode == 0 and machine.asked()[0] == f"{PIP} {TORCH}"
+
+
+def test_an_unknown_choice_or_system_is_refused(machine):
+    result = machine.setup(TORCH="cuda")
+    assert result.returncode == 1 and "TORCH is cuda; expected auto, cpu, cu126" in result.stderr
+    result = machine.setup(TORCH="keep")
+    assert result.returncode == 1 and "TORCH=keep, but .venv has no torch" in result.stderr
+    machine.be("MINGW64_NT-10.0", "x86_64")
+    assert "on Windows take WSL" in machine.setup().stderr and machine.asked() == []
+
+
+def test_the_cpu_index_may_be_out_of_reach(machine):
+    """Then the default index is asked, and the user is told what that may bring."""
+    assert machine.setup().returncode == 0
+    machine.have(cannot="pytorch")
+    shutil.rmtree(machine.folder / ".venv")
+    (machine.folder / "asked").unlink()
+    result = machine.setup()
+    assert result.returncode == 0, result.stderr
+    assert machine.asked()[:2] == [f"{PIP} {CPU}", f"{PIP} {TORCH}"]
+    assert "whl/cpu cannot be used; taking the default index" in result.stderr
+
+
+def test_no_other_build_takes_the_place_of_cuda_126(machine):
+    """The default build would not run on such a driver."""
+    machine.have(cannot="pytorch")
+    machine.has_gpus("550.54.15, 7.5")
+    result = machine.setup()
+    assert result.returncode == 1 and "no CUDA 12.6 build from" in result.stderr
+    assert machine.asked() == [f"{PIP} {TORCH} {INDEX}/cu126"]
+
+
+def test_a_full_disk_is_told_before_anything_is_downloaded(machine):
+    machine.has_disk(2)
+    result = machine.setup()
+    assert result.returncode == 1 and "2 GiB free on this disk, 3 GiB needed" in result.stderr
+    assert machine.asked() == []
+
+
+def test_a_second_call_does_nothing(machine):
+    assert "takes up to 3 GiB" in machine.setup().stdout
+    asked = machine.asked()
+    later = (machine.folder / ".venv/ready").stat().st_mtime + 10
+    os.utime(machine.folder / ".venv/ready", (later, later))
+    assert machine.setup().stdout == "setup: .venv is up to date\n" and machine.asked() == asked
+    os.utime(machine.folder / "requirements.lock", (later + 10, later + 10))
+    assert machine.setup().returncode == 0 and machine.asked() == asked * 2
 
 
 def test_a_half_removed_venv_is_made_anew(machine):
