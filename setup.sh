@@ -177,8 +177,8 @@ install_torch() {
         cu126) pip_install "$torch" --index-url "$pytorch_index/cu126" ||
             fail "no CUDA 12.6 build from $pytorch_index/cu126; install $torch into .venv by other means, then TORCH=keep" ;;
         cpu)
-            # A closed network should not cost minutes: the index is asked once more and no longer.
-            (export PIP_RETRIES=1 PIP_TIMEOUT=15 UV_HTTP_TIMEOUT=15 &&
+            # A closed network should not cost minutes.
+            (export PIP_RETRIES=0 PIP_TIMEOUT=15 UV_HTTP_TIMEOUT=15 &&
                 pip_install "$torch" --index-url "$pytorch_index/cpu") || {
                 echo "setup: $pytorch_index/cpu cannot be used; taking the default index, whose build may bring 3 GB of CUDA" >&2
                 pip_install "$torch"
