@@ -33,7 +33,8 @@ def perfect_calibration(
     if not n:
         return None
     draw = numpy.random.default_rng(_SEED)
-    stated, limits = numpy.asarray(ups, dtype=float), ndtri(ups)
+    stated = numpy.clip(numpy.asarray(ups, dtype=float), 0, 1)  # a sum of shares may pass 1
+    limits = ndtri(stated)
     _, codes = numpy.unique([calibration_bin(up) for up in ups], return_inverse=True)
     in_bin = numpy.eye(CALIBRATION_BINS)[codes]
     numbers = {week: number for number, week in enumerate(dict.fromkeys(weeks or ()))}

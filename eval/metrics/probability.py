@@ -155,7 +155,10 @@ def _by_id(likelihoods: Sequence[LikelihoodRow]) -> dict[str | int | None, Likel
         missing = [key for key in _REQUIRED if row.get(key) is None]
         if missing:
             raise ValueError(f"{name}: no {', '.join(missing)}; run eval.likelihood again")
-        if any(set(bins) != set(BINS) for bins in (row["probs"], row["logprobs"])):
+        direct = row.get("direct")
+        asked = [row["probs"], row["logprobs"]]
+        asked += [direct.get("probs", {}), direct.get("logprobs", {})] if direct else []
+        if any(set(bins) != set(BINS) for bins in asked):
             raise ValueError(f"{name}: its bins are not the twelve; run eval.likelihood again")
         if row["id"] in by_id:
             raise ValueError(f"{name}: the id {row['id']} came before; run eval.likelihood again")

@@ -274,6 +274,8 @@ def test_a_perfect_forecaster_has_a_calibration_error_too():
     certain_of_all = perfect_calibration([0.0, 1.0] * 10, None)
     assert certain_of_all == {"mean": 0, "p95": 0}
     assert perfect_calibration([], None) is None
+    assert perfect_calibration([1.0000000000000002] * 8, None) == certain_of_all
+    assert perfect_calibration([0.3], ["one week"])["mean"] == pytest.approx(0.42, abs=0.03)
 
 
 def test_weeks_make_the_perfect_error_larger():
@@ -303,6 +305,10 @@ def test_many_rows_are_simulated_in_parts():
         ([row(0.9, "down by 0-1%")], "id A-2024-01-01: label 'up by 0-1%', but 'down by 0-1%'"),
         ([{"id": "x"}], "row 1: no label, probs, logprobs, up"),
         ([{**row(0.9, "up by 0-1%"), "probs": {"up": 1.0}}], "row 1: its bins are not the twelve"),
+        (
+            [{**row(0.9, "up by 0-1%"), "direct": {"up": 0.5, "probs": {"up": 1.0}}}],
+            "row 1: its bins are not the twelve",
+        ),
     ],
 )
 def test_likelihoods_that_do_not_fit_are_refused(likelihoods, message):

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from scipy import stats
 
 from eval.metrics.statistics import holm
 from eval.publish import verdict_rows
@@ -37,6 +38,19 @@ def test_each_run_is_tested_once_and_corrected_for_the_others(runs):
     assert [result.alone for result in results] == [run.metrics["verdict"] for run in runs]
     assert results[1].verdict == "skill shown"
     assert {result.tests for result in results} == {3}
+
+
+def test_what_could_be_shown_is_that_of_the_pages_test(runs):
+    """p below 0.05 / 3: more than what is detectable if the run stands alone."""
+    (base, *_) = skill_results(compare_runs(runs).entries)
+    stored = runs[0].metrics["skill"]
+    freedom, error = stored["freedom"], stored["standard_error"]
+    critical = stats.t.ppf(1 - 0.05 / 3 / 2, freedom)
+    power = stats.nct.sf(critical, freedom, base.detectable / error)
+    assert power == pytest.approx(0.8, abs=1e-3) and base.detectable > stored["detectable"]
+    stored.update(standard_error=None, freedom=None, detectable=None)
+    (older, *_) = skill_results(compare_runs(runs).entries)
+    assert older.detectable is None, "a file from before the error was stored"
 
 
 def test_what_tuning_added_is_a_family_of_its_own(runs):
