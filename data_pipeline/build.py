@@ -154,7 +154,7 @@ def build(options: BuildOptions, *, records: Path, answers: AnswerIndex, out: Pa
             for record in _records(records):
                 split = calendar.split_of[record.week_start]
                 answer = answers.find(record) if record.label else None
-                row = dataset_row(record, answer or "", answers.teacher)
+                row = dataset_row(record, answer or "", answers.teacher, told=answers.told)
                 reason = _drop_reason(record, answer, split, answers)
                 if reason:
                     statistics.add_dropped(row, reason)

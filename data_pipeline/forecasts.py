@@ -49,6 +49,7 @@ def forecast_rows(dataset: Path, records: Path, answers: AnswerIndex) -> Iterato
             "week_end": row["week_end"],
             "label": row["label"],
             "last_week_return": row.get("last_week_return"),
+            "weekly_return": row.get("weekly_return"),
             "period": period(row),
             "split": "test",
             "answer": reference_text(row),
@@ -56,6 +57,8 @@ def forecast_rows(dataset: Path, records: Path, answers: AnswerIndex) -> Iterato
             "finish_reason": answer.get("finish_reason") if answer else None,
             "train_majority": majority,
         }
+        if (told := row.get("teacher_told")) is not None:
+            forecast["teacher_told"] = told
         if row.get("synthetic"):
             forecast["synthetic"] = True
         yield forecast

@@ -209,9 +209,12 @@ def _answer_row(row: DatasetRow, answer: str, split: str, train_majority: int | 
         "new_tokens": None,
         "finish_reason": None,
         "last_week_return": row.get("last_week_return"),
+        "weekly_return": row.get("weekly_return"),
         "split": split,
         "train_majority": train_majority,
     }
+    if (told := row.get("teacher_told")) is not None:
+        line["teacher_told"] = told
     if row.get("synthetic"):
         line["synthetic"] = True
     control = row.get("control")

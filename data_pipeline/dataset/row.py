@@ -7,8 +7,9 @@ from weekahead.task.prompt import PROMPT_VERSION, completion, render_prompt
 from weekahead.task.record import Record, known_at
 
 
-def dataset_row(record: Record, answer: str, teacher: str) -> DatasetRow:
-    """A record and its reference answer as a row of a dataset.
+def dataset_row(record: Record, answer: str, teacher: str, *, told: bool) -> DatasetRow:
+    """A record and its reference answer as a row of a dataset; `told` is whether the teacher knew
+    the label.
 
     `known_at` is when its last fact became known; `financials_known_at` is null unless a filing
     proves it. The label is null if the record has no return yet; such a row belongs in no split.
@@ -28,6 +29,7 @@ def dataset_row(record: Record, answer: str, teacher: str) -> DatasetRow:
         "weekly_return": record.weekly_return,
         "last_week_return": record.last_week_return,
         "teacher": teacher,
+        "teacher_told": told,
         "prompt_version": PROMPT_VERSION,
         **record.extra,
     }

@@ -22,7 +22,7 @@ TEACHER = "scripted analyst, told the bin"
 
 def story_row(story: FictionalStory) -> DatasetRow:
     """A story as a dataset row."""
-    return dataset_row(story.record, answer(story), TEACHER)
+    return dataset_row(story.record, answer(story), TEACHER, told=True)
 
 
 def rule_accuracy(stories: Sequence[FictionalStory]) -> float:

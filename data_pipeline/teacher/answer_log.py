@@ -168,7 +168,8 @@ class AnswerIndex:
                 f"{path}: no answers; ask a teacher first (python -m data_pipeline.teacher)"
             )
         names = " and ".join(models)
-        self.teacher = f"{names}, told the label" if self.kind == "hindsight" else names
+        self.told = self.kind == "hindsight"
+        self.teacher = f"{names}, told the label" if self.told else names
         """Who answered, as a dataset names it."""
 
     def find(self, record: Record) -> str | None:

@@ -294,6 +294,8 @@ def generation_row(
     }
     if completion.latency is not None:
         line["latency_seconds"] = round(completion.latency, 4)
+    if (told := row.get("teacher_told")) is not None:
+        line["teacher_told"] = told
     if sector := row.get("sector"):
         line["sector"] = sector
     if control := row.get("control"):

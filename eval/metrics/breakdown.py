@@ -24,6 +24,8 @@ from weekahead.task.prompt_reader import read_prompt
 
 NONE = "none"
 """The column of predictions without a bin: unreadable, neutral, or a direction without a size."""
+NO_SIZE = "no direction or no size"
+"""The group of predictions that cannot be read, are neutral, or state a direction alone."""
 _MOVES_WITH_OWN_GROUP = ("0-1%", "1-2%", "more than 5%")
 _OTHER_MOVES = "2-5%"
 _CUTS_WITHOUT_INTERVAL = ("symbol", "week")
@@ -33,6 +35,7 @@ _CUTS_WITHOUT_INTERVAL = ("symbol", "week")
 def breakdown(
     *,
     rows: Sequence[ScorableRow],
+    predictions: Sequence[Prediction],
     truths: Sequence[Prediction],
     hits: Sequence[bool],
     weeks: Sequence[str] | None,
@@ -42,10 +45,10 @@ def breakdown(
 
     Each cut is a list of groups, with an interval (clustered by week, null under six weeks) if the
     groups of that cut are few. A cut is null if a row lacks what it needs, and `reasons` says why.
-    `move` is the size of the true move. `cutoff` separates the rows whose forecast week begins on
-    or before the day up to which the base has read ("before": it may know the outcome) from those
-    after it. The day is `knowledge_cutoff`, else the rows' own key of that name. Raises ValueError
-    for a cut-off that is not a date.
+    `move` is the size of the true move, `stated_size` that of the prediction. `cutoff` separates
+    the rows whose forecast week begins on or before the day up to which the base has read
+    ("before": it may know the outcome) from those after it. The day is `knowledge_cutoff`, else the
+    rows' own key of that name. Raises ValueError for a cut-off that is not a date.
     """
     cutoffs = [knowledge_cutoff or read_cutoff(row) for row in rows]
     sides = [_side_of_cutoff(row, day) for row, day in zip(rows, cutoffs, strict=True)]
@@ -58,6 +61,7 @@ def breakdown(
         "sector": (sectors, "no `sector`, none in a prompt"),
         "week": (weeks or [None] * len(rows), "no week that every row has"),
         "move": (moves, "no size of the true move"),
+        "stated_size": ([_stated_size(prediction) for prediction in predictions], ""),
         "cutoff": (sides, no_side),
     }
     groups: dict[str, list[GroupMetrics] | None] = {}
@@ -78,6 +82,7 @@ def breakdown(
         "sector": groups["sector"],
         "week": groups["week"],
         "move": groups["move"],
+        "stated_size": groups["stated_size"],
         "cutoff": groups["cutoff"],
         "reasons": reasons,
     }
@@ -140,6 +145,11 @@ def _move(truth: Prediction) -> str | None:
         return None
     size = label_of_magnitude(truth.magnitude).split(" by ")[1]
     return size if size in _MOVES_WITH_OWN_GROUP else _OTHER_MOVES
+
+
+def _stated_size(prediction: Prediction) -> str:
+    label = bin_of(prediction)
+    return label.split(" by ")[1] if label else NO_SIZE
 
 
 def _side_of_cutoff(row: ScorableRow, cutoff: date | None) -> str | None:

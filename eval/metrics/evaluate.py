@@ -20,9 +20,11 @@ from eval.metrics.baselines import (
     versus_entry,
 )
 from eval.metrics.bin_baselines import bin_metrics
+from eval.metrics.book import known_returns, long_short_book
 from eval.metrics.breakdown import breakdown, class_metrics
 from eval.metrics.fingpt_compatible import fingpt_metrics
-from eval.metrics.judging import judge, skill_metrics
+from eval.metrics.judging import firms_of, judge, skill_metrics
+from eval.metrics.market_neutral import market_neutral_skill, rank_correlation
 from eval.metrics.rouge import NOT_TOKENIZED, Rouge, mean_rouge, section_rouge
 from eval.metrics.scored_answer import (
     SECTIONS,
@@ -31,6 +33,7 @@ from eval.metrics.scored_answer import (
     check_scorable_rows,
     score_row,
 )
+from eval.metrics.secondary import unknown_mean
 from eval.metrics.statistics import (
     MIN_CLUSTERS,
     clustered_share,
@@ -39,7 +42,7 @@ from eval.metrics.statistics import (
     mean,
 )
 from eval.metrics.text_quality import text_quality
-from eval.metrics.weeks import week_keys
+from eval.metrics.weeks import Weeks, week_keys
 from weekahead.schema.metrics import (
     AccuracyMetrics,
     AnswerMetrics,
@@ -50,6 +53,7 @@ from weekahead.schema.metrics import (
     RougeMetrics,
     SpeedMetrics,
     VerdictMetrics,
+    WithinWeekMetrics,
 )
 from weekahead.schema.rows import RougeScores, ScorableRow, ScoredRow
 from weekahead.task.prediction_line import kind_of_failure
@@ -152,7 +156,8 @@ def accuracy_metrics(
             truths.append(answer.truth)
     pairs = zip(predictions, truths, strict=True)
     hits = [is_right(prediction, truth) for prediction, truth in pairs]
-    weeks, no_weeks, *_ = week_keys(rows)
+    week_of_row = week_keys(rows)
+    weeks, no_weeks, *_ = week_of_row
     share = clustered_share(hits, weeks)
     too_few = f"{share.clusters} weeks; an interval needs at least {MIN_CLUSTERS}"
     inflation = design_effect(share)
@@ -177,14 +182,49 @@ def accuracy_metrics(
         "bin12_n": len(exact_hits),
         "classes": class_metrics(predictions, truths),
         "breakdown": breakdown(
-            rows=rows, truths=truths, hits=hits, weeks=weeks, knowledge_cutoff=knowledge_cutoff
+            rows=rows,
+            predictions=predictions,
+            truths=truths,
+            hits=hits,
+            weeks=weeks,
+            knowledge_cutoff=knowledge_cutoff,
         ),
     }
     return {
         **directions,
+        **within_week_metrics(rows, predictions, truths, week_of_row),
         **bin_metrics(predictions, truths, weeks, train_labels),
         **error_metrics(predictions, truths, weeks),
         **compare_with_baselines(rows=rows, truths=truths, hits=hits, weeks=weeks),
+    }
+
+
+def within_week_metrics(
+    rows: Sequence[ScorableRow],
+    predictions: Sequence[Prediction],
+    truths: Sequence[Prediction],
+    weeks: Weeks,
+) -> WithinWeekMetrics:
+    """What the run tells apart within a week, and a book that follows its calls."""
+    calls = [prediction.direction for prediction in predictions]
+    skill = market_neutral_skill(
+        calls, [truth.direction or 0 for truth in truths], weeks.keys, firms_of(rows)
+    )
+    returns, reason = known_returns(rows)
+    if returns is None:
+        return {
+            "market_neutral_skill": skill,
+            "rank_correlation": unknown_mean(reason or ""),
+            "book": None,
+            "book_reason": reason,
+        }
+    sizes = [prediction.magnitude for prediction in predictions]
+    book, no_book = long_short_book(rows, calls, returns, weeks)
+    return {
+        "market_neutral_skill": skill,
+        "rank_correlation": rank_correlation(sizes, returns, weeks.keys),
+        "book": book,
+        "book_reason": no_book,
     }
 
 

@@ -23,7 +23,8 @@ from weekahead.task.answer import parse_answer
 
 _CONTRADICTED = (0.01, 0.30)
 """Share of references that contradict their labels from which, and up to which, the labels are in
-doubt. Above it the references are forecasts of their own: their author was not told the label."""
+doubt. Above it the references are forecasts of their own: their author was not told the label,
+unless the rows say so (`teacher_told`)."""
 _SAME_TEXT, _SAME_SYNTHETIC_TEXT = 0.1, 0.9
 """From this share of the rows on, answers that equal their references are no answers. A fictional
 market's references are made from few sentences, which a model learns by heart."""
@@ -49,7 +50,7 @@ def judge(scored: Sequence[Scored], doubts: Sequence[str] = ()) -> Judged:
     weeks = week_keys(rows)
     calls = [answer.prediction.direction for answer in known]
     truths = [answer.truth.direction or 0 for answer in known if answer.truth]
-    skill = directional_skill(calls, truths, weeks.keys, _firms(rows))
+    skill = directional_skill(calls, truths, weeks.keys, firms_of(rows))
     reasons = [
         *doubts,
         *repeated_rows(rows, weeks.windows),
@@ -103,7 +104,7 @@ def _notes(weeks: Weeks) -> list[str]:
     return [weeks.note] if weeks.note else []
 
 
-def _firms(rows: Sequence[ScorableRow]) -> list[str] | None:
+def firms_of(rows: Sequence[ScorableRow]) -> list[str] | None:
     """The firm of each row; None if a row has none."""
     firms = [_symbol(row) for row in rows]
     return firms if firms and all(firms) else None
@@ -148,6 +149,8 @@ def contradicted_labels(known: Sequence[Scored]) -> list[str]:
             if reference.direction != answer.truth.direction:
                 contradicted.append(answer)
     low, high = _CONTRADICTED
+    if any(answer.row.get("teacher_told") is True for answer in known):
+        high = 1.0
     if not compared or not low <= len(contradicted) / compared <= high:
         return []
     return [

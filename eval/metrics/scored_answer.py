@@ -15,7 +15,7 @@ SECTIONS = {"pros": "positives", "cons": "concerns", "anal": "analysis"}
 """Upstream's name of a section's scores -> the field of an Answer."""
 _TEXTS = ("generation", "answer")
 _COUNTED = ("seconds", "latency_seconds", "new_tokens")
-"""Numbers that cannot be negative. The returns are read by the baselines."""
+"""Numbers that cannot be negative. Last week's return is read by the baselines."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ def _check_row(row: ScorableRow) -> None:
         check_label(label)
     for key in _COUNTED:
         read_number(row, key, smallest=0.0)
+    read_number(row, "weekly_return")
     read_cutoff(row)
     check_prompt_column(row)
     for predict in BASELINES.values():

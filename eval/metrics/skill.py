@@ -164,10 +164,45 @@ def mean_with_error(
     `more` is an error beside that of the rows, such as that of a few seeds: the variances are
     added, with the degrees of freedom of Welch and Satterthwaite.
     """
-    center = float(values.mean())
-    week_codes = _codes(weeks)
-    if week_codes.max() + 1 < MIN_CLUSTERS:
+    found = largest_error(values, weeks, firms, exact_p)
+    if found is None:
         return estimate
+    center, (error, is_implied) = float(values.mean()), found
+    if more is not None:
+        error = error.with_variance_of(more)
+    return SkillEstimate(
+        excess_accuracy=center,
+        ci95=(max(center - error.half_width, -_LARGEST), min(center + error.half_width, _LARGEST)),
+        p=two_sided_p(center, error),
+        n=estimate.n,
+        weeks=estimate.weeks,
+        up_share=estimate.up_share,
+        truth_up_share=estimate.truth_up_share,
+        error=None if is_implied else error,
+    )
+
+
+class LargestError(NamedTuple):
+    """The error of a mean that its interval and its p are made of."""
+
+    error: Error
+    is_implied: bool
+    """Whether it only restates the p of an exact test."""
+
+
+def largest_error(
+    values: Array,
+    weeks: Sequence[Hashable],
+    firms: Sequence[Hashable] | None = None,
+    exact_p: float | None = None,
+) -> LargestError | None:
+    """The largest error of the mean of `values` that applies; None under MIN_CLUSTERS weeks.
+
+    Values that do not differ get the sign test over weeks. Raises ValueError without values.
+    """
+    center, week_codes = float(values.mean()), _codes(weeks)
+    if week_codes.max() + 1 < MIN_CLUSTERS:
+        return None
     errors = errors_of_mean(values, week_codes, _codes(firms) if firms else None)
     implied: list[Error] = []
     if errors[0].size < _NO_SPREAD and abs(center) > _NO_SPREAD:
@@ -175,24 +210,14 @@ def mean_with_error(
     if exact_p is not None:
         implied.append(_implied(center, exact_p, errors[0].freedom))
     error = max([*errors, *implied], key=lambda candidate: candidate.half_width)
-    is_implied = error in implied
-    if more is not None:
-        error = error.with_variance_of(more)
-    p = (
-        1.0
-        if error.size < _NO_SPREAD
-        else float(2 * stdtr(error.freedom, -abs(center) / error.size))
-    )
-    return SkillEstimate(
-        excess_accuracy=center,
-        ci95=(max(center - error.half_width, -_LARGEST), min(center + error.half_width, _LARGEST)),
-        p=p,
-        n=estimate.n,
-        weeks=estimate.weeks,
-        up_share=estimate.up_share,
-        truth_up_share=estimate.truth_up_share,
-        error=None if is_implied else error,
-    )
+    return LargestError(error, error in implied)
+
+
+def two_sided_p(center: float, error: Error) -> float:
+    """The p of a mean against 0; 1 if nothing differs from 0."""
+    if error.size < _NO_SPREAD:
+        return 1.0
+    return float(2 * stdtr(error.freedom, -abs(center) / error.size))
 
 
 def detectable_skill(estimate: SkillEstimate, tests: int = 1, power: float = POWER) -> float | None:

@@ -34,6 +34,7 @@ _NOTES = (
     "detectable: the smallest true skill or difference that these weeks show four times in five.",
     "mse: sizes are capped at 5.5, the outermost bin's; mse_uncapped in metrics.json is not.",
     "no move: the mse of a forecast of 0 on the same (n) rows.",
+    "Market-neutral skill, ranks, a long-short book (metrics.json) describe the rows as well.",
     "valid: answers that the lenient (strict) reading accepts.",
 )
 

@@ -78,6 +78,15 @@ def test_a_row_has_everything_that_training_and_audit_read(tmp_path):
     )
     assert f"Prediction: {record.label.capitalize()}" in row["completion"][0]["content"]
     assert (row["teacher"], row["prompt_version"]) == ("loopback, told the label", "w2")
+    assert row["teacher_told"] is True
+
+
+def test_forecasts_as_references_say_that_nobody_told(tmp_path):
+    """Such references contradict their labels in half of the rows, and are still judged."""
+    path, log = made_records.write(tmp_path, made_records.records(), kind="forecast")
+    build_manifest(path, log, tmp_path / "out")
+    rows = read_jsonl(tmp_path / "out" / "test.jsonl")
+    assert {(row["teacher"], row["teacher_told"]) for row in rows} == {("loopback", False)}
 
 
 def test_the_suite_trains_and_evaluates_on_it(tmp_path):
@@ -228,6 +237,7 @@ def test_forecasts_of_the_teacher_are_scored_like_a_models(tmp_path):
     metrics, _ = evaluate(rows)
     assert (metrics["n"], metrics["valid_lenient"], metrics["synthetic"]) == (12, 11, True)
     assert metrics["baselines"]["train_majority"] is not None
+    assert all(row["teacher_told"] and row["weekly_return"] for row in rows)
     with pytest.raises(ValueError, match="expected a teacher that was not told"):
         list(forecast_rows(tmp_path / "out", path, AnswerIndex(tmp_path / "hindsight.jsonl")))
 

@@ -18,16 +18,23 @@ UNREADABLE, NEUTRAL, NO_SIZE = Prediction(None, None), Prediction(0, 0.0), Predi
 
 def two_firms(**fields):
     """Eight weeks of two firms: truths grow with the week, and only the first firm is right."""
-    rows, truths, hits, weeks = [], [], [], []
+    rows, predictions, truths, hits, weeks = [], [], [], [], []
     for number, start in enumerate(WEEKS):
         for firm in ("AAA", "BBB"):
             rows.append(
                 {"symbol": firm, "id": f"{firm}-{start}", "period": f"{start} to later", **fields}
             )
+            predictions.append(Prediction(1, 1.5) if firm == "AAA" else NEUTRAL)
             truths.append(Prediction(1, number + 0.5))
             hits.append(firm == "AAA")
             weeks.append(start)
-    return {"rows": rows, "truths": truths, "hits": hits, "weeks": weeks}
+    return {
+        "rows": rows,
+        "predictions": predictions,
+        "truths": truths,
+        "hits": hits,
+        "weeks": weeks,
+    }
 
 
 def sizes(groups):
@@ -44,6 +51,8 @@ def test_each_cut_by_hand():
     assert list(sizes(cuts["week"])) == WEEKS
     assert cuts["week"][0] == {"name": "2024-01-01", "n": 2, "bin_acc": 0.5}
     assert sizes(cuts["move"]) == {"0-1%": 2, "1-2%": 2, "2-5%": 6, "more than 5%": 6}
+    assert sizes(cuts["stated_size"]) == {"1-2%": 8, "no direction or no size": 8}
+    assert [group["bin_acc"] for group in cuts["stated_size"]] == [1.0, 0.0]
     assert sizes(cuts["cutoff"]) == {"after": 10, "before": 6}
     (sector,) = cuts["sector"]
     assert (sector["name"], sector["n"], sector["bin_acc"]) == ("Tools", 16, 0.5)
@@ -97,7 +106,7 @@ def test_a_cut_without_its_input_is_null_with_a_reason():
     assert cuts["reasons"]["symbol"] == "1 of 16 rows: no `symbol`"
     assert cuts["reasons"]["sector"].startswith("16 of 16 rows")
     assert set(cuts["reasons"]) == names
-    empty = breakdown(rows=[], truths=[], hits=[], weeks=None)
+    empty = breakdown(rows=[], predictions=[], truths=[], hits=[], weeks=None)
     assert empty["reasons"]["week"] == "no row with a truth"
 
 

@@ -37,6 +37,7 @@ def test_one_row_for_each_id_in_the_order_of_the_split(ask, tiny, tmp_path):
         assert row["synthetic"] is True and row["split"] == "test"
         assert row["finish_reason"] in ("stop", "length") and row["new_tokens"] <= 6
         assert row["train_majority"] in (1, -1) and row["last_week_return"] is not None
+        assert row["weekly_return"] is not None and row["teacher_told"] is True
     manifest = json.loads((tmp_path / "a/manifest.json").read_text())
     assert manifest["complete"] and manifest["n"] == 6 and manifest["form"] == "NF4 dequantized"
     train = read_jsonl(tiny / "data/datasets/m/train.jsonl")

@@ -107,6 +107,9 @@ def test_some_labels_that_contradict_references_are_in_doubt(share, is_judged):
     for row in changed:
         row["teacher_told"] = False
     assert judged(changed)[0] == "skill shown"
+    for row in changed:
+        row["teacher_told"] = True
+    assert judged(changed)[0] == ("not judged" if share else "skill shown")
 
 
 def test_a_call_that_is_hardly_made_is_too_few():

@@ -55,7 +55,11 @@ def test_its_folder_is_that_of_a_run(run, market):
     rows, test = read_jsonl(run / "generations.jsonl"), read_jsonl(market / "test.jsonl")
     assert [row["id"] for row in rows] == [row["id"] for row in test]
     assert all(
-        row["synthetic"] and row["last_week_return"] is not None and row["train_majority"]
+        row["synthetic"]
+        and row["last_week_return"] is not None
+        and row["train_majority"]
+        and row["weekly_return"] is not None
+        and row["teacher_told"]
         for row in rows
     )
     manifest = json.loads((run / "manifest.json").read_text())

@@ -127,6 +127,7 @@ class Breakdown(TypedDict):
     sector: list[GroupMetrics] | None
     week: list[GroupMetrics] | None
     move: list[GroupMetrics] | None
+    stated_size: list[GroupMetrics] | None
     cutoff: list[GroupMetrics] | None
     reasons: dict[str, str]
 
@@ -181,6 +182,44 @@ class Difference(TypedDict):
     p: float | None
     """Two-sided, against no difference; not corrected for other tests."""
     n: int
+
+
+class SecondaryMean(TypedDict):
+    """A mean that describes the rows and is no verdict."""
+
+    mean: float | None
+    ci95: list[float] | None
+    p: float | None
+    """Two-sided, against 0; not corrected for other tests."""
+    n: int
+    weeks: int | None
+    reason: str | None
+    """Why something is null."""
+
+
+class LongShortBook(SecondaryMean):
+    """The return of a book per week, as a fraction of the capital: one unit long in the firms that
+    are called up, one unit short in those called down, in equal parts, set anew each week."""
+
+    turnover: float
+    """Bought and sold per week, in units of the capital, with the first purchase and the last
+    sale."""
+    break_even_bp: float
+    """The cost of a trade, in basis points of what is traded, at which nothing is left: mean /
+    turnover. Below 0 the book loses before costs."""
+    weeks_held: int
+    """In the others one side is empty: the book is in cash and earns 0."""
+
+
+class WithinWeekMetrics(TypedDict):
+    """What a run tells apart within a week, whatever the market does."""
+
+    market_neutral_skill: SecondaryMean
+    """The part of the skill that lies within weeks (eval.metrics.market_neutral)."""
+    rank_correlation: SecondaryMean
+    """Of signed stated sizes and returns, in each week, the mean over weeks."""
+    book: LongShortBook | None
+    book_reason: str | None
 
 
 class BinBaseline(TypedDict):
@@ -243,7 +282,9 @@ class DirectionMetrics(TypedDict):
     breakdown: Breakdown
 
 
-class AccuracyMetrics(DirectionMetrics, BinMetrics, ErrorMetrics, BaselineComparisons):
+class AccuracyMetrics(
+    DirectionMetrics, WithinWeekMetrics, BinMetrics, ErrorMetrics, BaselineComparisons
+):
     """Directions, bins, errors and baselines, over the rows with a truth."""
 
 

@@ -11,6 +11,7 @@ from weekahead.schema.metrics import (
     FingptMetrics,
     Metrics,
     ProbabilityEntry,
+    SecondaryMean,
     SkillMetrics,
     TextQuality,
 )
@@ -31,6 +32,7 @@ _BREAKDOWN: Breakdown = {
     "sector": None,
     "week": None,
     "move": None,
+    "stated_size": None,
     "cutoff": None,
     "reasons": {},
 }
@@ -68,6 +70,16 @@ _SKILL: SkillMetrics = {
     "freedom": None,
     "detectable": None,
 }
+_BEFORE_WITHIN_WEEKS = "scored before it was measured: run eval.score again"
+_SECONDARY: SecondaryMean = {
+    "mean": None,
+    "ci95": None,
+    "p": None,
+    "n": 0,
+    "weeks": None,
+    "reason": _BEFORE_WITHIN_WEEKS,
+}
+_MEANS = ("market_neutral_skill", "rank_correlation")
 _OTHERS: JsonObject = {
     "verdict": "not judged",
     "verdict_scope": "run",
@@ -87,6 +99,8 @@ _OTHERS: JsonObject = {
     "directions": {},
     "bin12_acc": None,
     "bin12_n": 0,
+    "book": None,
+    "book_reason": _BEFORE_WITHIN_WEEKS,
     "bin_baselines": None,
     "bin_baselines_reason": "scored before bins had baselines: run eval.score again",
     "mse": None,
@@ -171,7 +185,8 @@ def filled_metrics(stored: JsonObject, *, origin: str, remedy: str) -> Metrics:
         "fingpt_compatible": _FINGPT,
     }
     filled_groups = {name: _filled(empty, stored.get(name)) for name, empty in groups.items()}
-    filled = {**_filled(_OTHERS, stored), **filled_groups}
+    means = {name: _filled_mean(stored.get(name)) for name in _MEANS}
+    filled = {**_filled(_OTHERS, stored), **filled_groups, **means}
     if isinstance(stored["versus"], dict):
         comparisons = cast("JsonObject", stored["versus"]).items()
         filled["versus"] = {name: _filled_comparison(entry) for name, entry in comparisons}
@@ -225,6 +240,10 @@ def _filled(empty: Mapping[str, object], stored: Any) -> Any:
         if filled[name] is None:
             filled[name] = value
     return filled
+
+
+def _filled_mean(stored: Any) -> Any:
+    return _filled({**_SECONDARY, "reason": None}, stored) if stored else _SECONDARY
 
 
 def _filled_comparison(stored: Any) -> Any:

@@ -38,6 +38,8 @@ class DatasetRow(TypedDict):
     """A fraction: 0.012 is 1.2 percent."""
     last_week_return: NotRequired[float | None]
     teacher: NotRequired[str]
+    teacher_told: NotRequired[bool]
+    """Whether the author of the reference was told the label. Older files do not say it."""
     prompt_version: NotRequired[str]
     sector: NotRequired[str]
     synthetic: NotRequired[bool]
@@ -143,7 +145,7 @@ class ScorableRow(AnswerTexts, total=False):
     last_week_return: float | None
     weekly_return: float | None
     teacher_told: bool
-    """False if the author of the reference was not told the label."""
+    """Whether the author of the reference was told the label."""
     train_majority: int | str | None
     prompt: str | list[Message]
     sector: str | None
@@ -178,6 +180,7 @@ class GenerationRow(TypedDict):
     train_majority: int | None
     prompt: str
     """The user message."""
+    teacher_told: NotRequired[bool]
     sector: NotRequired[str]
     control: NotRequired[str]
     synthetic: NotRequired[bool]
@@ -204,7 +207,9 @@ class TfidfRow(TypedDict):
     new_tokens: None
     finish_reason: None
     last_week_return: float | None
+    weekly_return: float | None
     train_majority: int | None
+    teacher_told: NotRequired[bool]
     control: NotRequired[str]
     synthetic: NotRequired[bool]
 

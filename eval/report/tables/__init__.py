@@ -24,6 +24,7 @@ from eval.report.tables.scores import (
     upstream,
     validity,
 )
+from eval.report.tables.within_weeks import book, within_weeks
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class TablePlan:
 TABLES = (
     TablePlan(leaderboard, figure_above=draw_accuracy),
     TablePlan(comparisons),
+    TablePlan(within_weeks, folded=True),
+    TablePlan(book, folded=True),
     TablePlan(seeds),
     TablePlan(bins),
     TablePlan(likelihood, figure_below=draw_reliability),

@@ -9,7 +9,12 @@ from eval.report.runs import EvaluatedRun
 from eval.report.table import Cell, Table, run_cell
 from weekahead.schema.metrics import ClassMetrics, GroupMetrics
 
-_CUT_TEXTS = {"move": "size of the true move", "cutoff": "knowledge cut-off", "sector": "sector"}
+_CUT_TEXTS = {
+    "stated_size": "size as stated",
+    "move": "size of the true move",
+    "cutoff": "knowledge cut-off",
+    "sector": "sector",
+}
 _NOT_SCORED = "not scored"
 _NO_SPACES = "the answers are in a script without spaces between words"
 

@@ -1,0 +1,54 @@
+"""Means that describe the rows beside the one test of a run: no verdict, p uncorrected."""
+
+import math
+from collections.abc import Hashable, Sequence
+
+import numpy
+
+from eval.metrics.skill import Error, largest_error, two_sided_p
+from eval.metrics.statistics import MIN_CLUSTERS
+from weekahead.schema.metrics import SecondaryMean
+
+
+def secondary_mean(
+    values: Sequence[float],
+    weeks: Sequence[Hashable] | None,
+    firms: Sequence[Hashable] | None = None,
+    *,
+    more: Error | None = None,
+    largest: float = math.inf,
+) -> SecondaryMean:
+    """The mean of `values`, one per row, with the errors that the test of skill takes.
+
+    `weeks[i]` and `firms[i]` are those of value i. `more` is an independent error beside theirs,
+    such as that of a few seeds. No value is further from 0 than `largest`. Without values, or
+    without an interval, `reason` says why. Raises ValueError if the lengths differ.
+    """
+    if not len(values) == len(weeks or values) == len(firms or values):
+        raise ValueError("values, weeks and firms differ in length")
+    count = len(set(weeks)) if weeks is not None else None
+    if not values:
+        return unknown_mean("no row to measure it on", weeks=count)
+    numbers = numpy.asarray(values, dtype=float)
+    center = float(numbers.mean())
+    found = largest_error(numbers, weeks, firms) if weeks is not None else None
+    if found is None:
+        reason = "the rows have no week that an interval could be clustered by"
+        if count is not None:
+            written = "1 week" if count == 1 else f"{count} weeks"
+            reason = f"{written}; an interval needs at least {MIN_CLUSTERS}"
+        return {**unknown_mean(reason, n=len(values), weeks=count), "mean": center}
+    error = found.error.with_variance_of(more) if more is not None else found.error
+    return {
+        "mean": center,
+        "ci95": [max(center - error.half_width, -largest), min(center + error.half_width, largest)],
+        "p": two_sided_p(center, error),
+        "n": len(values),
+        "weeks": count,
+        "reason": None,
+    }
+
+
+def unknown_mean(reason: str, *, n: int = 0, weeks: int | None = None) -> SecondaryMean:
+    """A mean that cannot be computed, and why."""
+    return {"mean": None, "ci95": None, "p": None, "n": n, "weeks": weeks, "reason": reason}
