@@ -7,16 +7,16 @@ the normals behind them, have the stated correlations. Without skill calls and t
 With skill, a call is right with the stated probability, whatever else holds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
 from scipy.special import ndtri
 
-from eval.metrics.judging import rare_call
+from eval.metrics.judging import rare_call, verdict_of
 from eval.metrics.skill import SkillEstimate, directional_skill, skill_difference
-from eval.metrics.statistics import ALPHA, TYPICAL_ICC
+from eval.metrics.statistics import ALPHA, TYPICAL_ICC, holm
 
 Array = numpy.ndarray[Any, numpy.dtype[Any]]
 
@@ -101,11 +101,16 @@ def _behind(correlation: float) -> float:
     return float(numpy.sin(numpy.pi / 2 * correlation))
 
 
+def draw_calls(draw: numpy.random.Generator, world: World) -> Array:
+    """Calls (1, -1) that know nothing, of shape (weeks, firms)."""
+    return _signs(draw, world, world.calls_up, world.call_week, world.call_firm)
+
+
 def draw_world(draw: numpy.random.Generator, world: World) -> tuple[Array, Array]:
     """Truths (1, -1) and calls (1, -1; 0 is none) of one world, both of shape (weeks, firms)."""
     shape = (world.weeks, world.firms)
     truths = _signs(draw, world, world.up, world.week, world.firm)
-    calls = _signs(draw, world, world.calls_up, world.call_week, world.call_firm)
+    calls = draw_calls(draw, world)
     if world.accuracy is not None:
         calls = numpy.where(draw.random(shape) < world.accuracy, truths, -truths)
     silent = (truths == -1) & (draw.random(shape) < world.silent_if_down)
@@ -141,3 +146,37 @@ def shares(world: World, worlds: int, seed: int = 1) -> tuple[float, float]:
         if estimate.p is not None and estimate.p < ALPHA and estimate.excess_accuracy:
             found[estimate.excess_accuracy < 0] += 1
     return found[0] / worlds, found[1] / worlds
+
+
+def page_shares(world: World, runs: int, worlds: int, seed: int = 1) -> tuple[float, float]:
+    """Over pages of so many runs on the same rows, verdicts corrected for their number: the share
+    with skill shown of any run without skill, and the share with skill shown of the first run,
+    which alone has skill if the world states an accuracy.
+    """
+    draw = numpy.random.default_rng(seed)
+    weeks: list[int] = numpy.repeat(numpy.arange(world.weeks), world.firms).tolist()
+    firms: list[int] = numpy.tile(numpy.arange(world.firms), world.weeks).tolist()
+    by_luck = by_skill = 0
+    for _ in range(worlds):
+        truths, first = draw_world(draw, world)
+        others = [draw_calls(draw, world) for _ in range(runs - 1)]
+        shown = _shown([first, *others], truths, weeks, firms)
+        without_skill = shown if world.accuracy is None else shown[1:]
+        by_luck += any(without_skill)
+        by_skill += shown[0]
+    return by_luck / worlds, by_skill / worlds
+
+
+def _shown(
+    calls: Sequence[Array], truths: Array, weeks: Sequence[int], firms: Sequence[int]
+) -> list[bool]:
+    """Whether skill is shown of each run of a page; the family is of those that are judged."""
+    flat: list[int] = truths.ravel().tolist()
+    answers: list[list[int]] = [called.ravel().tolist() for called in calls]
+    found = [directional_skill(answer, flat, weeks, firms) for answer in answers]
+    p_values = [
+        None if rare_call(answer, weeks) else estimate.p
+        for answer, estimate in zip(answers, found, strict=True)
+    ]
+    corrected = zip(holm(p_values), found, strict=True)
+    return [verdict_of(one.excess_accuracy, p) == "skill shown" for p, one in corrected]

@@ -131,6 +131,20 @@ def skill_table(worlds: int) -> str:
     return table(header, lines)
 
 
+def page_table(worlds: int) -> str:
+    """Pages of ten runs: whether luck passes for skill, and whether the one with skill is shown."""
+    lines: list[list[str]] = []
+    for weeks in (10, 26):
+        for accuracy in (None, 0.6):
+            world = World(weeks=weeks, accuracy=accuracy)
+            by_luck, by_skill = skill_worlds.page_shares(world, 10, worlds)
+            name = "none has skill" if accuracy is None else f"one is right {accuracy:.0%}"
+            skilled = "-" if accuracy is None else f"{by_skill:.3f}"
+            lines.append([f"{weeks} weeks, {name}", f"{by_luck:.3f}", skilled])
+    header = [f"{worlds} pages of ten runs", "a run without skill shown", "that with skill shown"]
+    return table(header, lines)
+
+
 def power_at_detectable(world: World, tests: int, worlds: int) -> tuple[float, float]:
     """The mean skill that worlds without skill call detectable on a page of `tests` runs, and the
     share of worlds with exactly this skill in which it is shown there."""
@@ -164,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = new_parser(__doc__)
     add_options(parser, Options)
     options = read_options(parser.parse_args(arguments), Options)
-    tables = [skill_table, detectable_table, coverage_table, verdict_table]
+    tables = [skill_table, page_table, detectable_table, coverage_table, verdict_table]
     print("\n\n".join(draw(options.worlds) for draw in tables))
     return 0
 

@@ -4,6 +4,7 @@ An exact bin of twelve or a small distance impresses only beside them: most week
 """
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import NamedTuple
 
 from eval.metrics.baselines import Prediction
 from eval.metrics.probability_scores import expected_distance, rps
@@ -52,52 +53,57 @@ def bin_metrics(
     """
     if train_labels is None:
         return {"bin_baselines": None, "bin_baselines_reason": NO_TRAIN_LABELS}
-    known = [
-        (bin_of(prediction), true, weeks[index] if weeks else None)
-        for index, (prediction, truth) in enumerate(zip(predictions, truths, strict=True))
-        if (true := bin_of(truth)) is not None
-    ]
-    if not known:
+    rows: list[_Row] = []
+    for index, (prediction, truth) in enumerate(zip(predictions, truths, strict=True)):
+        if (true := bin_of(truth)) is not None:
+            rows.append(_Row(bin_of(prediction), true, weeks[index] if weeks else None))
+    if not rows:
         return {"bin_baselines": None, "bin_baselines_reason": "no row has a true bin"}
     shares = train_shares(train_labels)
     modal = modal_bin(shares)
     certain = {label: float(label == modal) for label in BINS}
-    rows = _Rows(known, clustered=weeks is not None)
     baselines: BinBaselines = {
-        "train_modal_bin": rows.baseline(certain, modal),
-        "train_frequencies": rows.baseline(shares, None),
+        "train_modal_bin": _baseline(rows, certain, modal),
+        "train_frequencies": _baseline(rows, shares, None),
     }
     return {"bin_baselines": baselines, "bin_baselines_reason": None}
 
 
-class _Rows:
-    """The rows with a true bin, and those of them with a predicted one."""
+class _Row(NamedTuple):
+    """A row with a true bin."""
 
-    def __init__(
-        self, known: Sequence[tuple[str | None, str, Hashable]], *, clustered: bool
-    ) -> None:
-        self.truths = [true for _, true, _ in known]
-        self.weeks = [week for _, _, week in known] if clustered else None
-        self.hits = [float(predicted == true) for predicted, true, _ in known]
-        stated = [(predicted, true, week) for predicted, true, week in known if predicted]
-        self.stated_truths = [true for _, true, _ in stated]
-        self.stated_weeks = [week for _, _, week in stated] if clustered else None
-        self.distances = [
-            float(abs(BINS.index(predicted) - BINS.index(true))) for predicted, true, _ in stated
-        ]
+    predicted: str | None
+    true: str
+    week: Hashable | None
+    """None if the rows have no weeks."""
 
-    def baseline(self, shares: Mapping[str, float], label: str | None) -> BinBaseline:
-        """What a forecast of these shares for every row gets."""
-        hits = [shares[true] for true in self.truths]
-        distances = [expected_distance(shares, true) for true in self.stated_truths]
-        return {
-            "label": label,
-            "bin12_acc": mean(hits),
-            "bin12_difference": difference_entry(self.hits, hits, self.weeks),
-            "distance": mean(distances),
-            "distance_difference": difference_entry(self.distances, distances, self.stated_weeks),
-            "rps": mean([rps(shares, true) for true in self.truths]),
-        }
+    @property
+    def distance(self) -> float:
+        """Between the predicted bin, which there must be, and the true one."""
+        return float(abs(BINS.index(str(self.predicted)) - BINS.index(self.true)))
+
+
+def _baseline(rows: Sequence[_Row], shares: Mapping[str, float], label: str | None) -> BinBaseline:
+    """What a forecast of these shares for every row gets, and the run minus it."""
+    stated = [row for row in rows if row.predicted is not None]
+    exact = [float(row.predicted == row.true) for row in rows]
+    hits = [shares[row.true] for row in rows]
+    distances = [expected_distance(shares, row.true) for row in stated]
+    return {
+        "label": label,
+        "bin12_acc": mean(hits),
+        "bin12_difference": difference_entry(exact, hits, _weeks(rows)),
+        "distance": mean(distances),
+        "distance_difference": difference_entry(
+            [row.distance for row in stated], distances, _weeks(stated)
+        ),
+        "rps": mean([rps(shares, row.true) for row in rows]),
+    }
+
+
+def _weeks(rows: Sequence[_Row]) -> list[Hashable] | None:
+    weeks = [row.week for row in rows if row.week is not None]
+    return weeks if len(weeks) == len(rows) else None
 
 
 def difference_entry(

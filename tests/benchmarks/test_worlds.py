@@ -3,7 +3,7 @@
 import numpy
 import pytest
 
-from benchmarks.skill_worlds import World, shares
+from benchmarks.skill_worlds import World, page_shares, shares
 from benchmarks.statistics import SIZES, WEEKS, coverage, simulate_hits, verdicts
 from eval.metrics.statistics import TYPICAL_ICC, planned_skill
 
@@ -65,3 +65,10 @@ def test_what_was_planned_is_found_four_times_in_five():
     assert 0.8 <= shown <= 0.97 and negative == 0, "planned for calls of a week that are alike"
     exact = World(accuracy=0.5 + planned_skill(WEEKS, icc=0))
     assert 0.72 <= shares(exact, 300)[0] <= 0.87, "the largest of three errors costs a little"
+
+
+def test_a_page_of_ten_runs_seldom_shows_luck():
+    by_luck, by_skill = page_shares(World(weeks=26, accuracy=0.6), 10, 40)
+    assert by_luck <= 0.1 and by_skill >= 0.9
+    by_luck, first = page_shares(World(), 10, 60)
+    assert first <= by_luck <= 0.05 + 3 * (0.05 * 0.95 / 60) ** 0.5
