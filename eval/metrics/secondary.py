@@ -17,12 +17,14 @@ def secondary_mean(
     *,
     more: Error | None = None,
     largest: float = math.inf,
+    by_week_alone: bool = False,
 ) -> SecondaryMean:
     """The mean of `values`, one per row, with the errors that the test of skill takes.
 
     `weeks[i]` and `firms[i]` are those of value i. `more` is an independent error beside theirs,
-    such as that of a few seeds. No value is further from 0 than `largest`. Without values, or
-    without an interval, `reason` says why. Raises ValueError if the lengths differ.
+    such as that of a few seeds. No value is further from 0 than `largest`. `by_week_alone` leaves
+    out the other errors. Without values, or without an interval, `reason` says why. Raises
+    ValueError if the lengths differ.
     """
     if not len(values) == len(weeks or values) == len(firms or values):
         raise ValueError("values, weeks and firms differ in length")
@@ -31,7 +33,9 @@ def secondary_mean(
         return unknown_mean("no row to measure it on", weeks=count)
     numbers = numpy.asarray(values, dtype=float)
     center = float(numbers.mean())
-    found = largest_error(numbers, weeks, firms) if weeks is not None else None
+    found = (
+        None if weeks is None else largest_error(numbers, weeks, firms, by_week_alone=by_week_alone)
+    )
     if found is None:
         reason = "the rows have no week that an interval could be clustered by"
         if count is not None:

@@ -195,15 +195,20 @@ def largest_error(
     weeks: Sequence[Hashable],
     firms: Sequence[Hashable] | None = None,
     exact_p: float | None = None,
+    *,
+    by_week_alone: bool = False,
 ) -> LargestError | None:
     """The largest error of the mean of `values` that applies; None under MIN_CLUSTERS weeks.
 
-    Values that do not differ get the sign test over weeks. Raises ValueError without values.
+    With `by_week_alone` it is that by week, also if that of independent rows is larger. Values that
+    do not differ get the sign test over weeks. Raises ValueError without values.
     """
     center, week_codes = float(values.mean()), _codes(weeks)
     if week_codes.max() + 1 < MIN_CLUSTERS:
         return None
     errors = errors_of_mean(values, week_codes, _codes(firms) if firms else None)
+    if by_week_alone:
+        errors = errors[:1]
     implied: list[Error] = []
     if errors[0].size < _NO_SPREAD and abs(center) > _NO_SPREAD:
         implied.append(_implied(center, _sign_test(int(week_codes.max()) + 1), errors[0].freedom))

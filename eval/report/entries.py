@@ -9,7 +9,7 @@ from typing import NamedTuple
 from eval.metrics.baselines import Prediction, compare_with_baselines
 from eval.metrics.seeds import mean_hits, seed_groups
 from eval.metrics.statistics import Estimate, clustered_share
-from eval.report.rows import correctness, readable, row_keys, same_rows
+from eval.report.rows import correctness, readable, row_keys, row_scores, same_rows
 from eval.report.runs import EvaluatedRun
 from weekahead.schema.metrics import Comparison
 from weekahead.schema.rows import ScoredRow
@@ -71,10 +71,7 @@ class Entry:
     def row_scores(self, score: Callable[[ScoredRow], float | None]) -> dict[str, float]:
         """Row key -> what `score` gives, the mean over the seeds; without rows that one of them
         lacks."""
-        by_seed: list[dict[str, float]] = []
-        for run in self.runs:
-            pairs = zip(row_keys(run) or [], map(score, run.scored), strict=False)
-            by_seed.append({key: value for key, value in pairs if value is not None})
+        by_seed = [row_scores(run, score) for run in self.runs]
         common = set.intersection(*map(set, by_seed))
         return {key: sum(seed[key] for seed in by_seed) / len(by_seed) for key in common}
 

@@ -1,7 +1,7 @@
 """The rows that runs were scored on: what identifies each, how it came out, which runs share
 them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from eval.metrics.baselines import Prediction, is_right
@@ -9,6 +9,7 @@ from eval.metrics.weeks import week_keys
 from eval.report.runs import EvaluatedRun
 from weekahead.schema.rows import ScoredRow
 
+SHUFFLED_LABELS = "shuffled_labels"
 RIGHT, WRONG, UNREADABLE, UNKNOWN = "right", "wrong", "unreadable", "no truth"
 
 
@@ -53,6 +54,21 @@ def readable(run: EvaluatedRun) -> set[str]:
     """The keys of the rows whose answer could be read."""
     keys = row_keys(run) or []
     return {key for key, row in zip(keys, run.scored, strict=False) if row["valid_lenient"]}
+
+
+def row_scores(run: EvaluatedRun, score: Callable[[ScoredRow], float | None]) -> dict[str, float]:
+    """Row key -> what `score` gives, without the rows for which it gives None."""
+    pairs = zip(row_keys(run) or [], map(score, run.scored), strict=False)
+    return {key: value for key, value in pairs if value is not None}
+
+
+def question(run: EvaluatedRun) -> str:
+    """The control that changed what a run was asked, such as "no_news"; empty if none did.
+
+    Shuffled labels are a control of training: test rows keep their prompts and truths.
+    """
+    controls = {str(row.get("control") or "") for row in run.generations}
+    return "+".join(sorted(controls - {"", SHUFFLED_LABELS}))
 
 
 def same_rows(first: EvaluatedRun, second: EvaluatedRun) -> bool:

@@ -21,7 +21,7 @@ from eval.metrics.skill import (
 from eval.metrics.statistics import holm
 from eval.metrics.weeks import week_keys
 from eval.report.entries import Entry
-from eval.report.rows import row_keys, same_rows
+from eval.report.rows import question, row_keys, same_rows
 from weekahead.schema.metrics import SkillMetrics, SkillVerdict
 
 
@@ -61,16 +61,21 @@ def skill_results(entries: Sequence[Entry]) -> list[SkillResult]:
 
 def tuning_results(entries: Sequence[Entry]) -> list[SkillResult]:
     """The skill of each tuned entry minus that of its base on the same rows, corrected."""
-    pairs = [
+    return _corrected([_difference(tuned, base) for tuned, base in tuned_pairs(entries)])
+
+
+def tuned_pairs(entries: Sequence[Entry]) -> list[tuple[Entry, Entry]]:
+    """(tuned entry, its base), both asked the same about the same rows."""
+    return [
         (tuned, base)
         for tuned, base in product(entries, entries)
         if base.first.is_base
         and tuned.first.is_language_model
         and not tuned.first.is_base
         and _base_name(tuned) == _base_name(base) is not None
+        and question(tuned.first) == question(base.first)
         and same_rows(tuned.first, base.first)
     ]
-    return _corrected([_difference(tuned, base) for tuned, base in pairs])
 
 
 def _corrected(results: Sequence[SkillResult]) -> list[SkillResult]:

@@ -8,6 +8,7 @@ from eval.report.comparisons import ComparedRuns
 from eval.report.figures import DrawnFigure, draw_accuracy, draw_reliability
 from eval.report.table import Table
 from eval.report.tables.bins import bins
+from eval.report.tables.changes import changes
 from eval.report.tables.comparisons import comparisons
 from eval.report.tables.probabilities import likelihood
 from eval.report.tables.quality import (
@@ -41,6 +42,7 @@ class TablePlan:
 
 TABLES = (
     TablePlan(leaderboard, figure_above=draw_accuracy),
+    TablePlan(changes, folded=True),
     TablePlan(comparisons),
     TablePlan(within_weeks, folded=True),
     TablePlan(book, folded=True),

@@ -1,0 +1,267 @@
+"""What tuning changed in the calls, whether or not they are right: the first effect that can be
+shown at all.
+
+Each change is a tuned run minus its base on the same rows, paired, with the error by week. They
+describe: no verdict, no p is corrected.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import stdev
+
+import numpy
+
+from eval.metrics.baselines import LARGEST_SIZE, read_number
+from eval.metrics.secondary import secondary_mean, unknown_mean
+from eval.metrics.skill import Array, Error
+from eval.report.comparisons import ComparedRuns, p_text
+from eval.report.entries import Entry
+from eval.report.rows import question, row_keys, row_scores, same_rows
+from eval.report.runs import EvaluatedRun
+from eval.report.skills import tuned_pairs
+from eval.report.table import format_value
+from weekahead.schema.metrics import SecondaryMean
+from weekahead.schema.rows import ScoredRow
+
+_NO_SPREAD = 1e-12
+_OF_CONTROL = {
+    "no_news": "without the news",
+    "swapped_news": "with the news of another firm",
+    "masked_names": "without the names of the firms",
+}
+"""What a control does to a question, in the words of a sentence."""
+
+RowScores = Mapping[str, float]
+"""Row key -> a value."""
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How a measure is printed."""
+
+    title: str
+    """Of a row of the table."""
+    sentence: str
+    """With {run}, {base}: names, and {ours}, {theirs}: values."""
+    unit: str
+    """Behind the values of a sentence."""
+    scale: float = 1.0
+    """Of the values of a sentence; 100 for shares."""
+    digits: int = 0
+
+
+@dataclass(frozen=True)
+class TuningChange:
+    """One measure of a tuned run and of its base, on the rows that both have."""
+
+    run: str
+    base: str
+    wording: Wording
+    ours: float | None
+    """The tuned run's."""
+    theirs: float | None
+    """The base's."""
+    change: SecondaryMean
+    """Ours minus theirs, paired."""
+
+    @property
+    def sentence(self) -> str:
+        """The change with its interval, such as "tuned says up in 55 % of its calls and base in
+        82 % (49 rows; difference -27, 95 % interval -42 to -11, p 0.004)."."""
+        if self.ours is None or self.theirs is None:
+            return f"{self.wording.title}, {self.run} and {self.base}: {self.change['reason']}."
+        said = self.wording.sentence.format(
+            run=self.run,
+            base=self.base,
+            ours=self._text(self.ours) + self.wording.unit,
+            theirs=self._text(self.theirs) + self.wording.unit,
+        )
+        return f"{said} ({self.change['n']} rows; {self._difference()})."
+
+    def _difference(self) -> str:
+        difference, ci95 = self.change["mean"], self.change["ci95"]
+        said = f"difference {self._text(difference)}"
+        if ci95 is None:
+            return f"{said}, no interval: {self.change['reason']}"
+        interval = " to ".join(map(self._text, ci95))
+        return f"{said}, 95 % interval {interval}, p {p_text(self.change['p'])}"
+
+    def _text(self, value: float | None) -> str:
+        scaled = None if value is None else self.wording.scale * value
+        return format_value(scaled, self.wording.digits)
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """A number for each row of a run; the measure is their mean, or a slope."""
+
+    wording: Wording
+    scores: Callable[[EvaluatedRun], RowScores | None]
+    """None if this run has no such numbers at all."""
+    slope_on: Callable[[EvaluatedRun], RowScores] | None = None
+    """What the numbers are regressed on; without it their mean is the measure."""
+    without: str = "no row on which both state it"
+    """Why it cannot be computed."""
+    largest: float = math.inf
+    """No difference is larger."""
+
+
+def tuning_changes(compared: ComparedRuns) -> tuple[TuningChange, ...]:
+    """What each tuned entry does otherwise than its base: share of up, size of calls, slope on
+    last week's move, and calls that change under a control, for controls that both were run on."""
+    measures = [_UP, _SIZE, _SLOPE, *_control_measures(compared.runs)]
+    return tuple(
+        found
+        for tuned, base in tuned_pairs(compared.entries)
+        if not question(tuned.first)
+        for measure in measures
+        if (found := _change(measure, tuned, base)) is not None
+    )
+
+
+def _change(measure: _Measure, tuned: Entry, base: Entry) -> TuningChange | None:
+    """None if one of the two has no such numbers at all."""
+    by_run = [measure.scores(run) for run in (*tuned.runs, *base.runs)]
+    columns = [scores for scores in by_run if scores is not None]
+    if len(columns) < len(by_run):
+        return None
+    if measure.slope_on is not None:
+        columns.append(measure.slope_on(tuned.first))
+    keys = [key for key in tuned.hits if all(key in column for column in columns)]
+    values: list[Array] = [numpy.array([column[key] for key in keys]) for column in columns]
+    if measure.slope_on is not None:
+        values = slope_values(values[:-1], values[-1])
+    found = partial(TuningChange, tuned.name, base.name, measure.wording)
+    if not keys or not values:
+        return found(None, None, unknown_mean(measure.without, n=len(keys)))
+    ours, theirs = values[: len(tuned.runs)], values[len(tuned.runs) :]
+    difference: Array = numpy.mean(ours, axis=0) - numpy.mean(theirs, axis=0)
+    weeks = tuned.weeks
+    change = secondary_mean(
+        difference.tolist(),
+        [weeks[key] for key in keys] if weeks else None,
+        more=_seed_error(ours, theirs),
+        largest=measure.largest,
+        by_week_alone=True,
+    )
+    return found(float(numpy.mean(ours)), float(numpy.mean(theirs)), change)
+
+
+def slope_values(columns: Sequence[Array], x: Array) -> list[Array]:
+    """For each column numbers whose mean is its slope on `x` by least squares, and whose error is
+    that of the slope: slope + n (x - mean x) residual / sum (x - mean x)^2.
+
+    Empty if `x` does not vary.
+    """
+    centered = x - x.mean() if len(x) else x
+    spread = float(centered @ centered)
+    if spread < _NO_SPREAD:
+        return []
+    found: list[Array] = []
+    for column in columns:
+        slope = float(centered @ column) / spread
+        residuals = column - column.mean() - slope * centered
+        found.append(slope + len(x) * centered * residuals / spread)
+    return found
+
+
+def _seed_error(*entries: Sequence[Array]) -> Error | None:
+    """The error that the spread between the seeds of two entries adds to their difference."""
+    errors = [
+        Error(stdev(float(seed.mean()) for seed in seeds) / len(seeds) ** 0.5, len(seeds) - 1)
+        for seeds in entries
+        if len(seeds) > 1
+    ]
+    return errors[0].with_variance_of(errors[1]) if len(errors) == 2 else (*errors, None)[0]
+
+
+def _up(row: ScoredRow) -> float | None:
+    return float(row["direction"] == 1) if row["direction"] in (-1, 1) else None
+
+
+def _size(row: ScoredRow) -> float | None:
+    size = row["magnitude"]
+    return None if size is None or _up(row) is None else min(abs(size), LARGEST_SIZE)
+
+
+def _last_moves(run: EvaluatedRun) -> RowScores:
+    """Last week's move of each row that states it, in percent."""
+    pairs = zip(row_keys(run) or [], run.generations, strict=False)
+    moves = {key: read_number(row, "last_week_return") for key, row in pairs}
+    return {key: 100 * move for key, move in moves.items() if move is not None}
+
+
+_UP = _Measure(
+    Wording(
+        title="Share of up",
+        sentence="{run} says up in {ours} of its calls and {base} in {theirs}",
+        unit=" %",
+        scale=100,
+    ),
+    partial(row_scores, score=_up),
+    largest=1.0,
+)
+_SIZE = _Measure(
+    Wording(
+        title="Size of a call, percent",
+        sentence="{run} states a move of {ours} on average and {base} one of {theirs}",
+        unit=" %",
+        digits=1,
+    ),
+    partial(row_scores, score=_size),
+)
+_SLOPE = _Measure(
+    Wording(
+        title="Slope of the call on last week's move",
+        sentence="For each percent that a stock rose last week, the share of up is higher by "
+        "{ours} in the calls of {run} and by {theirs} in those of {base}",
+        unit=" points",
+        scale=100,
+        digits=1,
+    ),
+    partial(row_scores, score=_up),
+    slope_on=_last_moves,
+    without="last week's moves are not known or do not differ on the rows on which both state it",
+)
+
+
+def _control_measures(runs: Sequence[EvaluatedRun]) -> Iterator[_Measure]:
+    """For each control that runs were asked under: the calls that differ from those without it."""
+    for control in dict.fromkeys(filter(None, map(question, runs))):
+        words = _OF_CONTROL.get(control, f"under the control {control}")
+        yield _Measure(
+            Wording(
+                f"Calls that change {words}",
+                f"{words.capitalize()}, {{run}} changes {{ours}} of its calls and {{base}} "
+                "{theirs}",
+                " %",
+                100,
+            ),
+            partial(_changed_calls, control=control, runs=runs),
+            largest=1.0,
+        )
+
+
+def _changed_calls(
+    run: EvaluatedRun, *, control: str, runs: Sequence[EvaluatedRun]
+) -> RowScores | None:
+    """Whether each call differs from that of the same model under a control; None if the model was
+    not asked under it."""
+    for other in runs:
+        if question(other) == control and _model(other) == _model(run) and same_rows(run, other):
+            before, after = row_scores(run, _up), row_scores(other, _up)
+            return {key: float(before[key] != after[key]) for key in before if key in after}
+    return None
+
+
+def _model(run: EvaluatedRun) -> tuple[str | None, ...]:
+    """What tells the models of a page apart."""
+    manifest = run.manifest
+    base = manifest["base"]
+    return (
+        manifest["adapter_sha256"] or manifest["adapter"],
+        base.get("name") if base else None,
+        manifest["backend"].get("model"),
+    )
