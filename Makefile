@@ -3,8 +3,8 @@ MODEL   ?= smollm2
 RUN     ?= $(MODEL)
 DATASET ?= FinGPT/fingpt-forecaster-dow30-202305-202405
 comma   := ,
-CARDS   := $(if $(filter undefined,$(origin CUDA_VISIBLE_DEVICES)),$(wildcard /dev/nvidia[0-9]* /dev/dxg),$(filter-out -1,$(CUDA_VISIBLE_DEVICES)))
-ACCEL   ?= $(if $(CARDS),single_gpu,cpu)
+DEVICES := $(if $(filter undefined,$(origin CUDA_VISIBLE_DEVICES)),$(wildcard /dev/nvidia[0-9]* /dev/dxg),$(filter-out -1,$(CUDA_VISIBLE_DEVICES)))
+ACCEL   ?= $(if $(DEVICES),single_gpu,cpu)
 GPU     ?= $(firstword $(subst $(comma), ,$(CUDA_VISIBLE_DEVICES)) 0)
 ADAPTER ?= outputs/$(RUN)
 RUNS    ?= $(call q,$(RUN))
@@ -17,7 +17,7 @@ define newline
 
 
 endef
-told_names := $(foreach name,MODEL RUN DATASET ACCEL GPU ADAPTER RUNS REPORT INDEX REPO SIGNAL SEED,$(if \
+told_names := $(foreach name,MODEL RUN DATASET ACCEL GPU ADAPTER RUNS REPORT INDEX REPO SIGNAL SEED CARD CARDS,$(if \
     $(filter command environment,$(firstword $(origin $(name)))),$(name)))
 $(foreach name,$(told_names) $(if $(filter command environment,$(firstword $(origin ARGS))),ARGS),$(if \
     $(findstring $$,$(subst $$$$,,$(value $(name)))),$(error $(name) holds a $$, which make reads as its own; \
@@ -29,7 +29,7 @@ $(foreach name,$(told_names),$(if $(findstring $(newline),$(value $(name))),$(er
 q = '$(subst ','\'',$(1))'
 origin_of = $(firstword $(origin $(1)))
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(call origin_of,$(name))),$(name)))
-known := MODEL RUN DATASET ACCEL GPU ADAPTER RUNS REPORT INDEX REPO ARGS SIGNAL SEED PYTHON
+known := MODEL RUN DATASET ACCEL GPU ADAPTER RUNS REPORT INDEX REPO ARGS SIGNAL SEED PYTHON CARD CARDS
 # `make train WANDB_MODE=offline` sets a variable of the environment, as a shell would.
 environment := %_API_KEY %_BASE_URL %_PROXY %_proxy SHELL MAKEFLAGS PATH HOME TMPDIR LANG LC_% PY PYTHON% \
     HF_% WANDB_% OPENAI_% FINNHUB_% CUDA_% NCCL_% OMP_% MKL_% TORCH% PYTORCH_% TRANSFORMERS_% TOKENIZERS_% \
@@ -56,6 +56,7 @@ uses_push := RUN MODEL REPO ARGS
 uses_bench := MODEL ACCEL GPU ARGS
 uses_demo := SIGNAL SEED ACCEL GPU
 uses_data := INDEX ARGS
+uses_plan := MODEL DATASET CARD CARDS ARGS
 uses_test := ARGS
 unused := $(filter-out $(foreach goal,$(MAKECMDGOALS),$(uses_$(goal))) PYTHON $(environment),$(given))
 ifneq ($(and $(MAKECMDGOALS),$(unused)),)
@@ -137,6 +138,10 @@ push: setup ## adapter and model card to the Hub: RUN=.. REPO=user/name
 bench: setup ## speed, MFU and memory of a recipe's training: MODEL=recipe ARGS="--shapes llama8b"
 	$(PY) -m benchmarks.train --config $(call q,recipes/$(MODEL).yaml) $(ARGS)
 
+plan: setup ## what a training will need, before it starts: MODEL=recipe DATASET=.. CARD=l4 CARDS=2 ARGS="--field value"
+	@$(PY) -m sft.plan --config $(call q,recipes/$(MODEL).yaml) --dataset $(call q,$(DATASET)) \
+	    $(if $(CARD),--card $(call q,$(CARD))) $(if $(CARDS),--cards $(call q,$(CARDS))) $(ARGS)
+
 doctor: setup ## what this machine has: card, precision, keys, services
 	$(PY) -m sft.doctor
 
@@ -146,7 +151,7 @@ test: .venv/dev ## everything; ARGS='-m "not slow"' leaves out what trains or ge
 lint: .venv/dev ## ruff and types
 	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m pyright
 
-.PHONY: help setup demo data train eval compare push bench doctor test lint
+.PHONY: help setup demo data train eval compare push bench plan doctor test lint
 .DEFAULT_GOAL := help
 # `make -j train eval`: an evaluation needs the end of the training.
 .NOTPARALLEL:

@@ -21,7 +21,7 @@ MAY_IMPORT = {
 STANDARD_LIBRARY_ONLY = ("weekahead.task", "weekahead.schema", "weekahead.files")
 COMMANDS = {
     "data_pipeline": {"__main__", "fetch", "build", "fingpt", "forecasts"},
-    "sft": {"train", "publish", "doctor"},
+    "sft": {"train", "publish", "doctor", "plan"},
     "eval": {"generate", "likelihood", "score", "publish", "parity", "tfidf", "memorization"},
 }
 """Room -> the files at its top level: each is a command, and nothing else lies there."""

@@ -9,6 +9,8 @@ from typing import Any, TypedDict, cast
 from weekahead.files import read_text
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+PUBLIC_DATASET = "FinGPT/fingpt-forecaster-dow30-202305-202405"
+"""The dataset of the reference runs."""
 
 
 _TEXTS = ("model_name_or_path", "model_revision", "turn_format", "bnb_4bit_quant_type")

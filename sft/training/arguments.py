@@ -13,11 +13,9 @@ from sft.training.fields import DECIDED, check_decided, decided_by_hardware
 from sft.training.values import check_values
 from weekahead.models.chat_format import chat_format
 from weekahead.models.precision import Precision
-from weekahead.recipe import read_cutoff, read_recipe
+from weekahead.recipe import PUBLIC_DATASET, read_cutoff, read_recipe
 from weekahead.schema.flags import TRAINING_FLAGS
 from weekahead.told_flags import check_field
-
-PUBLIC_DATASET = "FinGPT/fingpt-forecaster-dow30-202305-202405"
 
 _SAVE_WHERE_EVALUATED = (
     "Save where you evaluate: --eval_strategy steps --eval_steps 0.1 "

@@ -1,0 +1,1 @@
+"""Cards, sizes of bases, and what follows: memory and time of a training, without torch."""
