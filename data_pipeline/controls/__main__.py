@@ -1,12 +1,14 @@
 """A dataset with one thing taken out of it, to see what a model depends on:
 
 python -m data_pipeline.controls SOURCE --out DIR [--seed 0] \\
-    --control shuffled_labels|no_news|masked_names
+    --control shuffled_labels|no_news|swapped_news|masked_names
 
 shuffled_labels  a training row gets the outcome of another row. Train on it: an accuracy on the
                  true test labels above that of the more frequent direction then comes from a leak
                  or from luck.
 no_news          prompts without their news. Evaluate on it what was trained with news.
+swapped_news     prompts with the news of another firm of the same week. Evaluate on it what was
+                 trained with news: the report says how many calls change.
 masked_names     prompts and answers that do not name the company. Evaluate, or train and evaluate.
 
 SOURCE is whatever training and evaluation read; public rows are converted first. Ids stay: no model

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from data_pipeline.controls.masked_names import mask_row
 from data_pipeline.controls.no_news import without_news
 from data_pipeline.controls.shuffled_labels import shuffle_labels
+from data_pipeline.controls.swapped_news import swap_news
 from data_pipeline.dataset import public_rows
 from data_pipeline.dataset.load import check_rows, is_public
 from data_pipeline.dataset.reader import Source
@@ -53,6 +54,7 @@ def _per_row(change: Callable[[DatasetRow], DatasetRow]) -> Change:
 CONTROLS = {
     "shuffled_labels": Control(shuffle_labels, uses_seed=True),
     "no_news": Control(_per_row(without_news)),
+    "swapped_news": Control(swap_news, uses_seed=True),
     "masked_names": Control(_per_row(mask_row), counts_unknown_names=True),
 }
 
@@ -60,7 +62,8 @@ CONTROLS = {
 def apply_control(name: str, splits: Splits, seed: int = 0) -> ControlledRows:
     """The rows under a control; each carries its name as `control`.
 
-    Rows that are `unchanged` are those without news, or with a label that was drawn again. Under
+    Rows that are `unchanged` are those without news, alone in their week, or with a label that was
+    drawn again. Under
     masked_names, `name_unknown` are those whose introduction states no name, so that only their
     ticker is masked. Raises ValueError for an unknown control.
     """

@@ -247,13 +247,21 @@ def _control_measures(runs: Sequence[EvaluatedRun]) -> Iterator[_Measure]:
 def _changed_calls(
     run: EvaluatedRun, *, control: str, runs: Sequence[EvaluatedRun]
 ) -> RowScores | None:
-    """Whether each call differs from that of the same model under a control; None if the model was
-    not asked under it."""
+    """Whether each call differs from that of the same model under a control, on the rows whose
+    prompt the control changed; None if the model was not asked under it."""
     for other in runs:
         if question(other) == control and _model(other) == _model(run) and same_rows(run, other):
             before, after = row_scores(run, _up), row_scores(other, _up)
-            return {key: float(before[key] != after[key]) for key in before if key in after}
+            same = _prompts(run).items() & _prompts(other).items()
+            asked_otherwise = before.keys() & after.keys() - {key for key, _ in same}
+            return {key: float(before[key] != after[key]) for key in asked_otherwise}
     return None
+
+
+def _prompts(run: EvaluatedRun) -> dict[str, str]:
+    """The prompts of the rows that state one."""
+    pairs = zip(row_keys(run) or [], run.generations, strict=False)
+    return {key: str(prompt) for key, row in pairs if (prompt := row.get("prompt"))}
 
 
 def _model(run: EvaluatedRun) -> tuple[str | None, ...]:

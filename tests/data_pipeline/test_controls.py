@@ -18,7 +18,7 @@ from weekahead.files import read_jsonl, write_jsonl
 from weekahead.schema.rows import user_text
 from weekahead.task.answer import parse_answer, render_answer
 from weekahead.task.labels import BINS, direction_of, magnitude_of
-from weekahead.task.prompt_reader import read_prompt
+from weekahead.task.prompt_reader import news_by_week, read_prompt, replace_news
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "fingpt_rows.jsonl"
 
@@ -292,3 +292,44 @@ def test_real_rows_keep_neither_news_nor_ticker(shared_data):
                 else f"{row['symbol']}'s stock price" not in text
             )
             assert "[Basic Financials]" in text and "Based on all the information" in text
+
+
+def news_of(row):
+    return news_by_week(user_text(row["prompt"]))
+
+
+def test_swapped_news_is_that_of_another_firm_of_the_week(market):
+    """Nothing else changes, and the same seed swaps alike."""
+    before = splits_of(market)["test"]
+    after = apply_control("swapped_news", {"test": before}, 0).splits["test"]
+    assert apply_control("swapped_news", {"test": before}, 0).splits["test"] == after
+    assert apply_control("swapped_news", {"test": before}, 1).splits["test"] != after
+    for row, swapped in zip(before, after, strict=True):
+        texts_of = [user_text(each["prompt"]) for each in (row, swapped)]
+        assert replace_news(texts_of[0], {}) == replace_news(texts_of[1], {})
+        donors = [
+            other["symbol"]
+            for other in before
+            if other["week_start"] == row["week_start"] and news_of(other) == news_of(swapped)
+        ]
+        assert set(donors) - {row["symbol"]}
+        assert swapped | {"prompt": row["prompt"], "control": None} == row | {"control": None}
+
+
+def test_public_news_is_swapped_by_week(public):
+    """A week that the donor does not show has no news; a row alone in its week stays."""
+    first, *others = public
+    week, period = first["week_start"], first["period"]
+    donor = {**others[0], "symbol": "OTHER", "week_start": week, "period": period}
+    rows = [first, donor, {**others[1], "week_start": "2001-01-07"}]
+    changed, _, counts = apply_control("swapped_news", {"test": rows})
+    assert counts == {"test": {"changed": 2, "unchanged": 1}}
+    shown = news_of(donor)
+    assert news_of(changed["test"][0]) == {end: shown.get(end, "") for end in news_of(first)}
+    assert user_text(changed["test"][2]["prompt"]) == user_text(rows[2]["prompt"])
+
+
+def test_replaced_by_itself_news_stays(market, public):
+    for row in [*public, *splits_of(market)["test"]]:
+        text = user_text(row["prompt"])
+        assert replace_news(text, news_by_week(text)) == text

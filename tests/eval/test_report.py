@@ -78,7 +78,7 @@ def test_the_page_and_the_markdown_have_the_same_sections(pair, tmp_path):
         assert heading in html.replace("&#39;", "'") and heading in markdown
     in_page = re.findall(r'<table id="(\w+)"', html)
     assert in_page == [table.key for table in report.tables() if table.rows]
-    assert in_page[:2] == ["leaderboard", "comparisons"]
+    assert in_page[:3] == ["leaderboard", "tuning_changes", "comparisons"]
     at_first = Page(html.partition("<details")[0]).text
     assert len(at_first.split()) < 400, "what is open at first is short"
 

@@ -200,6 +200,22 @@ def test_calls_that_change_without_the_news(tmp_path):
     assert pairs == [("tuned", "base"), ("tuned-no", "base-no")], "the same question"
 
 
+def test_rows_that_the_control_left_alone_are_not_counted(tmp_path):
+    """Half of the rows keep their prompt: their calls say nothing about the news."""
+    rows = [row | {"prompt": f"question {i}"} for i, row in enumerate(rows_with_moves())]
+    other = [row | {"prompt": "swapped"} if i % 2 else row for i, row in enumerate(rows)]
+    bins, all_up = drawn(1), ["up by 1-2%"] * len(rows)
+    runs = []
+    for name, adapter in (("base", None), ("tuned", "a")):
+        runs.append(make_run(tmp_path / name, said(rows, bins), adapter=adapter))
+        swapped = said(other, all_up, "swapped_news")
+        runs.append(make_run(tmp_path / f"{name}-s", swapped, adapter=adapter))
+    found = changes_of(runs)["Calls that change with the news of another firm"]
+    falls = [bins[i].startswith("down") for i in range(1, len(rows), 2)]
+    assert found.change["n"] == 20
+    assert found.ours == found.theirs == pytest.approx(sum(falls) / 20)
+
+
 def test_the_spread_of_seeds_widens_the_interval(tmp_path):
     rows = rows_with_moves()
     base = make_run(tmp_path / "base", said(rows, drawn(1)))

@@ -5,6 +5,7 @@ from the facts (a leak, a masked name, a price question) belongs to the callers.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 _DAY = r"\d{4}-\d\d-\d\d"
@@ -43,10 +44,20 @@ _NEWS_LINE = re.compile(r"^(?:\[Headline\]|\[Summary\]|- )", re.MULTILINE)
 _OUR_NEWS = re.compile(r"(?P<week>^\[Week to [^\n]*)(?:\n- [^\n]*)+", re.MULTILINE)
 # Public: a block ends where the next week, the figures or the question begin. A summary may contain
 # blank lines.
-_PUBLIC_NEWS = re.compile(
-    rf"\n*^\[Headline\]:.*?(?=\n+(?:From {_DAY} to |Some recent basic financials "
-    r"|\[Basic Financials\]|No basic financial |Based on all the information )|\Z)",
-    re.MULTILINE | re.DOTALL,
+_NEXT_PUBLIC_PART = (
+    rf"(?=\n+(?:From {_DAY} to |Some recent basic financials |\[Basic Financials\]"
+    r"|No basic financial |Based on all the information )|\Z)"
+)
+_PUBLIC_NEWS = re.compile(rf"\n*^\[Headline\]:.*?{_NEXT_PUBLIC_PART}", re.MULTILINE | re.DOTALL)
+# What stands below the prices of a week: its news, or that there is none.
+_BELOW_PRICES = (
+    re.compile(
+        rf"(?P<head>^\[Week to (?P<end>{_DAY})\]:[^\n]*)(?P<news>(?:\n- [^\n]*)*)", re.MULTILINE
+    ),
+    re.compile(
+        rf"(?P<head>^From \S+ to (?P<end>{_DAY}), [^\n]*)(?P<news>.*?){_NEXT_PUBLIC_PART}",
+        re.MULTILINE | re.DOTALL,
+    ),
 )
 
 
@@ -102,6 +113,27 @@ def is_news_line(line: str) -> bool:
 def remove_news(user_text: str) -> str:
     """A user message of either layout without its news; everything else is unchanged."""
     return _PUBLIC_NEWS.sub("", _OUR_NEWS.sub(r"\g<week>", user_text))
+
+
+def news_by_week(user_text: str) -> dict[str, str]:
+    """The last day of each past week -> what stands below its prices, in either layout."""
+    return {
+        week["end"]: week["news"]
+        for pattern in _BELOW_PRICES
+        for week in pattern.finditer(user_text)
+    }
+
+
+def replace_news(user_text: str, news: Mapping[str, str]) -> str:
+    """A user message with the `news` of another, by week as `news_by_week` gives it; a week that is
+    not in `news` has none. Everything else is unchanged."""
+
+    def replaced(week: re.Match[str]) -> str:
+        return week["head"] + news.get(week["end"], "")
+
+    for pattern in _BELOW_PRICES:
+        user_text = pattern.sub(replaced, user_text)
+    return user_text
 
 
 def _price_move(line: re.Match[str]) -> PriceMove:
