@@ -56,7 +56,7 @@ from weekahead.schema.metrics import (
     WithinWeekMetrics,
 )
 from weekahead.schema.rows import RougeScores, ScorableRow, ScoredRow
-from weekahead.task.prediction_line import kind_of_failure
+from weekahead.task.prediction_reading import kind_of_failure
 
 _DIRECTIONS = {1: "up", -1: "down", 0: "neutral", None: "unreadable"}
 _NO_MOVE = Prediction(0, 0.0)

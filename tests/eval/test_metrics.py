@@ -11,7 +11,7 @@ from tests.support.scorable_rows import UNREADABLE, answer, answer_with, market,
 from weekahead.schema.metrics import AnswerMetrics, Metrics
 from weekahead.schema.metrics_files import REQUIRED_KEYS, read_metrics
 from weekahead.task.labels import BINS, direction_of, magnitude_of
-from weekahead.task.prediction_line import UNKNOWN_WORDS
+from weekahead.task.prediction_reading import UNKNOWN_WORDS
 
 NULL_WITHOUT_INPUT = [
     "bin_acc",

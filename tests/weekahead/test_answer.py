@@ -8,13 +8,13 @@ import pytest
 
 from weekahead.task.answer import HEADERS, Answer, parse_answer, render_answer
 from weekahead.task.labels import BINS, direction_of, label_of_magnitude, magnitude_of
-from weekahead.task.prediction_line import (
+from weekahead.task.prediction_line import read_prediction
+from weekahead.task.prediction_reading import (
     CONTRADICTS,
     NEGATED,
     NO_DIRECTION,
     UNKNOWN_WORDS,
     kind_of_failure,
-    read_prediction,
 )
 
 POSITIVES, CONCERNS = ["Orders grew.", "A new plant opened."], ["Costs are high."]

@@ -7,13 +7,8 @@ import pytest
 
 from tests.support.hostile_predictions import HOSTILE
 from tests.support.prediction_sentences import Sentence, sentences
-from weekahead.task.prediction_line import (
-    ASKS,
-    UNKNOWN_WORDS,
-    Reading,
-    kind_of_failure,
-    read_prediction,
-)
+from weekahead.task.prediction_line import read_prediction
+from weekahead.task.prediction_reading import ASKS, UNKNOWN_WORDS, Reading, kind_of_failure
 from weekahead.task.prediction_words import VOCABULARY
 
 NAMES = {1: "up", -1: "down", 0: "flat"}

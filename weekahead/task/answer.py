@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from weekahead.task.answer_sections import Section, find_sections, first_header, split_forecast
 from weekahead.task.labels import BINS, check_label, direction_of, magnitude_of
-from weekahead.task.prediction_line import READING_FAILURES, kind_of_failure, read_prediction
+from weekahead.task.prediction_line import read_prediction
+from weekahead.task.prediction_reading import READING_FAILURES, kind_of_failure
 from weekahead.task.thoughts import after_drafts, without_thought
 
 HEADERS = ("[Positive Developments]:", "[Potential Concerns]:", "[Prediction & Analysis]:")
