@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import stdev
+from typing import NamedTuple
 
 import numpy
 
 from eval.metrics.baselines import LARGEST_SIZE, read_number
 from eval.metrics.secondary import secondary_mean, unknown_mean
 from eval.metrics.skill import Array, Error
+from eval.metrics.statistics import MIN_CLUSTERS
 from eval.report.comparisons import ComparedRuns, p_text
 from eval.report.entries import Entry
 from eval.report.rows import question, row_keys, row_scores, same_rows
@@ -130,41 +132,60 @@ def _change(measure: _Measure, tuned: Entry, base: Entry) -> TuningChange | None
     if measure.slope_on is not None:
         columns.append(measure.slope_on(tuned.first))
     keys = [key for key in tuned.hits if all(key in column for column in columns)]
-    values: list[Array] = [numpy.array([column[key] for key in keys]) for column in columns]
+    weeks = [tuned.weeks[key] for key in keys] if tuned.weeks else None
+    n, values = len(keys), [numpy.array([column[key] for key in keys]) for column in columns]
     if measure.slope_on is not None:
-        values = slope_values(values[:-1], values[-1])
+        values, weeks = slope_values(values[:-1], values[-1], weeks)
     found = partial(TuningChange, tuned.name, base.name, measure.wording)
     if not keys or not values:
-        return found(None, None, unknown_mean(measure.without, n=len(keys)))
+        return found(None, None, unknown_mean(measure.without, n=n))
     ours, theirs = values[: len(tuned.runs)], values[len(tuned.runs) :]
     difference: Array = numpy.mean(ours, axis=0) - numpy.mean(theirs, axis=0)
-    weeks = tuned.weeks
     change = secondary_mean(
         difference.tolist(),
-        [weeks[key] for key in keys] if weeks else None,
+        weeks,
         more=_seed_error(ours, theirs),
         largest=measure.largest,
         by_week_alone=True,
     )
-    return found(float(numpy.mean(ours)), float(numpy.mean(theirs)), change)
+    return found(float(numpy.mean(ours)), float(numpy.mean(theirs)), {**change, "n": n})
 
 
-def slope_values(columns: Sequence[Array], x: Array) -> list[Array]:
-    """For each column numbers whose mean is its slope on `x` by least squares, and whose error is
-    that of the slope: slope + n (x - mean x) residual / sum (x - mean x)^2.
+class SlopeValues(NamedTuple):
+    """For each column one number per week: their mean is the slope, their error that of it."""
 
-    Empty if `x` does not vary.
-    """
-    centered = x - x.mean() if len(x) else x
-    spread = float(centered @ centered)
-    if spread < _NO_SPREAD:
-        return []
+    columns: list[Array]
+    """Empty if what the slope is on does not vary."""
+    weeks: list[str] | None
+
+
+def slope_values(columns: Sequence[Array], x: Array, weeks: Sequence[str] | None) -> SlopeValues:
+    """The least-squares slope of each column on `x`, with the jackknife over weeks: the slope moved
+    by what leaving out a week does to it (Efron, The Jackknife, the Bootstrap and Other Resampling
+    Plans, 1982, chapter 3). Without weeks one number, the slope."""
+    names = list(dict.fromkeys(weeks)) if weeks else []
+    left = names if len(names) >= MIN_CLUSTERS else []  # with fewer there is no interval
+    without = [numpy.array([other != name for other in weeks or ()]) for name in left]
+    everywhere = numpy.ones(len(x), dtype=bool)
+    if not all(_varies(x[kept]) for kept in (everywhere, *without)):
+        return SlopeValues([], None)
     found: list[Array] = []
     for column in columns:
-        slope = float(centered @ column) / spread
-        residuals = column - column.mean() - slope * centered
-        found.append(slope + len(x) * centered * residuals / spread)
-    return found
+        slope = _slope(column, x)
+        left_out = numpy.array(
+            [_slope(column[kept], x[kept]) for kept in without] or [slope] * max(1, len(names))
+        )
+        found.append(slope + (len(left_out) - 1) * (left_out.mean() - left_out))
+    return SlopeValues(found, names or None)
+
+
+def _varies(x: Array) -> bool:
+    return len(x) > 1 and float(x.var()) > _NO_SPREAD
+
+
+def _slope(column: Array, x: Array) -> float:
+    centered = x - x.mean()
+    return float(centered @ column) / float(centered @ centered)
 
 
 def _seed_error(*entries: Sequence[Array]) -> Error | None:

@@ -129,18 +129,26 @@ def test_slope_on_last_week_is_that_of_least_squares(pair):
     assert (slope.ours, slope.theirs) == pytest.approx(slopes)
     assert slope.change["mean"] == pytest.approx(slopes[0] - slopes[1])
     difference = ups(tuned_bins, indices) - ups(bins, indices)
-    centered = x - x.mean()
-    residuals = difference - difference.mean() - slope.change["mean"] * centered
     weeks = numpy.array([i // FIRMS for i in indices])
-    meat = sum((centered * residuals)[weeks == week].sum() ** 2 for week in range(WEEKS))
-    plain = meat**0.5 / (centered @ centered)  # without the correction for few weeks
-    assert half_width(slope.change) >= plain * stdtrit(WEEKS - 1, 0.975)
-    assert half_width(slope.change) < 2 * plain * stdtrit(WEEKS - 1, 0.975)
+    left_out = [
+        numpy.polyfit(x[weeks != week], difference[weeks != week], 1)[0] for week in range(WEEKS)
+    ]
+    error = numpy.std(left_out) * (WEEKS - 1) ** 0.5  # the jackknife's
+    assert half_width(slope.change) == pytest.approx(error * stdtrit(WEEKS - 1, 0.975))
+    assert (slope.change["n"], slope.change["weeks"]) == (len(indices), WEEKS)
 
 
-def test_slopes_need_moves_that_differ():
-    assert slope_values([numpy.ones(3)], numpy.full(3, 0.1)) == []
-    assert slope_values([numpy.array([])], numpy.array([])) == []
+def test_slopes_need_moves_that_differ_in_all_but_one_week():
+    weeks = [i // 2 for i in range(12)]
+    constant = numpy.full(12, 0.1)
+    assert slope_values([numpy.ones(12)], constant, weeks).columns == []
+    one_week = constant + (numpy.arange(12) == 3)
+    assert slope_values([numpy.ones(12)], one_week, weeks).columns == []
+    few = slope_values([numpy.arange(12.0)], numpy.arange(12.0), [i // 4 for i in range(12)])
+    assert few.columns[0].tolist() == [1, 1, 1] and few.weeks == [0, 1, 2]
+    assert slope_values([numpy.array([])], numpy.array([]), []).columns == []
+    (only,), clusters = slope_values([numpy.arange(3.0)], numpy.arange(3.0), None)
+    assert only.tolist() == [1.0] and clusters is None
 
 
 def test_without_a_common_row_there_is_a_reason(tmp_path):
