@@ -123,6 +123,20 @@ def tuning_changes(compared: ComparedRuns) -> tuple[TuningChange, ...]:
     )
 
 
+def change_sentences(found: Sequence[TuningChange]) -> tuple[str, ...]:
+    """One sentence per change that can be computed; one per pair of runs that share no call."""
+    sentences: list[str] = []
+    for change in found:
+        if change.ours is not None:
+            sentences.append(change.sentence)
+        elif change.wording is _UP.wording:
+            sentences.append(
+                f"There is no row on which both {change.run} and {change.base} state a call, so "
+                "their calls cannot be compared."
+            )
+    return tuple(dict.fromkeys(sentences))
+
+
 def _change(measure: _Measure, tuned: Entry, base: Entry) -> TuningChange | None:
     """None if one of the two has no such numbers at all."""
     by_run = [measure.scores(run) for run in (*tuned.runs, *base.runs)]

@@ -29,6 +29,9 @@ def render_markdown(report: Report, folder: Path) -> str:
         blocks += ["### Skill that fine-tuning added to its base", _lines("Runs", summary.tuning)]
     if summary.correction:
         blocks.append(escape(summary.correction))
+    if report.changes:
+        sentences = "\n".join(f"- {escape(sentence)}" for sentence in report.changes)
+        blocks += ["## What fine-tuning changed", sentences]
     if report.examples:
         blocks += ["## Examples", *map(_example, report.examples)]
     blocks.append("## Everything else")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eval.report.changes import change_sentences, tuning_changes
 from eval.report.comparisons import ComparedRuns, compare_runs
 from eval.report.examples import Example, choose_examples
 from eval.report.figures import (
@@ -18,6 +19,7 @@ from eval.report.skills import SkillResult, skill_results, tuning_results
 from eval.report.summary import Summary, summarize
 from eval.report.table import Table
 from eval.report.tables import TABLES, TablePlan
+from eval.report.tables.changes import changes
 from eval.report.tables.settings import settings_tables, training_table
 from weekahead.manifest import provenance
 
@@ -59,11 +61,15 @@ class Report:
     """The corrected verdict of each run, by its name."""
     skill_figure: DrawnFigure | None
     """The picture of the summary for Markdown; the page draws it itself, in its own colors."""
+    changes: tuple[str, ...]
+    """What tuning changed in the calls, in sentences."""
+    changes_table: Table
+    """The same as a CSV file: on the page each number stands once."""
     examples: tuple[Example, ...]
     sections: tuple[ReportSection, ...]
 
     def tables(self) -> list[Table]:
-        """Every table; each becomes a CSV file."""
+        """Every table of the page."""
         return [table for section in self.sections for table in section.all_tables()]
 
 
@@ -85,6 +91,8 @@ def build_report(runs: Sequence[EvaluatedRun], title: str, figures: Path) -> Rep
             for run in entry.runs
         },
         skill_figure=draw_skill([*skills, *tuning_results(compared.entries)], figures),
+        changes=change_sentences(tuning_changes(compared)),
+        changes_table=changes(compared),
         examples=tuple(choose_examples(runs)),
         sections=(
             *(section for section in table_sections if section is not None),

@@ -213,18 +213,26 @@ def certainty_sentences(
             sentences.append(
                 f"{without}, a result {far} would come up in {_odds(least_sure)} such tests."
             )
-    for results, what in ((tuning, "gain"), (skills, "skill")):
-        sentences += _could_show(results, what)
-    return tuple(sentences)
+    return (*sentences, *_could_show(skills, tuning))
 
 
-def _could_show(results: Sequence[SkillResult], what: str) -> list[str]:
+def _could_show(skills: Sequence[SkillResult], tuning: Sequence[SkillResult]) -> list[str]:
     """What would have been shown, for results that are not: their absence proves little."""
-    sizes = [result.detectable for result in results if result.verdict == "no skill shown"]
-    known = sorted(size for size in sizes if size is not None)
-    if not known:
+    families = {"skill": skills, "gain in skill": tuning}
+    not_shown = {
+        what: [result for result in results if result.verdict == "no skill shown"]
+        for what, results in families.items()
+    }
+    sizes = sorted(
+        size
+        for results in not_shown.values()
+        for result in results
+        if (size := result.detectable) is not None
+    )
+    if not sizes:
         return []
-    ends = dict.fromkeys(f"{size:.2f}" for size in (known[0], known[-1]))
+    what = " or ".join(what for what, results in not_shown.items() if results)
+    ends = dict.fromkeys(f"{size:.2f}" for size in (sizes[0], sizes[-1]))
     return [
         f"Not shown is not absent: these rows show a true {what} of {' to '.join(ends)} in four of "
         "five tests, and easily miss a smaller one."

@@ -57,7 +57,7 @@ def _write_draft(draft: Path, runs: Sequence[EvaluatedRun], title: str) -> list[
         raise ValueError(
             f"an entry of one of {names} has no {error}; score that run again with eval.score"
         ) from error
-    for table in report.tables():
+    for table in (report.changes_table, *report.tables()):
         if table.rows:
             write_text(draft / "tables" / f"{table.key}.csv", to_csv(table))
     write_text(draft / "report.md", render_markdown(report, draft))

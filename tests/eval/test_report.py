@@ -74,13 +74,13 @@ def test_the_page_and_the_markdown_have_the_same_sections(pair, tmp_path):
     report = build_report(load_runs(pair), "T", tmp_path / "figures")
     html, markdown = page.read_text("utf-8"), (tmp_path / "report/report.md").read_text("utf-8")
     for section in report.sections:
-        heading = f"<summary>{section.title}</summary>" if section.folded else section.title
-        assert heading in html.replace("&#39;", "'") and heading in markdown
+        assert f"<summary>{section.title}</summary>" in html.replace("&#39;", "'")
+        assert f"### {section.title}\n" in markdown
     in_page = re.findall(r'<table id="(\w+)"', html)
     assert in_page == [table.key for table in report.tables() if table.rows]
     assert in_page[:3] == ["leaderboard", "tuning_changes", "comparisons"]
     at_first = Page(html.partition("<details")[0]).text
-    assert len(at_first.split()) < 400, "what is open at first is short"
+    assert len(at_first.split()) < 500, "what is open at first is short"
 
 
 def test_the_page_needs_nothing_outside_itself_and_runs_nothing(written):

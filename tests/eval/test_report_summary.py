@@ -98,7 +98,7 @@ def test_what_is_not_shown_states_what_could_be():
     assert "show a true skill of 0.07 in four of five tests" in alone  # (2.09 + 0.86) * 0.025
     assert "show a true skill of 0.10 in four of five tests" in of_ten  # (3.17 + 0.86) * 0.025
     (gain,) = certainty_sentences([], [result("a", NOT, base="b")])
-    assert "show a true gain of 0.07" in gain
+    assert "show a true gain in skill of 0.07" in gain
 
 
 def test_what_was_tested_names_model_rows_weeks_and_dates(tmp_path):

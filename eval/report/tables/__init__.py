@@ -8,7 +8,6 @@ from eval.report.comparisons import ComparedRuns
 from eval.report.figures import DrawnFigure, draw_accuracy, draw_reliability
 from eval.report.table import Table
 from eval.report.tables.bins import bins
-from eval.report.tables.changes import changes
 from eval.report.tables.comparisons import comparisons
 from eval.report.tables.probabilities import likelihood
 from eval.report.tables.quality import (
@@ -36,16 +35,13 @@ class TablePlan:
     figure_above: Callable[[ComparedRuns, Path], DrawnFigure | None] | None = None
     """Draws into a folder; None if there is nothing to draw."""
     figure_below: Callable[[ComparedRuns, Path], DrawnFigure | None] | None = None
-    folded: bool = False
-    """Closed until the reader opens it."""
 
 
 TABLES = (
     TablePlan(leaderboard, figure_above=draw_accuracy),
-    TablePlan(changes, folded=True),
     TablePlan(comparisons),
-    TablePlan(within_weeks, folded=True),
-    TablePlan(book, folded=True),
+    TablePlan(within_weeks),
+    TablePlan(book),
     TablePlan(seeds),
     TablePlan(bins),
     TablePlan(likelihood, figure_below=draw_reliability),
@@ -55,6 +51,6 @@ TABLES = (
     TablePlan(rouge),
     TablePlan(text_quality),
     TablePlan(speed),
-    TablePlan(breakdown, folded=True),
-    TablePlan(upstream, folded=True),
+    TablePlan(breakdown),
+    TablePlan(upstream),
 )
