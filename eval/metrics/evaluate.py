@@ -207,9 +207,8 @@ def within_week_metrics(
 ) -> WithinWeekMetrics:
     """What the run tells apart within a week, and a book that follows its calls."""
     calls = [prediction.direction for prediction in predictions]
-    skill = market_neutral_skill(
-        calls, [truth.direction or 0 for truth in truths], weeks.keys, firms_of(rows)
-    )
+    directions = [truth.direction or 0 for truth in truths]
+    skill = market_neutral_skill(calls, directions, weeks.keys, firms_of(rows), weeks.windows)
     returns, reason = known_returns(rows)
     if returns is None:
         return {
@@ -222,7 +221,7 @@ def within_week_metrics(
     book, no_book = long_short_book(rows, calls, returns, weeks)
     return {
         "market_neutral_skill": skill,
-        "rank_correlation": rank_correlation(sizes, returns, weeks.keys),
+        "rank_correlation": rank_correlation(sizes, returns, weeks.keys, weeks.windows),
         "book": book,
         "book_reason": no_book,
     }

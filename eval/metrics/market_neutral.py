@@ -28,16 +28,18 @@ def market_neutral_skill(
     truths: Sequence[int],
     weeks: Sequence[Hashable] | None,
     firms: Sequence[Hashable] | None = None,
+    windows: Sequence[Hashable] | None = None,
 ) -> SecondaryMean:
     """The first part of the skill of `calls` (1, -1; anything else is no call) on rows with
     `truths` (1, -1).
 
-    A row without a call, or alone in its week, adds 0. Without calls, or with one direction alone
-    in every week, the mean is 0 by construction and has no p. It is None if no week can show a
-    difference. Raises ValueError if the lengths differ.
+    `windows` are the weeks to compare within, if several of them overlap and so count as one of
+    `weeks` for the interval. A row without a call, or alone in its week, adds 0. Without calls, or
+    with one direction alone in every week, the mean is 0 by construction and has no p. It is None
+    if no week can show a difference. Raises ValueError if the lengths differ.
     """
-    if not len(calls) == len(truths) == len(weeks or calls):
-        raise ValueError("calls, truths and weeks differ in length")
+    if not len(calls) == len(truths) == len(weeks or calls) == len(windows or calls):
+        raise ValueError("calls, truths, weeks and windows differ in length")
     n = len(calls)
     if weeks is None:
         return unknown_mean(NO_WEEKS, n=n)
@@ -47,7 +49,8 @@ def market_neutral_skill(
         return {**unknown_mean(NO_CALL, n=n, weeks=count), "mean": 0.0}
     s = numpy.array([calls[index] for index in called], dtype=float)
     y = numpy.array([truths[index] for index in called], dtype=float)
-    s, y = (_without_week(part, [weeks[index] for index in called]) for part in (s, y))
+    within = [(windows or weeks)[index] for index in called]
+    s, y = (_without_week(part, within) for part in (s, y))
     if not y.any():
         return unknown_mean("in no week do shares with a call go different ways", n=n, weeks=count)
     if not s.any():
@@ -78,28 +81,30 @@ def rank_correlation(
     sizes: Sequence[float | None],
     returns: Sequence[float | None],
     weeks: Sequence[Hashable] | None,
+    windows: Sequence[Hashable] | None = None,
 ) -> SecondaryMean:
     """Spearman's rank correlation of signed stated size and return, computed in each week: the mean
     over weeks, each week one value.
 
     `n` counts the rows that have both, `weeks` the weeks with a correlation: two rows or more whose
-    sizes differ, and whose returns differ. Ties have their mean rank. Raises ValueError if the
-    lengths differ.
+    sizes differ, and whose returns differ. Ties have their mean rank. `windows` are as in
+    `market_neutral_skill`. Raises ValueError if the lengths differ.
     """
-    if not len(sizes) == len(returns) == len(weeks or sizes):
-        raise ValueError("sizes, returns and weeks differ in length")
+    if not len(sizes) == len(returns) == len(weeks or sizes) == len(windows or sizes):
+        raise ValueError("sizes, returns, weeks and windows differ in length")
     if weeks is None:
         return unknown_mean(NO_WEEKS)
-    pairs: defaultdict[Hashable, list[tuple[float, float]]] = defaultdict(list)
-    for size, value, week in zip(sizes, returns, weeks, strict=True):
+    pairs: defaultdict[tuple[Hashable, Hashable], list[tuple[float, float]]] = defaultdict(list)
+    for size, value, *window in zip(sizes, returns, weeks, windows or weeks, strict=True):
         if size is not None and value is not None:
-            pairs[week].append((size, value))
-    by_week = [_spearman(numpy.array(rows)) for rows in pairs.values()]
-    known = [value for value in by_week if value is not None]
+            pairs[window[0], window[1]].append((size, value))
     n = sum(len(rows) for rows in pairs.values())
+    found = [(_spearman(numpy.array(rows)), week) for (week, _), rows in pairs.items()]
+    known = [(value, week) for value, week in found if value is not None]
     if not known:
         return unknown_mean("in no week do both stated sizes and returns differ", n=n, weeks=0)
-    return {**secondary_mean(known, range(len(known)), largest=1.0), "n": n}
+    values, clusters = zip(*known, strict=True)
+    return {**secondary_mean(values, clusters, largest=1.0), "n": n}
 
 
 def _spearman(pairs: Array) -> float | None:

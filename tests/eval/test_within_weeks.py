@@ -123,6 +123,23 @@ def test_weeks_without_ranks_are_left_out():
     assert constant["mean"] is None and "in no week do both" in constant["reason"]
 
 
+def test_windows_that_overlap_are_compared_one_by_one():
+    """The calls know which days rise, and no firm: skill within a week, none within a day."""
+    days = [day for day in range(40) for _ in range(4)]
+    truths = [1 if day % 2 or firm == 0 else -1 for day in range(40) for firm in range(4)]
+    calls = [1 if day % 2 else -1 for day in days]
+    weeks = [day // 5 for day in days]
+    assert market_neutral_skill(calls, truths, weeks)["mean"] > 0.2
+    assert market_neutral_skill(calls, truths, weeks, None, days)["mean"] == 0
+    sizes, returns = [float(call) for call in calls], [0.01 * truth for truth in truths]
+    assert rank_correlation(sizes, returns, weeks)["mean"] > 0.5
+    assert rank_correlation(sizes, returns, weeks, days)["mean"] is None
+    draw = numpy.random.default_rng(1)
+    noise = draw.normal(size=160).tolist()
+    by_day = rank_correlation(noise, draw.normal(size=160).tolist(), weeks, days)
+    assert (by_day["n"], by_day["weeks"]) == (160, 8), "the interval is over weeks"
+
+
 def row(symbol, week, said, value, **fields):
     """A row whose return is `value` and whose answer predicts the bin `said`."""
     label = label_of_return(value)
