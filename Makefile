@@ -102,6 +102,7 @@ setup: .venv/ready ## install what a run needs, pinned, into .venv (once)
 	@touch $@
 
 demo: setup ## the whole job on a fictional market: SIGNAL=0..1 SEED=n; ends with a report
+	@$(PY) -m weekahead.preflight demo
 	@./demo.sh
 
 data: setup ## a dataset from live providers: INDEX=dow30|nasdaq100|.. ARGS="--start 2026-01-01 --end 2026-06-30"

@@ -64,6 +64,8 @@ def _launch() -> int:
     # What torch says of a worker that ended would follow the worker's own last line.
     logging.getLogger(_TELLS_OF_WORKERS).addFilter(lambda _: False)
     launcher = import_module("accelerate.commands.launch")  # it has no types
+    # It warns of each default that it takes; the files of accelerate_configs/ mean them.
+    logging.getLogger("accelerate.commands.launch").setLevel(logging.ERROR)
     try:
         launcher.main()
     except (CalledProcessError, SystemExit) as error:

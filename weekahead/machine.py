@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from weekahead.models.families import FAMILIES
@@ -12,6 +13,8 @@ _SMALL = 3_000_000_000
 """Weights that a CPU can still train or answer with in a tolerable time."""
 _BYTES_4BIT, _BYTES_16BIT = 0.65, 2.0
 """Per weight: NF4 with its constants and what stays in 16 bits, and 16 bits."""
+_GIB = 2**30
+_CGROUP = Path("/sys/fs/cgroup")
 _SIZE_IN_NAME = re.compile(r"(?<![\w.])(\d{1,3}(?:\.\d{1,2})?)[bB](?![a-zA-Z])")
 _HIDDEN = ("", "-1", "NoDevFiles")
 
@@ -39,6 +42,39 @@ def check_model_fits(model: str, *, in_4bit: bool, on_cpu: bool) -> None:
             f"{size}, which take {needed / 1e9:.0f} GB, and the largest GPU has "
             f"{largest / 1e9:.0f} GB; take a larger GPU, load_in_4bit: true, or MODEL=smollm2"
         )
+
+
+def check_free_memory(needed: int, what: str) -> None:
+    """Check that `needed` bytes of memory are free, within the limit of a container.
+
+    Raises ValueError naming `what` needs it, and the remedy. Where neither can be read, it passes.
+    """
+    free = free_memory()
+    if free is not None and free < needed:
+        raise ValueError(
+            f"{what} needs {needed / _GIB:.1f} GiB of memory and {free / _GIB:.1f} GiB are free; "
+            "close other programs, or take a larger machine or container"
+        )
+
+
+def free_memory() -> int | None:
+    """Bytes of memory that a new program may use; None if that cannot be read."""
+    found: list[int] = []
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        line = next(line for line in lines if line.startswith("MemAvailable:"))
+        found.append(int(line.split()[1]) * 1024)
+    with suppress(OSError, ValueError):  # "max" is no limit
+        limit = int(_CGROUP.joinpath("memory.max").read_text(encoding="ascii"))
+        used = int(_CGROUP.joinpath("memory.current").read_text(encoding="ascii"))
+        found.append(limit - used + _file_cache())
+    return min(found, default=None)
+
+
+def _file_cache() -> int:
+    """Bytes of the container's use that are files, which make room when it is needed."""
+    lines = _CGROUP.joinpath("memory.stat").read_text(encoding="ascii").splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.split()[0] == "file")
 
 
 def parameters_of(model: str) -> int | None:

@@ -269,3 +269,12 @@ def test_a_base_without_known_sizes_is_named_with_its_remedy(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="is not JSON"):
         shapes_of(str(tmp_path))
+
+
+def test_a_cpu_s_speed_gives_the_time(capsys, monkeypatch):
+    from weekahead.hardware.cpu import main, teraflops
+
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    assert 0.001 < teraflops("fp32", seconds=0.05) < 100
+    assert main(["--teraflop", "200"]) == 0
+    assert int(capsys.readouterr().out) > 1

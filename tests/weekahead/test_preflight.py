@@ -409,3 +409,20 @@ def test_the_families_of_the_recipes_have_a_size():
     for path in (ROOT / "recipes").glob("*.yaml"):
         base = yaml.safe_load(path.read_text(encoding="utf-8"))["model_name_or_path"]
         assert parameters_of(base) or base == "models/smollm2"
+
+
+def test_the_demo_needs_memory_that_is_free(monkeypatch, tmp_path, capsys):
+    """Of the machine, or of a container with a limit, whose file cache makes room."""
+    from weekahead import machine
+
+    assert main(["demo"]) == 0
+    for name, value in (("memory.max", 8 << 30), ("memory.current", 6 << 30)):
+        (tmp_path / name).write_text(f"{value}\n")
+    (tmp_path / "memory.stat").write_text(f"anon 5\nfile {1 << 30}\n")
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    assert machine.free_memory() == 3 << 30
+    assert main(["demo"]) == 2
+    error = capsys.readouterr().err
+    assert "make demo needs 4.5 GiB of memory and 3.0 GiB are free; close other programs" in error
+    (tmp_path / "memory.max").write_text("max\n")
+    assert main(["demo"]) == 0
