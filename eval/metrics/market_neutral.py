@@ -52,7 +52,7 @@ def market_neutral_skill(
     within = [(windows or weeks)[index] for index in called]
     s, y = (_without_week(part, within) for part in (s, y))
     if not y.any():
-        return unknown_mean("in no week do shares with a call go different ways", n=n, weeks=count)
+        return unknown_mean("in no week do two called firms go different ways", n=n, weeks=count)
     if not s.any():
         reason = "in no week are both up and down called"
         return {**unknown_mean(reason, n=n, weeks=count), "mean": 0.0}
@@ -63,18 +63,13 @@ def market_neutral_skill(
 
 def _without_week(values: Array, weeks: Sequence[Hashable]) -> Array:
     """Each value minus the mean of its week."""
-    rows = _rows_by_week(weeks)
+    rows: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for index, week in enumerate(weeks):
+        rows[week].append(index)
     without = numpy.zeros(len(values))
     for indices in rows.values():
         without[indices] = values[indices] - values[indices].mean()
     return without
-
-
-def _rows_by_week(weeks: Sequence[Hashable]) -> dict[Hashable, list[int]]:
-    rows: defaultdict[Hashable, list[int]] = defaultdict(list)
-    for index, week in enumerate(weeks):
-        rows[week].append(index)
-    return rows
 
 
 def rank_correlation(

@@ -67,11 +67,16 @@ def test_the_market_itself_adds_nothing():
 @pytest.mark.parametrize(
     ("calls", "truths", "weeks", "reason"),
     [
-        ([1, -1] * 5, [1, -1] * 5, range(10), "in no week do shares with a call go different ways"),
-        ([1, -1] * 5, [1] * 10, [0] * 10, "in no week do shares with a call go different ways"),
-        ([1, 0] * 5, [1, -1] * 5, [0] * 10, "in no week do shares with a call go"),
+        (
+            [1, -1] * 5,
+            [1, -1] * 5,
+            range(10),
+            "in no week do two called firms go different ways",
+        ),
+        ([1, -1] * 5, [1] * 10, [0] * 10, "in no week do two called firms go different ways"),
+        ([1, 0] * 5, [1, -1] * 5, [0] * 10, "in no week do two called firms go"),
         ([1, -1] * 5, [1, -1] * 5, None, "the rows have no week to compare them within"),
-        ([], [], [], "in no week do shares with a call go different ways"),
+        ([], [], [], "in no week do two called firms go different ways"),
     ],
 )
 def test_nothing_to_compare_within_a_week_is_null(calls, truths, weeks, reason):

@@ -111,10 +111,13 @@ def test_an_evaluation_is_logged_inside_its_folder(tmp_path, home):
     results.mkdir()
     metrics = {
         "n": 64,
+        "valid_strict": 60,
+        "valid_lenient": 64,
         "bin_acc": 0.5,
         "bin_acc_ci95": [0.4, 0.6],
         "mse": None,
         "baselines": {"up": {"mse": 2.5}},
+        "versus": {},
     }
     (results / "metrics.json").write_text(json.dumps(metrics))
     (results / "generations.jsonl").write_text('{"id": "A"}\n')
