@@ -22,6 +22,7 @@ from data_pipeline.dataset.reader import rows_sha256
 from sft.training.arguments import Arguments, ScriptArguments, parse
 from sft.training.checkpoints import last_checkpoint
 from sft.training.checks import (
+    check_processes,
     check_selection,
     log_detectable_effects,
     planned_steps,
@@ -90,6 +91,7 @@ def prepare(arguments: Arguments, precision: Precision) -> Job:
     Raises ValueError or OSError naming what is wrong and the remedy; nothing is written.
     """
     script, training, model = arguments
+    check_processes(training.world_size)
     base = _base(script, model, precision)
     log.info("precision: %s on %s (%s)", precision.mode, precision.device, precision.reason)
     dataset = load_dataset(script.dataset)

@@ -15,9 +15,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from weekahead.cli import EXPECTED_ERRORS, new_parser, run_command
+from weekahead.hardware.settings import training_settings
 from weekahead.machine import check_free_memory, check_model_fits, gpu_memory
 from weekahead.names import check_name
 from weekahead.recipe import Recipe, read_recipe, read_yaml
@@ -58,6 +59,7 @@ class Told:
     dataset: str = ""
     run: str = ""
     accel: str = ""
+    gpus: str = ""
     adapter: str = ""
     runs: str = ""
     report: str = ""
@@ -98,9 +100,52 @@ def check_train(told: Told) -> None:
     config: Any = read_yaml(accelerate, "take the file from the repository again")
     on_cpu = isinstance(config, dict) and config.get("use_cpu") is True  # pyright: ignore[reportUnknownMemberType]
     check_model_fits(model, in_4bit=bool(fields.get("load_in_4bit")), on_cpu=on_cpu)
+    _check_gpus(told, cast("Mapping[str, object]", config) if isinstance(config, dict) else {})
     if "ACCEL" in told.explicit and not on_cpu and not gpu_memory():
         note = f"NOTE: ACCEL={told.accel}, but this machine shows no GPU: training on the CPU"
         print(f"train: {note}", file=sys.stderr)
+
+
+def _check_gpus(told: Told, accelerate: Mapping[str, object]) -> None:
+    """Check that the launch can have as many processes as GPUS says, and share the rows of a step.
+
+    Raises ValueError naming what does not fit.
+    """
+    if not told.gpus:
+        return
+    if not told.gpus.isdigit() or int(told.gpus) < 1:
+        raise ValueError(f"GPUS is {told.gpus!r}; expected a number of GPUs, such as 4")
+    count = int(told.gpus)
+    if count > 1 and accelerate.get("distributed_type") == "NO":
+        raise ValueError(
+            f"GPUS={count}, but accelerate_configs/{told.accel}.yaml is for one process; take "
+            "ACCEL=ddp"
+        )
+    here = len(gpu_memory())
+    if count > 1 and here < count:
+        raise ValueError(
+            f"GPUS={count}, and this machine shows {here or 'no'} GPU(s); give as many"
+        )
+    _accumulation(told)
+
+
+def _accumulation(told: Told) -> int | None:
+    """What each process of several accumulates, so that the rows of a step stay; None if ARGS says
+    it. Raises ValueError if the processes cannot share it."""
+    flags = read_flags(told.arguments, TRAINING_FLAGS, "sft.train")
+    if not told.gpus or "gradient_accumulation_steps" in flags:
+        return None
+    recipe: Mapping[str, object] = read_recipe(_recipe(told.model))
+    return training_settings(recipe, flags, int(told.gpus)).accumulation
+
+
+def _train_arguments(told: Told) -> str:
+    """The flag that GPUS adds to a training."""
+    try:
+        steps = _accumulation(told)
+    except EXPECTED_ERRORS:
+        return ""  # the check says why
+    return "" if steps is None else f"--gradient_accumulation_steps {steps}"
 
 
 def _check_one_meaning(told: Told, flags: Flags, recipe: Path) -> None:
@@ -338,6 +383,7 @@ _CHECKS: dict[str, Callable[[Told], object]] = {
     "push": _check_push,
 }
 _PRINTED: dict[str, Callable[[Told], str]] = {
+    "train": _train_arguments,
     "eval": _eval_arguments,
     "compare": _compare_arguments,
     "variables": _hint,
@@ -350,7 +396,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 if the target may start, else 2 with one line that says why not."""
     parser = new_parser(__doc__)
     parser.add_argument("target", choices=sorted({*_CHECKS, *_PRINTED}))
-    for name in ("model", "dataset", "run", "accel", "adapter", "runs", "report"):
+    for name in ("model", "dataset", "run", "accel", "gpus", "adapter", "runs", "report"):
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--given", default="", help="variables that the user gave")
     parser.add_argument("--known", default="", help="variables that there are")
@@ -373,7 +419,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _told(options: argparse.Namespace, words: Sequence[str]) -> Told:
-    names = ("model", "dataset", "run", "accel", "adapter", "runs", "report")
+    names = ("model", "dataset", "run", "accel", "gpus", "adapter", "runs", "report")
     values: dict[str, str] = {name: getattr(options, name) for name in names}
     return Told(
         **values,

@@ -148,6 +148,9 @@ def parse(argv: Sequence[str] | None, precision: Precision) -> Arguments:
     # Counted for tokens per second; padding is no work that a reader wants to know about. (The
     # parser takes this field for a bool.)
     training.include_num_input_tokens_seen = "non_padding"
+    if training.world_size > 1 and training.ddp_find_unused_parameters is None:
+        # The Trainer says true for every adapter: a search of the graph at each step for nothing.
+        training.ddp_find_unused_parameters = False
     # Without it a resumed run would forget how many evaluations brought no improvement.
     training.restore_callback_states_from_checkpoint = script.early_stopping_patience is not None
     return Arguments(script, training, model)

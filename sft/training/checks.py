@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,9 @@ log = logging.getLogger(__name__)
 
 _GPU_ROWS = 8
 _LOSS = ("loss", "eval_loss")
+
+PROCESSES = "WEEKAHEAD_PROCESSES"
+"""The variable in which the Makefile says how many processes it asked for."""
 
 
 def check_selection(script: ScriptArguments, training: Any, validation_rows: int) -> None:
@@ -112,6 +116,19 @@ def planned_steps(training: Any, rows: int) -> int:
         )
     steps_per_epoch = math.ceil(batches / training.gradient_accumulation_steps)
     return math.ceil(epochs * steps_per_epoch)
+
+
+def check_processes(world_size: int) -> None:
+    """Check that as many processes run as `make train GPUS=n` asked for.
+
+    With fewer, the rows of a step would be fewer as well. Raises ValueError with both numbers.
+    """
+    asked = os.environ.get(PROCESSES)
+    if asked and int(asked) != world_size:
+        raise ValueError(
+            f"{asked} processes were asked for and {world_size} run; take an accelerate config for "
+            "several, such as ACCEL=ddp, and as many GPUs"
+        )
 
 
 def kept_step(trainer: Any) -> TrainingResult:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from data_pipeline.dataset.load import load_dataset
 from eval.metrics.statistics import planned_skill
 from sft.training.arguments import parse
-from sft.training.checks import check_selection, planned_steps
+from sft.training.checks import check_processes, check_selection, planned_steps
 from tests.support.tiny import command
 from weekahead.files import read_jsonl
 from weekahead.models.precision import Precision
@@ -259,3 +259,12 @@ def test_the_command_keeps_the_best_step_and_stops_after_it(tiny, monkeypatch):
         for folder in (out, out / f"checkpoint-{best}")
     )
     assert ours.keys() == kept.keys() and all(ours[name].equal(kept[name]) for name in ours)
+
+
+def test_fewer_processes_than_asked_for_are_refused(monkeypatch):
+    monkeypatch.setenv("WEEKAHEAD_PROCESSES", "4")
+    check_processes(4)
+    with pytest.raises(ValueError, match="4 processes were asked for and 1 run; take an accel"):
+        check_processes(1)
+    monkeypatch.delenv("WEEKAHEAD_PROCESSES")
+    check_processes(1)

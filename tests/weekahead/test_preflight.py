@@ -426,3 +426,35 @@ def test_the_demo_needs_memory_that_is_free(monkeypatch, tmp_path, capsys):
     assert "make demo needs 4.5 GiB of memory and 3.0 GiB are free; close other programs" in error
     (tmp_path / "memory.max").write_text("max\n")
     assert main(["demo"]) == 0
+
+
+def test_gpus_share_the_rows_of_a_step(project, capsys, monkeypatch):
+    monkeypatch.setattr("weekahead.preflight.gpu_memory", lambda: [80 << 30] * 4)
+    status, _ = run(capsys, "train", accel="ddp", gpus="4")
+    assert status == 0
+    for words, flags in (([], "--gradient_accumulation_steps 2"), (["--lora_r", "4"], "2")):
+        assert main(["train", "--model=smollm2", "--gpus=4", "--print", "--", *words]) == 0
+        assert capsys.readouterr().out.strip().endswith(flags)
+    own = ["--gradient_accumulation_steps", "3"]
+    assert main(["train", "--model=smollm2", "--gpus=4", "--print", "--", *own]) == 0
+    assert capsys.readouterr().out.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("gpus", "accel", "error"),
+    [
+        ("3", "ddp", "1 x 8 rows per step cannot be shared between 3 cards"),
+        ("8", "ddp", "GPUS=8, and this machine shows 4 GPU(s); give as many"),
+        (
+            "2",
+            "single_gpu",
+            "single_gpu.yaml is for one process; take ACCEL=ddp",
+        ),
+        ("two", "ddp", "GPUS is 'two'; expected a number of GPUs"),
+        ("0", "ddp", "GPUS is '0'"),
+    ],
+)
+def test_gpus_that_cannot_be_are_refused(project, capsys, monkeypatch, gpus, accel, error):
+    monkeypatch.setattr("weekahead.preflight.gpu_memory", lambda: [80 << 30] * 4)
+    status, text = run(capsys, "train", accel=accel, gpus=gpus)
+    assert status == 2 and error in text
