@@ -8,13 +8,19 @@ Of keys and tokens it only says whether they are set. Exits 1 if something is br
 import os
 import platform
 import shutil
+import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from sft.planning.estimate import job_of, plan_for
 from weekahead.cli import MODEL_ERRORS, run_command
+from weekahead.hardware.cards import Card, card_here
+from weekahead.machine import check_model_fits, gpu_memory, parameters_of
 from weekahead.models.precision import choose_precision
+from weekahead.recipe import PUBLIC_DATASET, RECIPES, read_recipe
 from weekahead.redaction import without_secrets
+from weekahead.schema.dataset_files import hub_id
 from weekahead.tracking.gpu import check_torch_sees_gpu, driver_version, read_gpus
 from weekahead.tracking.wandb_server import Account, TrackingError, check_server, find_account
 
@@ -47,7 +53,7 @@ def run() -> int:
     precision = choose_precision()
     reason = f"{precision.mode} on {precision.device}: {precision.reason}"
     _show([Fact("precision", reason)])
-    for facts in (resources(), keys(), services()):
+    for facts in (resources(), compilers(), keys(), services(), recipes()):
         _show(facts)
     return 0
 
@@ -80,7 +86,75 @@ def gpus() -> Iterator[Fact]:
     for number in range(torch.cuda.device_count()):
         major, minor = torch.cuda.get_device_capability(number)
         name = torch.cuda.get_device_name(number)
-        yield Fact("torch sees", f"{name}, compute capability {major}.{minor}")
+        fault = "" if _is_built_for(major, minor) else "; THIS BUILD OF TORCH HAS NO CODE FOR IT"
+        yield Fact("torch sees", f"{name}, compute capability {major}.{minor}{fault}")
+
+
+def _is_built_for(major: int, minor: int) -> bool:
+    """Whether torch has code for a capability: of the same major one, up to its minor."""
+    import torch
+
+    built = [name.removeprefix("sm_").rstrip("af") for name in torch.cuda.get_arch_list()]
+    numbers = [int(name) for name in built if name.isdigit()]
+    return any(number // 10 == major and number % 10 <= minor for number in numbers)
+
+
+def compilers() -> Iterator[Fact]:
+    """What Triton needs to compile the kernels of the loss on a GPU; nothing without one."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    remedy = "the loss on a GPU needs it: apt install gcc python3-dev"
+    yield Fact("C compiler", compiler or f"none ({remedy})")
+    yield Fact("Python.h", str(header) if header.exists() else f"none ({remedy})")
+
+
+def recipes() -> Iterator[Fact]:
+    """For each recipe whether this machine can train it, with the public rows."""
+    card = card_here()
+    for path in sorted(RECIPES.glob("*.yaml")):
+        yield Fact(path.stem, recipe_verdict(path, card))
+
+
+def recipe_verdict(path: Path, card: Card | None) -> str:
+    """Yes, or no with the reason and what to take instead; `card` is None without a known GPU."""
+    fields = read_recipe(path)
+    base = fields.get("model_name_or_path") or ""
+    try:
+        check_model_fits(base, in_4bit=bool(fields.get("load_in_4bit")), on_cpu=False)
+        if card is None:
+            return f"yes{_download(base)}"
+        plan = plan_for(job_of(path, PUBLIC_DATASET, {}, 1), card)
+    except ValueError as error:
+        weights = parameters_of(base)
+        needs = f"{weights / 1e9:.0f} billion weights need a GPU" if weights else str(error)
+        return f"no: {error if gpu_memory() else needs}"
+    peak, total = plan.peak / _GIB, card.memory_bytes / _GIB
+    need = f"{peak:.1f} of {total:.1f} GiB"
+    if plan.verdict == "fits":
+        return f"yes, {need}{_download(base)}"
+    smaller = f"{path.stem}_t4"
+    has_smaller = path.with_name(f"{smaller}.yaml").exists()
+    take = f"; take {smaller}" if has_smaller else ""
+    if plan.remedy:
+        take += f'{" or" if take else "; take"} ARGS="{plan.remedy.flags}"'
+    return f"{'hardly' if plan.verdict == 'tight' else 'no'}: {need}{take}"
+
+
+def _download(base: str) -> str:
+    """What a base still takes of the disk, and whether there is room."""
+    parameters = parameters_of(base)
+    if hub_id(base) is None or parameters is None:
+        return ""
+    folder = _model_cache()
+    if (folder / f"models--{base.replace('/', '--')}" / "snapshots").exists():
+        return ", downloaded"
+    size, free = 2 * parameters / _GIB, _free_gib(_existing(folder))
+    room = "" if free > size else f" but only {free:.0f} are free"
+    return f", a download of {size:.0f} GiB{room}"
 
 
 def resources() -> Iterator[Fact]:
@@ -89,12 +163,21 @@ def resources() -> Iterator[Fact]:
 
     memory = psutil.virtual_memory()
     available, total = memory.available / _GIB, memory.total / _GIB
-    cache = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    existing = next(path for path in (cache, *cache.absolute().parents) if path.exists())
+    cache = _model_cache()
     yield Fact("cpu", f"{os.cpu_count()} cores")
     yield Fact("memory", f"{available:.1f} of {total:.1f} GiB free")
     yield Fact("disk here", f"{_free_gib(Path.cwd()):.1f} GiB free")
-    yield Fact("disk for models", f"{_free_gib(existing):.1f} GiB free ({cache})")
+    yield Fact("disk for models", f"{_free_gib(_existing(cache)):.1f} GiB free ({cache})")
+
+
+def _model_cache() -> Path:
+    """Where the Hub's client keeps models."""
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+
+
+def _existing(path: Path) -> Path:
+    return next(folder for folder in (path, *path.absolute().parents) if folder.exists())
 
 
 def _free_gib(path: Path) -> float:

@@ -7,124 +7,20 @@ model is loaded and nothing is downloaded. Exits 1 if the training does not fit.
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from sft.planning.estimate import MOST_ROWS, Job, Plan, job_of, plan_for
 from weekahead.cli import new_parser, run_command
 from weekahead.hardware.cards import Card, card_here, card_named, cards
-from weekahead.hardware.lengths import RowLengths, public_lengths
-from weekahead.hardware.memory import (
-    Part,
-    Remedy,
-    TrainingSettings,
-    Verdict,
-    memory_parts,
-    peak_bytes,
-    remedies,
-    verdict_of,
-)
-from weekahead.hardware.settings import training_settings
-from weekahead.hardware.shapes import Shapes, shapes_of
-from weekahead.hardware.speed import Duration, Estimate, duration
-from weekahead.recipe import read_recipe
+from weekahead.hardware.speed import Duration, Estimate
 from weekahead.schema.flags import TRAINING_FLAGS
 from weekahead.told_flags import read_flags
 
 _GIB = 2**30
 _POWER_SHARE = 0.9
 """Of a card's power limit, during training."""
-_MOST_ROWS, _MOST_TOKENS = 64, 131_072
-
-
-class NoFitError(ValueError):
-    """The training does not fit the card."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A training to estimate."""
-
-    name: str
-    shapes: Shapes
-    settings: TrainingSettings
-    lengths: RowLengths
-    cards: int = 1
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The estimate for one card."""
-
-    card: Card
-    parts: Sequence[Part]
-    verdict: Verdict
-    remedy: Remedy | None
-    """The least change that fits; None if it fits as it is, or if nothing helps."""
-    largest_rows: int
-    """Rows of the longest length per micro-batch that fit."""
-    largest_tokens: int
-    """Tokens of the longest row that fit with the recipe's micro-batch."""
-    time: Duration
-
-    @property
-    def peak(self) -> float:
-        """Bytes."""
-        return peak_bytes(self.parts)
-
-
-def plan_for(job: Job, card: Card) -> Plan:
-    """The estimate of `job` on `card`."""
-    parts = _parts(job, job.settings, card)
-    verdict = verdict_of(peak_bytes(parts), card.memory_bytes)
-    fitting = (remedy for remedy in remedies(job.settings) if _fits(job, remedy.settings, card))
-    return Plan(
-        card=card,
-        parts=parts,
-        verdict=verdict,
-        remedy=next(fitting, None) if verdict != "fits" else None,
-        largest_rows=_largest_rows(job, card),
-        largest_tokens=_largest_tokens(job, card),
-        time=duration(
-            job.shapes,
-            job.settings,
-            job.lengths.train,
-            job.lengths.trained_share,
-            card,
-            job.cards,
-        ),
-    )
-
-
-def _parts(
-    job: Job, settings: TrainingSettings, card: Card, longest: int | None = None
-) -> list[Part]:
-    length = longest or job.lengths.longest
-    return memory_parts(job.shapes, settings, length, job.lengths.trained_share, card)
-
-
-def _fits(job: Job, settings: TrainingSettings, card: Card, longest: int | None = None) -> bool:
-    peak = peak_bytes(_parts(job, settings, card, longest))
-    return verdict_of(peak, card.memory_bytes) == "fits"
-
-
-def _largest_rows(job: Job, card: Card) -> int:
-
-    fitting = [
-        rows
-        for rows in range(1, _MOST_ROWS + 1)
-        if _fits(job, replace(job.settings, rows=rows), card)
-    ]
-    return max(fitting, default=0)
-
-
-def _largest_tokens(job: Job, card: Card) -> int:
-    low, high = 0, _MOST_TOKENS
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if _fits(job, job.settings, card, middle) else (low, middle)
-    return low
 
 
 class Line(NamedTuple):
@@ -175,7 +71,7 @@ def _remedy_text(plan: Plan) -> str:
 def _largest_text(plan: Plan, job: Job) -> str:
     if not plan.largest_rows:
         return "no row of this length fits"
-    rows = f"{plan.largest_rows}{' or more' if plan.largest_rows == _MOST_ROWS else ''}"
+    rows = f"{plan.largest_rows}{' or more' if plan.largest_rows == MOST_ROWS else ''}"
     return (
         f"{rows} rows of {job.lengths.longest:,} tokens per micro-batch, or rows of "
         f"{plan.largest_tokens:,} tokens with {job.settings.rows} per micro-batch"
@@ -219,64 +115,6 @@ def table_of(plans: Sequence[Plan]) -> Iterator[str]:
             f"{_gib(plan.card.memory_bytes):>7}{_range(plan.time.tokens_per_second, 0):>18}"
             f"{_time_text(_hours(plan.time)):>20}"
         )
-
-
-def lengths_of(dataset: str, base: str, turn_format: str) -> RowLengths:
-    """The tokens of the training rows of `dataset`: a folder or file on disk, or the public rows.
-
-    Raises ValueError for another dataset of the Hub, and what reading rows raises.
-    """
-    public = public_lengths(dataset)
-    if public is not None:
-        return public
-    if not Path(dataset).exists():
-        raise ValueError(
-            f"{dataset} is not on this disk, so its rows cannot be measured; expected a folder or "
-            "file of rows. For one on the Hub: .venv/bin/hf download --repo-type dataset"
-        )
-    from data_pipeline.dataset.load import load_dataset
-
-    rows = load_dataset(dataset).train.train
-    texts = [
-        "".join(message["content"] for message in (*row["prompt"], *row["completion"]))
-        for row in rows
-    ]
-    completions = sum(len(message["content"]) for row in rows for message in row["completion"])
-    trained_share = completions / max(1, sum(map(len, texts)))
-    tokenizer = _local_tokenizer(base, turn_format)
-    if tokenizer is None:
-        return RowLengths.by_characters([len(text) for text in texts], trained_share)
-    from sft.training.dataset import row_lengths
-
-    return RowLengths.counted(row_lengths(tokenizer, rows), trained_share)
-
-
-def _local_tokenizer(base: str, turn_format: str) -> Any:
-    """The base's tokenizer with its chat format; None if it is not on this disk."""
-    from transformers import AutoTokenizer
-
-    from weekahead.models.chat_format import apply_chat_format, chat_format
-
-    if base == "models/smollm2":
-        from weekahead.models.embedded import DEFAULT_OUT, ensure_embedded
-
-        base = str(ensure_embedded(DEFAULT_OUT))
-    loader: Any = AutoTokenizer
-    try:
-        tokenizer = loader.from_pretrained(base, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError):
-        return None
-    return apply_chat_format(tokenizer, chat_format(turn_format))
-
-
-def job_of(config: Path, dataset: str, flags: Mapping[str, str | None], count: int) -> Job:
-    """What the recipe `config` with `flags` trains. Raises ValueError naming what is missing."""
-    recipe = read_recipe(config)
-    base = flags.get("model_name_or_path") or recipe.get("model_name_or_path") or ""
-    settings = training_settings(recipe, flags, count)
-    lengths = lengths_of(dataset, base, flags.get("turn_format") or recipe.get("turn_format") or "")
-    limit = int(flags.get("max_length") or recipe.get("max_length") or 0)
-    return Job(config.stem, shapes_of(base), settings, lengths.checked(limit), count)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -32,8 +32,9 @@ def check_model_fits(model: str, *, in_4bit: bool, on_cpu: bool) -> None:
     if on_cpu or not gpus:
         reason = "the accelerate config says CPU" if gpus else "this machine shows no GPU"
         raise ValueError(
-            f"{size} and {reason}: too slow to be of use; take MODEL=smollm2, or a machine with a "
-            "GPU (16 GB for the recipes named _t4)"
+            f"{size} and {reason}: too slow to be of use; take MODEL=smollm2 here, or a GPU (16 GB "
+            "for the recipes named _t4): jobs/colab_t4.ipynb, jobs/slurm.sh, jobs/sky.yaml or "
+            "jobs/hf_job.py"
         )
     needed = parameters * (_BYTES_4BIT if in_4bit else _BYTES_16BIT)
     largest = max(gpus)

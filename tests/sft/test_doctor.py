@@ -1,5 +1,6 @@
 """`python -m sft.doctor` as a user calls it."""
 
+import dataclasses
 import os
 import re
 import shutil
@@ -70,3 +71,32 @@ def test_a_gpu_that_torch_cannot_see_is_exit_1(tmp_path):
     assert "0: Stub T4, 15.0 GiB, driver 999.73" in process.stdout
     assert process.stderr.startswith("sft.doctor: an NVIDIA GPU is present but torch sees none")
     assert "Remedy" in process.stderr
+
+
+def test_each_recipe_has_its_verdict(monkeypatch):
+    """By the card that is here, as plan estimates it; without one, by the size of the base."""
+    from sft.doctor import recipe_verdict
+    from weekahead.hardware.cards import card_named
+
+    llama, small = ROOT / "recipes/llama.yaml", ROOT / "recipes/smollm2.yaml"
+    monkeypatch.setattr("sft.doctor.gpu_memory", list)
+    assert recipe_verdict(llama, None) == "no: 8 billion weights need a GPU"
+    assert recipe_verdict(small, None) == "yes"
+    monkeypatch.setattr("weekahead.machine.gpu_memory", lambda: [24 << 30])
+    assert re.match(
+        r"yes, 8\.\d of 22\.4 GiB, a download of 15 GiB", recipe_verdict(llama, card_named("l4"))
+    )
+    tiny_card = dataclasses.replace(card_named("t4"), memory_bytes=11e9)
+    verdict = recipe_verdict(llama, tiny_card)
+    assert verdict.startswith("no: 11.6 of 10.2 GiB; take llama_t4")
+
+
+def test_torch_must_have_code_for_the_card(monkeypatch):
+    import torch
+
+    from sft.doctor import _is_built_for
+
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80", "sm_90", "sm_120a"])
+    fits = [(7, 5), (8, 0), (8, 9), (9, 0), (12, 0)]
+    assert all(_is_built_for(*capability) for capability in fits)
+    assert not any(_is_built_for(*capability) for capability in [(6, 0), (7, 0), (10, 0)])

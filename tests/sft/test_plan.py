@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from sft.plan import job_of, main, plan_for
+from sft.plan import main
+from sft.planning.estimate import job_of, plan_for
 from tests.support.tiny import ROOT
 from weekahead.hardware.cards import card_named
 from weekahead.recipe import PUBLIC_DATASET
