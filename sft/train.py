@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_pipeline.dataset.load import Dataset, TrainData, load_dataset
 from data_pipeline.dataset.reader import rows_sha256
+from sft.planning.estimate import Plan, beside_the_truth, check_plan, estimate_of
 from sft.training.arguments import Arguments, ScriptArguments, parse
 from sft.training.checkpoints import last_checkpoint
 from sft.training.checks import (
@@ -78,6 +79,8 @@ class Job:
     settings: JsonObject
     """What the manifest and the tracked run state of the arguments."""
     start: Start
+    plan: Plan | None = None
+    """The estimate of memory and speed; None without a known GPU."""
 
     @property
     def folder(self) -> Path:
@@ -120,10 +123,13 @@ def prepare(arguments: Arguments, precision: Precision) -> Job:
         max(lengths),
         training.max_length,
     )
+    plan = estimate_of(training, model, base.name, lengths[: len(data.train)])
+    if plan:
+        log.info("%s", check_plan(plan))
     if training.process_index == 0:
         log_detectable_effects(data.validation, rows_of_the_test_split(dataset))
     checked = Arguments(script, training, model)
-    return Job(checked, precision, base, tokenizer, data, max(lengths), settings, start)
+    return Job(checked, precision, base, tokenizer, data, max(lengths), settings, start, plan)
 
 
 def train(job: Job) -> None:
@@ -228,6 +234,8 @@ def _train_and_save(job: Job, trainer: Any, train_log: "TrainLogCallback") -> Tr
     plot_training(train_log.log.rows(), job.folder / "figures")
     assert train_log.end is not None  # on_train_end of this process wrote it
     result = result_of(trainer, train_log.end)
+    if job.plan:
+        log.info("%s", beside_the_truth(job.plan, result))
     return {**result, "adapter_sha256": sha256(job.folder / "adapter_model.safetensors")}
 
 

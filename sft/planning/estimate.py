@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from weekahead.hardware.cards import Card
+from weekahead.hardware.cards import Card, card_here
 from weekahead.hardware.lengths import RowLengths, public_lengths
 from weekahead.hardware.memory import (
     Part,
@@ -21,10 +21,16 @@ from weekahead.hardware.settings import training_settings
 from weekahead.hardware.shapes import Shapes, shapes_of
 from weekahead.hardware.speed import Duration, duration
 from weekahead.recipe import read_recipe
+from weekahead.schema.manifests import TrainingResult
 
 MOST_ROWS = 64
 """No larger micro-batch is tried."""
 _MOST_TOKENS = 131_072
+_GIB = 2**30
+_TRAINED_SHARE = 0.2
+"""About what rows have; it decides the loss alone, a hundredth of the peak."""
+_SURELY = 1.1
+"""From this share of a card's memory on, an estimate that is right within 6 % cannot fit."""
 
 
 @dataclass(frozen=True)
@@ -168,3 +174,47 @@ def job_of(config: Path, dataset: str, flags: Mapping[str, str | None], count: i
     lengths = lengths_of(dataset, base, flags.get("turn_format") or recipe.get("turn_format") or "")
     limit = int(flags.get("max_length") or recipe.get("max_length") or 0)
     return Job(config.stem, shapes_of(base), settings, lengths.checked(limit), count)
+
+
+def estimate_of(training: Any, model: Any, base: str, lengths: Sequence[int]) -> Plan | None:
+    """The estimate of a training whose arguments are parsed, on the GPU that is here.
+
+    None without a GPU of the table, or for a base whose sizes are not known. `training` and `model`
+    are TRL's SFTConfig and ModelConfig.
+    """
+    card = card_here()
+    if card is None:
+        return None
+    try:
+        shapes = shapes_of(base)
+    except ValueError:
+        return None
+    fields = {**vars(model), **vars(training)}
+    settings = training_settings(fields, {})
+    rows = RowLengths.counted(lengths, _TRAINED_SHARE)
+    return plan_for(Job(base, shapes, settings, rows, training.world_size), card)
+
+
+def check_plan(plan: Plan) -> str:
+    """The estimate in a line. Raises ValueError, with the remedy, if it is far above the card."""
+    low, high = plan.time.tokens_per_second
+    line = (
+        f"estimate: peak {plan.peak / _GIB:.1f} of {plan.card.memory_bytes / _GIB:.1f} GiB "
+        f"({plan.verdict}), {low:,.0f} to {high:,.0f} tokens/s"
+    )
+    if plan.peak < _SURELY * plan.card.memory_bytes:
+        return line
+    remedy = plan.remedy.flags if plan.remedy else "a larger card"
+    raise ValueError(f"{line}; this would run out of memory: take {remedy}")
+
+
+def beside_the_truth(plan: Plan, result: TrainingResult) -> str:
+    """The estimate beside what was measured, in a line."""
+    low, high = plan.time.tokens_per_second
+    peak, speed = result.get("peak_memory_bytes"), result.get("tokens_per_second")
+    was = "unknown" if peak is None else f"{peak / _GIB:.1f} GiB"
+    ran = "unknown" if speed is None else f"{speed:,.0f} tokens/s"
+    return (
+        f"peak memory {was}, estimated {plan.peak / _GIB:.1f}; {ran}, estimated {low:,.0f} to "
+        f"{high:,.0f}"
+    )

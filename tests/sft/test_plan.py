@@ -5,9 +5,17 @@ import re
 import pytest
 
 from sft.plan import main
-from sft.planning.estimate import job_of, plan_for
+from sft.planning.estimate import (
+    beside_the_truth,
+    check_plan,
+    estimate_of,
+    job_of,
+    plan_for,
+)
 from tests.support.tiny import ROOT
 from weekahead.hardware.cards import card_named
+from weekahead.hardware.settings import training_settings
+from weekahead.hardware.shapes import PROJECTIONS
 from weekahead.recipe import PUBLIC_DATASET
 
 RECIPES = sorted(path for path in (ROOT / "recipes").glob("*.yaml") if path.stem != "smollm2")
@@ -107,3 +115,53 @@ def test_what_cannot_be_planned_is_refused(words, error, capsys):
 def test_rows_of_the_hub_are_not_guessed(capsys):
     assert plan("--card", "l4", dataset="some/rows") == 2
     assert "some/rows is not on this disk" in capsys.readouterr().err
+
+
+class Fields:
+    """What TRL's config objects hold, as far as an estimate reads them."""
+
+    def __init__(self, **fields):
+        vars(self).update(fields)
+
+
+def parsed(**changes):
+    training = {
+        "per_device_train_batch_size": 1,
+        "gradient_accumulation_steps": 16,
+        "num_train_epochs": 3.0,
+        "max_steps": -1,
+        "optim": "adamw_torch_fused",
+        "activation_checkpointing": True,
+        "world_size": 1,
+    }
+    model = {"lora_r": 8, "lora_dropout": 0.05, "load_in_4bit": True, "use_bnb_nested_quant": True}
+    return Fields(**training | changes), Fields(**model, lora_target_modules=list(PROJECTIONS))
+
+
+def test_a_training_on_a_known_card_is_estimated_first(monkeypatch):
+    base, rows = "meta-llama/Llama-3.1-8B", [2000] * 160
+    assert estimate_of(*parsed(), base, rows) is None, "no GPU here"
+    monkeypatch.setattr("sft.planning.estimate.card_here", lambda: card_named("l4"))
+    assert estimate_of(*parsed(), "some/base", rows) is None
+    found = estimate_of(*parsed(), base, rows)
+    line = check_plan(found)
+    assert re.match(r"estimate: peak 7\.\d of 22\.4 GiB \(fits\), [\d,]+ to [\d,]+ tokens/s$", line)
+    truth = beside_the_truth(found, {"peak_memory_bytes": 8 << 30, "tokens_per_second": 1000.4})
+    assert truth.startswith("peak memory 8.0 GiB, estimated 7.")
+    assert "; 1,000 tokens/s, estimated" in truth
+    assert beside_the_truth(found, {}).startswith("peak memory unknown")
+
+
+def test_an_optimizer_as_an_enum_is_read():
+    from transformers.training_args import OptimizerNames
+
+    for name in ("paged_adamw_8bit", OptimizerNames.PAGED_ADAMW_8BIT):
+        assert training_settings({"optim": name}, {}).eight_bit_optimizer
+
+
+def test_a_training_that_cannot_fit_is_refused_with_the_remedy(monkeypatch):
+    monkeypatch.setattr("sft.planning.estimate.card_here", lambda: card_named("t4"))
+    arguments = parsed(activation_checkpointing=False, per_device_train_batch_size=4)
+    found = estimate_of(*arguments, "meta-llama/Llama-3.1-8B", [2000] * 160)
+    with pytest.raises(ValueError, match="would run out of memory: take --activation_checkpoint"):
+        check_plan(found)

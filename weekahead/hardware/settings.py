@@ -36,7 +36,7 @@ def training_settings(
         double_quantized=values.switch("use_bnb_nested_quant"),
         dropout=float(values.text("lora_dropout", "0.05")) > 0,
         checkpointing=values.switch("activation_checkpointing"),
-        eight_bit_optimizer="8bit" in values.text("optim", ""),
+        eight_bit_optimizer="8bit" in values.text("optim", "").lower(),
         targets=tuple(name for name in PROJECTIONS if name in targets) or PROJECTIONS,
     )
 
