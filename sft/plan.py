@@ -54,6 +54,10 @@ def lines_of(plan: Plan, job: Job, price: float | None) -> Iterator[Line]:
         f"{_time_text(hours)} for {time.steps} steps of {per_step} rows, "
         "loading and evaluation not counted",
     )
+    if plan.faster:
+        flags, peak, faster = plan.faster
+        speed = _range(faster.tokens_per_second, 0)
+        yield Line("faster", f'{speed} tokens/s at {_gib(peak)} GiB with ARGS="{flags}"')
     watts = _POWER_SHARE * card.watts * job.cards
     energy = Estimate(hours.low * watts / 1000, hours.high * watts / 1000)
     yield Line("energy", f"{_range(energy, 2)} kWh at {watts:.0f} W")

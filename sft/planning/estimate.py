@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from weekahead.hardware.cards import Card, card_here
 from weekahead.hardware.lengths import RowLengths, public_lengths
@@ -23,6 +23,8 @@ from weekahead.hardware.speed import Duration, duration
 from weekahead.recipe import read_recipe
 from weekahead.schema.manifests import TrainingResult
 
+_CLEARLY = 0.8
+"""Of the time: a smaller gain is within the estimate's range."""
 MOST_ROWS = 64
 """No larger micro-batch is tried."""
 _MOST_TOKENS = 131_072
@@ -58,11 +60,21 @@ class Plan:
     largest_tokens: int
     """Tokens of the longest row that fit with the recipe's micro-batch."""
     time: Duration
+    faster: "Faster | None" = None
+    """Other settings that fit and are clearly faster, with the same rows per step."""
 
     @property
     def peak(self) -> float:
         """Bytes."""
         return peak_bytes(self.parts)
+
+
+class Faster(NamedTuple):
+    """Settings that take less time."""
+
+    flags: str
+    peak: float
+    time: Duration
 
 
 def plan_for(job: Job, card: Card) -> Plan:
@@ -77,15 +89,43 @@ def plan_for(job: Job, card: Card) -> Plan:
         remedy=next(fitting, None) if verdict != "fits" else None,
         largest_rows=_largest_rows(job, card),
         largest_tokens=_largest_tokens(job, card),
-        time=duration(
-            job.shapes,
-            job.settings,
-            job.lengths.train,
-            job.lengths.trained_share,
-            card,
-            job.cards,
-        ),
+        time=_time(job, job.settings, card),
+        faster=_faster(job, card),
     )
+
+
+def _faster(job: Job, card: Card) -> Faster | None:
+    """The fastest micro-batch, with checkpointing or without, that fits; None if the recipe's is
+    nearly as fast."""
+    now = job.settings
+    per_step = now.rows * now.accumulation
+    found: list[Faster] = []
+    for rows in (rows for rows in range(1, per_step + 1) if per_step % rows == 0):
+        for checkpointing in (True, False):
+            other = replace(
+                now, rows=rows, accumulation=per_step // rows, checkpointing=checkpointing
+            )
+            if _fits(job, other, card):
+                peak = peak_bytes(_parts(job, other, card))
+                found.append(Faster(_changes(now, other), peak, _time(job, other, card)))
+    best = min(found, key=lambda each: each.time.seconds.high, default=None)
+    clearly = _CLEARLY * _time(job, now, card).seconds.high
+    return best if best and best.time.seconds.high < clearly else None
+
+
+def _changes(now: TrainingSettings, other: TrainingSettings) -> str:
+    flags: list[str] = []
+    if other.rows != now.rows:
+        flags.append(f"--per_device_train_batch_size {other.rows}")
+        flags.append(f"--gradient_accumulation_steps {other.accumulation}")
+    if other.checkpointing != now.checkpointing:
+        flags.append(f"--activation_checkpointing {str(other.checkpointing).lower()}")
+    return " ".join(flags)
+
+
+def _time(job: Job, settings: TrainingSettings, card: Card) -> Duration:
+    lengths = job.lengths
+    return duration(job.shapes, settings, lengths.train, lengths.trained_share, card, job.cards)
 
 
 def _parts(

@@ -84,11 +84,11 @@ def test_each_recipe_has_its_verdict(monkeypatch):
     assert recipe_verdict(small, None) == "yes"
     monkeypatch.setattr("weekahead.machine.gpu_memory", lambda: [24 << 30])
     assert re.match(
-        r"yes, 8\.\d of 22\.4 GiB, a download of 15 GiB", recipe_verdict(llama, card_named("l4"))
+        r"yes, 7\.\d of 22\.4 GiB, a download of 15 GiB", recipe_verdict(llama, card_named("l4"))
     )
     tiny_card = dataclasses.replace(card_named("t4"), memory_bytes=11e9)
     verdict = recipe_verdict(llama, tiny_card)
-    assert verdict.startswith("no: 11.6 of 10.2 GiB; take llama_t4")
+    assert verdict.startswith("no: 11.4 of 10.2 GiB; take llama_t4")
 
 
 def test_torch_must_have_code_for_the_card(monkeypatch):

@@ -30,13 +30,27 @@ def test_one_card_is_told_in_full(capsys):
     text = capsys.readouterr().out
     lines = dict(re.findall(r"^(\w+) +(.+)$", text, re.MULTILINE))
     assert lines["verdict"] == "llama on L4: fits"
-    assert re.fullmatch(r"8\.\d of 22\.4 GiB \(\d+%\)", lines["memory"])
+    assert re.fullmatch(r"7\.\d of 22\.4 GiB \(\d+%\)", lines["memory"])
     parts = [float(size) for size in re.findall(r"^ +(\d+\.\d) GiB  ", text, re.MULTILINE)]
     assert sum(parts) == pytest.approx(float(lines["memory"].split()[0]), abs=0.3)
     assert "tokens/s" in lines["speed"] and "231 steps of 16 rows" in lines["time"]
     assert "kWh at 65 W" in lines["energy"]
     assert "not known" in lines["money"] and "--price_per_hour" in lines["money"]
     assert max(map(len, text.splitlines())) <= 110
+
+
+def test_a_large_card_is_told_how_to_be_used(capsys):
+    """With larger micro-batches and without checkpointing, the same rows per step; a card that has
+    no room for more is told nothing."""
+    assert plan("--card", "h200") == 0
+    text = capsys.readouterr().out
+    line = next(line for line in text.splitlines() if line.startswith("faster"))
+    rows, steps = map(int, re.findall(r"(?:batch_size|accumulation_steps) (\d+)", line))
+    assert rows * steps == 16 and "--activation_checkpointing false" in line
+    peak = float(re.search(r"at ([\d.]+) GiB", line)[1])
+    assert peak < 0.85 * 140.6
+    assert plan("--card", "t4") == 0
+    assert "faster" not in capsys.readouterr().out
 
 
 def test_a_price_is_obeyed_and_named(capsys):
