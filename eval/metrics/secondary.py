@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy
 
-from eval.metrics.skill import Error, largest_error, two_sided_p
+from eval.metrics.skill import Error, largest_error
 from eval.metrics.statistics import MIN_CLUSTERS
 from weekahead.schema.metrics import SecondaryMean
 
@@ -42,11 +42,11 @@ def secondary_mean(
             written = "1 week" if count == 1 else f"{count} weeks"
             reason = f"{written}; an interval needs at least {MIN_CLUSTERS}"
         return {**unknown_mean(reason, n=len(values), weeks=count), "mean": center}
-    error = found.error.with_variance_of(more) if more is not None else found.error
+    test = found.test(center, more, largest=largest)
     return {
         "mean": center,
-        "ci95": [max(center - error.half_width, -largest), min(center + error.half_width, largest)],
-        "p": two_sided_p(center, error),
+        "ci95": list(test.ci95),
+        "p": test.p,
         "n": len(values),
         "weeks": count,
         "reason": None,

@@ -13,7 +13,7 @@ prices would seem to know them.
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy
@@ -167,27 +167,43 @@ def mean_with_error(
     found = largest_error(values, weeks, firms, exact_p)
     if found is None:
         return estimate
-    center, (error, is_implied) = float(values.mean()), found
-    if more is not None:
-        error = error.with_variance_of(more)
-    return SkillEstimate(
-        excess_accuracy=center,
-        ci95=(max(center - error.half_width, -_LARGEST), min(center + error.half_width, _LARGEST)),
-        p=two_sided_p(center, error),
-        n=estimate.n,
-        weeks=estimate.weeks,
-        up_share=estimate.up_share,
-        truth_up_share=estimate.truth_up_share,
-        error=None if is_implied else error,
-    )
+    center = float(values.mean())
+    test = found.test(center, more, largest=_LARGEST)
+    return replace(estimate, excess_accuracy=center, ci95=test.ci95, p=test.p, error=test.error)
+
+
+class MeanTest(NamedTuple):
+    """A mean against 0."""
+
+    ci95: tuple[float, float]
+    p: float
+    error: Error | None
+    """What both are made of; None if an exact test decides."""
 
 
 class LargestError(NamedTuple):
     """The error of a mean that its interval and its p are made of."""
 
     error: Error
-    is_implied: bool
-    """Whether it only restates the p of an exact test."""
+    exact_p: float | None = None
+    """The p of an exact test, for rows that are too few or too alike for the error."""
+
+    def test(self, center: float, more: Error | None = None, *, largest: float) -> MeanTest:
+        """The test of a mean of `center`; its interval holds 0 if and only if p is not below 0.05.
+
+        `more` is an independent error beside that of the rows, `largest` the furthest from 0 that
+        the mean can be.
+        """
+        error = self.error.with_variance_of(more) if more is not None else self.error
+        p, half = two_sided_p(center, error), error.half_width
+        is_exact = self.exact_p is not None and self.exact_p > p
+        if self.exact_p is not None and is_exact:
+            p = self.exact_p
+            # An exact p near 1 would imply an interval without an end; it says no more than 0.5.
+            implied = _implied(center, min(p, 0.5), error.freedom).half_width
+            half = max(half, implied)
+        ci95 = (max(center - half, -largest), min(center + half, largest))
+        return MeanTest(ci95, p, None if is_exact else error)
 
 
 def largest_error(
@@ -209,19 +225,17 @@ def largest_error(
     errors = errors_of_mean(values, week_codes, _codes(firms) if firms else None)
     if by_week_alone:
         errors = errors[:1]
-    implied: list[Error] = []
+    exact = [] if exact_p is None else [exact_p]
     if errors[0].size < _NO_SPREAD and abs(center) > _NO_SPREAD:
-        implied.append(_implied(center, _sign_test(int(week_codes.max()) + 1), errors[0].freedom))
-    if exact_p is not None:
-        implied.append(_implied(center, exact_p, errors[0].freedom))
-    error = max([*errors, *implied], key=lambda candidate: candidate.half_width)
-    return LargestError(error, error in implied)
+        exact.append(_sign_test(int(week_codes.max()) + 1))
+    largest = max(errors, key=lambda candidate: candidate.half_width)
+    return LargestError(largest, max(exact, default=None))
 
 
 def two_sided_p(center: float, error: Error) -> float:
-    """The p of a mean against 0; 1 if nothing differs from 0."""
+    """The p of a mean against 0; without any spread 1 for a mean of 0, else 0."""
     if error.size < _NO_SPREAD:
-        return 1.0
+        return float(abs(center) < _NO_SPREAD)
     return float(2 * stdtr(error.freedom, -abs(center) / error.size))
 
 

@@ -87,6 +87,23 @@ def test_weeks_that_do_not_differ_take_the_sign_test():
     assert estimate.p == pytest.approx(2 * 0.5**7) and estimate.ci95[0] > 0
 
 
+def test_an_interval_and_its_p_agree_also_where_an_exact_test_decides():
+    """Few calls against the rest: p near 1 gives no interval over the whole axis."""
+    rng = numpy.random.default_rng(0)
+    decided = 0
+    for _ in range(300):
+        calls = numpy.where(rng.random(64) < 0.12, -1, 1)
+        truths = numpy.where(rng.random(64) < 0.5, 1, -1)
+        estimate = directional_skill(calls.tolist(), truths.tolist(), [n // 4 for n in range(64)])
+        if estimate.p is None:
+            continue
+        low, high = estimate.ci95
+        assert (estimate.p < 0.05) == (low > 0 or high < 0)
+        assert high - low < 0.6
+        decided += estimate.error is None
+    assert decided > 100
+
+
 def test_five_weeks_are_too_few():
     estimate = directional_skill(coin(1, 20), TRUTHS[:20], WEEKS[:20])
     assert estimate.excess_accuracy is not None and estimate.p is None
@@ -146,7 +163,7 @@ def test_detectable_skill_is_shown_four_times_in_five(tests):
 def test_what_exact_tests_decide_has_no_detectable_skill():
     """Their p stands for no error of the mean, and an interval never leaves what is possible."""
     few = directional_skill([1, 1, 1, -1, -1, -1, 1], [1, -1, 1, -1, 1, -1, -1], range(7))
-    assert few.p == pytest.approx(1) and few.ci95 == (-1, 1)
+    assert few.p == pytest.approx(1) and -1 < few.ci95[0] < 0 < few.ci95[1] < 1
     alike = directional_skill([1, -1] * 14, [1, -1] * 14, [n // 4 for n in range(28)])
     constant = directional_skill([1] * 48, TRUTHS, WEEKS)
     five_weeks = directional_skill(coin(1, 20), TRUTHS[:20], WEEKS[:20])
