@@ -36,7 +36,7 @@ def test_one_card_is_told_in_full(capsys):
     assert "tokens/s" in lines["speed"] and "231 steps of 16 rows" in lines["time"]
     assert "kWh at 65 W" in lines["energy"]
     assert "not known" in lines["money"] and "--price_per_hour" in lines["money"]
-    assert max(map(len, text.splitlines())) <= 110
+    assert max(map(len, text.splitlines())) <= 100
 
 
 def test_a_large_card_is_told_how_to_be_used(capsys):
@@ -44,7 +44,8 @@ def test_a_large_card_is_told_how_to_be_used(capsys):
     no room for more is told nothing."""
     assert plan("--card", "h200") == 0
     text = capsys.readouterr().out
-    line = next(line for line in text.splitlines() if line.startswith("faster"))
+    assert max(map(len, text.splitlines())) <= 100
+    line = re.search(r"^faster .*\n(?: .*\n)*", text, re.MULTILINE)[0]
     rows, steps = map(int, re.findall(r"(?:batch_size|accumulation_steps) (\d+)", line))
     assert rows * steps == 16 and "--activation_checkpointing false" in line
     peak = float(re.search(r"at ([\d.]+) GiB", line)[1])
@@ -108,7 +109,8 @@ def test_rows_on_disk_are_counted_with_the_base_s_tokenizer(tiny, capsys):
 def test_without_a_tokenizer_characters_are_counted_and_said(tiny, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     assert plan("--card", "l4", dataset=str(tiny / "data/datasets/m")) == 0
-    assert "estimated from characters, 4 per token: no tokenizer here" in capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
+    assert "estimated from characters, 4 per token: no tokenizer here" in text
 
 
 @pytest.mark.parametrize(
