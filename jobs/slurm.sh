@@ -18,13 +18,14 @@ gpus=${SLURM_GPUS_ON_NODE:-1}
 
 # Five minutes before its limit the batch shell gets TERM, and so does a node that is lost: the training saves a checkpoint
 # and ends with 143, and the job is queued again. The same command goes on where it stopped.
+training=
+trap '[ -z "$training" ] || kill -TERM "$training"' TERM
 if [ "$gpus" -gt 1 ]; then
     make train ACCEL=ddp GPUS="$gpus" "$@" &
 else
     make train ACCEL=single_gpu "$@" &
 fi
 training=$!
-trap 'kill -TERM "$training"' TERM
 status=0
 wait "$training" || status=$?
 # A trapped signal ends the first wait; the second is for the checkpoint.

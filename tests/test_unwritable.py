@@ -57,7 +57,9 @@ WRITES_NOTHING = {
     "data_pipeline.forecasts": "writes into the dataset it reads, without work before",
     "eval.parity": "prints",
     "sft.doctor": "prints",
+    "sft.plan": "prints",
     "sft.publish": "writes to the Hub alone",
+    "weekahead.hardware.cpu": "prints",
     "weekahead.preflight": "prints",
     "weekahead.launch": "passes on",
 }

@@ -166,7 +166,9 @@ with start_run(folder, name="demo", kind="train", config={}) as run:
 @pytest.mark.slow
 def test_an_evaluation_that_was_not_all_recorded_is_no_success(tmp_path, home):
     """The command does nothing else, so its status says it; in a training it is a warning."""
-    (tmp_path / "metrics.json").write_text('{"n": 64}')
+    counts = {"n": 64, "valid_strict": 64, "valid_lenient": 64, "bin_acc": 0.5}
+    metrics = {**counts, "baselines": {}, "versus": {}}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     (tmp_path / "generations.jsonl").write_text('{"id": "A"}\n')
     code = "import sys, eval.publish; sys.exit(eval.publish.main([str(folder)]))"
     (tmp_path / "wandb").mkdir()
