@@ -111,6 +111,11 @@ def _check_gpus(told: Told, accelerate: Mapping[str, object]) -> None:
 
     Raises ValueError naming what does not fit.
     """
+    if accelerate.get("num_machines", 1) != 1:
+        raise ValueError(
+            f"ACCEL={told.accel} is for several machines, and make starts the processes of one; "
+            'docs/training.md, "Several machines", has the command'
+        )
     if not told.gpus:
         return
     if not told.gpus.isdigit() or int(told.gpus) < 1:

@@ -6,7 +6,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,12 +38,14 @@ class Resumable:
 
     def files(self) -> list[str]:
         """The names of the files that a resume reads."""
-        names = [_STATE, _WEIGHTS, _CONFIG, "optimizer.pt", "scheduler.pt"]
-        if self.world_size == 1:
-            names.append("rng_state.pth")
-        else:
-            names += [f"rng_state_{rank}.pth" for rank in range(self.world_size)]
+        names = [_STATE, _WEIGHTS, _CONFIG, "optimizer.pt", "scheduler.pt", *self.random_states()]
         return [*names, "scaler.pt"] if self.fp16 else names
+
+    def random_states(self) -> list[str]:
+        """The names of the files with the random state of each process."""
+        if self.world_size == 1:
+            return ["rng_state.pth"]
+        return [f"rng_state_{rank}.pth" for rank in range(self.world_size)]
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -74,10 +76,24 @@ def last_checkpoint(folder: Path, wanted: Resumable) -> Path | None:
 
 def problem_of(checkpoint: Path, wanted: Resumable) -> str | None:
     """What keeps a resume from using `checkpoint`, or None."""
+    wanted = _as_written(checkpoint, wanted)
     missing = [name for name in wanted.files() if not _has_content(checkpoint / name)]
     if missing:
         return f"{', '.join(missing)} missing or empty"
     return next(_problems(checkpoint, wanted), None)
+
+
+def _as_written(checkpoint: Path, wanted: Resumable) -> Resumable:
+    """`wanted` for as many processes as wrote `checkpoint`, as its digests state.
+
+    A run that goes on with another number of processes has checkpoints of both numbers.
+    """
+    try:
+        digests = _read_object(checkpoint / _DIGESTS)
+    except _Unreadable:  # older versions wrote none, and `_changed` tells of a damaged one
+        return wanted
+    count = sum(name.startswith("rng_state_") for name in digests)
+    return replace(wanted, world_size=max(count, 1))
 
 
 def _has_content(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,10 @@ PLACES = frozenset((
     "include_num_input_tokens_seen", "restore_callback_states_from_checkpoint",
 ))  # fmt: skip
 """Fields that the settings of a manifest leave out."""
+_SHARED_ROWS = ("world_size", "gradient_accumulation_steps")
+"""Their product times the batch of a process is the number of rows per step."""
+_SHARES_NO_ORDER = (None, "random", "sequential")
+"""The orders of rows (--train_sampling_strategy) that do not depend on the accumulation."""
 _OF_THE_BASE = ("turn_format", "dtype", "quantization")
 
 
@@ -157,7 +162,17 @@ def find_start(folder: Path, now: RunFacts) -> Start:
         )
     if begun.get("diverged"):
         log.warning("the last attempt diverged; it does again unless the hardware was at fault")
+    if begun["settings"].get("world_size") != now.settings["world_size"]:
+        log.info("%s", _other_processes(begun["settings"], now.settings))
     return Start(checkpoint, begun["run_id"])
+
+
+def _other_processes(before: JsonObject, now: JsonObject) -> str:
+    shares = [f"{s['world_size']} x {s['gradient_accumulation_steps']}" for s in (before, now)]
+    return (
+        f"processes x accumulation were {shares[0]} and are now {shares[1]}: the rows of each step "
+        "stay; with dropout the random numbers are others"
+    )
 
 
 def _check_not_of_another(folder: Path, wanted: Resumable) -> None:
@@ -200,6 +215,8 @@ def differences_to(begun: TrainingManifest, now: RunFacts) -> list[str]:
     before, settings = begun["settings"], now.settings
     chosen_by_eval_loss = _depends_on_eval_loss(before) or _depends_on_eval_loss(settings)
     names = ["world_size", *WEIGHTS_DEPEND_ON, *(EVAL_LOSS_DEPENDS_ON * chosen_by_eval_loss)]
+    if _same_rows_per_step(before, settings):
+        names = [name for name in names if name not in _SHARED_ROWS]
     values = [(name, before.get(name), settings.get(name)) for name in names]
     base = begun["base"]
     values += [(f"the base's {name}", base.get(name), now.base.get(name)) for name in _OF_THE_BASE]
@@ -220,6 +237,20 @@ def differences_to(begun: TrainingManifest, now: RunFacts) -> list[str]:
     if chosen_by_eval_loss and validation and validation != now.validation_sha256:
         differences.append("the validation rows are others")
     return differences
+
+
+def _same_rows_per_step(before: JsonObject, now: JsonObject) -> bool:
+    """Whether processes x accumulation stayed, in an order of rows that does not depend on them."""
+    shares = [_share(settings) for settings in (before, now)]
+    order = now.get("train_sampling_strategy")
+    return None not in shares and shares[0] == shares[1] and order in _SHARES_NO_ORDER
+
+
+def _share(settings: JsonObject) -> int | None:
+    """Processes x accumulation; None if a manifest states no numbers."""
+    numbers = [settings.get(name) for name in _SHARED_ROWS]
+    counts = [number for number in numbers if type(number) is int and number > 0]
+    return math.prod(counts) if len(counts) == len(numbers) else None
 
 
 def _depends_on_eval_loss(settings: JsonObject) -> bool:

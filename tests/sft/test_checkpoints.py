@@ -96,6 +96,16 @@ def test_scaler_and_random_states_are_asked_for_if_needed(tmp_path):
     assert problem_of(path, Resumable(world_size=2)) is None
 
 
+def test_a_checkpoint_states_how_many_processes_wrote_it(tmp_path):
+    """After a resume on another number of cards the manifest states the new number alone."""
+    path = write_checkpoint(tmp_path, 4, world_size=3)
+    write_digests(path)
+    for now in (1, 2, 3, 4):
+        assert problem_of(path, Resumable(world_size=now)) is None
+    (path / "rng_state_2.pth").unlink()
+    assert problem_of(path, Resumable(world_size=1)) == "rng_state_2.pth missing or empty"
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["adapter_model.safetensors", "optimizer.pt"])
 def test_a_poisoned_checkpoint_does_not_count(tmp_path, name, value):

@@ -115,6 +115,23 @@ def test_another_number_of_processes_is_refused(tmp_path):
         check_folder(tmp_path, settings(tmp_path), BASE, "a")
 
 
+@pytest.mark.parametrize(("processes", "steps"), [(2, 8), (8, 2), (16, 1)])
+def test_processes_may_change_if_rows_per_step_stay(processes, steps, tmp_path, caplog):
+    caplog.set_level("INFO")
+    now = settings(tmp_path, "--gradient_accumulation_steps 16")
+    begin(tmp_path, {**now, "world_size": processes, "gradient_accumulation_steps": steps})
+    assert check_folder(tmp_path, now)
+    assert f"were {processes} x {steps} and are now 1 x 16" in caplog.text
+
+
+@pytest.mark.parametrize("order", ["group_by_length", "batch_rebalance"])
+def test_processes_stay_if_the_order_depends_on_them(order, tmp_path):
+    now = settings(tmp_path, f"--gradient_accumulation_steps 4 --train_sampling_strategy {order}")
+    begin(tmp_path, {**now, "world_size": 2, "gradient_accumulation_steps": 2})
+    with pytest.raises(ValueError, match=r"world_size 2 is now 1; gradient_acc.* 2 is now 4"):
+        check_folder(tmp_path, now)
+
+
 @pytest.mark.parametrize(
     "flags",
     ["--gen_rows 3", "--logging_steps 7", "--save_total_limit 9", "--knowledge_cutoff 2023-12-31"],

@@ -1,14 +1,17 @@
-"""Two processes train one adapter: who may write, and a stop at one step."""
+"""Two processes train one adapter: who may write, a stop at one step, and what one would train."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from safetensors.torch import load_file
 
-from tests.support.tiny import ROOT
+from tests.support.tiny import ROOT, command
 from tests.test_kills import MARK, left_over, workers
 from weekahead.files import read_jsonl
 from weekahead.locks import sole_writer, writer_of
@@ -26,10 +29,10 @@ ACCELERATE = (
 )
 
 
-def start(folder, launcher, out, mark):
+def start(folder, launcher, out, mark, *more):
     env = {**os.environ, "HOME": str(folder / "home"), "WANDB_MODE": "offline", MARK: mark}
     env |= {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    words = [sys.executable, *launcher.split(), *FLAGS.split(), str(out)]
+    words = [sys.executable, *launcher.split(), *FLAGS.split(), str(out), *more]
     return subprocess.Popen(
         words,
         cwd=folder,
@@ -43,6 +46,50 @@ def start(folder, launcher, out, mark):
 
 def lines_of(error):
     return [line for line in error.splitlines() if line.startswith("sft.train:")]
+
+
+def trained(folder, out, processes):
+    """The folder of three steps of four rows, which one or two processes train, or go on with."""
+    launcher = TORCHRUN if processes == 2 else ""
+    flags = FLAGS.replace("--max_steps 60 --save_steps 50", "--max_steps 3 --save_steps 1")
+    flags = flags.replace("_accumulation_steps 1", f"_accumulation_steps {4 // processes}")
+    if processes == 1:
+        flags = flags.replace("--ddp_backend gloo ", "")
+    path = folder / "outputs" / out
+    words = f"{launcher} {flags} {path} --lora_dropout 0 --save_total_limit 9".split()
+    process = command(folder, words[0], *words[1:])
+    assert process.returncode == 0, process.stderr[-3000:]
+    return path
+
+
+def stopped_after(run, step):
+    """Make `run` what a kill would have left behind after `step`."""
+    for path in run.glob("checkpoint-*"):
+        if int(path.name.partition("-")[2]) > step:
+            shutil.rmtree(path)
+    (run / "adapter_model.safetensors").unlink()
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**manifest, "result": None}))
+
+
+def weights(run):
+    tensors = load_file(run / "adapter_model.safetensors")
+    return {name: tensor.tolist() for name, tensor in tensors.items()}
+
+
+def test_two_processes_train_the_adapter_of_one(tiny):
+    """Without dropout: bit for bit, and also if a run goes on with another number of processes."""
+    one, two = trained(tiny, "one", 1), trained(tiny, "two", 2)
+    whole = weights(one)
+    assert weights(two) == whole
+    for run, processes in ((one, 2), (two, 1)):
+        stopped_after(run, 1)
+        trained(tiny, run.name, processes)
+        stopped_after(run, 1)  # of the other number than the manifest now states
+        trained(tiny, run.name, processes)
+        result = json.loads((run / "manifest.json").read_text())["result"]
+        assert result["resumed_from_step"] == 1
+        assert weights(run) == whole
 
 
 def test_two_processes_leave_a_folder_that_is_taken(tiny):

@@ -129,6 +129,7 @@ def test_what_is_right_passes(project, capsys):
         ({"run": "file"}, (), "outputs/file is a file"),
         ({"model": "smolm2"}, (), "no recipes/smolm2.yaml; did you mean smollm2?; there are: "),
         ({"model": "recipes/llama.yaml"}, (), "did you mean llama?"),
+        ({"accel": "multi_node"}, (), "ACCEL=multi_node is for several machines"),
         ({"accel": "gpu"}, (), "no accelerate_configs/gpu.yaml; did you mean single_gpu?"),
         ({"dataset": "data/datasets/mien"}, (), "there is no such file.*did you mean mine?"),
         ({"dataset": "data/nope"}, (), "data/nope: there is no such file"),
