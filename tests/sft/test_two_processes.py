@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ FLAGS = (
     "--eval_strategy no --logging_steps 1 --per_device_train_batch_size 1 "
     "--gradient_accumulation_steps 1 --ddp_backend gloo --disable_tqdm true --output_dir"
 )
+SHORT = ("--save_steps", "2", "--max_steps", "20")
 TORCHRUN = "-m torch.distributed.run --standalone --nproc_per_node 2"
 ACCELERATE = (
     "-m weekahead.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no "
@@ -138,3 +140,38 @@ def test_two_processes_stop_at_one_step(tiny, launcher, target):
         assert process.returncode == 143 and error.rstrip().splitlines()[-1] == line
     else:
         assert process.returncode != 0
+
+
+def start_machine(folder, out, rank, port):
+    """One of two machines of one process each, which meet at a port of this one."""
+    launcher = (
+        f"-m weekahead.launch --config_file {ROOT}/accelerate_configs/multi_node.yaml "
+        f"--num_processes 2 --machine_rank {rank} --main_process_ip 127.0.0.1 "
+        f"--main_process_port {port}"
+    )
+    return start(folder, launcher, out, f"machine-{rank}", *SHORT)
+
+
+def start_machines(folder, out):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return [start_machine(folder, out, rank, port) for rank in (0, 1)]
+
+
+def test_two_machines_go_on_after_one_is_lost(tiny, monkeypatch):
+    """The machine that is left ends with a reason; the same commands on both go on."""
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    out = tiny / "outputs" / "machines"
+    first, second = start_machines(tiny, out)
+    wait_for_steps(first, out, 5)
+    for lost in (second.pid, *workers("machine-1")):
+        os.kill(lost, signal.SIGKILL)
+    second.communicate()
+    _, error = first.communicate(timeout=120)
+    assert first.returncode == 2 and "another process of this command" in lines_of(error)[-1]
+    for process in start_machines(tiny, out):
+        _, error = process.communicate(timeout=240)
+        assert process.returncode == 0, error[-3000:]
+    result = json.loads((out / "manifest.json").read_text())["result"]
+    assert result["resumed_from_step"] >= 2 and result["steps"] == 20
