@@ -6,8 +6,8 @@ set -eu
 py=.venv/bin/python
 signal=${SIGNAL:-0.9} seed=${SEED:-0}
 data=data/datasets/demo report=reports/demo
-# Progress bars of tokenizing and loading say nothing here.
-export HF_DATASETS_DISABLE_PROGRESS_BARS=1 TRANSFORMERS_VERBOSITY=error
+# The progress bars of tokenizing say nothing here.
+export HF_DATASETS_DISABLE_PROGRESS_BARS=1
 began=$(date +%s)
 stages=9 number=0 done_share=0
 
