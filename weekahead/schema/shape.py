@@ -60,18 +60,28 @@ def _fault(value: object, hint: Any, where: str) -> str | None:
     """What is wrong first, such as "base.name is 3, expected a text"; None for nothing."""
     if hint is Any or hint is object:
         return None
-    if typing.is_typeddict(hint) or dataclasses.is_dataclass(hint):
+    has_keys, origin, arguments = _parts(hint)
+    if has_keys:
         return _fault_of_keys(value, hint, where)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        faults = [_fault(value, member, where) for member in arguments]
-        return None if None in faults else faults[0]
+        return _fault_of_union(value, arguments, where)
     if origin in (list, tuple, dict):
         kind, inner = (dict, arguments[1]) if origin is dict else (list, arguments[0])
         return _fault_of_items(value, kind, inner, where)
     plain = str if origin is typing.Literal else hint
     is_right = _is_plain(value, plain)
     return None if is_right else _described(value, where, _WORDS.get(plain, str(plain)))
+
+
+def _fault_of_union(value: object, members: tuple[Any, ...], where: str) -> str | None:
+    """The fault by the first member; None as soon as one of them has none."""
+    first = None
+    for member in members:
+        fault = _fault(value, member, where)
+        if fault is None:
+            return None
+        first = first or fault
+    return first
 
 
 def _fault_of_keys(value: object, hint: Any, where: str) -> str | None:
@@ -119,6 +129,22 @@ def _described(value: object, where: str, expected: str) -> str:
 
 def _path(where: str, name: str) -> str:
     return f"{where}.{name}" if where else name
+
+
+class _Parts(typing.NamedTuple):
+    """What a hint is made of."""
+
+    has_keys: bool
+    """Whether it is a TypedDict or a dataclass."""
+    origin: Any
+    arguments: tuple[Any, ...]
+
+
+@cache
+def _parts(hint: Any) -> _Parts:
+    """Looked up for every value of every row, so kept."""
+    has_keys = typing.is_typeddict(hint) or dataclasses.is_dataclass(hint)
+    return _Parts(has_keys, typing.get_origin(hint), typing.get_args(hint))
 
 
 @cache
