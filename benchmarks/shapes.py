@@ -1,8 +1,22 @@
-"""Checkpoints with random weights of known shapes, to measure a model that is not downloaded."""
+"""Checkpoints with random weights of known shapes, to measure a model that is not downloaded.
+
+    python -m benchmarks.shapes --shape llama8b --out /dev/shm/base --tokenizer FOLDER
+
+writes a base folder that every command takes; its tokenizer is a copy of another model's (default:
+the embedded one), so a recipe for it says `turn_format: smollm2`.
+"""
 
 import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from weekahead.cli import new_parser, option, run_with_options
+from weekahead.locks import check_writable
+from weekahead.models.embedded import DEFAULT_OUT, ensure_embedded
 
 SHAPES: dict[str, dict[str, Any]] = {
     # The sizes in the config.json of Llama-3.1-8B and of DeepSeek-R1-Distill-Llama-8B.
@@ -65,3 +79,39 @@ def _draw(shape: Any, dtype: Any, device: str) -> Any:
 
     weight = torch.empty(shape, dtype=dtype, device=device)
     return (weight.fill_(1.0) if len(shape) == 1 else weight.normal_(std=0.02)).cpu()
+
+
+@dataclass(frozen=True)
+class ShapesOptions:
+    """The flags of benchmarks.shapes."""
+
+    shape: str = option(choices=tuple(SHAPES), help="whose sizes the base has")
+    out: Path = option(help="folder to write; it must not exist")
+    tokenizer: Path | None = option(None, help="folder with the tokenizer to copy")
+
+
+def run(options: ShapesOptions) -> int:
+    """Write the base folder and print its path."""
+    if options.out.exists():
+        raise ValueError(f"--out {options.out} exists; remove it, or name another folder")
+    check_writable(options.out.parent)
+    tokenizer = options.tokenizer or ensure_embedded(DEFAULT_OUT)
+    files = [tokenizer / name for name in ("tokenizer.json", "tokenizer_config.json")]
+    for file in files:
+        if not file.is_file():
+            raise ValueError(f"--tokenizer {tokenizer} has no {file.name}; name another folder")
+    write_checkpoint(SHAPES[options.shape], options.out, "bfloat16")
+    for file in files:
+        shutil.copy(file, options.out)
+    print(options.out)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Exit 0 written, 2 an error, 130 interrupted."""
+    parser = new_parser(__doc__)
+    return run_with_options("benchmarks.shapes", parser, ShapesOptions, run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Speed, use of the GPU and peak memory of one recipe's training, on made-up rows of one length.
+"""Speed, use of the GPU and peak memory of one recipe's training, on made-up rows.
 
     python -m benchmarks.train --config recipes/smollm2.yaml --length 400 --steps 2
     python -m benchmarks.train --config recipes/llama.yaml --shapes llama8b \\
@@ -8,10 +8,13 @@ The recipe's own batch, accumulation, LoRA, quantization, checkpointing and opti
 the trainer that `make train` uses. `--shapes` takes random weights of a known shape instead of the
 recipe's model, with the embedded tokenizer, so that no gated model is needed; `llama8b` writes
 16 GB to a temporary folder first. `--vary` measures the recipe again with other fields, each set on
-the base that is loaded already; `max_length` sets the length of the rows.
+the base that is loaded already; `max_length` sets the length of the rows. `--lengths public` takes
+the lengths that the public rows have instead of one. `--like t4` leaves a larger GPU what a T4 has:
+fp16, torch's memory-efficient attention and no other fused one, 14.5 GiB.
 """
 
 import json
+import random
 import sys
 import tempfile
 import time
@@ -27,18 +30,12 @@ from benchmarks.shapes import SHAPES, write_checkpoint
 from data_pipeline.dataset.load import TrainData
 from sft.training.arguments import Arguments, parse
 from sft.training.callbacks import peak_gpu_memory, peak_rss_bytes
-from weekahead.cli import (
-    MODEL_ERRORS,
-    add_options,
-    configure_logging,
-    new_parser,
-    option,
-    read_options,
-    run_command,
-)
+from weekahead.cli import new_parser, option, run_with_options
 from weekahead.files import append_jsonl
+from weekahead.hardware.lengths import public_lengths
 from weekahead.locks import check_appendable
 from weekahead.manifest import new_manifest
+from weekahead.models.attention import EXPANDED
 from weekahead.models.chat_format import render_row_ids
 from weekahead.models.embedded import DEFAULT_OUT
 from weekahead.models.loading import (
@@ -49,10 +46,13 @@ from weekahead.models.loading import (
     resolve_revision,
 )
 from weekahead.models.precision import Precision, choose_precision
-from weekahead.recipe import Recipe
+from weekahead.recipe import PUBLIC_DATASET, Recipe
 from weekahead.schema.rows import DatasetRow
 
 RESULTS = Path("benchmarks/results/train.jsonl")
+LENGTHS = ("one", "public")
+_T4_GIB = 14.5
+"""What of a T4's 15.6 GB is left beside CUDA's own."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class BenchmarkOptions:
     )
     length: int = option(3200, help="tokens of every row")
     steps: int = option(5, help="optimizer steps to measure, after one more")
+    lengths: str = option("one", choices=LENGTHS, help="of the rows: all --length, or the public")
+    like: str | None = option(None, choices=("t4",), help="with what this smaller GPU has")
     memory_gib: float | None = option(None, help="let torch take no more of the GPU than this")
     results: Path = option(RESULTS, help="JSONL file that the figures are added to")
     peak_tflops: float | None = option(None, help="of the GPU, if the table does not have it")
@@ -80,7 +82,10 @@ class Figures(TypedDict):
     vary: str
     """What differs from the recipe, as given to --vary; empty for the recipe as it stands."""
     shapes: str | None
+    like: str | None
+    lengths: str
     length: int
+    """Tokens of the rows, on average."""
     rows_a_step: int
     step_seconds: list[float]
     tokens_per_second: float
@@ -96,6 +101,7 @@ class Figures(TypedDict):
     peak_rss_bytes: int
     machine: Machine
     optim: str
+    attention: str
 
 
 class StepClock(TrainerCallback):
@@ -104,8 +110,14 @@ class StepClock(TrainerCallback):
     def __init__(self) -> None:
         self.seconds: list[float] = []
         self._last: float | None = None
+        self._seen: list[int] = []
 
-    def on_step_end(self, *_: Any, **__: Any) -> None:
+    @property
+    def tokens(self) -> int:
+        """Tokens of the timed steps, padding left out."""
+        return self._seen[-1] - self._seen[0]
+
+    def on_step_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         import torch
 
         if torch.cuda.is_available():
@@ -114,24 +126,44 @@ class StepClock(TrainerCallback):
         if self._last is not None:
             self.seconds.append(now - self._last)
         self._last = now
+        self._seen.append(int(state.num_input_tokens_seen))
 
 
-def made_up_rows(tokenizer: Any, length: int, count: int) -> list[DatasetRow]:
-    """`count` equal rows of exactly `length` tokens, a fifth of them the completion.
+def made_up_rows(tokenizer: Any, lengths: Sequence[int]) -> list[DatasetRow]:
+    """Rows of exactly these lengths in tokens, a fifth of each the completion.
 
     The chat template counts. Raises ValueError for a length that the template alone exceeds.
     """
-    completion = round(COMPLETION_SHARE * length)
-    wanted = [length - completion, completion]
     # One " a" is one token, so what the template adds to ten of them it adds to any number.
     added = [size - 10 for size in _sizes(tokenizer, _made_up_row(10, 10))]
+    made = {length: _row_of(tokenizer, length, added) for length in set(lengths)}
+    return [made[length] for length in lengths]
+
+
+def _row_of(tokenizer: Any, length: int, added: Sequence[int]) -> DatasetRow:
+    """One row; `added` are the tokens that the template adds to prompt and completion."""
+    completion = round(COMPLETION_SHARE * length)
+    wanted = [length - completion, completion]
     words = [want - size for want, size in zip(wanted, added, strict=True)]
     row = _made_up_row(*words) if min(words) > 0 else None
     if row is None or _sizes(tokenizer, row) != wanted:
         raise ValueError(
             f"no row of {length} tokens can be made with this chat format; try a --length of 400"
         )
-    return [row] * count
+    return row
+
+
+def row_lengths(options: BenchmarkOptions, length: int, count: int) -> list[int]:
+    """The lengths of `count` rows: all `length`, or as the public rows have them, drawn by seed.
+
+    Each step of the public ones has another mean, so compare settings with the same --steps.
+    """
+    if options.lengths == "one":
+        return [length] * count
+    public = public_lengths(PUBLIC_DATASET)
+    if public is None:
+        raise RuntimeError("the lengths of the public rows are not known")
+    return random.Random(0).choices(public.train, k=count)
 
 
 def _made_up_row(prompt_words: int, completion_words: int) -> DatasetRow:
@@ -168,12 +200,33 @@ def limit_memory(gib: float | None) -> None:
     torch.cuda.set_per_process_memory_fraction(share)
 
 
+def as_on_a_t4(precision: Precision) -> Precision:
+    """fp16, and of torch's fused attention kernels only the one that a T4 has.
+
+    Raises ValueError if there is no GPU.
+    """
+    import torch
+
+    if precision.device != "cuda":
+        raise ValueError("--like t4 needs a CUDA GPU, of which a part is used; leave it out")
+    torch.backends.cuda.enable_flash_sdp(enabled=False)
+    torch.backends.cuda.enable_cudnn_sdp(enabled=False)
+    return Precision("fp16", "cuda", "as on a T4")
+
+
 class Loaded(NamedTuple):
     """A base in memory, what it is, and its tokenizer."""
 
     base: Base
     model: Any
     tokenizer: Any
+    attention: str
+    """What is used if a setting names none."""
+
+
+def attention_of(model: Any) -> str:
+    """The name of the attention that `model` computes with."""
+    return str(model.config._attn_implementation)
 
 
 def arguments(options: BenchmarkOptions, vary: str, precision: Precision, out: Path) -> Arguments:
@@ -208,8 +261,8 @@ def load(options: BenchmarkOptions, args: Arguments, precision: Precision, scrat
     if options.shapes:
         shape = SHAPES[options.shapes]
         base = replace(base, name=str(write_checkpoint(shape, scratch / "model", base.dtype)))
-    model = load_base(base, own_gpu(args.training), args.model.attn_implementation)
-    return Loaded(base, model, tokenizer)
+    model = load_base(base, own_gpu(args.training))
+    return Loaded(base, model, tokenizer, EXPANDED if options.like == "t4" else attention_of(model))
 
 
 def _base(options: BenchmarkOptions, args: Arguments, precision: Precision) -> Base:
@@ -239,10 +292,11 @@ def measure(
 
     training = args.training
     step_rows = training.per_device_train_batch_size * training.gradient_accumulation_steps
-    length = training.max_length
-    rows = made_up_rows(loaded.tokenizer, length, step_rows * training.max_steps)
+    lengths = row_lengths(options, training.max_length, step_rows * training.max_steps)
+    rows = made_up_rows(loaded.tokenizer, lengths)
     data = TrainData(train=rows, source="made up", sha256="")
     clock = StepClock()
+    loaded.model.set_attn_implementation(args.model.attn_implementation or loaded.attention)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -255,18 +309,21 @@ def measure(
     finally:
         loaded.model.gradient_checkpointing_disable()
         trainer.model.unload()
-    step_seconds = sum(clock.seconds) / len(clock.seconds)
-    speed = _model_tflops(loaded.base, trained, length) * step_rows / step_seconds
+    tokens_per_second = clock.tokens / sum(clock.seconds)
+    length = round(clock.tokens / (step_rows * len(clock.seconds)))
+    speed = _model_tflops(loaded.base, trained, length) * tokens_per_second / length
     host = machine()
     peak = options.peak_tflops or peak_of(host["card"], precision.mode)
     return {
         "recipe": options.config.stem,
         "vary": vary,
         "shapes": options.shapes,
+        "like": options.like,
+        "lengths": options.lengths,
         "length": length,
         "rows_a_step": step_rows,
         "step_seconds": clock.seconds,
-        "tokens_per_second": step_rows * length / step_seconds,
+        "tokens_per_second": tokens_per_second,
         "model_tflops_per_second": speed,
         "peak_tflops": peak,
         "mfu": speed / peak if peak else None,
@@ -277,6 +334,7 @@ def measure(
         "peak_rss_bytes": peak_rss_bytes(),
         "machine": host,
         "optim": str(training.optim.value),
+        "attention": attention_of(loaded.model),
     }
 
 
@@ -296,8 +354,10 @@ def run(options: BenchmarkOptions) -> int:
     if options.steps < 1:
         raise ValueError(f"--steps is {options.steps}; expected at least 1")
     check_appendable(options.results)
-    limit_memory(options.memory_gib)
     precision = choose_precision()
+    if options.like == "t4":
+        precision = as_on_a_t4(precision)
+    limit_memory(options.memory_gib or (_T4_GIB if options.like == "t4" else None))
     status = 0
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
@@ -336,10 +396,7 @@ def _print(figures: Figures) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 measured, 1 out of GPU memory, 2 an error, 130 interrupted."""
     parser = new_parser(__doc__)
-    add_options(parser, BenchmarkOptions)
-    options = read_options(parser.parse_args(argv), BenchmarkOptions)
-    configure_logging()
-    return run_command("benchmarks.train", lambda: run(options), errors=MODEL_ERRORS)
+    return run_with_options("benchmarks.train", parser, BenchmarkOptions, run, argv)
 
 
 if __name__ == "__main__":

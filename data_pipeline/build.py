@@ -64,6 +64,10 @@ class BuildOptions:
                 raise ValueError(f"--{name} is {share}; expected a fraction such as 0.2")
         if self.gap_weeks is not None and self.gap_weeks < 0:
             raise ValueError(f"--gap_weeks is {self.gap_weeks}; expected 0 or more")
+        if self.push:
+            from weekahead.hub.client import check_repo_id
+
+            check_repo_id(self.push, "--push")
 
     def gap_for(self, records: Path) -> int:
         """The gap in weeks: as asked, else the longest context that the records' manifest names."""
@@ -234,8 +238,9 @@ def run(options: BuildOptions, *, records: Path, answers: Path, out: Path) -> Bu
 def push(folder: Path, repo: str) -> None:
     """Publish a dataset folder to `repo` (user/name) on the Hub and print the commit's address."""
     from data_pipeline.dataset.push import push_dataset
+    from weekahead.hub.upload import Target
 
-    print(push_dataset(folder, repo))
+    print(push_dataset(folder, Target(repo, kind="dataset", flag="--push")))
 
 
 @contextmanager

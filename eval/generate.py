@@ -6,13 +6,14 @@
 The adapter is a folder, a Hub id with an optional @revision, or `none` for the base alone. A run
 that was interrupted goes on where it stopped; a finished one is left as it is. Under `accelerate
 launch` each process answers its share of the batches. `--backend endpoint` asks the server at
-OPENAI_BASE_URL.
+OPENAI_BASE_URL; before its first answer it is asked three prompts that the model here answers too
+(--parity).
 """
 
 import argparse
 import logging
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from eval.generation.results_folder import (
     generation_row,
     rows_in_training_weeks,
 )
+from eval.generation.server_check import PARITY, check_server, served_model
 from weekahead.cli import (
     MODEL_ERRORS,
     add_options,
@@ -49,12 +51,16 @@ from weekahead.schema.manifests import (
     CeilingFacts,
     GenerationManifest,
     JsonObject,
+    ParityFacts,
     read_dataset_manifest,
 )
 from weekahead.schema.rows import is_synthetic
 from weekahead.tracking.gpu import check_torch_sees_gpu
 
 log = logging.getLogger(__name__)
+
+Check = Callable[[GenerationJob], ParityFacts]
+"""Looks at a server; raises ValueError if it does not answer as it should."""
 
 _OUT_OF_MEMORY = "give a smaller --batch_size (make eval takes it in ARGS)"
 
@@ -84,6 +90,12 @@ class GenerateOptions:
     endpoint_prompt: str = option(
         "chat", choices=PROMPT_FORMS, help="form in which the endpoint gets a prompt"
     )
+    parity: str = option(
+        "auto",
+        choices=PARITY,
+        help="compare the endpoint with the model here before its first answer: if it is here and "
+        "has room (auto), in any case (check), or not (off)",
+    )
 
 
 def new_job(
@@ -105,8 +117,12 @@ def new_job(
     return GenerationJob(data, base, adapter, precision, sampling)
 
 
-def generate(job: GenerationJob, backend: Backend, out: Path) -> GenerationManifest:
+def generate(
+    job: GenerationJob, backend: Backend, out: Path, *, check: Check | None = None
+) -> GenerationManifest:
     """Answer every row of the job into the folder `out`; return the manifest beside the answers.
+
+    `check` looks at a server before its first answer, once for a folder.
 
     Raises ValueError or OSError, with nothing written, for rows that do not render, or a folder
     that was begun with other settings.
@@ -130,7 +146,10 @@ def generate(job: GenerationJob, backend: Backend, out: Path) -> GenerationManif
             return folder.stored
         if missing:
             weights_form = backend.prepare(job)
-            folder.begin(weights_form)
+            parity = folder.stored.get("parity") if folder.stored else None
+            if check is not None and parity is None:
+                parity = check(job)
+            folder.begin(weights_form, {"parity": parity} if parity else {})
             if process.first:
                 log.info("model: %s (%s)", job.base.name, weights_form)
                 log.info("precision: {mode} on {device} ({reason})".format(**manifest["precision"]))
@@ -229,12 +248,25 @@ def run(options: GenerateOptions) -> int:
             raise ValueError(f"--limit is {options.limit}; expected at least 1")
         del data.rows[options.limit :]
     job = new_job(recipe, options.adapter, data, sampling, choose_precision(), backend)
-    manifest = generate(job, backend, options.out)
+    manifest = generate(job, backend, options.out, check=_server_check(options, backend))
     if manifest.get("complete"):  # only the first process sees the run complete
         rate = manifest.get("tokens_per_second")
         speed = f"{rate:.1f} tokens/s" if rate else "speed unknown"
         print(f"answers: {options.out / GENERATIONS} ({manifest.get('n')} rows, {speed})")
     return 0
+
+
+def _server_check(options: GenerateOptions, backend: Backend) -> Check | None:
+    """The check of a server that the flags ask for; None for a model in this process."""
+    if backend.runs_locally:
+        if options.parity != "auto":
+            raise ValueError(
+                f"--parity is {options.parity}; it is about a server: leave it out, or give "
+                "--backend endpoint"
+            )
+        return None
+    served = served_model(str(options.model), options.endpoint_prompt)
+    return partial(check_server, served=served, mode=options.parity)
 
 
 def new_arguments() -> argparse.ArgumentParser:

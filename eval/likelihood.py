@@ -22,7 +22,6 @@ The default is own if generations.jsonl is there, else direct. Each row says whi
 
 import argparse
 import logging
-import math
 import sys
 import time
 from collections.abc import Collection, Sequence
@@ -36,6 +35,7 @@ from eval.generation.results_folder import ResultsFolder, row_identity
 from eval.likelihoods.continuations import (
     DIRECT_PREFIX,
     Choices,
+    bin_probabilities,
     check_as_in_a_row,
     choices,
     log_probabilities,
@@ -69,8 +69,7 @@ from weekahead.models.precision import Precision, choose_precision
 from weekahead.recipe import Recipe, read_recipe
 from weekahead.schema.file_names import GENERATIONS, LIKELIHOODS
 from weekahead.schema.manifests import LikelihoodManifest
-from weekahead.schema.rows import BinProbabilities, DatasetRow, LikelihoodRow
-from weekahead.task.labels import BINS, direction_of
+from weekahead.schema.rows import DatasetRow, LikelihoodRow
 from weekahead.tracking.gpu import check_torch_sees_gpu
 
 log = logging.getLogger(__name__)
@@ -146,7 +145,8 @@ def score_rows(
     else:
         tokenizer = load_tokenizer(base)
         questions = new_questions(tokenizer, data.rows, own_prefixes(data.rows, scoring, out))
-        model, weights_form = load_for_generation(base, adapter, precision)
+        tokens = cached_tokens(questions, scoring)
+        model, weights_form = load_for_generation(base, adapter, precision, tokens)
         log.info("model: %s (%s)", base.name, weights_form)
         folder.begin(weights_form)
         scorer = Scorer(model, tokenizer.pad_token_id, scoring, data.train_up_share)
@@ -180,6 +180,15 @@ def new_questions(
             own = choices(tokenizer, prompt, prefix) if prefix else None
             questions.append(Question(row, own, choices(tokenizer, prompt, DIRECT_PREFIX)))
     return questions
+
+
+def cached_tokens(questions: Sequence[Question], scoring: Scoring) -> int:
+    """As many tokens as a batch takes the room of keys and values of.
+
+    Twice its own: the batch is read as one, and what it needs in between is about as much again.
+    """
+    longest = max((len(question.asked.shared) for question in questions), default=0)
+    return 2 * min(scoring.batch_size, len(questions)) * longest
 
 
 @dataclass(frozen=True)
@@ -249,30 +258,6 @@ def _score_missing(
             rows = [row for row in scorer.score(batch) if row["id"] in missing]
             folder.append(rows)
             progress.update(len(rows))
-
-
-def bin_probabilities(row_id: str, logs: Sequence[float]) -> BinProbabilities:
-    """What the model gives to the twelve bins, from the natural logarithms in the order of BINS.
-
-    `mass` is the probability of all twelve texts before it is made 1. Raises ValueError that names
-    the row if a logarithm is not finite.
-    """
-    if not all(map(math.isfinite, logs)):
-        raise ValueError(
-            f"row {row_id}: the model gives no finite probability ({logs[0]} for {BINS[0]!r}); an "
-            "overflow of fp16, or a damaged adapter: score on a machine with bf16 or fp32"
-        )
-    largest = max(logs)
-    weights = [math.exp(value - largest) for value in logs]
-    total = math.fsum(weights)
-    probs = {label: weight / total for label, weight in zip(BINS, weights, strict=True)}
-    up = math.fsum(p for label, p in probs.items() if direction_of(label) > 0)
-    return {
-        "logprobs": dict(zip(BINS, logs, strict=True)),
-        "probs": probs,
-        "up": min(1.0, up),
-        "mass": math.fsum(map(math.exp, logs)),
-    }
 
 
 def rows_to_score(options: LikelihoodOptions) -> EvalData:

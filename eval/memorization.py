@@ -30,15 +30,7 @@ from eval.generation.results_folder import adapter_fields
 from eval.likelihoods.continuations import Choices, log_probabilities
 from eval.metrics.baselines import versus_entry
 from eval.metrics.statistics import clustered_share
-from weekahead.cli import (
-    MODEL_ERRORS,
-    add_options,
-    configure_logging,
-    model_arguments,
-    option,
-    read_options,
-    run_command,
-)
+from weekahead.cli import model_arguments, option, run_with_options
 from weekahead.files import write_json, write_jsonl
 from weekahead.locks import check_writable
 from weekahead.manifest import provenance
@@ -313,10 +305,7 @@ def run(options: MemorizationOptions) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0, 2 for an error whose message has the remedy, 130 interrupted."""
     parser = model_arguments(__doc__, out="folder for recall.json and recall.jsonl")
-    add_options(parser, MemorizationOptions)
-    options = read_options(parser.parse_args(argv), MemorizationOptions)
-    configure_logging()
-    return run_command("eval.memorization", lambda: run(options), errors=MODEL_ERRORS)
+    return run_with_options("eval.memorization", parser, MemorizationOptions, run, argv)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Reads files of rows with `generation` and `answer`, writes metrics.json and scor
 table. Takes seconds and no GPU, so a change of metric never costs a generation.
 """
 
+import argparse
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -54,8 +55,8 @@ class ScoredFile:
     rows: list[ScoredRow]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Score the files named on the command line and return the exit status."""
+def new_arguments() -> argparse.ArgumentParser:
+    """The parser of the command."""
     parser = new_parser(
         "Metrics, intervals and baselines of generated answers.", program="python -m eval.score"
     )
@@ -72,7 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="training rows, whose bins are the baseline of exact bins and probabilities; by "
         "default the train_labels of manifest.json beside the answers",
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Score the files named on the command line and return the exit status."""
+    options = new_arguments().parse_args(argv)
     return run_command(
         "eval.score", lambda: _score_and_print(options.files, options.out, options.train_data)
     )

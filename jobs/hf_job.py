@@ -41,7 +41,7 @@ def main() -> int:
         [*make, "eval", run],
     ]
     if options.repo:
-        steps.append([*make, "push", run, f"REPO={options.repo}", "ARGS=--private"])
+        steps.append([*make, "push", run, f"REPO={options.repo}"])
     for step in steps:
         print("+", *step, flush=True)
         status = subprocess.run(step).returncode

@@ -136,12 +136,16 @@ def recipe_verdict(path: Path, card: Card | None) -> str:
     need = f"{peak:.1f} of {total:.1f} GiB"
     if plan.verdict == "fits":
         return f"yes, {need}{_download(base)}"
-    smaller = f"{path.stem}_t4"
-    has_smaller = path.with_name(f"{smaller}.yaml").exists()
-    take = f"; take {smaller}" if has_smaller else ""
+    smaller = path.with_name(f"{path.stem}_t4.yaml")
+    take = f"; take {smaller.stem}" if smaller.exists() and _fits(smaller, card) else ""
     if plan.remedy:
         take += f'{" or" if take else "; take"} ARGS="{plan.remedy.flags}"'
     return f"{'hardly' if plan.verdict == 'tight' else 'no'}: {need}{take}"
+
+
+def _fits(path: Path, card: Card) -> bool:
+    plan = plan_for(job_of(path, PUBLIC_DATASET, {}, 1), card)
+    return plan.verdict != "does not fit"
 
 
 def _download(base: str) -> str:

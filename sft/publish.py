@@ -1,29 +1,23 @@
-"""Publish a trained adapter on the Hugging Face Hub, with its model card.
+"""Publish a trained adapter on the Hugging Face Hub: card, recipe, metrics and report with it.
 
-    python -m sft.publish outputs/<run> --repo user/name [--private] \\
+    python -m sft.publish outputs/<run> --repo user/name [--public] \\
         [--metrics results/<run>/metrics.json]
 
-The whole folder is uploaded in one commit, or nothing is. An unchanged folder makes no commit.
+All of it is uploaded in one commit, or nothing is. An unchanged folder makes no commit. A new
+repository is private unless --public is given.
 """
 
 import argparse
 import logging
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from sft.hub.adapter_files import (
-    HUB_ID,
-    Evaluation,
-    PublishError,
-    bundle,
-    is_ours,
-)
+from sft.hub.adapter_files import REPORT, Evaluation
 from sft.hub.model_card import eval_command
+from sft.hub.push import push_adapter
 from weekahead.cli import configure_logging, new_parser, run_command
-from weekahead.locks import writer_of
+from weekahead.hub.client import HubError
+from weekahead.hub.upload import Target, Visibility
 from weekahead.redaction import without_secrets
 from weekahead.schema.file_names import MANIFEST, METRICS
 from weekahead.schema.manifests import (
@@ -32,144 +26,21 @@ from weekahead.schema.manifests import (
     read_training_manifest,
 )
 from weekahead.schema.metrics_files import filled_metrics
-from weekahead.schema.verdicts import reported_verdict
-
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
+from weekahead.schema.verdicts import report_on
 
 log = logging.getLogger(__name__)
-
-_LOG_IN = (
-    "Make a token with write access at https://huggingface.co/settings/tokens, then "
-    "`.venv/bin/hf auth login`"
-)
-_PUSH_AGAIN = (
-    "Nothing was committed; push again, what was already uploaded is not sent a second time"
-)
-
-
-def push_adapter(
-    folder: Path,
-    repo: str,
-    *,
-    private: bool = False,
-    evaluation: Evaluation | None = None,
-    base: str | None = None,
-    message: str | None = None,
-) -> str:
-    """Upload the adapter at `folder` to `repo` ("user/name") and return the commit's id.
-
-    Files of an earlier push that this one does not have are removed, so that no figure or metric of
-    another adapter stays beside this one; other files of the repository are left alone. `private`
-    holds for a repository that is created here.
-
-    Raises PublishError, naming the remedy, for everything that keeps it from being uploaded.
-    """
-    check_repo_id(repo)
-    writer = writer_of(folder)
-    if writer:
-        raise PublishError(
-            f"{folder} is being written by {writer}: push it when the training has ended"
-        )
-    files = bundle(folder, repo, evaluation=evaluation, base=base, secrets=os.environ)
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-
-    api = HfApi()
-    with _explained(repo, api.endpoint):
-        check_account(api, repo)
-        api.create_repo(repo, private=private or None, exist_ok=True)
-        info = api.model_info(repo)
-        if private and not info.private:
-            raise PublishError(
-                f"{repo} exists and is public, so --private cannot hold. Make it private on its "
-                "settings page, or name another repository."
-            )
-        present = [sibling.rfilename for sibling in info.siblings or []]
-        stale = [name for name in present if is_ours(name) and name not in files]
-        additions = [CommitOperationAdd(name, content) for name, content in files.items()]
-        deletions = [CommitOperationDelete(name) for name in stale]
-        title = message or f"Adapter of run {folder.resolve().name}"
-        commit = api.create_commit(repo, [*additions, *deletions], commit_message=title)
-    return commit.oid
-
-
-def check_repo_id(repo: str) -> None:
-    """Raises PublishError unless `repo` reads user/name in the Hub's alphabet."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    try:
-        validate_repo_id(repo)
-    except HFValidationError as error:
-        raise PublishError(f"--repo {repo!r} is not a repository id: {error}") from None
-    if not HUB_ID.fullmatch(repo):
-        raise PublishError(
-            f"--repo {repo!r} is not a repository id; expected user/name, as in jane/llama-dow30"
-        )
-
-
-def check_account(api: "HfApi", repo: str) -> None:
-    """Raises PublishError unless there is a token that may write under the namespace of `repo`."""
-    from huggingface_hub import get_token
-
-    if get_token() is None:
-        raise PublishError(f"no Hugging Face token found. {_LOG_IN}, or HF_TOKEN=... in .env")
-    account = api.whoami()
-    role = account.get("auth", {}).get("accessToken", {}).get("role")
-    # The scopes of a fine-grained token are left to the server: it refuses with 403 before it
-    # stores anything.
-    if role == "read":
-        raise PublishError(
-            f"the token of {account['name']} may only read. {_LOG_IN}, or put it in .env as "
-            "HF_TOKEN"
-        )
-    groups = [org["name"] for org in account.get("orgs", []) if org.get("roleInOrg") != "read"]
-    writable = [account["name"], *groups]
-    owner, _, name = repo.partition("/")
-    if owner not in writable:
-        raise PublishError(
-            f"{repo} is not yours to write: this token is {account['name']}'s, who may write "
-            f"under {', '.join(writable)}. "
-            f"Use --repo {account['name']}/{name}, or another account's token."
-        )
-
-
-@contextmanager
-def _explained(repo: str, endpoint: str) -> Iterator[None]:
-    """Turn the client's errors into ones that name the remedy."""
-    import httpx2  # the client's own HTTP library: it raises these if no answer came at all
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-
-    try:
-        yield
-    except OfflineModeIsEnabled:
-        raise PublishError("HF_HUB_OFFLINE is set, so nothing can be uploaded; unset it") from None
-    except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else None
-        answer = error.server_message or str(error).splitlines()[0]
-        remedy = {
-            401: f"The token is not valid. {_LOG_IN}; HF_TOKEN, if set, wins over the stored one",
-            403: f"The token may not write to {repo}. {_LOG_IN}",
-            429: "Too many requests; wait a few minutes and push again",
-        }.get(status or 0, _PUSH_AGAIN)
-        raise PublishError(f"the Hub refused {repo} ({status}): {answer}. {remedy}.") from error
-    except httpx2.TransportError as error:
-        raise PublishError(
-            f"the Hub at {endpoint} cannot be reached ({type(error).__name__}: {error}). "
-            "Check the network, the proxy settings and HF_ENDPOINT; nothing was committed."
-        ) from error
 
 
 def read_evaluation(folder: Path, metrics_path: Path | None) -> Evaluation | None:
     """The metrics at `metrics_path`, else in results/<run>, and the manifest beside them.
 
-    None if there are no metrics of this run. Raises PublishError if `metrics_path` does not exist,
+    None if there are no metrics of this run. Raises HubError if `metrics_path` does not exist,
     ValueError if a file cannot be read.
     """
     path = metrics_path or Path("results") / folder.resolve().name / METRICS
     if not path.is_file():
         if metrics_path:
-            raise PublishError(
+            raise HubError(
                 f"{metrics_path} does not exist; `make eval` writes it, or leave --metrics out"
             )
         log.info(
@@ -182,7 +53,12 @@ def read_evaluation(folder: Path, metrics_path: Path | None) -> Evaluation | Non
     manifest = read_generation_manifest(beside) if beside.is_file() else None
     stored = read_json_object(path)
     metrics = filled_metrics(stored, origin=str(path), remedy="run `make eval` again")
-    return Evaluation(stored, metrics, manifest, reported_verdict(path))
+    report = report_on(path)
+    page = report.folder / REPORT if report else None
+    if page and not page.is_file():
+        log.info("%s is not there, so it is not uploaded", page)
+        page = None
+    return Evaluation(stored, metrics, manifest, report.run if report else None, page)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -190,8 +66,7 @@ def run(options: argparse.Namespace) -> int:
     evaluation = read_evaluation(options.folder, options.metrics)
     commit = push_adapter(
         options.folder,
-        options.repo,
-        private=options.private,
+        Target(options.repo, visibility=visibility(options)),
         evaluation=evaluation,
         base=options.base,
         message=options.message,
@@ -204,12 +79,25 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def visibility(options: argparse.Namespace) -> Visibility | None:
+    """What was asked for; None leaves a repository as it is, and makes a new one private."""
+    if options.public:
+        return "public"
+    return "private" if options.private else None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: exit 0 with the commit's address, 2 with the reason why nothing was pushed."""
     parser = new_parser(__doc__, "sft.publish")
     parser.add_argument("folder", type=Path, help="outputs/<run>")
     parser.add_argument("--repo", required=True, help="user/name on the Hub")
-    parser.add_argument("--private", action="store_true", help="make the repository private")
+    seen = parser.add_mutually_exclusive_group()
+    seen.add_argument(
+        "--public", action="store_true", help="make a new repository public; default: private"
+    )
+    seen.add_argument(
+        "--private", action="store_true", help="refuse to write to a repository that is public"
+    )
     parser.add_argument(
         "--metrics", type=Path, help="default: results/<run>/metrics.json, if it exists"
     )
@@ -219,7 +107,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--message", help="commit message")
     options = parser.parse_args(argv)
     configure_logging()
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs every request
     return run_command("sft.publish", lambda: run(options))
 
 

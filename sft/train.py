@@ -11,8 +11,8 @@ checkpoint. The output folder is then a complete adapter with its manifest, log 
 import logging
 import os
 import sys
-from collections.abc import Sequence
-from copy import copy
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,9 @@ from sft.training.checks import (
 )
 from sft.training.dataset import check_lengths, row_lengths
 from sft.training.divergence import TrainingDivergedError
+from sft.training.launch import check_can_be_sharded, check_sharding, is_sharded
 from sft.training.resume import RunFacts, Start, find_start, resumable, settings_of
+from sft.training.row_order import check_row_order
 from weekahead.cli import MODEL_ERRORS, configure_logging, run_command
 from weekahead.distributed import launched_process, select_gpu, sole_writer_of_all
 from weekahead.files import sha256, write_json
@@ -51,12 +53,15 @@ from weekahead.schema.manifests import (
     read_training_manifest,
 )
 from weekahead.schema.rows import DatasetRow, is_synthetic
+from weekahead.tracking.artifacts import ArtifactContent, adapter_content, dataset_content
 from weekahead.tracking.gpu import check_torch_sees_gpu
+from weekahead.tracking.gpu_check import GpuCheck
 from weekahead.tracking.run import TrackedRun
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
+    from sft.hub.checkpoints import HubCheckpoints, HubRun
     from sft.training.callbacks import TrainLogCallback
     from sft.training.stopping import StopCallback
 
@@ -81,6 +86,10 @@ class Job:
     start: Start
     plan: Plan | None = None
     """The estimate of memory and speed; None without a known GPU."""
+    tracked_data: ArtifactContent | None = None
+    """The dataset as W&B records it; None without W&B."""
+    hub: "HubRun | None" = None
+    """Where checkpoints and the adapter go on the Hub; None without an upload."""
 
     @property
     def folder(self) -> Path:
@@ -91,19 +100,26 @@ class Job:
 def prepare(arguments: Arguments, precision: Precision) -> Job:
     """Check arguments, rows and folder before the model is loaded.
 
-    Raises ValueError or OSError naming what is wrong and the remedy; nothing is written.
+    Nothing is written, except that an empty folder gets the checkpoints that the Hub has of it.
+    Raises ValueError or OSError naming what is wrong and the remedy.
     """
     script, training, model = arguments
     check_processes(training.world_size)
+    check_sharding(training)
+    hub, brought = _opened_hub(training)
     base = _base(script, model, precision)
     log.info("precision: %s on %s (%s)", precision.mode, precision.device, precision.reason)
     dataset = load_dataset(script.dataset)
     data = rows_to_train_on(dataset, script.max_rows)
     check_selection(script, training, len(data.validation))
+    check_row_order(training, len(data.train))
     steps = planned_steps(training, len(data.train))
     script = replace(script, gen_rows=rows_to_answer(script, training, data))
     settings = settings_of(script, training, model)
     base = resolve_revision(base)
+    check_can_be_sharded(base.name, stored_in_4_bits=base.stored_quantized)
+    if hub:
+        _check_base_has_an_id(base)
     facts = RunFacts(
         settings,
         base.manifest_fields(),
@@ -111,7 +127,8 @@ def prepare(arguments: Arguments, precision: Precision) -> Job:
         validation_sha256=rows_sha256(data.validation),
         steps=None if training.packing else steps,
     )
-    start = find_start(Path(training.output_dir), facts)
+    with _taking_back(brought, hub):
+        start = find_start(Path(training.output_dir), facts)
     tokenizer = load_tokenizer(base)
     lengths = row_lengths(tokenizer, [*data.train, *data.validation])
     check_lengths(lengths, training.max_length)
@@ -123,13 +140,73 @@ def prepare(arguments: Arguments, precision: Precision) -> Job:
         max(lengths),
         training.max_length,
     )
-    plan = estimate_of(training, model, base.name, lengths[: len(data.train)])
+    plan = None  # it is of a whole copy on each GPU
+    if not is_sharded():
+        plan = estimate_of(training, model, base.name, lengths[: len(data.train)])
     if plan:
         log.info("%s", check_plan(plan))
     if training.process_index == 0:
         log_detectable_effects(data.validation, rows_of_the_test_split(dataset))
     checked = Arguments(script, training, model)
-    return Job(checked, precision, base, tokenizer, data, max(lengths), settings, start, plan)
+    tracked = _tracked_data(script, training, dataset)
+    longest = max(lengths)
+    return Job(
+        checked, precision, base, tokenizer, data, longest, settings, start, plan, tracked, hub
+    )
+
+
+def _tracked_data(
+    script: ScriptArguments, training: Any, dataset: Dataset
+) -> ArtifactContent | None:
+    """The dataset as W&B records it. Raises ValueError if one of its files holds a secret."""
+    if "wandb" not in training.report_to or training.process_index != 0:
+        return None
+    source = dataset.source
+    content = dataset_content(source.name, source.sha256.values(), source.revision)
+    if content and not script.upload_artifacts:
+        return content.left_in_place()
+    if content:
+        content.check_no_secret()
+    return content
+
+
+def _opened_hub(training: Any) -> tuple["HubRun | None", list[Path]]:
+    """What the training asks of the Hub, checked by the first process, and what it brought here."""
+    if not training.push_to_hub:
+        return None, []
+    from sft.hub.checkpoints import hub_run, open_hub
+
+    hub, brought = hub_run(training), list[Path]()
+    with training.main_process_first(local=False, desc="the Hub is asked"):
+        if hub and training.process_index == 0:
+            brought = open_hub(hub, Path(training.output_dir))
+    return hub, brought
+
+
+def _check_base_has_an_id(base: Base) -> None:
+    if not base.manifest_fields().get("hub_id"):
+        raise ValueError(
+            f"--push_to_hub true, and the base is the folder {base.name}, which nobody else could "
+            "load the adapter with; name its Hub id as --model_name_or_path, or leave the flag out "
+            'and push at the end: make push RUN=.. REPO=user/name ARGS="--base user/base"'
+        )
+
+
+@contextmanager
+def _taking_back(brought: Sequence[Path], hub: "HubRun | None") -> Generator[None]:
+    """Remove what the Hub has brought if it is of a training with other settings."""
+    try:
+        yield
+    except ValueError as error:
+        if not brought or not hub:
+            raise
+        from sft.hub.checkpoints import remove
+
+        remove(brought)
+        raise ValueError(
+            f"{error} (This is what {hub.target.repo} on the Hub holds, and it was not kept here: "
+            "another --hub_model_id starts over.)"
+        ) from error
 
 
 def train(job: Job) -> None:
@@ -156,20 +233,39 @@ def train(job: Job) -> None:
         recorded="wandb" in job.arguments.training.report_to,
     )
     manifest = new_training_manifest(job, run.id)
-    train_log = TrainLogCallback(folder, run)
+    check = GpuCheck() if job.precision.device == "cuda" else None
+    peak = job.plan.peak_tokens_per_second if job.plan else None
+    train_log = TrainLogCallback(folder, run, gpu_check=check, peak_tokens_per_second=peak)
     stop = StopCallback()
+    uploads = _uploads(job)
     try:
         with run:
             if job.arguments.training.process_index == 0:
                 write_json(folder / MANIFEST, manifest)
+            if job.tracked_data:
+                run.use_artifact(job.tracked_data)
             trainer = _new_trainer(job, run, train_log, stop)
+            if uploads:
+                trainer.add_callback(uploads)
             with postponed(WAITS_FOR):
-                _train_to_the_end(job, trainer, train_log, manifest)
+                result = _train_to_the_end(job, trainer, train_log, manifest)
+            if result:
+                run.log_artifact(_adapter_artifact(job, result))
     except Interrupted:
         stop.wait_for_all(job.arguments.training)
         raise
     finally:
         train_log.close()
+        if uploads:
+            uploads.close()
+
+
+def _uploads(job: Job) -> "HubCheckpoints | None":
+    """What uploads the checkpoints; None in every process but the first, and without an upload."""
+    from sft.hub.checkpoints import HubCheckpoints
+
+    is_first = job.arguments.training.process_index == 0
+    return HubCheckpoints(job.hub, job.folder) if job.hub and is_first else None
 
 
 def _new_trainer(
@@ -177,12 +273,13 @@ def _new_trainer(
 ) -> Any:
     """The trainer of a job, with all callbacks in their order."""
     from sft.training.callbacks import CheckpointCallback, guard_wandb
+    from sft.training.reporters import named_for_reports, take_over_reporters
     from sft.training.trainer import build_trainer
 
     _, training, model = job.arguments
+    training = named_for_reports(training, job.folder, run.id)
     if job.start.checkpoint:
         # It evaluated at its start; once more would count for early stopping.
-        training = copy(training)
         training.eval_on_start = False
     callbacks = [*callbacks_before_the_log(job, run, train_log), train_log]
     callbacks.append(CheckpointCallback(job.folder, training.save_total_limit))
@@ -196,15 +293,17 @@ def _new_trainer(
     )
     trainer.record.run = run.id
     guard_wandb(trainer, run)
+    train_log.reporters = take_over_reporters(trainer, job.folder)
     trainer.add_callback(stop)
     return trainer
 
 
 def _train_to_the_end(
     job: Job, trainer: Any, train_log: "TrainLogCallback", manifest: TrainingManifest
-) -> None:
+) -> TrainingResult | None:
     """Train, write the adapter, and complete the manifest: with the result, or why there is none.
 
+    Returns the result, or None in every process but the first.
     Raises TrainingDivergedError, and Interrupted if a signal came and a checkpoint was saved.
     """
     path = job.folder / MANIFEST
@@ -217,6 +316,19 @@ def _train_to_the_end(
     if result:
         # The result comes last: a manifest with a result means that the run is complete.
         write_json(path, {**manifest, "result": result})
+    return result
+
+
+def _adapter_artifact(job: Job, result: TrainingResult) -> ArtifactContent:
+    """The adapter as W&B records it."""
+    script, training, _ = job.arguments
+    content = adapter_content(
+        job.folder,
+        result.get("adapter_sha256", ""),
+        job.data.sha256,
+        is_best=training.load_best_model_at_end,
+    )
+    return content if script.upload_artifacts else content.left_in_place()
 
 
 def _train_and_save(job: Job, trainer: Any, train_log: "TrainLogCallback") -> TrainingResult | None:
@@ -378,7 +490,20 @@ def _run_alone(job: Job) -> int:
         return 1
     if job.arguments.training.process_index != 0:
         return 0
-    return report(job.folder)
+    status = report(job.folder)
+    if job.hub and status == 0:
+        _push(job.hub, job.folder)
+    return status
+
+
+def _push(hub: "HubRun", folder: Path) -> None:
+    """Upload the finished adapter; its checkpoints on the Hub go, unless all were asked for."""
+    from sft.hub.checkpoints import is_of_training
+    from sft.hub.push import push_trained
+
+    keeps_all = hub.strategy == "all_checkpoints"
+    commit = push_trained(folder, hub.target, lambda name: not keeps_all and is_of_training(name))
+    print(f"on the Hub: {hub.target.repo}@{commit}")
 
 
 def diverged_line(job: Job, error: TrainingDivergedError) -> str:

@@ -1,6 +1,8 @@
 """Fixtures for all tests."""
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -41,6 +43,19 @@ def embedded_model(tmp_path_factory) -> Path:
         folder = folder.parent
     with FileLock(folder / "embedded.lock"):
         return ensure_embedded(ROOT / DEFAULT_OUT)
+
+
+@pytest.fixture(scope="session")
+def nvml_stub(tmp_path_factory) -> Path:
+    """The folder of a stub driver with one card, for LD_LIBRARY_PATH of a fresh process."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler (cc or gcc) to compile the stub driver with")
+    source = Path(__file__).parent / "support" / "servers" / "nvml_stub.c"
+    library = tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1"
+    flags = ["-shared", "-fPIC", "-Wall", "-Werror"]
+    subprocess.run([compiler, *flags, "-o", str(library), str(source)], check=True)
+    return library.parent
 
 
 @pytest.fixture(scope="session")

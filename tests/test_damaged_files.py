@@ -19,12 +19,12 @@ from data_pipeline.teacher import run as teacher
 from eval import score, tfidf
 from eval.report import __main__ as report
 from sft import publish as push
-from sft.hub.adapter_files import REQUIRED
 from tests.support import records
 from tests.support.market import news, write_prices
 from tests.support.report_runs import make_pair
 from tests.support.tiny import ROOT
 from weekahead.files import write_json, write_jsonl
+from weekahead.schema.file_names import ADAPTER_NEEDS
 from weekahead.task.labels import BINS
 
 TEXTS = {
@@ -257,7 +257,7 @@ def test_data_commands(stages, capsys, tmp_path, monkeypatch, name):
 def test_push(results, capsys, tmp_path, monkeypatch, name):
     """Up to the missing token; what is not JSON of the right kind is named before."""
     folder = tmp_path / "run"
-    for file in REQUIRED:
+    for file in ADAPTER_NEEDS:
         base = {"name": "user/base", "dtype": "bfloat16"}
         write_json(folder / file, {"base": base, "run": "r", "result": {"steps": 3}})
     measured = tmp_path / "measured/metrics.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("weekahead", "data_pipeline", "sft", "eval")
+ROOMS = ("weekahead", "data_pipeline", "sft", "eval", "forecast")
 FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 MAY_IMPORT = {
     "weekahead": ("weekahead",),
@@ -16,13 +16,23 @@ MAY_IMPORT = {
     "data_pipeline": ("weekahead", "data_pipeline"),
     "eval": ("weekahead", "eval", "data_pipeline.dataset"),
     "sft": ("weekahead", "sft", "data_pipeline.dataset", "eval.metrics"),
+    "forecast": (
+        "weekahead",
+        "forecast",
+        *("data_pipeline.providers", "data_pipeline.records", "data_pipeline.dataset"),
+        *("eval.generation", "eval.likelihoods", "eval.metrics"),
+    ),
 }
 """Room or folder -> what of this project it may import; the longest name that fits counts."""
 STANDARD_LIBRARY_ONLY = ("weekahead.task", "weekahead.schema", "weekahead.files")
 COMMANDS = {
-    "data_pipeline": {"__main__", "fetch", "build", "fingpt", "forecasts"},
-    "sft": {"train", "publish", "doctor", "plan"},
-    "eval": {"generate", "likelihood", "score", "publish", "parity", "tfidf", "memorization"},
+    "data_pipeline": {"__main__", "fetch", "build", "fingpt", "forecasts", "push"},
+    "sft": {"train", "publish", "doctor", "plan", "export"},
+    "eval": {
+        *("generate", "likelihood", "score", "publish", "parity", "tfidf", "memorization"),
+        *("inspect_log", "steps"),
+    },
+    "forecast": {"__main__", "app"},
 }
 """Room -> the files at its top level: each is a command, and nothing else lies there."""
 

@@ -60,7 +60,7 @@ def test_the_notebook_runs_on_a_cpu(tmp_path, tiny, monkeypatch):
     client.execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     pictures = [o for o in outputs if "image/png" in o.get("data", {})]
-    assert len(pictures) == 3, "loss, GPU, and the four comparison pictures in one"
+    assert len(pictures) == 4, "live curves, loss, GPU, and the four comparisons in one"
     page = next(o["data"]["text/html"] for o in outputs if "text/html" in o.get("data", {}))
     assert "iframe srcdoc" in page and "Weekly forecasts, measured" in page
     text = "".join(str(o.get("text", "")) for o in outputs)
@@ -85,6 +85,25 @@ def test_skypilots_file_says_what_its_commands_need():
     assert used <= job["envs"].keys()
     targets = re.findall(r"^make (\w+)", job["setup"] + job["run"], re.MULTILINE)
     assert targets == ["setup", "train", "eval"]
+
+
+def test_the_journals_action_runs_targets_that_there_are():
+    """Each Sunday at 12:00 UTC; keys come from secrets, and what it makes is committed last."""
+    action = yaml.safe_load((ROOT / "jobs/journal.yml").read_text(encoding="utf-8"))
+    assert action[True]["schedule"] == [{"cron": "0 12 * * 0"}], "YAML 1.1 reads on as true"
+    (job,) = action["jobs"].values()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    commands = "\n".join(step.get("run", "") for step in job["steps"])
+    targets = [t for line in re.findall(r"make (.+)", commands) for t in line.split()]
+    assert targets == [
+        "setup",
+        *(f"journal-{name}" for name in ("settle", "enter", "score", "page", "stamp", "commit")),
+    ]
+    assert all(re.search(rf"^{target}: setup", makefile, re.MULTILINE) for target in targets[1:])
+    for name, value in job["env"].items():
+        is_secret = name.endswith(("KEY", "TOKEN", "URL", "WEBHOOK"))
+        assert is_secret == str(value).startswith("${{ secrets."), name
+    assert action["permissions"] == {"contents": "write"}
 
 
 def test_the_hub_job_is_a_script_of_its_own(tmp_path):
@@ -116,7 +135,7 @@ def test_the_slurm_job_goes_on_after_its_time(tmp_path):
     while not (tmp_path / "ready").exists():
         assert process.poll() is None
     process.terminate()
-    assert process.wait(timeout=30) == 143
+    assert process.wait(timeout=120) == 143
     told = (tmp_path / "told").read_text().strip()
     assert told == "train ACCEL=ddp GPUS=4 MODEL=llama RUN=a"
     assert (tmp_path / "saved").exists(), "the checkpoint came before the end"

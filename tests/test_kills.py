@@ -122,7 +122,7 @@ def check_end(kill, err, status):
     if kill.number is signal.SIGKILL:
         return
     last = [line for line in err.splitlines() if line.strip()][-1]
-    assert "interrupted" in last, err[-2000:]
+    assert "interrupted" in last, f"{kill}, status {status}: {err[-2000:]}"
     assert status in (128 + kill.number, -kill.number)
 
 
@@ -137,11 +137,11 @@ def run_whole(folder, words):
 
 KILL, TERM, INT = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
 TRAIN_KILLS = [
+    Kill(TERM, "group", "wandb/offline-run-*"),  # while W&B starts: all steps are still to come
     Kill(TERM, "launcher", "checkpoint-3/adapter_model.safetensors"),  # while it is written
     Kill(KILL, "launcher", "checkpoint-6"),
     Kill(INT, "group", "checkpoint-9"),
     Kill(KILL, "group", "checkpoint-12/adapter_model.safetensors"),
-    Kill(TERM, "group", "wandb/offline-run-*"),  # while the model is loaded
     Kill(TERM, "worker", ".adapter"),  # while the adapter is written
 ]
 

@@ -15,7 +15,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 VARIABLES = {*re.search(r"^known := (.*)$", MAKEFILE, re.MULTILINE)[1].split(), "TORCH"}
 """Those that the Makefile knows, and the one that setup.sh reads."""
-ROOMS = ("weekahead", "data_pipeline", "sft", "eval", "benchmarks")
+ROOMS = ("weekahead", "data_pipeline", "sft", "eval", "forecast", "benchmarks")
 
 
 def commands():
@@ -69,7 +69,7 @@ def test_a_command_exists(page, command):
         targets = [word for word in bare.split()[1:] if "=" not in word]
         for target in targets:
             assert re.search(rf"^{re.escape(target)}:", MAKEFILE, re.MULTILINE), target
-        assert set(re.findall(r"\b([A-Z]+)=", bare)) <= VARIABLES
+        assert set(re.findall(r"\b([A-Z_]+)=", bare)) <= VARIABLES
         for recipe in re.findall(r"MODEL=([a-z]\w*)", bare):
             assert (ROOT / "recipes" / f"{recipe}.yaml").is_file()
         for config in re.findall(r"ACCEL=([a-z]\w*)", bare):

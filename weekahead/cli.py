@@ -24,6 +24,8 @@ from weekahead.redaction import without_secrets
 
 _LAUNCHER_SECONDS = 10.0
 """How long a launcher may take to notice that a process has ended."""
+_YEARS = (1900, 9000)
+"""Of a date: there are weeks before and after it."""
 _SHOWN = 100
 """Characters of a text that an error repeats."""
 
@@ -169,6 +171,21 @@ def read_options(arguments: argparse.Namespace, options: type[Options]) -> Optio
     return options(**values)
 
 
+def run_with_options(
+    name: str,
+    parser: argparse.ArgumentParser,
+    options: type[Options],
+    work: Callable[[Options], int],
+    argv: Sequence[str] | None,
+    errors: tuple[type[Exception], ...] = MODEL_ERRORS,
+) -> int:
+    """Read a command line into the dataclass `options`, and `work` with it (see `run_command`)."""
+    add_options(parser, options)
+    read = read_options(parser.parse_args(argv), options)
+    configure_logging()
+    return run_command(name, lambda: work(read), errors=errors)
+
+
 def _value_type(hint: Any) -> Callable[[str], Any]:
     """What turns the text of a flag into a value: `int | None` is read by int, a Literal by str."""
     if isinstance(hint, types.UnionType):
@@ -179,11 +196,19 @@ def _value_type(hint: Any) -> Callable[[str], Any]:
 
 
 def parse_day(text: str) -> date:
-    """A date of the command line. Raises ArgumentTypeError for a text that is not one."""
+    """A date of the command line. Raises ArgumentTypeError for a text that is not one.
+
+    So is a day whose weeks Python's calendar does not have.
+    """
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date; expected YYYY-MM-DD") from None
+    if not _YEARS[0] <= day.year <= _YEARS[1]:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is too far away; expected a year from {_YEARS[0]} to {_YEARS[1]}"
+        )
+    return day
 
 
 class _WithoutSecrets(logging.Formatter):
@@ -202,6 +227,8 @@ def configure_logging() -> None:
     logging.basicConfig(level=logging.INFO if first else logging.ERROR)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_WithoutSecrets("%(message)s"))
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs every request to the Hub
+    logging.getLogger("gguf").setLevel(logging.WARNING)  # it logs its byte order
     # On a CPU with bf16 products it looks for a kernel on the Hub; the one built in does the work.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     # TRL uses two names that transformers has changed.

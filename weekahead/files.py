@@ -140,7 +140,7 @@ def write_jsonl(path: Path | str, rows: Iterable[Mapping[str, Any]]) -> int:
     count = 0
     with replacing(path) as file:
         for row in rows:
-            file.write(_json_line(row))
+            file.write(json_line(row))
             count += 1
     return count
 
@@ -148,7 +148,7 @@ def write_jsonl(path: Path | str, rows: Iterable[Mapping[str, Any]]) -> int:
 def append_jsonl(path: Path | str, rows: Iterable[Mapping[str, Any]]) -> None:
     """Append rows to a log and force them to disk; what was paid for is never rewritten."""
     path = Path(path)
-    lines = "".join(map(_json_line, rows)).encode()
+    lines = "".join(map(json_line, rows)).encode()
     with _naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab", buffering=0) as file:
@@ -169,7 +169,8 @@ def write_all(file: RawIOBase, content: bytes) -> None:
         rest = rest[file.write(rest) or 0 :]
 
 
-def _json_line(row: Mapping[str, Any]) -> str:
+def json_line(row: Mapping[str, Any]) -> str:
+    """A row as one line of JSONL, with its line end. Raises ValueError for NaN."""
     return _encodable(json.dumps(row, ensure_ascii=False, allow_nan=False)) + "\n"
 
 

@@ -111,6 +111,22 @@ def postponed(what: str) -> Generator[_State]:
         _state.waiting_for = before
 
 
+@contextmanager
+def whole(what: str) -> Generator[None]:
+    """Let `what` come to its end, such as the start of a library; a signal raises after it.
+
+    An exception in the middle of a library may be lost there, or leave it half made. It raises
+    also if `what` fails. Inside `postponed` the signal goes on waiting for what it waits for.
+    """
+    before = _state.number
+    try:
+        with postponed(_state.waiting_for or what):
+            yield
+    finally:
+        if _state.number != before and _state.waiting_for is None:
+            raise Interrupted(_state.number or signal.SIGINT)
+
+
 def noted() -> int | None:
     """The number of the signal that came; None if none did."""
     return _state.number
@@ -120,8 +136,12 @@ def noted() -> int | None:
 def handled_by_loop(handler: Callable[[int], None]) -> Generator[None]:
     """Give the number of every signal to `handler`, in the running event loop, while this is open.
 
-    Signals that count as one (see `listening`) are given once.
+    Signals that count as one (see `listening`) are given once. In another thread than the main one
+    it does nothing, since no signal comes there.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in SIGNALS}
     ours = _not_ignored(before)

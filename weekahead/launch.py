@@ -13,6 +13,7 @@ import sys
 from importlib import import_module
 from types import FrameType
 
+from weekahead.deepspeed_package import missing_line
 from weekahead.interrupts import HANGUP, LAUNCHER, SIGNALS
 
 _STOP_SECONDS = 3600
@@ -70,6 +71,11 @@ def _launch() -> int:
         launcher.main()
     except (CalledProcessError, SystemExit) as error:
         return exit_status(error)
+    except ImportError as error:
+        if "DeepSpeed" not in str(error):
+            raise
+        os.write(2, f"launch: {missing_line('the accelerate config')}\n".encode())
+        return 2
     except Exception as error:
         if not hasattr(error, "get_first_failure") and not hasattr(error, "sigval"):
             raise

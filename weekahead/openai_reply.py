@@ -37,6 +37,14 @@ class Usage(NamedTuple):
 NO_USAGE = Usage()
 
 
+class ScoredToken(NamedTuple):
+    """A token of a completion, as the server writes it, and its log-probability (nats)."""
+
+    text: str
+    logprob: float | None
+    """None if none is stated, as of the first token of a prompt."""
+
+
 @dataclass(frozen=True)
 class ServerReply:
     """An answer as it came; what the server does not state is None."""
@@ -51,6 +59,8 @@ class ServerReply:
     """The model that answered, as the server names it."""
     first_logprob: float | None = None
     """Log-probability (nats) of the first token."""
+    token_logprobs: tuple[ScoredToken, ...] = ()
+    """All tokens of a completion (not of a chat), those of the prompt first if it was echoed."""
 
 
 class NotACompletion(ValueError):
@@ -94,6 +104,7 @@ def read_reply(content: bytes) -> ServerReply:
         usage=_plausible(usage, text),
         model=_word(fields.get("model"), 200),
         first_logprob=_first_logprob(choice.get("logprobs")),
+        token_logprobs=_token_logprobs(choice.get("logprobs")),
     )
 
 
@@ -322,6 +333,23 @@ def _first_logprob(logprobs: object) -> float | None:
         value = cast("Json", content[0]).get("logprob")
     elif isinstance(values, list) and values:
         value = cast("list[object]", values)[0]
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    return _finite(value)
+
+
+def _token_logprobs(logprobs: object) -> tuple[ScoredToken, ...]:
+    """The tokens of a completion with their log-probabilities; none for anything else."""
+    fields: Json = cast("Json", logprobs) if isinstance(logprobs, dict) else {}
+    tokens, values = fields.get("tokens"), fields.get("token_logprobs")
+    if not isinstance(tokens, list) or not isinstance(values, list):
+        return ()
+    texts, logs = cast("list[object]", tokens), cast("list[object]", values)
+    if len(texts) != len(logs):
+        return ()
+    pairs = zip(texts, logs, strict=True)
+    return tuple(ScoredToken(str(text), _finite(value)) for text, value in pairs)
+
+
+def _finite(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)

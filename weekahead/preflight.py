@@ -15,9 +15,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from weekahead.cli import EXPECTED_ERRORS, new_parser, run_command
+from weekahead.deepspeed_package import check_deepspeed_installed
 from weekahead.hardware.settings import training_settings
 from weekahead.machine import check_free_memory, check_model_fits, gpu_memory
 from weekahead.names import check_name
@@ -44,6 +45,7 @@ _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _OF_THE_TARGET = {"config": "MODEL", "adapter": "ADAPTER", "dataset": "DATASET", "out": "RUN"}
 """Flag of eval.generate -> the variable that gives it to eval.likelihood as well."""
 
+_DEMO = "outputs/demo"
 _DEMO_BYTES = int(4.5 * 2**30)
 """The demo's training was measured at 3.9 GiB, its launcher at 0.2."""
 _QUOTED = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.""", re.DOTALL)
@@ -91,19 +93,31 @@ def check_train(told: Told) -> None:
         raise ValueError("--config stands in ARGS; name the recipe with MODEL=")
     check_fields(recipe)
     _check_one_meaning(told, flags, recipe)
-    accelerate = _accelerate_config(told.accel)
+    launch = _launch_of(told.accel)
     check_dataset(flags.get("dataset") or told.dataset, "train")
     check_output(Path(flags.get("output_dir") or f"outputs/{told.run}"))
     fields: Recipe = read_recipe(recipe)
     model = flags.get("model_name_or_path") or fields.get("model_name_or_path") or ""
     check_base_folder(model)
-    config: Any = read_yaml(accelerate, "take the file from the repository again")
-    on_cpu = isinstance(config, dict) and config.get("use_cpu") is True  # pyright: ignore[reportUnknownMemberType]
+    on_cpu = launch.get("use_cpu") is True
     check_model_fits(model, in_4bit=bool(fields.get("load_in_4bit")), on_cpu=on_cpu)
-    _check_gpus(told, cast("Mapping[str, object]", config) if isinstance(config, dict) else {})
+    _check_gpus(told, launch)
     if "ACCEL" in told.explicit and not on_cpu and not gpu_memory():
         note = f"NOTE: ACCEL={told.accel}, but this machine shows no GPU: training on the CPU"
         print(f"train: {note}", file=sys.stderr)
+
+
+def _launch_of(accel: str) -> Mapping[str, object]:
+    """The lines of an accelerate config.
+
+    Raises ValueError with the command that installs what it needs and is missing.
+    """
+    path = _accelerate_config(accel)
+    config: object = read_yaml(path, "take the file from the repository again")
+    launch = cast("dict[str, object]", config) if isinstance(config, dict) else {}
+    if launch.get("distributed_type") == "DEEPSPEED":
+        check_deepspeed_installed(f"ACCEL={accel}")
+    return launch
 
 
 def _check_gpus(told: Told, accelerate: Mapping[str, object]) -> None:
@@ -337,6 +351,33 @@ def _report_eval(told: Told) -> None:
         print(f"eval: {note}", file=sys.stderr)
 
 
+def _report_entry(told: Told) -> None:
+    check_name("RUN", told.run)
+    for note in _evaluation(told, _adapter_manifest(told)).notes:
+        print(f"journal-enter: {note}", file=sys.stderr)
+
+
+def _check_forecast(told: Told) -> None:
+    check_name("RUN", told.run)
+    recipe = _recipe_of(told, _adapter_manifest(told))
+    is_served = any(word.split("=")[0] == "--model" for word in told.arguments)
+    if not is_served:
+        fields = read_recipe(recipe)
+        model = fields.get("model_name_or_path") or ""
+        check_model_fits(model, in_4bit=bool(fields.get("load_in_4bit")), on_cpu=False)
+
+
+def _check_app(told: Told) -> None:
+    if told.explicit:
+        _check_forecast(told)
+    elif not _demo_is_trained():
+        print("app: no demo was trained here (make demo): the base answers alone", file=sys.stderr)
+
+
+def _demo_is_trained() -> bool:
+    return all((Path(_DEMO) / name).is_file() for name in _ADAPTER_FILES)
+
+
 def _check_push(told: Told) -> None:
     check_name("RUN", told.run)
 
@@ -349,6 +390,34 @@ def _eval_arguments(told: Told) -> str:
     except EXPECTED_ERRORS:
         recipe, dataset = f"recipes/{told.model}.yaml", told.dataset
     return shlex.join(["--config", recipe, "--dataset", dataset])
+
+
+def _entry_arguments(told: Told) -> str:
+    """The recipe as a flag, and the rows of TF-IDF: those told, else those of the training."""
+    try:
+        manifest = _adapter_manifest(told)
+        chosen = _evaluation(told, manifest)
+    except EXPECTED_ERRORS:
+        return ""  # the check says why
+    is_known = "DATASET" in told.explicit or _dataset_of(manifest) is not None
+    dataset = ["--dataset", chosen.dataset] if is_known else []
+    return shlex.join(["--config", str(chosen.recipe), *dataset])
+
+
+def _forecast_arguments(told: Told) -> str:
+    try:
+        return shlex.join(["--config", str(_recipe_of(told, _adapter_manifest(told)))])
+    except EXPECTED_ERRORS:
+        return ""  # the check says why
+
+
+def _app_arguments(told: Told) -> str:
+    """Recipe, adapter and run as flags: those told, else the demo's."""
+    if told.explicit:
+        model = shlex.join(["--adapter", told.adapter, "--run", told.run])
+        return f"{_forecast_arguments(told)} {model}"
+    adapter = _DEMO if _demo_is_trained() else "none"
+    return shlex.join(["--config", "recipes/smollm2.yaml", "--adapter", adapter, "--run", "demo"])
 
 
 def _compare_arguments(told: Told) -> str:
@@ -386,11 +455,17 @@ _CHECKS: dict[str, Callable[[Told], object]] = {
     "eval": _report_eval,
     "compare": check_compare,
     "push": _check_push,
+    "forecast": _check_forecast,
+    "app": _check_app,
+    "journal-enter": _report_entry,
 }
 _PRINTED: dict[str, Callable[[Told], str]] = {
     "train": _train_arguments,
     "eval": _eval_arguments,
     "compare": _compare_arguments,
+    "journal-enter": _entry_arguments,
+    "forecast": _forecast_arguments,
+    "app": _app_arguments,
     "variables": _hint,
     "environment": _misspelt,
     "words": _operator,

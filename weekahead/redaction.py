@@ -64,10 +64,15 @@ def find_secret(text: str, variables: Mapping[str, str]) -> str | None:
     `variables` maps names of environment variables to their values. Takes a time that is linear in
     the length of `text`.
     """
-    for name, value in _values(variables):
-        if value in text:
-            return f"the value of {name}"
-    return next((kind for kind, pattern in _SECRETS.items() if pattern.search(text)), None)
+    value = find_value(text, variables)
+    return value or next((kind for kind, pattern in _SECRETS.items() if pattern.search(text)), None)
+
+
+def find_value(text: str, variables: Mapping[str, str]) -> str | None:
+    """Which variable's key or password `text` holds, in words, or None."""
+    return next(
+        (f"the value of {name}" for name, value in _values(variables) if value in text), None
+    )
 
 
 def without_secrets(text: str, variables: Mapping[str, str] | None = None) -> str:

@@ -1,58 +1,64 @@
 """A dataset folder to the Hub in one commit: splits as Parquet, dropped rows, manifest, card."""
 
 import json
+import os
 import re
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from weekahead.files import read_jsonl
+from weekahead.hub.client import HubError, check_repo_id
+from weekahead.hub.upload import Target, upload
+from weekahead.redaction import find_value
 from weekahead.schema.file_names import MANIFEST
-from weekahead.schema.manifests import read_dataset_manifest
+from weekahead.schema.manifests import DatasetManifest, read_dataset_manifest
 
 _BESIDE = ("dropped.jsonl", "forecast.jsonl", "README.md", "audit.json")
 """Files of the folder that go along as they are, if they are there."""
+_SPLITS = ("train", "validation", "test")
 _SPLIT_FILE = re.compile(r"data/(?:train|validation|test)-\d+-of-\d+\.parquet")
 
 
-def push_dataset(folder: Path, repo: str) -> str:
-    """Upload the dataset at `folder` to `repo` (user/name) and return the commit's address.
+def push_dataset(folder: Path, target: Target) -> str:
+    """Upload the dataset at `folder` and return the commit's address.
 
     A new repository is private: news texts belong to their publishers. One that exists keeps its
     setting, and splits of an earlier push that the folder lacks are removed from it.
-    Raises PermissionError, ConnectionError or ValueError naming the remedy, FileNotFoundError
-    without a manifest; nothing is committed then.
+    Raises HubError naming the remedy, FileNotFoundError without a manifest; nothing is committed
+    then.
     """
-    import httpx2
-    from huggingface_hub import get_token
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
-
-    if get_token() is None:
-        raise PermissionError(
-            "no Hugging Face token found; log in with `.venv/bin/hf auth login`, "
-            "or put HF_TOKEN=... in .env"
-        )
+    check_repo_id(target.repo, target.flag)
     contents = _contents(folder)
-    try:
-        return _commit(repo, contents, message=f"Dataset {folder.resolve().name}")
-    except HFValidationError as error:
-        raise ValueError(
-            f"--push {repo!r} is not a repository id ({error}); expected user/name"
-        ) from None
-    except OfflineModeIsEnabled:
-        raise ConnectionError(
-            "HF_HUB_OFFLINE is set, so nothing can be uploaded; unset it"
-        ) from None
-    except HfHubHTTPError as error:
-        message = error.server_message or str(error).splitlines()[0]
-        raise PermissionError(
-            f"the Hub refused {repo}: {message}. The token needs write access to it "
-            "(.venv/bin/hf auth login)"
-        ) from None
-    except httpx2.TransportError as error:
-        raise ConnectionError(
-            f"the Hub cannot be reached ({error}); check the network, nothing was committed"
-        ) from None
+    _check_secrets(contents)
+    title = f"Dataset {folder.resolve().name}"
+    return str(upload(target, contents, title=title, is_ours=_is_split).commit_url)
+
+
+def present_splits(folder: Path, manifest: DatasetManifest) -> list[str]:
+    """The splits that a manifest states; of one that states none, those that have a file."""
+    stated = manifest.get("splits")
+    return [*stated] if stated else [n for n in _SPLITS if (folder / f"{n}.jsonl").is_file()]
+
+
+def _is_split(name: str) -> bool:
+    return bool(_SPLIT_FILE.fullmatch(name))
+
+
+def _check_secrets(contents: Mapping[str, Path | bytes]) -> None:
+    """Raise HubError if a file holds the value of a key of the environment.
+
+    The rows are read as they are: in the text of a story, what looks like a key is none.
+    """
+    for name, content in contents.items():
+        raw = content if isinstance(content, bytes) else content.read_bytes()
+        kind = find_value(raw.decode("utf-8", errors="replace"), os.environ)
+        if kind:
+            raise HubError(
+                f"{name} holds {kind}; nothing was uploaded. Take it out, and revoke it if anyone "
+                "else may have seen it"
+            )
 
 
 def _contents(folder: Path) -> dict[str, Path | bytes]:
@@ -61,28 +67,10 @@ def _contents(folder: Path) -> dict[str, Path | bytes]:
     contents: dict[str, Path | bytes] = {
         name: folder / name for name in _BESIDE if (folder / name).is_file()
     }
-    for name in manifest.get("splits", {}):
+    for name in present_splits(folder, manifest):
         contents[f"data/{name}-00000-of-00001.parquet"] = _parquet(folder / f"{name}.jsonl")
     public = json.dumps(_without_commands(manifest), indent=2, ensure_ascii=False)
     return {**contents, MANIFEST: public.encode()}
-
-
-def _commit(repo: str, contents: dict[str, Path | bytes], message: str) -> str:
-    """Put `contents` into the dataset `repo`, remove splits that are gone; the commit's address."""
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-
-    api = HfApi()
-    api.create_repo(repo, repo_type="dataset", private=True, exist_ok=True)
-    additions = [CommitOperationAdd(name, content) for name, content in contents.items()]
-    deletions = [
-        CommitOperationDelete(name)
-        for name in api.list_repo_files(repo, repo_type="dataset")
-        if _SPLIT_FILE.fullmatch(name) and name not in contents
-    ]
-    commit = api.create_commit(
-        repo, [*additions, *deletions], repo_type="dataset", commit_message=message
-    )
-    return str(commit.commit_url)
 
 
 def _parquet(path: Path) -> bytes:

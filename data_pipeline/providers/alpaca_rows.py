@@ -2,7 +2,7 @@
 
 from typing import TypedDict
 
-from data_pipeline.providers.base import Story, listed_symbols, read_time, usable_text
+from data_pipeline.providers.base import Story, listed_symbols, read_time, usable_link, usable_text
 
 TIME_KEY = "created_at"
 """The key that tells a row of this form from one of another form."""
@@ -16,6 +16,7 @@ class AlpacaNewsRow(TypedDict, total=False):
     symbols: object
     headline: object
     summary: object
+    url: object
 
 
 def read_story(row: AlpacaNewsRow) -> Story:
@@ -34,4 +35,5 @@ def read_story(row: AlpacaNewsRow) -> Story:
     headline = usable_text(row.get("headline"))
     if not headline:
         raise ValueError(f"headline is {row.get('headline')!r}; expected a text")
-    return Story(listed_symbols(symbols), headline, usable_text(row.get("summary")), known_at)
+    link = usable_link(row.get("url"))
+    return Story(listed_symbols(symbols), headline, usable_text(row.get("summary")), known_at, link)

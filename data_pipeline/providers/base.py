@@ -92,6 +92,23 @@ def listed_symbols(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, symbols)))
 
 
+_LONGEST_LINK = 2000
+
+
+def usable_link(value: object) -> str | None:
+    """An address of the web that a page may link to; None for any other value.
+
+    Other schemes, such as javascript:, would run in a reader's browser.
+    """
+    text = value.strip() if isinstance(value, str) else ""
+    if len(text) > _LONGEST_LINK or not _LINK.fullmatch(text):
+        return None
+    return text
+
+
+_LINK = re.compile(r"https?://[\w.-]+(?::\d+)?(?:[/?#][^\s\"'<>\\^`{|}]*)?", re.IGNORECASE)
+
+
 @dataclass(frozen=True)
 class Story:
     """One news item as its provider gave it."""
@@ -106,6 +123,8 @@ class Story:
     of them counts. Exactly midnight means a day without a clock: `records.news` counts it from the
     end of the day.
     """
+    link: str | None = None
+    """Where it stands on the web, if the provider says it (`usable_link`)."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from data_pipeline.providers.base import (
     Story,
     listed_symbols,
     read_time,
+    usable_link,
     usable_text,
 )
 
@@ -31,6 +32,7 @@ class NewsRow(TypedDict, total=False):
     """Symbols, separated by commas."""
     headline: object
     summary: object
+    url: object
 
 
 class ProfileRow(TypedDict, total=False):
@@ -94,7 +96,8 @@ def read_story(row: NewsRow) -> Story:
     if not headline:
         raise ValueError(f"headline is {row.get('headline')!r}; expected a text")
     symbols = listed_symbols(row.get("related"))
-    return Story(symbols, headline, usable_text(row.get("summary")), known_at)
+    link = usable_link(row.get("url"))
+    return Story(symbols, headline, usable_text(row.get("summary")), known_at, link)
 
 
 def read_profile(row: ProfileRow) -> Profile | None:

@@ -19,6 +19,7 @@ from data_pipeline.providers.base import (
     LiveFundamentalsProvider,
     LiveNewsProvider,
     LiveProvider,
+    NewsAnswer,
     NewsProvider,
     PriceProvider,
     ProviderSettings,
@@ -48,6 +49,20 @@ class NoFundamentals:
     def fundamentals(self, symbol: str, last: date) -> FundamentalsAnswer:
         """Nothing but a note."""
         return FundamentalsAnswer(notes=[self._note])
+
+
+class NoNews:
+    """Stands for a provider of news if there is none: a forecast may be made from prices alone."""
+
+    name = "no provider"
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self._note = f"{news_key_variables()} is not set: prompts hold no news"
+
+    def news(self, symbol: str, first: date, last: date) -> NewsAnswer:
+        """Nothing but a note."""
+        return NewsAnswer([], [self._note])
 
 
 @dataclass(frozen=True)

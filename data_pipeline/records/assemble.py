@@ -92,12 +92,17 @@ def forecast_weeks(first: date, last: date) -> list[date]:
 
 
 def records_of(
-    company: Company, weeks: Sequence[date], context: ContextWeeks = CONTEXT
+    company: Company,
+    weeks: Sequence[date],
+    context: ContextWeeks = CONTEXT,
+    *,
+    ahead: bool = False,
 ) -> Assembled:
     """The records of the forecast weeks that begin on the Sundays `weeks`.
 
     A record shows as many past weeks as a seed from its id draws from `context`; fewer if an
-    incomplete week comes first. Raises ValueError for a symbol whose exchange is unknown.
+    incomplete week comes first. With `ahead` a week may be one that has not passed: its record has
+    no return. Raises ValueError for a symbol whose exchange is unknown.
     """
     if not weeks:
         return Assembled([], [])
@@ -108,7 +113,9 @@ def records_of(
     assembled = Assembled([], [])
     for start in weeks:
         past = list(_complete_before(calendar, start))
-        reason = _why_left_out(calendar, start, past, context)
+        is_to_come = ahead and calendar[start].closed_at is not None
+        reason = None if is_to_come else _why_incomplete(calendar[start])
+        reason = reason or _why_no_context(calendar, start, past, context)
         if reason:
             assembled.left_out.append(left_out_week(company.symbol, start, reason))
         else:
@@ -126,12 +133,14 @@ def left_out_week(symbol: str, week: date, reason: str) -> LeftOutWeek:
     }
 
 
-def _why_left_out(
+def _why_incomplete(week: Week) -> str | None:
+    return f"forecast week: {week.missing}" if week.missing else None
+
+
+def _why_no_context(
     calendar: Mapping[date, Week], start: date, past: Sequence[Week], context: ContextWeeks
 ) -> str | None:
-    """Why the week that begins at `start` gives no record; None if it gives one."""
-    if calendar[start].missing:
-        return f"forecast week: {calendar[start].missing}"
+    """Why there are too few complete weeks before the one of `start`; None if there are enough."""
     # One week more than is shown: a week's move is told from the close before it.
     if len(past) <= context.least:
         first_bad = calendar[start - (len(past) + 1) * WEEK]
@@ -146,7 +155,10 @@ def _record(
     news: Mapping[date, Sequence[News]],
     context: ContextWeeks,
 ) -> Record:
-    """The record of a complete week; `past` are the complete weeks before it, the nearest first."""
+    """The record of a week; `past` are the complete weeks before it, the nearest first.
+
+    It has no return if the week is not complete.
+    """
     start, before = week.start, past[0]
     name = f"{company.symbol}-{start}"
     now = decision_time(exchange_of(company.symbol), start)
@@ -164,7 +176,7 @@ def _record(
         week_start=start.isoformat(),
         week_end=(start + WEEK).isoformat(),
         decision_time=now,
-        weekly_return=weekly_return(before, week),
+        weekly_return=None if week.missing else weekly_return(before, week),
         last_week_return=weekly_return(past[1], before),
         financials=latest(company.quarters, now),
         capitalization=_capitalization(company, before, factor, now),

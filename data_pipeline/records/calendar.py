@@ -6,6 +6,7 @@ is one without a price, and so is a day that is still to come. An incomplete wee
 return.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -33,6 +34,9 @@ _EXCHANGES = {
 }
 """Yahoo's suffix of a symbol -> the exchange's code (ISO 10383, as exchange_calendars names it)."""
 _ALWAYS_OPEN = "24/7"
+_PAIR = re.compile(r"[^.=^]+-[A-Za-z]{3,}")
+_US_INDICES = ("^GSPC", "^DJI", "^IXIC", "^NDX", "^RUT", "^OEX", "^NYA")
+"""Yahoo's names; other indices trade elsewhere, at other hours."""
 WEEK = timedelta(weeks=1)
 
 
@@ -55,23 +59,27 @@ def exchange_of(symbol: str) -> str:
     """The exchange that a Yahoo symbol trades on, as a calendar code.
 
     Nasdaq and New York keep the same days; a pair such as BTC-USD trades every day of the week.
-    Raises ValueError for an unknown suffix.
+    Raises ValueError for an unknown suffix, and for what trades at no exchange of these.
     """
     if is_always_open(symbol):
         return _ALWAYS_OPEN
     _, dot, suffix = symbol.partition(".")
-    if suffix.upper() not in _EXCHANGES or (dot and not suffix):
+    is_share = "=" not in symbol and (symbol[:1] != "^" or symbol.upper() in _US_INDICES)
+    if not is_share or suffix.upper() not in _EXCHANGES or (dot and not suffix):
         suffixes = ", ".join(f".{name}" for name in _EXCHANGES if name)
         raise ValueError(
-            f"{symbol}: no exchange is known for its suffix; expected none (US), {suffixes} or a "
-            "pair (-USD)"
+            f"{symbol}: no exchange is known for {'its suffix' if is_share else 'it'}; expected a "
+            f"share with no suffix (US) or {suffixes}, or a pair such as BTC-USD"
         )
     return _EXCHANGES[suffix.upper()]
 
 
 def is_always_open(symbol: str) -> bool:
-    """Whether a symbol is a pair such as BTC-USD, which trades every day of the week."""
-    return symbol.upper().endswith(("-USD", "-EUR"))
+    """Whether a symbol is a pair such as BTC-USD or BTC-GBP, which trades every day of the week.
+
+    A class of shares has one or two letters there: BRK-B, BAC-PL.
+    """
+    return _PAIR.fullmatch(symbol) is not None
 
 
 def sunday_on_or_before(day: date) -> date:
@@ -84,6 +92,17 @@ def decision_time(exchange: str, week_start: date) -> str:
     zone = ZoneInfo(str(_calendar(exchange).tz))
     midnight = datetime.combine(week_start, time(), zone)
     return midnight.astimezone(UTC).isoformat()
+
+
+def first_open(exchange: str, week_start: date) -> str | None:
+    """When the first session of the week from the Sunday `week_start` opens, ISO 8601 in UTC.
+
+    None for a week without sessions.
+    """
+    sessions = _sessions(exchange, week_start)
+    if not sessions:
+        return None
+    return _calendar(exchange).session_open(sessions[0][0].isoformat()).isoformat()
 
 
 def weeks_of(frame: "pandas.DataFrame", exchange: str, first: date, last: date) -> dict[date, Week]:

@@ -18,11 +18,15 @@ from data_pipeline.records.assemble import (
 from data_pipeline.records.calendar import exchange_of, zone_of
 from data_pipeline.records.fundamentals import FILING_LAG_DAYS, quarters
 from data_pipeline.records.news import clean_stories
-from data_pipeline.records.price_gate import CheckedPrices, check_prices
+from data_pipeline.records.price_gate import CheckedPrices, check_prices, prices_known
 from weekahead.task.record import Record
 
 if TYPE_CHECKING:
     import pandas
+
+
+_FEW = 5
+"""Fewer companies need no progress bar."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,11 @@ def gather(
     last: date,
     sources: Sources,
     filing_lag_days: int = FILING_LAG_DAYS,
+    known_on: date | None = None,
 ) -> Gathered:
     """Prices, news, profile and filings of `symbols` for the days `first` to `last`.
+
+    With `known_on`, prices end on that day and no later one counts (`price_gate.prices_known`).
 
     A symbol without prices is named and left out. Raises ValueError if none has any,
     PermissionError for a missing or refused key and ConnectionError for a provider that does not
@@ -54,12 +61,12 @@ def gather(
     """
     prices = sources.prices.prices(symbols, first, last)
     if not prices.frames:
-        reason = next(iter(prices.missing.values()))
+        symbol, reason = next(iter(prices.missing.items()))
         raise ValueError(
-            f"no prices from {first} to {last} for any of {len(symbols)} symbols ({reason}); "
-            "nothing to build"
+            f"no prices from {first} to {last} for any of {len(symbols)} symbols ({symbol}: "
+            f"{reason}); nothing to build"
         )
-    checked, unusable = _checked(prices.frames)
+    checked, unusable = _checked(prices.frames, known_on)
     if not checked:
         symbol, reason = next(iter(unusable.items()))
         raise ValueError(
@@ -94,7 +101,7 @@ def gather(
 
 
 def _checked(
-    frames: "Mapping[str, pandas.DataFrame]",
+    frames: "Mapping[str, pandas.DataFrame]", known_on: date | None
 ) -> tuple[dict[str, CheckedPrices], dict[str, str]]:
     """Symbol -> its checked prices, and symbol -> why none of them can be used."""
     checked: dict[str, CheckedPrices] = {}
@@ -102,7 +109,11 @@ def _checked(
     today = datetime.now(UTC).date()
     for symbol, frame in frames.items():
         try:
-            checked[symbol] = check_prices(symbol, frame, today)
+            checked[symbol] = (
+                check_prices(symbol, frame, today)
+                if known_on is None
+                else prices_known(symbol, frame, known_on, today)
+            )
         except ValueError as error:
             unusable[symbol] = str(error)
     return checked, unusable
@@ -120,7 +131,8 @@ def _price_notes(checked: Mapping[str, CheckedPrices]) -> list[str]:
 def _with_progress(symbols: Sequence[str]) -> Iterator[str]:
     from tqdm import tqdm
 
-    yield from tqdm(symbols, unit="symbol", desc="companies")
+    few = len(symbols) < _FEW
+    yield from tqdm(symbols, unit="symbol", desc="companies", disable=few)
 
 
 def _notes_on_facts(facts: FundamentalsAnswer, filing_lag_days: int) -> list[str]:

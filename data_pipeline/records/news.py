@@ -44,7 +44,8 @@ def clean_stories(stories: Iterable[Story], zone: str = "UTC") -> list[News]:
         headline = _shortened(sanitize(story.headline), HEADLINE_LENGTH)
         if _split_words(headline) and not _ADVERTISING.search(headline):
             known = first_known(story.known_at, zone).astimezone(UTC)
-            news.append(News(headline, _summary(story.summary, headline), known.isoformat()))
+            summary = _summary(story.summary, headline)
+            news.append(News(headline, summary, known.isoformat(), story.link))
     return sorted(news, key=lambda item: (moment(item.known_at), item.headline))
 
 

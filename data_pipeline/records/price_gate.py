@@ -10,7 +10,7 @@ gives no return and no price. The bounds stand in `price_moves`.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data_pipeline.records import price_moves as moves
@@ -23,6 +23,8 @@ _STRANGE = 0.1
 """If so many days are no sessions while sessions are missing, the days are wrong."""
 _FEWEST_SHIFTED = 3
 _CONSTANT = 20
+_SAME_SHARES = 1e-6
+"""Ratios of two levels of a price that differ by less are rounding."""
 _FEWEST, _MOST = 1 / 500, 60.0
 """A split outside these bounds is an error of the source."""
 
@@ -85,6 +87,35 @@ def check_prices(symbol: str, frame: "pandas.DataFrame", today: date) -> Checked
         no_capitalization = "the level of its prices is in doubt"
     notes += _doubt_notes(series.days, doubts)
     return CheckedPrices(_frame(on_sessions, series, doubts), notes, no_capitalization)
+
+
+def prices_known(symbol: str, frame: "pandas.DataFrame", last: date, today: date) -> CheckedPrices:
+    """The prices up to the day `last`, judged by these alone, as on the evening of that day.
+
+    `check_prices` judges a session by those after it too: with it, a prompt would depend on the
+    future. What comes later counts in one way: a source divides closes by the splits up to
+    `today`, and a row on the day after `last` (without a price) has the ratio that undoes it.
+    Raises ValueError as `check_prices` does.
+    """
+    import pandas
+
+    past = frame.loc[: str(last)]
+    known = check_prices(symbol, past, last) if len(past) else check_prices(symbol, frame, last)
+    following = last + timedelta(days=1)
+    later = frame.loc[str(following) :]
+    if "split" not in later or bool((later["split"] == 1.0).all()):
+        return known
+    day = known.frame["close"].last_valid_index()
+    whole = check_prices(symbol, frame, today).frame
+    # Closes of `whole` are in shares of today; those of `known` as the source has them.
+    in_shares_of_day = whole.loc[day, "close"] * whole.loc[whole.index > day, "split"].prod()
+    ratio = float(in_shares_of_day / known.frame.loc[day, "close"])
+    if not math.isfinite(ratio) or abs(ratio - 1) < _SAME_SHARES:
+        return known
+    row = {"close": math.nan, "adj_close": math.nan, "split": ratio, "doubt": ""}
+    index = pandas.DatetimeIndex([pandas.Timestamp(following)])
+    with_ratio = pandas.concat([known.frame, pandas.DataFrame(row, index=index)])
+    return known._replace(frame=with_ratio)
 
 
 def _on_sessions(symbol: str, frame: Any, today: date) -> tuple[Any, list[str]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
 from data_pipeline.dataset.load import EvalData
-from eval.generation.batched import BatchDecoder
+from eval.generation.batched import BatchDecoder, cached_tokens
 from eval.generation.endpoint import (
     RequestPlan,
     ask_endpoint,
@@ -122,7 +122,8 @@ class Batched:
         """Render the prompts and load the model."""
         tokenizer = load_tokenizer(job.base)
         self._prompts = [prompt_ids(tokenizer, row) for row in job.data.rows]
-        model, weights_form = load_for_generation(job.base, job.adapter, job.precision)
+        tokens = cached_tokens(self._prompts, job.sampling)
+        model, weights_form = load_for_generation(job.base, job.adapter, job.precision, tokens)
         self._decoder = BatchDecoder(model, tokenizer, stop_token_ids(tokenizer), job.sampling)
         return weights_form
 

@@ -8,6 +8,12 @@ from weekahead.distributed import Process
 from weekahead.models.decoding import OnAnswers, SamplingParams, decode, plan_batches
 
 
+def cached_tokens(prompts: Sequence[Sequence[int]], sampling: SamplingParams) -> int:
+    """The most tokens, of prompts and answers, that one batch keeps keys and values of."""
+    longest = max((len(prompt) for prompt in prompts), default=0) + sampling.max_new_tokens
+    return min(sampling.batch_size, len(prompts)) * longest
+
+
 @dataclass(frozen=True)
 class BatchDecoder:
     """A loaded model and how it answers."""

@@ -94,11 +94,12 @@ class ResultsFolder(Generic[ManifestT]):
             return set()
         return {row["id"] for row in read_jsonl(self._rows_path)}
 
-    def begin(self, weights_form: str) -> None:
+    def begin(self, weights_form: str, facts: Mapping[str, object] | None = None) -> None:
         """Write the manifest of an unfinished run, before its first row.
 
-        `weights_form` says how the weights are held. Raises ValueError if the rows that are there
-        come from the same weights in another form: their arithmetic differs.
+        `weights_form` says how the weights are held; `facts` are more fields of it. Raises
+        ValueError if the rows that are there come from the same weights in another form: their
+        arithmetic differs.
         """
         if self.process.first:
             stored_form = self.stored.get("form") if self.stored else None
@@ -107,7 +108,9 @@ class ResultsFolder(Generic[ManifestT]):
                     f"{self.path} was begun on {stored_form}, and the GPU's free memory now makes "
                     f"it {weights_form}: give it the room it had then, or choose another RUN"
                 )
-            self._manifest = cast("ManifestT", {**self.manifest, "form": weights_form})
+            self._manifest = cast(
+                "ManifestT", {**self.manifest, **(facts or {}), "form": weights_form}
+            )
             write_json(self._manifest_path, {**self._manifest, "complete": False})
         self.process.barrier()  # no row before the manifest that says whose it is
 

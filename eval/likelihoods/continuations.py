@@ -15,9 +15,9 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from weekahead.models.chat_format import Messages, render_prompt_ids, render_row_ids
-from weekahead.schema.rows import Message
+from weekahead.schema.rows import BinProbabilities, Message
 from weekahead.task.answer import HEADERS, parse_answer
-from weekahead.task.labels import BINS
+from weekahead.task.labels import BINS, direction_of
 from weekahead.task.thoughts import find_thoughts
 
 CONTINUATIONS: dict[str, str] = {label: f" {label.capitalize()}\n" for label in BINS}
@@ -138,6 +138,30 @@ def log_probabilities(model: Any, batch: Sequence[Choices], pad: int) -> list[li
             starts = first[index, [tail[0] for tail in row.tails]].tolist()
             sums.append(_sums(row, starts, steps[index]))
     return sums
+
+
+def bin_probabilities(row_id: str, logs: Sequence[float]) -> BinProbabilities:
+    """What the model gives to the twelve bins, from the natural logarithms in the order of BINS.
+
+    `mass` is the probability of all twelve texts before it is made 1. Raises ValueError that names
+    the row if a logarithm is not finite.
+    """
+    if not all(map(math.isfinite, logs)):
+        raise ValueError(
+            f"row {row_id}: the model gives no finite probability ({logs[0]} for {BINS[0]!r}); an "
+            "overflow of fp16, or a damaged adapter: score on a machine with bf16 or fp32"
+        )
+    largest = max(logs)
+    weights = [math.exp(value - largest) for value in logs]
+    total = math.fsum(weights)
+    probs = {label: weight / total for label, weight in zip(BINS, weights, strict=True)}
+    up = math.fsum(p for label, p in probs.items() if direction_of(label) > 0)
+    return {
+        "logprobs": dict(zip(BINS, logs, strict=True)),
+        "probs": probs,
+        "up": min(1.0, up),
+        "mass": math.fsum(map(math.exp, logs)),
+    }
 
 
 def _sums(row: Choices, starts: Sequence[float], steps: Sequence[float]) -> list[float]:

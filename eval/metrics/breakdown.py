@@ -20,7 +20,7 @@ from weekahead.schema.manifests import GenerationManifest
 from weekahead.schema.metrics import Breakdown, ClassMetrics, GroupMetrics
 from weekahead.schema.rows import ScorableRow
 from weekahead.task.labels import BINS, label_of_magnitude
-from weekahead.task.prompt_reader import read_prompt
+from weekahead.task.prompt_reader import sector_of
 
 NONE = "none"
 """The column of predictions without a bin: unreadable, neutral, or a direction without a size."""
@@ -137,7 +137,7 @@ def _text(value: str | None) -> str | None:
 
 def _sector(row: ScorableRow) -> str | None:
     """The row's own sector, else the one that its prompt states."""
-    return _text(row.get("sector")) or read_prompt(prompt_text(row.get("prompt") or "")).sector
+    return _text(row.get("sector")) or sector_of(prompt_text(row.get("prompt") or ""))
 
 
 def _move(truth: Prediction) -> str | None:

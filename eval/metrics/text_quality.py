@@ -14,7 +14,7 @@ from eval.metrics.rouge import keeps_letters
 from eval.metrics.statistics import mean
 from weekahead.schema.metrics import TextQuality
 from weekahead.schema.rows import Message, ScorableRow, user_text
-from weekahead.task.answer import Answer
+from weekahead.task.answer import Answer, parse_answer
 from weekahead.task.thoughts import without_thought
 
 GRAM = 4
@@ -112,6 +112,27 @@ def _factors(figure: re.Match[str]) -> tuple[float, ...]:
     return _SCALED if figure["scale"] else _PLAIN
 
 
+def made_up_figures(generation: str, prompt: str | Sequence[Message]) -> FigureCount | None:
+    """The figures of an answer that are not in its prompt, as `unsupported_figures` finds them.
+
+    None if most letters of the answer or of the prompt are not a to z.
+    """
+    answer = parse_answer(generation)
+    texts = (answer.positives, answer.concerns, answer.analysis)
+    text = without_thought(generation)[0]
+    content = " ".join(texts) if any(map(str.strip, texts)) else text
+    return _figures(text, content, answer, prompt)
+
+
+def _figures(
+    text: str, content: str, answer: Answer, prompt: str | Sequence[Message]
+) -> FigureCount | None:
+    if not (keeps_letters(content) and keeps_letters(prompt_text(prompt))):
+        return None
+    own = [_value(number) for number in _ANY.findall(answer.prediction)]
+    return unsupported_figures(text, prompt_figures(prompt), own)
+
+
 def answer_quality(row: ScorableRow, answer: Answer) -> AnswerQuality:
     """The text quality of one row; `answer` is its generation as parsed."""
     text = without_thought(row["generation"] or "")[0]
@@ -121,10 +142,7 @@ def answer_quality(row: ScorableRow, answer: Answer) -> AnswerQuality:
     # The headers are English in every language: they say nothing of the script.
     content = " ".join(texts) if sections else text
     prompt = row.get("prompt")
-    figures = None
-    if prompt and keeps_letters(content) and keeps_letters(prompt_text(prompt)):
-        own = [_value(number) for number in _ANY.findall(answer.prediction)]
-        figures = unsupported_figures(text, prompt_figures(prompt), own)
+    figures = _figures(text, content, answer, prompt) if prompt else None
     return AnswerQuality(
         words=len(text.split()) if has_spaces(content) else None,
         sections=sections,

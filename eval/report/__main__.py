@@ -1,5 +1,6 @@
 """The command: `python -m eval.report results/a results/b --out results/compare`."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +9,8 @@ from eval.report.write import write_report
 from weekahead.cli import new_parser, run_command
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the report over the named folders; print its path last and return the exit status."""
+def new_arguments() -> argparse.ArgumentParser:
+    """The parser of the command."""
     parser = new_parser(
         "One page, Markdown, tables and figures over any number of scored runs.",
         program="python -m eval.report",
@@ -25,7 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--out", required=True, type=Path, metavar="DIR", help="folder for the report"
     )
     parser.add_argument("--title", default="Weekly forecasts, measured", help="title of the report")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the report over the named folders; print its path last and return the exit status."""
+    options = new_arguments().parse_args(argv)
 
     def write() -> int:
         print(write_report(options.results, options.out, options.title))

@@ -124,16 +124,18 @@ def tuning_changes(compared: ComparedRuns) -> tuple[TuningChange, ...]:
 
 
 def change_sentences(found: Sequence[TuningChange]) -> tuple[str, ...]:
-    """One sentence per change that can be computed; one per pair of runs that share no call."""
-    sentences: list[str] = []
+    """One sentence per change that can be computed, one per base with which runs share no call."""
+    sentences = [change.sentence for change in found if change.ours is not None]
+    without: dict[str, list[str]] = {}
     for change in found:
-        if change.ours is not None:
-            sentences.append(change.sentence)
-        elif change.wording is _UP.wording:
-            sentences.append(
-                f"There is no row on which both {change.run} and {change.base} state a call, so "
-                "their calls cannot be compared."
-            )
+        if change.ours is None and change.wording is _UP.wording:
+            without.setdefault(change.base, []).append(change.run)
+    for base, runs in without.items():
+        whose = f"one of {', '.join(runs)}" if len(runs) > 1 else runs[0]
+        sentences.append(
+            f"There is no row for which both {base} and {whose} state a direction, so what they "
+            "say cannot be compared."
+        )
     return tuple(dict.fromkeys(sentences))
 
 

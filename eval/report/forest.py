@@ -9,7 +9,10 @@ from eval.report.table import format_value
 _MARGIN = 0.04
 """Of the axis on either side, so that no dot is cut."""
 _TICKS = 4
-"""At most this many steps: more labels would meet on a phone."""
+"""About this many steps: more labels would meet on a phone."""
+_LEAST = 0.05
+"""An axis reaches at least so far on both sides: its ticks have two digits, and no noise looks
+large."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,14 @@ def axis_of(results: Sequence[SkillResult]) -> Axis | None:
     """The axis of all results that have a value; None if none has one."""
     from matplotlib.ticker import MaxNLocator
 
-    ends: list[float] = [0.0]
+    ends: list[float] = []
     for result in results:
         if result.estimate.excess_accuracy is not None:
             ends += [result.estimate.excess_accuracy, *(result.estimate.ci95 or ())]
-    if len(ends) == 1:
+    if not ends:
         return None
-    locator = MaxNLocator(nbins=_TICKS, min_n_ticks=3)
+    ends += [-_LEAST, 0.0, _LEAST]
+    locator = MaxNLocator(nbins=_TICKS, min_n_ticks=2, steps=[1, 2, 4, 5, 10])
     values = [float(value) for value in locator.tick_values(min(ends), max(ends))]
     low, high = min(*values, *ends), max(*values, *ends)
     margin = _MARGIN * (high - low)

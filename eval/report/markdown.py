@@ -17,10 +17,11 @@ def render_markdown(report: Report, folder: Path) -> str:
     summary = report.summary
     blocks = [f"# {escape(report.title)}", f"**{escape(summary.answer)}**"]
     blocks += map(escape, summary.certainty)
-    blocks.append("\n".join(f"- {escape(sentence)}" for sentence in summary.tested))
     if report.fictional:
         blocks.append("> **Fictional market:** " + " ".join(map(escape, report.fictional)))
+    blocks.append("\n".join(f"- {escape(sentence)}" for sentence in summary.tested))
     blocks += [f"> **Note:** {escape(warning)}" for warning in report.warnings]
+    blocks.append(ADVICE)
     blocks += ["## Skill", escape(SKILL)]
     if report.skill_figure:
         blocks.append(_figure(report.skill_figure, folder))
@@ -37,7 +38,7 @@ def render_markdown(report: Report, folder: Path) -> str:
     blocks.append("## Everything else")
     for section in report.sections:
         blocks += _section(section, folder)
-    blocks.append(f"**{ADVICE}** {escape(report.created)}.")
+    blocks.append(f"{escape(report.created)}.")
     return "\n\n".join(blocks) + "\n"
 
 

@@ -8,12 +8,14 @@ from eval.report.runs import EvaluatedRun, Training, trainings_of
 from weekahead.schema.manifests import DatasetFacts, TrainingResult, why_unusable
 
 SKILL = (
-    "Skill is the share of right directions minus what the run's own mix of ups and downs would "
-    "hit by chance: +0.10 is ten more right of a hundred. A model that always says up is right as "
-    "often as the market rises, and its skill is 0. The bar is the 95 % interval; it is computed "
-    "over weeks, because shares move together within a week."
+    "Skill is the share of right directions minus the share that guesses with as many ups would "
+    "get: +0.10 is ten more right of a hundred. A model that always says up has a skill of 0. "
+    "A run is one model that has answered one set of rows. The bars are 95 % intervals over weeks, "
+    "since shares move together within a week."
 )
-ADVICE = "Not financial advice: a measurement of language models, for research. Do not trade on it."
+_UNSEEN = "test_unseen"
+"""The split of the fictional market with other firms and other words."""
+ADVICE = "Not financial advice: a measurement, for research. Do not trade on it."
 
 
 def fictional_notes(runs: Sequence[EvaluatedRun]) -> tuple[str, ...]:
@@ -26,7 +28,11 @@ def fictional_notes(runs: Sequence[EvaluatedRun]) -> tuple[str, ...]:
         f"Every firm, price and headline in the rows of {names} is invented. "
         "Nothing here is about a real market."
     )
-    return (invented, *_ceiling_notes([run.manifest["dataset"] for run in made_up]))
+    datasets = [run.manifest["dataset"] for run in made_up]
+    notes = [invented, *_ceiling_notes(datasets)]
+    if any(dataset.get("split") == _UNSEEN for dataset in datasets):
+        notes.append(f"The firms of split {_UNSEEN}, and its wordings, are in no training row.")
+    return tuple(notes)
 
 
 def _ceiling_notes(datasets: Sequence[DatasetFacts]) -> list[str]:
@@ -37,13 +43,17 @@ def _ceiling_notes(datasets: Sequence[DatasetFacts]) -> list[str]:
         if expected is not None:
             gets = gets_of.setdefault(expected, {})
             if on_rows is not None:
-                gets[f"{on_rows:.3f} on split {dataset.get('split', '')}"] = None
+                gets[f"{100 * on_rows:.0f} (split {dataset.get('split', '')})"] = None
     notes: list[str] = []
     for expected, gets in gets_of.items():
-        note = f"Best reachable direction accuracy: {expected:.3f}"
         if gets:
-            note += f" expected; the rule that made the rows gets {' and '.join(gets)}"
-        notes.append(f"{note}.")
+            share, end = " and ".join(gets), f", and over many rows {100 * expected:.0f}"
+        else:
+            share, end = f"{100 * expected:.0f}", ""
+        notes.append(
+            "The most that can be expected: whoever knew the rule behind these prices would get "
+            f"{share}{end} of 100 directions right."
+        )
     return notes
 
 
@@ -67,7 +77,10 @@ def warnings(compared: ComparedRuns) -> tuple[str, ...]:
     notes: list[str] = []
     if len(compared.groups) > 1:
         names = [group_name(index) for index in range(len(compared.groups))]
-        notes.append(f"Numbers compare only within the same test rows ({', '.join(names)}).")
+        notes.append(
+            f"Compare runs only if they answered the same rows: {', '.join(names[:-1])} and "
+            f"{names[-1]} are different rows."
+        )
     for missing in dict.fromkeys(run.missing for run in runs if run.missing):
         names = ", ".join(run.name for run in runs if run.missing == missing)
         notes.append(

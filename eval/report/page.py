@@ -63,6 +63,8 @@ class Report:
     """The picture of the summary for Markdown; the page draws it itself, in its own colors."""
     changes: tuple[str, ...]
     """What tuning changed in the calls, in sentences."""
+    has_changes: bool
+    """Whether one of the changes could be computed."""
     changes_table: Table
     """The same as a CSV file: on the page each number stands once."""
     examples: tuple[Example, ...]
@@ -78,6 +80,7 @@ def build_report(runs: Sequence[EvaluatedRun], title: str, figures: Path) -> Rep
     compared = compare_runs(runs)
     skills = skill_results(compared.entries)
     table_sections = [_table_section(plan, compared, figures) for plan in TABLES]
+    changed = tuning_changes(compared)
     return Report(
         title=title,
         created=_created(),
@@ -91,7 +94,8 @@ def build_report(runs: Sequence[EvaluatedRun], title: str, figures: Path) -> Rep
             for run in entry.runs
         },
         skill_figure=draw_skill([*skills, *tuning_results(compared.entries)], figures),
-        changes=change_sentences(tuning_changes(compared)),
+        changes=change_sentences(changed),
+        has_changes=any(change.ours is not None for change in changed),
         changes_table=changes(compared),
         examples=tuple(choose_examples(runs)),
         sections=(

@@ -1,8 +1,8 @@
 """The top of the page: what was tested, whether fine-tuning helped, how sure that is, in sentences;
 then one line per run."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from eval.metrics.weeks import dates_in, week_keys
 from eval.report.comparisons import ComparedRuns, p_text
@@ -12,7 +12,7 @@ from eval.report.rows import group_name
 from eval.report.runs import EvaluatedRun
 from eval.report.skills import SkillResult, skill_results, tuning_results
 from eval.report.table import format_value
-from weekahead.schema.manifests import BaseFacts
+from weekahead.schema.manifests import BaseFacts, training_rows_in_words
 
 NOTHING_READ = "answered nothing that can be read"
 _UNTESTED = (
@@ -29,7 +29,7 @@ class RunLine:
     model: str
     """What answered; empty for a difference."""
     read: str
-    """How many answers could be read; empty for a difference."""
+    """Which rows, and how many answers could be read; empty for a difference."""
     skill: str
     interval: str
     bar: Bar | None
@@ -62,29 +62,68 @@ class Summary:
 def summarize(compared: ComparedRuns) -> Summary:
     """The summary of a report over `compared`."""
     skills, tuning = skill_results(compared.entries), tuning_results(compared.entries)
+    unread = {entry.name for entry in compared.entries if not _readable(entry)}
     axis = axis_of([*skills, *tuning])
     return Summary(
-        answer=answer_sentence(skills, tuning, only_bases=all(map(_is_base, compared.entries))),
+        answer=answer_sentence(
+            skills, tuning, only_bases=all(map(_is_base, compared.entries)), unread=unread
+        ),
         tested=(*models_tested(compared.entries), *rows_tested(compared.groups)),
-        certainty=certainty_sentences(skills, tuning),
+        certainty=certainty_sentences(skills, tuning, unread, _accuracies(compared.entries)),
         axis=axis,
         runs=tuple(
-            _run_line(entry, result, axis)
-            for entry, result in zip(compared.entries, skills, strict=True)
+            _run_line(entry, result, axis, rows)
+            for entry, result, rows in zip(
+                compared.entries, skills, _rows_names(compared), strict=True
+            )
         ),
-        tuning=tuple(_line(result, axis) for result in tuning),
+        tuning=tuple(_tuning_line(result, axis, unread) for result in tuning),
         correction=_correction(skills, tuning),
     )
+
+
+def _rows_names(compared: ComparedRuns) -> list[str]:
+    """The name of the rows of each entry, such as "rows A, "; empty if all have the same rows."""
+    if len(compared.groups) == 1:
+        return ["" for _ in compared.entries]
+    name_of = {
+        run.name: f"rows {group_name(index)}, "
+        for index, group in enumerate(compared.groups)
+        for run in group
+    }
+    return [name_of[entry.first.name] for entry in compared.entries]
+
+
+def _accuracies(entries: Sequence[Entry]) -> dict[str, float]:
+    """The share of right directions of each entry that has one."""
+    found = {entry.name: _accuracy(entry) for entry in entries}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _accuracy(entry: Entry) -> float | None:
+    return entry.accuracy.mean if entry.has_seeds else entry.first.metrics["bin_acc"]
 
 
 def _is_base(entry: Entry) -> bool:
     return entry.first.is_base
 
 
+def _readable(entry: Entry) -> int:
+    """How many answers of an entry could be read."""
+    return sum(run.metrics["valid_lenient"] for run in entry.runs)
+
+
 def answer_sentence(
-    skills: Sequence[SkillResult], tuning: Sequence[SkillResult], *, only_bases: bool = False
+    skills: Sequence[SkillResult],
+    tuning: Sequence[SkillResult],
+    *,
+    only_bases: bool = False,
+    unread: Collection[str] = (),
 ) -> str:
-    """Whether fine-tuning helped; without a base on the page, which runs have shown skill."""
+    """Whether fine-tuning helped; without a base on the page, which runs have shown skill.
+
+    `unread` are the runs of which no answer can be read.
+    """
     if not tuning:
         untested = "" if only_bases else f" {_UNTESTED}"
         return _skill_sentence(skills) + untested
@@ -93,29 +132,56 @@ def answer_sentence(
     not_shown = [result for result in tuning if result.verdict == "no skill shown"]
     clauses: list[str] = []
     if helped:
-        clauses.append(f"Fine-tuning helped: {_have(helped, 'more skill than')}.")
+        clauses.append(f"Fine-tuning helped: {'; '.join(_gains(helped, unread))}.")
     if harmed:
-        clauses.append(f"Fine-tuning did harm: {_have(harmed, 'less skill than')}.")
+        less = [f"{_have(runs)} less skill than {base}" for base, runs in _by_base(harmed)]
+        clauses.append(f"Fine-tuning did harm: {'; '.join(less)}.")
     if not_shown:
-        pairs = _joined([f"{result.run} over {result.base}" for result in not_shown])
+        pairs = "; ".join(f"{_joined(runs)} over {base}" for base, runs in _by_base(not_shown))
         clauses.append(f"Fine-tuning has not been shown to help: no gain in skill of {pairs}.")
     if not clauses:
         clauses.append("Whether fine-tuning helped cannot be judged.")
-    return f"{' '.join(clauses)} {_skill_sentence(skills)}"
+    told = {result.run for result in helped if result.base in unread}
+    rest = [result for result in skills if result.run not in told]
+    return f"{' '.join(clauses)} {_skill_sentence(rest, also=bool(told))}".strip()
 
 
-def _have(results: Sequence[SkillResult], words: str) -> str:
-    return _joined([f"{result.run} has {words} {result.base}" for result in results])
+def _gains(results: Sequence[SkillResult], unread: Collection[str]) -> list[str]:
+    """What the tuned runs of each base have that it has not."""
+    return [
+        f"{_show(runs)} skill, and {base} answers nothing that can be read"
+        if base in unread
+        else f"{_have(runs)} more skill than {base}"
+        for base, runs in _by_base(results)
+    ]
 
 
-def _skill_sentence(skills: Sequence[SkillResult]) -> str:
+def _by_base(results: Sequence[SkillResult]) -> list[tuple[str, list[str]]]:
+    """The tuned runs of each base, in the order of the page."""
+    runs: dict[str, list[str]] = {}
+    for result in results:
+        runs.setdefault(str(result.base), []).append(result.run)
+    return list(runs.items())
+
+
+def _have(runs: Sequence[str]) -> str:
+    return f"{_joined(runs)} {'has' if len(runs) == 1 else 'have'}"
+
+
+def _show(runs: Sequence[str]) -> str:
+    return f"{_joined(runs)} {'shows' if len(runs) == 1 else 'show'}"
+
+
+def _skill_sentence(skills: Sequence[SkillResult], *, also: bool = False) -> str:
+    """Which runs have shown skill; `also` if another one has been named before."""
     shown = [result.run for result in skills if result.verdict == "skill shown"]
     negative = [result.run for result in skills if result.verdict == "negative skill shown"]
     unjudged = [result.run for result in skills if result.verdict == "not judged"]
     clauses: list[str] = []
     if shown:
-        clauses.append(f"Skill is shown for {_joined(shown)}.")
-    elif len(unjudged) < len(skills):
+        end = " too." if also else "."
+        clauses.append(f"{_show(shown)} skill{end}")
+    elif len(unjudged) < len(skills) and not also:
         clauses.append("No run has shown skill." if len(skills) > 1 else "No skill is shown.")
     if negative:
         clauses.append(f"Negative skill (wrong more often than by chance): {_joined(negative)}.")
@@ -126,14 +192,23 @@ def _skill_sentence(skills: Sequence[SkillResult]) -> str:
 
 def models_tested(entries: Sequence[Entry]) -> tuple[str, ...]:
     """One sentence per model: what it is and what it was fine-tuned on."""
-    names_of: dict[str, list[str]] = {}
+    of_model: dict[str, list[Entry]] = {}
     for entry in entries:
-        names_of.setdefault(model_in_words(entry.first), []).append(entry.name)
-    return tuple(f"{_joined(names)}: {model}." for model, names in names_of.items())
+        of_model.setdefault(model_in_words(entry.first), []).append(entry)
+    return tuple(
+        f"{_joined([entry.name for entry in same])}{_one_adapter(same)}: {model}."
+        for model, same in of_model.items()
+    )
+
+
+def _one_adapter(entries: Sequence[Entry]) -> str:
+    """That several runs are one adapter, if their manifests say so."""
+    weights = {run.manifest["adapter_sha256"] for entry in entries for run in entry.runs}
+    return " (the same adapter)" if len(entries) > 1 and len(weights) == 1 and any(weights) else ""
 
 
 def model_in_words(run: EvaluatedRun) -> str:
-    """What answered in a run, such as "SmolLM2-135M-Instruct, fine-tuned on 400 rows of demo"."""
+    """What answered in a run, such as "SmolLM2-135M, fine-tuned on 400 rows of the dataset a"."""
     if not run.stored:
         return "no manifest says which model this is"
     if not run.is_language_model:
@@ -146,9 +221,10 @@ def model_in_words(run: EvaluatedRun) -> str:
     rows = ""
     if run.training is not None:
         dataset = run.training.manifest["dataset"]
-        count, source = dataset.get("train_rows"), _last_part(dataset.get("source"))
+        count = training_rows_in_words(run.training.manifest)
+        source = _last_part(dataset.get("source"))
         rows = f" on {count} rows" if count else ""
-        rows += f" of {source}" if rows and source else ""
+        rows += f" of the dataset {source}" if rows and source else ""
         last = dataset.get("last_train_week")
         rows += f" up to the week of {last}" if rows and last else ""
     return f"{base}, fine-tuned{rows}"
@@ -170,7 +246,7 @@ def rows_tested(groups: Sequence[Sequence[EvaluatedRun]]) -> tuple[str, ...]:
     if len(groups) == 1:
         return (f"Test: {_rows_in_words(groups[0][0])}.",)
     return tuple(
-        f"Test rows {group_name(index)}, of {_joined([run.name for run in group])}: "
+        f"Rows {group_name(index)}, answered by {_joined([run.name for run in group])}: "
         f"{_rows_in_words(group[0])}."
         for index, group in enumerate(groups)
     )
@@ -198,22 +274,50 @@ def _rows_in_words(run: EvaluatedRun) -> str:
 
 
 def certainty_sentences(
-    skills: Sequence[SkillResult], tuning: Sequence[SkillResult]
+    skills: Sequence[SkillResult],
+    tuning: Sequence[SkillResult],
+    unread: Collection[str] = (),
+    accuracies: Mapping[str, float] | None = None,
 ) -> tuple[str, ...]:
-    """How sure the answer is: how often chance gives such a result, and what could be shown."""
-    sentences: list[str] = []
-    for results, without in (
-        (tuning, "If fine-tuning had changed no skill"),
-        (skills, "If the calls had been made by chance"),
-    ):
-        shown = [result for result in results if result.verdict in _SHOWN]
-        if shown:
-            least_sure = max(result.p_holm or 0.0 for result in shown)
-            far = "this far from zero" if len(shown) == 1 else "as far from zero as any of these"
-            sentences.append(
-                f"{without}, a result {far} would come up in {_odds(least_sure)} such tests."
-            )
-    return (*sentences, *_could_show(skills, tuning))
+    """How large each result is that is shown, and how often chance gives it; what could be shown.
+
+    A gain over a base of which no answer can be read says no more than the skill of the tuned run.
+    Of many the first are told; all are drawn below.
+    """
+    gains = [result for result in tuning if result.base not in unread]
+    shown = [result for result in [*gains, *skills] if result.verdict in _SHOWN]
+    told = [_size_sentence(result, accuracies or {}) for result in shown[:_MOST_TOLD]]
+    return (*told, *_could_show(skills, tuning))
+
+
+_MOST_TOLD = 4
+"""Results that are told in sentences at the top."""
+
+
+def _size_sentence(result: SkillResult, accuracies: Mapping[str, float]) -> str:
+    """A result in forecasts of a hundred, with its interval and its corrected p as a frequency."""
+    value, ci95 = result.estimate.excess_accuracy or 0.0, result.estimate.ci95
+    interval = f" (95 % interval: {_of_hundred(ci95[0])} to {_of_hundred(ci95[1])})" if ci95 else ""
+    count = f"{abs(round(100 * value))} {'more' if value > 0 else 'fewer'}"
+    odds = _odds(result.p_holm or 0.0)
+    if result.base:
+        return (
+            f"{result.run} against {result.base}: {count} right of 100{interval}. Without a change "
+            f"in skill, such a difference comes up in {odds} tests."
+        )
+    accuracy = accuracies.get(result.run)
+    size = f"{count} right of 100"
+    if accuracy is not None:
+        size = f"{round(100 * accuracy)} of 100 directions right, {count}"
+    return (
+        f"{result.run}: {size} than guesses with as many ups{interval}. "
+        f"Chance alone makes such a difference in {odds} tests."
+    )
+
+
+def _of_hundred(value: float) -> str:
+    """A share as a whole number of a hundred; a minus sign and no plus."""
+    return f"{round(100 * value)}".replace("-", "\u2212")
 
 
 def _could_show(skills: Sequence[SkillResult], tuning: Sequence[SkillResult]) -> list[str]:
@@ -256,16 +360,29 @@ def _correction(skills: Sequence[SkillResult], tuning: Sequence[SkillResult]) ->
     if not texts:
         return ""
     return (
-        f"Verdicts are corrected for their number ({' and '.join(texts)}, each family by Holm's "
-        "method): of many runs without skill, one would else pass by luck."
+        f"Of several tests, one can look good by luck. So {' and '.join(texts)} have a stricter "
+        "limit (Holm's method). Each interval is that of its run alone."
     )
 
 
-def _run_line(entry: Entry, result: SkillResult, axis: Axis | None) -> RunLine:
-    valid = sum(run.metrics["valid_lenient"] for run in entry.runs)
+def _tuning_line(result: SkillResult, axis: Axis | None, unread: Collection[str]) -> RunLine:
+    line = _line(result, axis)
+    if result.base not in unread:
+        return line
+    remark = (
+        "no answer of either can be read"
+        if result.run in unread
+        else f"none of the answers of {result.base} can be read, so it counts as 0, and this is "
+        f"the skill of {result.run} itself"
+    )
+    return replace(line, remarks=(remark, *line.remarks))
+
+
+def _run_line(entry: Entry, result: SkillResult, axis: Axis | None, rows: str) -> RunLine:
+    valid = _readable(entry)
     total = sum(run.metrics["n"] for run in entry.runs)
     line = _line(result, axis)
-    read = f"{valid} of {total} answers could be read"
+    read = f"{rows}{valid} of {total} answers could be read"
     verdict = NOTHING_READ if not valid else line.verdict
     return RunLine(
         name=entry.name,
@@ -282,14 +399,14 @@ def _run_line(entry: Entry, result: SkillResult, axis: Axis | None) -> RunLine:
 
 def _parts(entry: Entry, result: SkillResult) -> tuple[str, ...]:
     """Accuracy as the sum of skill and of what chance hits."""
-    accuracy = entry.accuracy.mean if entry.has_seeds else entry.first.metrics["bin_acc"]
+    accuracy = _accuracy(entry)
     skill = result.estimate.excess_accuracy
     if accuracy is None or skill is None:
         return ()
     by_chance = format_value(accuracy - skill)
     up = result.estimate.up_share
-    mix = f"its calls, {up:.0%} of them up," if up is not None else "its calls"
-    return (f"{accuracy:.3f} right; {mix} would be right in {by_chance} by chance",)
+    ups = f" with {100 * up:.0f} % ups" if up is not None else ""
+    return (f"{accuracy:.3f} right; guesses{ups} would get {by_chance}",)
 
 
 _KINDS = {

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from sft.hub.model_card import ModelCardFacts, model_card
-from weekahead.files import sha256
+from sft.hub.recipe_file import recipe_text
+from weekahead.files import read_text, sha256
+from weekahead.hub.client import HUB_ID, HubError
+from weekahead.hub.eval_results import evaluated, is_results_file, results_files
 from weekahead.redaction import find_secret
-from weekahead.schema.file_names import MANIFEST, METRICS
+from weekahead.schema.file_names import ADAPTER_FILES, ADAPTER_NEEDS, MANIFEST, METRICS
 from weekahead.schema.manifests import (
     GenerationManifest,
     JsonObject,
@@ -29,23 +32,8 @@ from weekahead.schema.verdicts import ReportedRun
 Files = dict[str, bytes | Path]
 """Path in the repository -> its content, or the file that holds it."""
 
-REQUIRED = (
-    "adapter_model.safetensors",
-    "adapter_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "generation_config.json",
-    MANIFEST,
-)
-_OPTIONAL = (
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-)
-_WRITTEN = ("README.md", METRICS)
+RECIPE, REPORT = "recipe.yaml", "report.html"
+_WRITTEN = ("README.md", METRICS, RECIPE, REPORT)
 _FIGURES = "figures/*.png"
 # Written here or by a library, so they may name a local folder; the others are the base's own.
 _REWRITTEN = (
@@ -55,7 +43,6 @@ _REWRITTEN = (
     MANIFEST,
 )
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _MACHINE_PATH = re.compile(
     r"(?:file://|(?<![\w/:.-]))(?:[A-Za-z]:[\\/]|/)(?:[^\\/\s\"'=,]+[\\/]+)+([^\\/\s\"',]*)"
 )
@@ -64,10 +51,6 @@ _GO_ON = (
     "Run the same `make train` again: it goes on from its last checkpoint and writes what is "
     "missing."
 )
-
-
-class PublishError(ValueError):
-    """Why a folder is not published: what was found, what was expected, what to do."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +65,8 @@ class Evaluation:
     """None if there is no manifest beside the metrics."""
     reported: ReportedRun | None = None
     """The verdict of a report on these metrics."""
+    report: Path | None = None
+    """The page of that report."""
 
 
 def bundle(
@@ -95,7 +80,7 @@ def bundle(
     """The files of the run at `folder` as they go to `repo`, with the model card.
 
     `base` is the Hub id of a base that was a local folder in training; `secrets` are environment
-    variables whose values must not be published. Raises PublishError for an incomplete folder,
+    variables whose values must not be published. Raises HubError for an incomplete folder,
     metrics of another adapter, a base without Hub id, and a file that holds a secret.
     """
     _check_trained(folder)
@@ -104,20 +89,22 @@ def bundle(
     base_id = base_hub_id(manifest, base)
     if evaluation:
         check_evaluation(folder, evaluation.manifest)
-    names = [name for name in (*REQUIRED, *_OPTIONAL) if (folder / name).is_file()]
+    names = [name for name in ADAPTER_FILES if (folder / name).is_file()]
     figures = sorted(path.relative_to(folder).as_posix() for path in folder.glob(_FIGURES))
     files: Files = {name: folder / name for name in (*names, *figures)}
 
     roots = (folder.resolve(), Path.cwd(), Path.home())
     for name in _REWRITTEN:
         content = _with_base_id(name, _read_json(folder / name), base_id)
-        files[name] = _json_bytes(without_paths(content, roots))
+        files[name] = json_bytes(without_paths(content, roots))
+    public_manifest = without_paths(manifest, roots)
+    files[RECIPE] = recipe_text(public_manifest, base_id).encode()
     if evaluation:
-        files[METRICS] = _json_bytes(without_paths(evaluation.stored, roots))
+        files |= _evaluation_files(evaluation, roots)
     facts = ModelCardFacts(
         repo=repo,
         base_id=base_id,
-        manifest=without_paths(manifest, roots),
+        manifest=public_manifest,
         metrics=evaluation.metrics if evaluation else None,
         evaluation=without_paths(evaluation.manifest, roots) if evaluation else None,
         reported=evaluation.reported if evaluation else None,
@@ -127,20 +114,32 @@ def bundle(
     try:
         files["README.md"] = model_card(facts).encode()
     except KeyError as error:  # an entry inside one of them: the outer keys have been checked
-        raise PublishError(
+        raise HubError(
             f"an entry of {METRICS} or {MANIFEST} has no {error}; score the run again"
         ) from error
     _check_secrets(files, secrets or {})
     return files
 
 
+def _evaluation_files(evaluation: Evaluation, roots: tuple[Path, ...]) -> Files:
+    """The metrics, their form for the Hub, and the page of the report, if there is one."""
+    files: Files = {METRICS: json_bytes(without_paths(evaluation.stored, roots))}
+    manifest = without_paths(evaluation.manifest, roots)
+    files |= results_files(evaluated(evaluation.metrics, manifest, evaluation.reported))
+    if evaluation.report:
+        page = read_text(evaluation.report)
+        files[REPORT] = _without_roots(page, roots).encode()
+    return files
+
+
 def is_ours(path: str) -> bool:
     """Whether a push writes a file of this name, so that a later push may remove it."""
-    return path in (*REQUIRED, *_OPTIONAL, *_WRITTEN) or fnmatch(path, _FIGURES)
+    named = path in (*ADAPTER_FILES, *_WRITTEN)
+    return named or fnmatch(path, _FIGURES) or is_results_file(path)
 
 
 def _check_trained(folder: Path) -> None:
-    """Raises PublishError if a manifest says that the training has not ended, or not well."""
+    """Raises HubError if a manifest says that the training has not ended, or not well."""
     path = folder / MANIFEST
     if not _has_content(path):
         return
@@ -150,18 +149,18 @@ def _check_trained(folder: Path) -> None:
         return
     unfinished = manifest["result"] is None and not manifest.get("diverged")
     remedy = _GO_ON if unfinished else "Train another RUN, such as with a lower --learning_rate."
-    raise PublishError(f"{folder} is no adapter to publish: {reason}. {remedy}")
+    raise HubError(f"{folder} is no adapter to publish: {reason}. {remedy}")
 
 
 def check_complete(folder: Path) -> None:
-    """Raises PublishError naming the files that an adapter folder needs and this one lacks."""
+    """Raises HubError naming the files that an adapter folder needs and this one lacks."""
     if not folder.is_dir():
-        raise PublishError(
+        raise HubError(
             f"{folder} is not a folder; expected outputs/<run>, as `make train` leaves it"
         )
-    missing = [name for name in REQUIRED if not _has_content(folder / name)]
+    missing = [name for name in ADAPTER_NEEDS if not _has_content(folder / name)]
     if missing:
-        raise PublishError(
+        raise HubError(
             f"{folder} is not a complete adapter folder: {', '.join(missing)} missing or empty. "
             f"{_GO_ON}"
         )
@@ -172,11 +171,11 @@ def _has_content(path: Path) -> bool:
 
 
 def check_evaluation(folder: Path, evaluation: GenerationManifest | None) -> None:
-    """Raises PublishError if the evaluation's manifest says that other weights were measured."""
+    """Raises HubError if the evaluation's manifest says that other weights were measured."""
     weights = folder / "adapter_model.safetensors"
     if evaluation is None or evaluation["adapter_sha256"] == sha256(weights):
         return
-    raise PublishError(
+    raise HubError(
         "these metrics measured other weights than this adapter's: "
         f"{evaluation['adapter'] or 'the base'}. "
         f"Evaluate it first: make eval RUN={folder.resolve().name}"
@@ -186,12 +185,12 @@ def check_evaluation(folder: Path, evaluation: GenerationManifest | None) -> Non
 def base_hub_id(manifest: TrainingManifest, named: str | None = None) -> str:
     """The Hub id of the base: `named` by the user, else the manifest's `base.hub_id` or name.
 
-    Raises PublishError if that is a local folder, which nobody else could load.
+    Raises HubError if that is a local folder, which nobody else could load.
     """
     base = manifest["base"]
     hub_id = named or base.get("hub_id") or base.get("name") or ""
     if not HUB_ID.fullmatch(hub_id) or (not named and Path(hub_id).exists()):
-        raise PublishError(
+        raise HubError(
             f"the base is {hub_id or 'not recorded'!r}, which is not a Hub id, so nobody else "
             "could load this adapter. Name the model it is a copy of: --base user/name"
         )
@@ -217,10 +216,14 @@ def without_paths(value: Any, roots: tuple[Path, ...]) -> Any:
         return [without_paths(inner, roots) for inner in value]
     if not isinstance(value, str):
         return value
+    return _MACHINE_PATH.sub(r"\1", _without_roots(value, roots))
+
+
+def _without_roots(text: str, roots: tuple[Path, ...]) -> str:
     for root in roots:
         if root != Path(root.anchor):
-            value = value.replace(f"{root}/", "").replace(str(root), root.name)
-    return _MACHINE_PATH.sub(r"\1", value)
+            text = text.replace(f"{root}/", "").replace(str(root), root.name)
+    return text
 
 
 def _check_secrets(files: Files, secrets: Mapping[str, str]) -> None:
@@ -230,7 +233,7 @@ def _check_secrets(files: Files, secrets: Mapping[str, str]) -> None:
         raw = content if isinstance(content, bytes) else content.read_bytes()
         kind = find_secret(raw.decode("utf-8", errors="replace"), secrets)
         if kind:
-            raise PublishError(
+            raise HubError(
                 f"{name} holds {kind}; nothing was uploaded. Take it out of the run's folder, and "
                 "revoke it if anyone else may have seen it. Keys belong in .env and never on a "
                 "command line."
@@ -250,8 +253,9 @@ def _read_json(path: Path) -> JsonObject:
     try:
         return read_json_object(path)
     except ValueError as error:
-        raise PublishError(str(error)) from None
+        raise HubError(str(error)) from None
 
 
-def _json_bytes(value: Any) -> bytes:
+def json_bytes(value: Any) -> bytes:
+    """A JSON value as a file holds it."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

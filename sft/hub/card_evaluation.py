@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from weekahead.hub.eval_results import interval_text
 from weekahead.schema.manifests import BackendFacts, BaseFacts, DatasetFacts, GenerationManifest
 from weekahead.schema.metrics import Comparison, Metrics
 from weekahead.schema.verdicts import ReportedRun
@@ -193,10 +194,3 @@ def number(value: float | int | None) -> str:
     if value is None:
         return NONE
     return str(value) if isinstance(value, int) else f"{value:.3f}"
-
-
-def interval_text(bounds: list[float] | None) -> str:
-    """An interval such as "-0.100 to 0.050"; null is "not computable (too few weeks)"."""
-    if bounds is None:
-        return "not computable (too few weeks)"
-    return f"{bounds[0]:.3f} to {bounds[1]:.3f}"

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sft.hub.card_evaluation import (
     NONE,
@@ -13,18 +13,22 @@ from sft.hub.card_evaluation import (
     number,
     weights_in_words,
 )
+from weekahead.hub.eval_results import evaluated, model_index_results
 from weekahead.models.embedded import DEFAULT_OUT
 from weekahead.models.families import EMBEDDED_HUB_ID, licence_of
 from weekahead.schema.manifests import (
     BaseFacts,
     GenerationManifest,
     JsonObject,
-    TrainingDatasetFacts,
     TrainingManifest,
     TrainingResult,
+    training_rows_in_words,
 )
 from weekahead.schema.metrics import Metrics
 from weekahead.schema.verdicts import ReportedRun
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
 
 _TEMPLATE = Path(__file__).with_name("card.md.jinja")
 _UNKNOWN_LICENCE = "as given on the base model's own page."
@@ -45,6 +49,7 @@ _METADATA_ORDER = [
     "license",
     "datasets",
     "tags",
+    "model-index",
 ]
 
 
@@ -140,7 +145,7 @@ def model_card(facts: ModelCardFacts) -> str:
         metadata=metadata(facts),
         synthetic=manifest["synthetic"] or (metrics is not None and metrics["synthetic"]),
         base=_base_section(facts.base_id, manifest["base"]),
-        dataset=_dataset_section(manifest["dataset"]),
+        dataset=_dataset_section(manifest),
         settings=_setting_rows(manifest["settings"]),
         precision=manifest["precision"].get("mode") or NONE,
         result=_result_rows(manifest["result"]),
@@ -166,12 +171,16 @@ def eval_command(repo: str, commit: str, manifest: TrainingManifest) -> str:
 def metadata(facts: ModelCardFacts) -> str:
     """The card's YAML block, without its fences.
 
-    It has no `model-index`, which holds bare figures: those of this task mean nothing without
-    interval and baseline.
+    The name of each metric in its `model-index` holds the interval: a bare figure of this task
+    means nothing.
     """
     # Here and not above: the client reads HF_ENDPOINT as it is imported, which may be set by .env.
     from huggingface_hub import ModelCardData
 
+    results: list[EvalResult] = []
+    if facts.metrics:
+        figures = evaluated(facts.metrics, facts.evaluation, facts.reported)
+        results = model_index_results(figures)
     licence = licence_of(facts.base_id)
     tags = ["lora", "finance", "forecasting", "weekahead"]
     if facts.manifest["synthetic"]:
@@ -185,6 +194,8 @@ def metadata(facts: ModelCardFacts) -> str:
         license=licence.id if licence else None,
         datasets=[facts.dataset_id] if facts.dataset_id else None,
         tags=tags,
+        model_name=facts.repo.partition("/")[2] if results else None,
+        eval_results=results or None,
     )
     return data.to_yaml(original_order=_METADATA_ORDER)
 
@@ -220,12 +231,13 @@ def quantization_arguments(base: BaseFacts) -> list[str]:
     return arguments
 
 
-def _dataset_section(dataset: TrainingDatasetFacts) -> DatasetSection:
+def _dataset_section(manifest: TrainingManifest) -> DatasetSection:
+    dataset = manifest["dataset"]
     return DatasetSection(
         source=dataset.get("source"),
         revision=dataset.get("revision"),
         sha256=dataset.get("sha256"),
-        train_rows=number(dataset.get("train_rows")),
+        train_rows=training_rows_in_words(manifest) or number(None),
         validation_rows=number(dataset.get("validation_rows")),
         longest=number(dataset.get("max_tokens")),
     )

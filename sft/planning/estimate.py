@@ -19,7 +19,7 @@ from weekahead.hardware.memory import (
 )
 from weekahead.hardware.settings import training_settings
 from weekahead.hardware.shapes import Shapes, shapes_of
-from weekahead.hardware.speed import Duration, duration
+from weekahead.hardware.speed import Duration, duration, model_flops
 from weekahead.recipe import read_recipe
 from weekahead.schema.manifests import TrainingResult
 
@@ -60,6 +60,9 @@ class Plan:
     largest_tokens: int
     """Tokens of the longest row that fit with the recipe's micro-batch."""
     time: Duration
+    peak_tokens_per_second: float
+    """The speed at which the model's own arithmetic would take all that the cards can do: the speed
+    of a training divided by it is the model FLOPs utilization (MFU)."""
     faster: "Faster | None" = None
     """Other settings that fit and are clearly faster, with the same rows per step."""
 
@@ -90,6 +93,7 @@ def plan_for(job: Job, card: Card) -> Plan:
         largest_rows=_largest_rows(job, card),
         largest_tokens=_largest_tokens(job, card),
         time=_time(job, job.settings, card),
+        peak_tokens_per_second=_peak_speed(job, card),
         faster=_faster(job, card),
     )
 
@@ -126,6 +130,12 @@ def _changes(now: TrainingSettings, other: TrainingSettings) -> str:
 def _time(job: Job, settings: TrainingSettings, card: Card) -> Duration:
     lengths = job.lengths
     return duration(job.shapes, settings, lengths.train, lengths.trained_share, card, job.cards)
+
+
+def _peak_speed(job: Job, card: Card) -> float:
+    rows, share = job.lengths.train, job.lengths.trained_share
+    needed = sum(model_flops(job.shapes, job.settings, share * row, row) for row in rows)
+    return job.cards * card.tflops * 1e12 * sum(rows) / needed
 
 
 def _parts(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from sft.training.fields import DECIDED, check_decided, decided_by_hardware
+from sft.training.launch import move_checkpointing
 from sft.training.values import check_values
 from weekahead.models.chat_format import chat_format
 from weekahead.models.precision import Precision
@@ -72,6 +73,13 @@ class ScriptArguments:
             "--load_best_model_at_end true"
         },
     )
+    upload_artifacts: bool = field(
+        default=True,
+        metadata={
+            "help": "W&B gets the files of dataset and adapter; false: their digests and where "
+            "they lie"
+        },
+    )
 
     def __post_init__(self) -> None:
         minimum = {
@@ -124,6 +132,8 @@ def parse(argv: Sequence[str] | None, precision: Precision) -> Arguments:
     """
     parser = _parser(precision)
     flags = _read_recipe_into(parser, sys.argv[1:] if argv is None else list(argv))
+    if move_checkpointing():
+        flags += ["--activation_checkpointing", "true"]
     known, unknown = parser.parse_known_args(flags)
     if unknown and not unknown[0].startswith("-"):
         raise ValueError(f"{unknown[0]!r} stands where a flag was expected; expected --field value")
@@ -164,10 +174,14 @@ def _parser(precision: Precision) -> Any:
     parser: Any = TrlParser(argument_classes())  # pyright: ignore[reportArgumentType]
     parser.allow_abbrev = False
     parser.error = _refuse  # instead of 300 lines of usage
+    # Of "str | list[str]" it makes a flag of one value.
+    next(action for action in parser._actions if action.dest == "report_to").nargs = "+"
     parser.set_defaults(
         **decided_by_hardware(precision),
         # It leaves NaN out of the logged means, and makes 0.0 of a loss that is NaN throughout.
         logging_nan_inf_filter=False,
+        # The Trainer's own default uploads weights that nobody can go on from.
+        hub_strategy="checkpoint",
     )
     return parser
 

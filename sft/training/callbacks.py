@@ -1,8 +1,10 @@
 """What the Trainer calls during a training: the log, early stopping, and a guarded W&B."""
 
+import logging
 import math
 import resource
 import sys
+import time
 from collections.abc import Sized
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -20,12 +22,16 @@ from transformers.integrations.integration_utils import WandbCallback
 from transformers.trainer_callback import ExportableState
 
 from sft.training.checkpoints import remove_old_checkpoints, write_digests
+from sft.training.reporters import Reporters
 from sft.training.train_log import ThroughputMeter, TrainLog
 from weekahead.schema.file_names import TRAIN_LOG
 from weekahead.schema.manifests import JsonObject
 from weekahead.schema.rows import SystemSample, TrainLogRow
+from weekahead.tracking.gpu_check import GpuCheck, gpu_energy_wh
 from weekahead.tracking.run import TrackedRun
 from weekahead.tracking.system_monitor import SystemMonitor
+
+log = logging.getLogger(__name__)
 
 _OF_THE_TRAINER = (
     "train_runtime",
@@ -41,20 +47,30 @@ class TrainLogCallback(TrainerCallback):
 
     Tokens per second need `include_num_input_tokens_seen="non_padding"`: the Trainer then counts
     the attention mask of every micro-batch over all processes, prompt and completion without
-    padding. Otherwise they are null. Only the first process writes.
+    padding. Otherwise they are null. Only the first process writes. `gpu_check` is for a training
+    on a GPU: it warns if no figures of it arrive. At `peak_tokens_per_second` the model FLOPs
+    utilization (MFU) is 1; without it MFU is null.
     """
 
     def __init__(
-        self, folder: Path | str, tracker: TrackedRun | None = None, interval_seconds: float = 5.0
+        self,
+        folder: Path | str,
+        tracker: TrackedRun | None = None,
+        interval_seconds: float = 5.0,
+        gpu_check: GpuCheck | None = None,
+        peak_tokens_per_second: float | None = None,
     ) -> None:
         self.log = TrainLog(Path(folder) / TRAIN_LOG)
         self.end: TrainLogRow | None = None
         """The row that closed the log; None before the end, and on every process but the first."""
         self._tracker, self._interval = tracker, interval_seconds
+        self.reporters = Reporters([])
+        """Trackers beside W&B that get the same figures."""
+        self._gpu_check, self._peak_speed = gpu_check, peak_tokens_per_second
         self._monitor: SystemMonitor | None = None
         self._meter: ThroughputMeter | None = None
         self._final: JsonObject = {}
-        self._start_step = 0
+        self._start_step, self._began = 0, 0.0
 
     def close(self) -> None:
         """Stop the sampling; call it even if the training fails. Calling it twice is harmless."""
@@ -69,8 +85,11 @@ class TrainLogCallback(TrainerCallback):
         self._start_step = state.global_step
         self.log.begin(state.global_step)
         self._meter = ThroughputMeter(state)
+        self._began = time.monotonic()
 
         def add(sample: SystemSample) -> None:
+            if self._gpu_check:
+                self._gpu_check.see(sample)
             self.log.add("system", state.global_step, state.epoch or 0.0, sample)
 
         self._monitor = SystemMonitor(add, self._interval)
@@ -79,8 +98,12 @@ class TrainLogCallback(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if self._meter:
-            self._meter.mark()
+        if not self._meter:
+            return
+        self._meter.mark()
+        seconds = time.monotonic() - self._began
+        if self._gpu_check and (warning := self._gpu_check.warning(seconds)):
+            log.warning("%s", warning)
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -125,17 +148,21 @@ class TrainLogCallback(TrainerCallback):
         rows = len(dataset) if isinstance(dataset, Sized) else None
         counts_tokens = args.include_num_input_tokens_seen != "no"
         speeds = self._meter.read(state, rows=rows, counts_tokens=counts_tokens)
+        tokens = speeds["tokens_per_second"]
+        mfu = tokens / self._peak_speed if tokens and self._peak_speed else None
+        speeds = {**speeds, "mfu": mfu}
         values = {name: logs.get(name) for name in ("loss", "learning_rate", "grad_norm")}
         self.log.add("train", state.global_step, state.epoch or 0.0, values | speeds)
         self._track(state, {f"speed/{name}": value for name, value in speeds.items()})
 
     def _track(self, state: TrainerState, metrics: dict[str, float | None]) -> None:
-        """Log `metrics` and the latest sample to the tracked run, on the axis its charts share."""
-        if self._tracker is None:
-            return
+        """Log `metrics` and the latest sample to the trackers, on the axis their charts share."""
         sample = self._monitor.latest if self._monitor else None
         figures = {**metrics, **(flat_sample(sample) if sample else {})}
-        self._tracker.log({**figures, "train/global_step": state.global_step})
+        if self._tracker:
+            self._tracker.log({**figures, "train/global_step": state.global_step})
+        known = {name: value for name, value in figures.items() if value is not None}
+        self.reporters.send(known, state.global_step)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -143,7 +170,9 @@ class TrainLogCallback(TrainerCallback):
         if not state.is_world_process_zero or self._meter is None:
             return
         self.close()
-        self._track(state, {})  # a training shorter than the first sample has logged none yet
+        energy = gpu_energy_wh(self.log.rows())
+        # A training shorter than the first sample has logged none yet.
+        self._track(state, {"gpu/energy_wh": energy})
         tokens = state.num_input_tokens_seen - self._meter.first.tokens
         seconds = self._meter.total_seconds
         counts_tokens = args.include_num_input_tokens_seen != "no" and seconds > 0
@@ -154,6 +183,7 @@ class TrainLogCallback(TrainerCallback):
             "resumed_from_step": self._start_step or None,
             "peak_rss_bytes": peak_rss_bytes(),
             **peak_gpu_memory(),
+            "gpu_energy_wh": energy,
         }
         self.end = self.log.add("end", state.global_step, state.epoch or 0.0, values)
 

@@ -243,6 +243,12 @@ def write_digests(checkpoint: Path) -> None:
     write_json(checkpoint / _DIGESTS, digests)
 
 
+def checkpoint_files(checkpoint: Path) -> list[Path]:
+    """The files of `checkpoint` that a resume reads, with their digests."""
+    names = {*_named(checkpoint), _DIGESTS}
+    return sorted(path for path in checkpoint.iterdir() if path.name in names)
+
+
 def _named(checkpoint: Path) -> set[str]:
     states = {path.name for path in checkpoint.glob("rng_state*.pth")}
     return states | set(Resumable(fp16=True).files())

@@ -12,6 +12,7 @@ from data_pipeline.dataset.load import TrainData
 from eval.metrics.statistics import planned_skill
 from sft.training.arguments import ScriptArguments
 from sft.training.divergence import finite
+from sft.training.launch import is_sharded
 from weekahead.schema.manifests import TrainingResult
 from weekahead.schema.rows import DatasetRow
 
@@ -76,10 +77,13 @@ def _check_best(training: Any) -> None:
 def rows_to_answer(script: ScriptArguments, training: Any, data: TrainData) -> int:
     """How many validation rows are answered at each evaluation.
 
-    As many as `--gen_rows` says; without the flag 8 on a GPU and none on a CPU.
+    As many as `--gen_rows` says; without the flag 8 on a GPU, none on a CPU, or if the model is
+    shared out.
     """
     if script.gen_rows is not None:
         return script.gen_rows
+    if is_sharded():  # every token would gather every layer
+        return 0
     possible = data.validation and training.eval_strategy != "no" and not training.use_cpu
     return _GPU_ROWS if possible else 0
 

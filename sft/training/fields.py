@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sft.training.launch import is_sharded
 from weekahead.models.precision import Precision
 
 
@@ -24,12 +25,12 @@ class Decided:
 _TEMPLATE = (
     "evaluation would use another template than training; --turn_format names the one that both use"
 )
-_ONE_COPY = (
-    "this suite trains with a whole copy of the model on each GPU; several GPUs: "
-    "accelerate_configs/ddp.yaml"
+_BY_LAUNCHER = (
+    "the accelerate config says how several GPUs work together: ddp.yaml (a whole copy on each), "
+    "fsdp_qlora.yaml (the model shared out) or deepspeed_zero2.yaml of accelerate_configs/"
 )
 _NO_METRICS = "evaluations of a training measure the loss alone; python -m eval.score measures more"
-_HUB = "nothing is uploaded during a training; afterwards: make push RUN=.. REPO=user/name"
+_HUB = "one upload after the other, onto the main branch; leave the flag out"
 _BY_CPU_OR_GPU = "the number format is decided by the hardware; leave the flag out"
 _HARDWARE_FIELDS = frozenset(("bf16", "fp16", "use_cpu", "dtype"))
 
@@ -104,16 +105,16 @@ DECIDED: Mapping[str, Decided] = {
     ),
     "run_name": Decided((None,), "a run has the name of its folder; give another --output_dir"),
     # several processes
-    "fsdp": Decided((None, "", [], False), _ONE_COPY),
-    "fsdp_config": Decided((None,), _ONE_COPY),
-    "deepspeed": Decided((None,), _ONE_COPY),
-    "parallelism_config": Decided((None,), _ONE_COPY),
+    "fsdp": Decided((None, "", [], False), _BY_LAUNCHER),
+    "fsdp_config": Decided((None,), _BY_LAUNCHER),
+    "deepspeed": Decided((None,), _BY_LAUNCHER),
+    "parallelism_config": Decided((None,), _BY_LAUNCHER),
     # the Hub
-    "push_to_hub": Decided((False,), _HUB),
     "hub_token": Decided((None,), "a token comes from HF_TOKEN in the environment or in .env"),
-    "hub_private_repo": Decided((None,), _HUB),
-    "hub_model_id": Decided((None,), _HUB),
-    "hub_strategy": Decided(("every_save",), _HUB),
+    "hub_strategy": Decided(
+        ("checkpoint", "all_checkpoints", "end"),
+        "weights alone cannot be gone on from; set it to checkpoint, all_checkpoints or end",
+    ),
     "hub_always_push": Decided((False,), _HUB),
     "hub_revision": Decided((None,), _HUB),
     # the hardware; see decided_by_hardware()
@@ -124,7 +125,7 @@ DECIDED: Mapping[str, Decided] = {
 HONOURED = frozenset((
     # ours
     "turn_format", "dataset", "max_rows", "knowledge_cutoff", "gen_rows", "gen_max_new_tokens",
-    "gen_time_share", "early_stopping_patience",
+    "gen_time_share", "early_stopping_patience", "upload_artifacts",
     # the model and its adapter
     "model_name_or_path", "model_revision", "attn_implementation", "load_in_4bit",
     "bnb_4bit_quant_type", "use_bnb_nested_quant", "lora_r", "lora_alpha", "lora_dropout",
@@ -154,6 +155,8 @@ HONOURED = frozenset((
     "logging_steps", "logging_first_step", "log_level", "log_level_replica", "log_on_each_node",
     "disable_tqdm", "report_to", "project", "trackio_space_id", "trackio_bucket_id",
     "trackio_static_space_id", "debug",
+    # the Hub
+    "push_to_hub", "hub_model_id", "hub_private_repo",
     # several processes
     "ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers",
     "ddp_static_graph", "ddp_backend", "ddp_timeout",
@@ -191,11 +194,14 @@ def check_decided(values: Mapping[str, Any], precision: Precision) -> None:
     hardware = decided_by_hardware(precision)
     for name, decided in DECIDED.items():
         allowed = (hardware[name],) if name in hardware else decided.allowed
+        if name == "bnb_4bit_quant_storage" and is_sharded():
+            allowed = (*allowed, precision.dtype)  # it is that; the parser's default says uint8
         value = values.get(name, allowed[0])
+        value = getattr(value, "value", value)  # of an enum
         if value in allowed and not _is_other_type(value, allowed):
             continue
         told = "is set" if name.endswith("token") and "hub" in name else f"is {value!r}"
-        expected = f"{allowed[0]!r}"
+        expected = " or ".join(map(repr, allowed if name == "hub_strategy" else allowed[:1]))
         if name in hardware:
             expected += f" ({precision.mode} on {precision.device}: {precision.reason})"
         raise ValueError(f"--{name} {told}, and only {expected} is possible: {decided.because}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from sft.training.arguments import ScriptArguments
 from sft.training.checkpoints import Resumable, checkpoints, last_checkpoint
+from sft.training.launch import SHARDING, sharding
 from weekahead.models.base_identity import difference_between
 from weekahead.schema.file_names import MANIFEST
 from weekahead.schema.manifests import BaseFacts, JsonObject, TrainingManifest
@@ -268,6 +269,8 @@ def settings_of(script: ScriptArguments, training: Any, model: Any) -> JsonObjec
         (script, ScriptArguments()),
     )
     settings: JsonObject = {"world_size": training.world_size}
+    if divided := sharding():
+        settings[SHARDING] = divided
     for arguments, defaults in pairs:
         for field in fields(arguments):
             value = getattr(arguments, field.name)

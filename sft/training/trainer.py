@@ -15,7 +15,7 @@ from accelerate.utils import gather_object
 from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from trl import SFTTrainer, get_peft_config
+from trl import get_peft_config
 
 from data_pipeline.dataset.load import TrainData
 from sft.training.callbacks import RunRecord
@@ -29,10 +29,13 @@ from sft.training.divergence import (
     named,
 )
 from sft.training.finite import total_norm, trained_weights
+from sft.training.launch import engine, is_sharded, sharding
+from sft.training.row_order import with_seed
+from sft.training.sharded import ShardableTrainer
 from sft.training.train_log import mean_loss
 from sft.training.used import used_facts
 from weekahead.models.base_check import not_finite
-from weekahead.models.chat_format import stop_token_ids
+from weekahead.models.chat_format import save_generation_config
 from weekahead.models.loading import Base, load_base
 from weekahead.schema.manifests import TrainingResult
 from weekahead.schema.rows import DatasetRow, TrainLogRow
@@ -42,6 +45,15 @@ log = logging.getLogger(__name__)
 _OF_TORCH_WRITER = ("PytorchStreamWriter", "inline_container", "iostream", "unexpected pos")
 """What stands in torch's error for a file that it could not write."""
 
+_OF_AN_ADAPTER = (
+    "adapter_model.safetensors",
+    "adapter_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "generation_config.json",
+)
+"""What a folder must have to be an adapter that answers as it was trained."""
 _NOT_OURS = ("training_args.bin", "README.md")
 """A pickle with paths of this machine, and TRL's card, which names no base."""
 
@@ -93,13 +105,14 @@ def asks_for_plain_nll(args: Any) -> bool:
     return True
 
 
-class ForecastTrainer(SFTTrainer):
+class ForecastTrainer(ShardableTrainer):
     """SFTTrainer, except that what is not finite stops it, and a shorter way to plain NLL on a CPU.
 
     Without Triton TRL's fused head projects prompts too, four fifths of a row here, and computes
     the backward pass of the projection in fp32. Only positions with a label are scored here. The
     value is TRL's: the same sum over the same tokens. Every other loss, and every GPU, takes TRL's
-    own way.
+    own way. Not if the model is shared out: TRL reads the head's weight without calling the head,
+    and FSDP, which gathers what is called, then fails in the backward pass.
     """
 
     def __init__(self, data: TrainData, **arguments: Any) -> None:
@@ -120,6 +133,9 @@ class ForecastTrainer(SFTTrainer):
         callbacks = self.callback_handler.callbacks
         return next(callback for callback in callbacks if isinstance(callback, RunRecord))
 
+    def _get_train_sampler(self, *arguments: Any, **more: Any) -> Any:
+        return with_seed(super()._get_train_sampler(*arguments, **more), self.args)
+
     def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **more: Any) -> Any:
         """One batch, forward and backward. Before the optimizer's step everything must be finite.
 
@@ -138,10 +154,19 @@ class ForecastTrainer(SFTTrainer):
         if scaler is not None:  # it leaves a step out whose gradients overflow
             self._scale = scaler.get_scale()
         else:
-            norm = total_norm(weight.grad for weight in model.parameters())
-            checks["the gradient norm is not finite"] = torch.isfinite(norm)
+            checks["the gradient norm is not finite"] = torch.isfinite(self._norm(model))
         total = self._stop_unless(checks, losses.sum())
         self.record.losses.append(total / self.accelerator.num_processes)
+
+    def _norm(self, model: Any) -> torch.Tensor:
+        """The norm of the gradients that this process holds.
+
+        DeepSpeed's is of all, infinite if it left the step out: its step is part of the backward
+        pass, and has removed the gradients.
+        """
+        if self.is_deepspeed_enabled:
+            return torch.as_tensor(model.get_global_grad_norm(), dtype=torch.float32)
+        return total_norm(weight.grad for weight in model.parameters())
 
     def check_weights(self) -> None:
         """Check the weights after a step of the optimizer.
@@ -269,7 +294,8 @@ class ForecastTrainer(SFTTrainer):
 
     def _can_skip_unlabelled(self, inputs: dict[str, Any]) -> bool:
         """Whether the sum over labelled positions is what TRL's compute_loss would give here."""
-        if inputs["input_ids"].device.type != "cpu" or not inputs.keys() <= _PLAIN_BATCH:
+        here = self.is_fsdp_enabled or is_sharded() or inputs["input_ids"].device.type == "cpu"
+        if not here or not inputs.keys() <= _PLAIN_BATCH:
             return False
         other_loss = (
             self.compute_loss_func is not None
@@ -338,8 +364,17 @@ def build_trainer(
     model_args: Any,
     callbacks: Sequence[TrainerCallback],
 ) -> Any:
-    """Load `base` and return an SFTTrainer over `data`: QLoRA, adapter weights in fp32."""
-    model = load_base(base, own_gpu(training), model_args.attn_implementation)
+    """Load `base` and return an SFTTrainer over `data`: QLoRA, adapter weights in fp32.
+
+    Raises ValueError for a loss that a model which is shared out cannot compute.
+    """
+    if is_sharded() and not asks_for_plain_nll(training):
+        raise ValueError(
+            f"with {engine()} the loss is the plain one (--loss_type nll without label smoothing, "
+            "packing and padding_free); leave these flags out, or take accelerate_configs/ddp.yaml"
+        )
+    storage = base.dtype if is_sharded() else None
+    model = load_base(base, own_gpu(training), model_args.attn_implementation, storage)
     trainer: Any = trainer_on(model, tokenizer, data, training, model_args, callbacks)
     # adapter_config.json pins the base too
     trainer.model.peft_config["default"].revision = base.revision
@@ -369,6 +404,7 @@ def trainer_on(
             )
         training.eval_strategy = "no"
     training.save_total_limit = None  # see CheckpointCallback
+    training.push_to_hub = False  # see sft.hub.checkpoints
     peft_config: Any = get_peft_config(model_args)
     peft_config.target_modules = own_targets(model, peft_config.target_modules)
     check_targets(model, peft_config)
@@ -409,7 +445,8 @@ def save_adapter(trainer: Any, tokenizer: Any, folder: Path) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
         trainer.save_model(str(temporary))
         if first:
-            _save_generation_config(tokenizer, temporary)
+            save_generation_config(tokenizer, temporary)
+            check_written(temporary)
             _move_files(temporary, folder)
     except Exception as error:  # every library has an error of its own for a full disk
         if is_of_the_disk(error):
@@ -420,15 +457,22 @@ def save_adapter(trainer: Any, tokenizer: Any, folder: Path) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _save_generation_config(tokenizer: Any, folder: Path) -> None:
-    from transformers import GenerationConfig
+def check_written(folder: Path) -> None:
+    """Check that a library wrote what it was asked for: an adapter that is complete.
 
-    config = GenerationConfig(
-        eos_token_id=stop_token_ids(tokenizer),
-        pad_token_id=tokenizer.pad_token_id,
-        do_sample=False,
-    )
-    config.save_pretrained(folder)
+    Raises ValueError naming what is missing or empty.
+    """
+    files = {name: folder / name for name in _OF_AN_ADAPTER}
+    missing = [name for name, path in files.items() if not _size_of(path)]
+    if missing:
+        raise ValueError(
+            f"the training is done, and yet {', '.join(missing)} of its adapter was not written; "
+            "the same command goes on from the last checkpoint and writes the adapter again"
+        )
+
+
+def _size_of(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _move_files(source: Path, target: Path) -> None:
@@ -474,7 +518,7 @@ def check_result(trainer: Any) -> None:
     step.
     """
     step = trainer.state.global_step
-    bad = not_finite(trained_weights(trainer.model))
+    bad = gather_object(not_finite(trained_weights(trainer.model)))
     if bad:
         raise TrainingDivergedError(Finding(step, f"{bad[0]} is not finite", ()))
     if step and trainer.skipped_steps == step:
@@ -503,6 +547,7 @@ def result_of(trainer: Any, end: TrainLogRow) -> TrainingResult:
         "steps_per_second": end.get("train_steps_per_second"),
         "runtime_seconds": end.get("time"),
         "peak_memory_bytes": end.get("peak_rss_bytes") if gpu_memory is None else gpu_memory,
+        "gpu_energy_wh": end.get("gpu_energy_wh"),
         "resumed_from_step": resumed_from,
         "skipped_steps": trainer.skipped_steps,
         "diverged": ended_above(trainer.record.losses, losses),
@@ -520,6 +565,7 @@ def _eval_loss_reason(losses: Sequence[float]) -> str | None:
 def own_gpu(training: Any) -> dict[str, int] | None:
     """Where this process loads the model: whole, onto its own GPU; None on a CPU.
 
-    A model spread over all GPUs ("auto") breaks data-parallel training.
+    None also for stage 3 of ZeRO, with which transformers refuses a place. A model spread over all
+    GPUs ("auto") breaks data-parallel training.
     """
-    return None if training.use_cpu else {"": training.local_process_index}
+    return None if training.use_cpu or sharding() == "zero3" else {"": training.local_process_index}

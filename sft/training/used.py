@@ -4,6 +4,7 @@ import hashlib
 from enum import Enum
 from typing import Any
 
+from sft.training.zero import count
 from weekahead.schema.manifests import UsedFacts
 
 
@@ -18,7 +19,7 @@ def used_facts(trainer: Any) -> UsedFacts:
         "base_dtype": _name_of(model.get_base_model().dtype),
         "adapter_dtype": ", ".join(sorted({_name_of(weight.dtype) for weight in trained})),
         "mixed_precision": trainer.accelerator.mixed_precision,
-        "trained_parameters": sum(weight.numel() for weight in trained),
+        "trained_parameters": sum(count(weight) for weight in trained),
         "lora_r": adapter.r,
         "lora_alpha": adapter.lora_alpha,
         "lora_dropout": adapter.lora_dropout,
@@ -26,7 +27,7 @@ def used_facts(trainer: Any) -> UsedFacts:
         "use_rslora": adapter.use_rslora,
         "use_dora": adapter.use_dora,
         "activation_checkpointing": bool(model.is_gradient_checkpointing),
-        "optimizer": type(getattr(trainer.optimizer, "optimizer", trainer.optimizer)).__name__,
+        "optimizer": _optimizer(trainer.optimizer),
         "learning_rate": trainer.optimizer.param_groups[0].get("initial_lr", args.learning_rate),
         "rows_per_step": (
             args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
@@ -35,6 +36,14 @@ def used_facts(trainer: Any) -> UsedFacts:
         "planned_steps": trainer.state.max_steps,
         "chat_template_sha256": _template_hash(trainer.processing_class),
     }
+
+
+def _optimizer(wrapped: Any) -> str:
+    """The class that computes the steps, inside what accelerate and DeepSpeed put around it."""
+    inner = wrapped
+    while hasattr(inner, "optimizer"):
+        inner = inner.optimizer
+    return type(inner).__name__
 
 
 def _targets(targets: Any) -> list[str]:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
+from sft.training.launch import check_launcher
 from weekahead.models.precision import Precision
 
 
@@ -79,7 +80,13 @@ RANGES: Mapping[str, Range] = {
 }
 """Field -> the values that make sense. Fields of ScriptArguments check themselves."""
 
-_ATTENTION = {None: None, "eager": None, "sdpa": None, "flash_attention_2": "flash_attn"}
+_ATTENTION = {
+    None: None,
+    "eager": None,
+    "sdpa": None,
+    "sdpa_expanded": None,  # weekahead.models.attention
+    "flash_attention_2": "flash_attn",
+}
 """Implementation -> the package that it needs. Others are downloaded code: kernels from the Hub."""
 _QUANT_TYPES = ("nf4", "fp4")
 _NO_WARMUP = ("constant",)
@@ -113,7 +120,8 @@ _OF_THE_TRAINER = ("optimizer", "num_warmup_steps", "num_training_steps", "last_
 """Parameters of a schedule that the Trainer gives itself."""
 _NO_PROJECT = "huggingface"
 """The default of --project in transformers; only trackio reads it."""
-_FOREIGN_LAUNCHERS = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
+_TRACKERS = {"trackio": "trackio==0.43.0", "tensorboard": "tensorboard==2.21.0"}
+"""Tracker -> the version of its package that was tested; W&B is always installed."""
 
 
 def check_values(values: Mapping[str, Any], precision: Precision) -> None:
@@ -134,7 +142,7 @@ def check_values(values: Mapping[str, Any], precision: Precision) -> None:
     _check_without_effect(values)
     _check_one_process(values, precision)
     _check_reports(values)
-    _check_launcher(precision)
+    check_launcher(values, precision)
 
 
 def _number(value: object) -> float:
@@ -163,6 +171,11 @@ def _check_attention(values: Mapping[str, Any], precision: Precision) -> None:
         raise ValueError(
             f"--attn_implementation {attention} computes in bf16 or fp16, and this machine in "
             "fp32; leave the flag out"
+        )
+    if attention == "eager" and precision.mode == "fp16":
+        raise ValueError(
+            "--attn_implementation eager keeps scores in fp16, where those of some models "
+            "(Qwen2.5) overflow; leave it out: sdpa keeps them in fp32"
         )
     for name in ("packing", "eval_packing", "padding_free"):
         if values.get(name) and attention != "flash_attention_2":
@@ -278,6 +291,8 @@ def _check_without_effect(values: Mapping[str, Any]) -> None:
     for name, needed in (
         ("activation_checkpointing_kwargs", "activation_checkpointing"),
         ("liger_kernel_config", "use_liger_kernel"),
+        ("hub_model_id", "push_to_hub"),
+        ("hub_private_repo", "push_to_hub"),
     ):
         if values.get(name) and not values.get(needed):
             raise ValueError(
@@ -338,25 +353,13 @@ def _check_reporters(targets: Iterable[str]) -> None:
 
     usable = get_available_reporting_integrations()
     for target in targets:
+        if target in _TRACKERS and target not in usable:
+            raise ValueError(
+                f"--report_to {target} needs a package that is not installed; install it: "
+                f".venv/bin/python -m pip install {_TRACKERS[target]}, or leave {target} out"
+            )
         if target not in ("none", "all", *usable):
             raise ValueError(
                 f"--report_to is {target!r}, which is unknown or not installed; expected none, all "
                 f"or one of: {', '.join(sorted(usable))}"
             )
-
-
-def _check_launcher(precision: Precision) -> None:
-    """What an accelerate config asks for by the environment of the process."""
-    for variable in _FOREIGN_LAUNCHERS:
-        if os.environ.get(variable, "").lower() in ("1", "true"):
-            raise ValueError(
-                f"the accelerate config asks for {variable.rpartition('_')[2]}; this suite trains "
-                "with a whole copy of the model on each GPU: take accelerate_configs/ddp.yaml"
-            )
-    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
-    decided = "no" if precision.mode == "fp32" else precision.mode
-    if asked not in ("no", decided):
-        raise ValueError(
-            f"the accelerate config asks for mixed_precision {asked}, and this training computes "
-            f"in {precision.mode} ({precision.reason}); take mixed_precision out of the config"
-        )

@@ -121,3 +121,20 @@ def test_a_setting_that_cannot_be_measured_is_named(flags, named, monkeypatch, c
     monkeypatch.chdir(ROOT)
     assert main(["--config", "recipes/llama.yaml", "--shapes", "tiny", *flags]) == 2
     assert named in capsys.readouterr().err
+
+
+def test_the_table_of_a_gpu_day_holds_every_setting(tmp_path, capsys):
+    from benchmarks.gpu_table import main
+
+    lines = (ROOT / "benchmarks/results/h200_gpu_day.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "train.jsonl").write_text("".join(line for line in lines if '"vary"' in line))
+    (tmp_path / "generate.jsonl").write_text("".join(line for line in lines if '"ways"' in line))
+    assert main([str(tmp_path)]) == 0
+    table = capsys.readouterr().out
+    assert "| llama | as it stands | 1,951 | 2,652 | 8.0% | 7.0 | NVIDIA H200 |" in table
+    assert (
+        "| llama_t4 like t4 | as it stands | 3,130 | 5,690 | 17.8% | 7.1 | NVIDIA H200 |" in table
+    )
+    assert "| 22 | here (NF4, adapter unmerged) | 64 | 64 | 389 | 0.33 | NVIDIA H200 |" in table
+    assert len(table.splitlines()) == 5 + 14 + 4
+    assert main([str(tmp_path / "none")]) == 2

@@ -106,6 +106,10 @@ def test_a_price_in_doubt_makes_its_week_incomplete_and_no_other():
         ("SAP.DE", "XETR"),
         ("ASML.as", "XAMS"),
         ("BTC-USD", "24/7"),
+        ("eth-gbp", "24/7"),
+        ("UNI7083-USDT", "24/7"),
+        ("BAC-PL", "XNYS"),
+        ("^GSPC", "XNYS"),
     ],
 )
 def test_the_exchange_is_told_by_the_symbol(symbol, exchange):
@@ -115,6 +119,13 @@ def test_the_exchange_is_told_by_the_symbol(symbol, exchange):
 def test_an_unknown_suffix_is_an_error_that_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"7203\.T: no exchange is known.*\.DE"):
         exchange_of("7203.T")
+
+
+@pytest.mark.parametrize("symbol", ["EURUSD=X", "GC=F", "^N225", "^FTSE"])
+def test_what_trades_at_other_hours_is_refused(symbol):
+    """Currencies, futures and indices abroad: a week of New York's sessions would be wrong."""
+    with pytest.raises(ValueError, match="no exchange is known for it; expected a share"):
+        exchange_of(symbol)
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,7 @@ def test_flags_become_the_options_of_the_stage():
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (("--start", "0001-01-01"), "'0001-01-01' is too far away; expected a year from 1900"),
         (("--start", "2025-13-01"), "'2025-13-01' is not a date; expected YYYY-MM-DD"),
         (("--index", "dow30", "--symbols", "A"), "not allowed with argument --index"),
         ((), "one of the arguments --index --symbols is required"),

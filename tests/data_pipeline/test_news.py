@@ -68,6 +68,25 @@ def test_both_forms_read_the_same():
     assert read_story(alpaca()).symbols == ("ACME", "EMCA")
 
 
+@pytest.mark.parametrize(
+    ("url", "link"),
+    [
+        ("https://example.com/a?b=1&c=2#d", "https://example.com/a?b=1&c=2#d"),
+        ("http://localhost:80", "http://localhost:80"),
+        ("javascript:alert(1)", None),
+        ("https://user@example.com", None),
+        ('https://example.com/"><script>', None),
+        ("https://example.com/ and more", None),
+        (f"https://example.com/{'x' * 2000}", None),
+        (None, None),
+    ],
+)
+def test_only_an_address_of_the_web_becomes_a_link(url, link):
+    assert read_story(finnhub(url=url)).link == read_story(alpaca(url=url)).link == link
+    (item,) = clean_stories([read_story(finnhub(url=url))])
+    assert item.link == link
+
+
 def test_an_edited_item_counts_from_its_edit():
     """The text is the edited one."""
     edited = read_story(alpaca(updated_at="2026-01-09T08:30:00-05:00"))

@@ -2,17 +2,9 @@
 
 import pytest
 
-from eval.parity import (
-    Compared,
-    LocalAnswer,
-    Parting,
-    ServedModel,
-    chosen_rows,
-    compare,
-    main,
-    parity_verdict,
-    parting_index,
-)
+from eval.generation.parity import Compared, chosen_rows, compare, parity_verdict
+from eval.generation.parting import LocalAnswer, Parting, ServedModel, parting_index
+from eval.parity import main
 from tests.support.servers.completions import Completions
 from tests.support.tiny import FP32
 from weekahead.models.loading import find_adapter, load_for_generation

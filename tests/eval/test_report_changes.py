@@ -8,7 +8,7 @@ from scipy.special import stdtrit
 from scipy.stats import ttest_1samp
 
 from eval.metrics.statistics import clustered_mean
-from eval.report.changes import slope_values, tuning_changes
+from eval.report.changes import change_sentences, slope_values, tuning_changes
 from eval.report.comparisons import compare_runs
 from eval.report.runs import load_runs
 from eval.report.skills import tuning_results
@@ -102,6 +102,21 @@ def test_share_of_up_is_paired_on_the_rows_that_both_read(pair):
     assert share.sentence.startswith(
         f"tuned says up in {100 * ours.mean():.0f} % of its calls and base in "
         f"{100 * theirs.mean():.0f} % ({len(indices)} rows; difference "
+    )
+
+
+def test_runs_that_share_no_call_with_their_base_get_one_sentence(tmp_path):
+    rows, none = rows_with_moves(), [None] * (WEEKS * FIRMS)
+    runs = [make_run(tmp_path / "base", said(rows, none))]
+    runs += [make_run(tmp_path / name, said(rows, drawn(1)), adapter=name) for name in "ab"]
+    found = tuning_changes(compare_runs(load_runs(runs)))
+    assert change_sentences(found) == (
+        "There is no row for which both base and one of a, b state a direction, so what they say "
+        "cannot be compared.",
+    )
+    assert change_sentences([change for change in found if change.run == "a"]) == (
+        "There is no row for which both base and a state a direction, so what they say cannot be "
+        "compared.",
     )
 
 

@@ -186,15 +186,14 @@ def test_the_base_is_what_is_subtracted_in_either_order(pair):
 @pytest.mark.parametrize(
     ("ceiling", "sentence"),
     [
-        (0.9, "Best reachable direction accuracy: 0.900."),
+        (0.9, "knew the rule behind these prices would get 90 of 100 directions right."),
         (
             {"expected": 0.95, "rule_on_rows": {"test": 0.9375}},
-            "Best reachable direction accuracy: 0.950 expected; "
-            "the rule that made the rows gets 0.938 on split test.",
+            "would get 94 (split test), and over many rows 95 of 100 directions right.",
         ),
         (
             {"expected": 0.95, "rule_on_rows": 0.9},
-            "0.950 expected; the rule that made the rows gets 0.900 on split test.",
+            "would get 90 (split test), and over many rows 95 of 100 directions right.",
         ),
         (None, "Nothing here is about a real market."),
     ],
@@ -219,9 +218,9 @@ def test_runs_on_other_rows_are_flagged_and_not_compared(pair, tmp_path):
     ]
     assert len(between_runs(runs)) == 1
     text = read_page(write_report([*pair, other], tmp_path / "report", "T")).text
-    assert "Numbers compare only within the same test rows (A, B)." in text
-    assert "Test rows A, of demo-base and demo-tuned: 40 weekly" in text
-    assert "Test rows B, of other: 30 weekly" in text
+    assert "Compare runs only if they answered the same rows: A and B are different rows." in text
+    assert "Rows A, answered by demo-base and demo-tuned: 40 weekly" in text
+    assert "Rows B, answered by other: 30 weekly" in text
 
 
 def test_the_same_ids_with_another_truth_are_other_rows(tmp_path):

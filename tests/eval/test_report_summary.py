@@ -36,7 +36,7 @@ SHOWN, NOT, HARM, OPEN = "skill shown", "no skill shown", "negative skill shown"
         (
             [("a", SHOWN), ("b", NOT)],
             [("a", "b", SHOWN)],
-            "Fine-tuning helped: a has more skill than b. Skill is shown for a.",
+            "Fine-tuning helped: a has more skill than b. a shows skill.",
         ),
         (
             [("a", NOT), ("b", NOT)],
@@ -59,7 +59,19 @@ SHOWN, NOT, HARM, OPEN = "skill shown", "no skill shown", "negative skill shown"
             [("a", SHOWN), ("c", NOT), ("b", NOT)],
             [("a", "b", SHOWN), ("c", "b", NOT)],
             "Fine-tuning helped: a has more skill than b. Fine-tuning has not been shown to help: "
-            "no gain in skill of c over b. Skill is shown for a.",
+            "no gain in skill of c over b. a shows skill.",
+        ),
+        (
+            [("a", NOT), ("c", NOT), ("d", NOT), ("b", NOT)],
+            [("a", "b", NOT), ("c", "b", NOT), ("d", "e", NOT)],
+            "Fine-tuning has not been shown to help: no gain in skill of a and c over b; d over e. "
+            "No run has shown skill.",
+        ),
+        (
+            [("a", SHOWN), ("c", SHOWN), ("d", SHOWN), ("b", NOT)],
+            [("a", "b", SHOWN), ("c", "b", SHOWN), ("d", "e", SHOWN)],
+            "Fine-tuning helped: a and c have more skill than b; d has more skill than e. "
+            "a, c and d show skill.",
         ),
         (
             [("a", NOT)],
@@ -79,16 +91,43 @@ def test_a_page_of_bases_alone_asks_for_no_base():
     assert answer_sentence([result("b", NOT)], [], only_bases=True) == "No skill is shown."
 
 
+def test_a_base_that_answers_nothing_is_said_in_the_answer():
+    own = [result("a", SHOWN, p=0.01), result("b", NOT, p=1.0)]
+    answer = answer_sentence(own, [result("a", SHOWN, base="b", p=0.01)], unread={"b"})
+    told = "Fine-tuning helped: a shows skill, and b answers nothing that can be read."
+    assert answer == told, "what a shows is told once"
+    more = [*own, result("c", SHOWN, p=0.01)]
+    answer = answer_sentence(more, [result("a", SHOWN, base="b", p=0.01)], unread={"b"})
+    assert answer == f"{told} c shows skill too."
+
+
 @pytest.mark.parametrize(
-    ("p", "tests", "words"),
+    ("value", "p", "tests", "size", "odds"),
     [
-        (0.0001, 1, "a result this far from zero would come up in fewer than 1 of 1,000 such"),
-        (0.012, 3, "a result this far from zero would come up in 36 of 1,000 such tests"),
+        (0.3, 0.0001, 1, "30 more right of 100", "in fewer than 1 of 1,000 tests"),
+        (-0.214, 0.012, 3, "21 fewer right of 100", "in 36 of 1,000 tests"),
     ],
 )
-def test_how_sure_a_shown_skill_is(p, tests, words):
-    (sentence,) = certainty_sentences([result("a", SHOWN, p=p, tests=tests)], [])
-    assert words in sentence and sentence.startswith("If the calls had been made by chance")
+def test_a_shown_skill_has_its_size_interval_and_odds(value, p, tests, size, odds):
+    """The size is in forecasts of a hundred; the odds are of the corrected p."""
+    verdict = SHOWN if value > 0 else HARM
+    shown = result("a", verdict, value=abs(value), p=p, tests=tests)
+    (sentence,) = certainty_sentences([shown], [])
+    assert sentence.startswith(f"a: {size} than guesses with as many ups (95 % ")
+    (sentence,) = certainty_sentences([shown], [], accuracies={"a": 0.714})
+    assert sentence.startswith(
+        f"a: 71 of 100 directions right, {size.removesuffix(' right of 100')} "
+    )
+    low, high = (f"{round(100 * end)}".replace("-", "−") for end in shown.estimate.ci95)
+    assert f"interval: {low} to {high})" in sentence and odds in sentence
+
+
+def test_the_gain_of_fine_tuning_is_told_first():
+    gain = result("a", SHOWN, base="b", p=0.001)
+    sentences = certainty_sentences([result("a", SHOWN, p=0.001)], [gain])
+    assert sentences[0].startswith("a against b: ") and sentences[1].startswith("a: ")
+    (skill,) = certainty_sentences([result("a", SHOWN, p=0.001)], [gain], {"b"})
+    assert skill.startswith("a: "), "b answers nothing: the gain is the skill of a"
 
 
 def test_what_is_not_shown_states_what_could_be():
@@ -105,15 +144,23 @@ def test_what_was_tested_names_model_rows_weeks_and_dates(tmp_path):
     train = make_training(tmp_path / "outputs" / "tuned")
     train["dataset"] = {"source": "data/datasets/mine", "train_rows": 400}
     train["dataset"]["last_train_week"] = "2023-12-24"
+    train["result"] |= {"kept_step": 5, "used": {"rows_per_step": 16}}
     rows = generation_rows(lambda week: 5 - week % 2)
     tuned = make_run(tmp_path / "results" / "t", rows, adapter="outputs/tuned", train=train)
     base = make_run(tmp_path / "results" / "b", generation_rows(lambda week: 2))
     assert summarize(compare_runs(load_runs([base, tuned]))).tested == (
         "b: base as it is, the base.",
-        "t: base, fine-tuned on 400 rows of mine up to the week of 2023-12-24.",
+        "t: base, fine-tuned on 80 of 400 rows of the dataset mine up to the week of 2023-12-24.",
         "Test: 40 weekly forecasts for 5 firms in 8 weeks from 2023-12-31 to 2024-02-28 "
         "(made-up, split test).",
     )
+
+
+def test_a_gain_of_nothing_over_nothing_is_called_that(tmp_path):
+    rows = [row | {"generation": "Hm."} for row in generation_rows(lambda week: 3)]
+    runs = [make_run(tmp_path / "b", rows), make_run(tmp_path / "t", rows, adapter="x")]
+    (line,) = summarize(compare_runs(load_runs(runs))).tuning
+    assert line.remarks[0] == "no answer of either can be read"
 
 
 def test_a_run_that_answers_nothing_is_not_said_to_be_worse(tmp_path):
@@ -141,6 +188,26 @@ def test_bars_lie_on_one_axis_that_holds_zero():
     assert bars[0].value - axis.zero == pytest.approx(3 * (bars[1].value - axis.zero))
     assert axis_of([]) is None
     assert [signed(value) for value in (0.0004, -0.25, 0.5)] == ["0.000", "−0.250", "+0.500"]
+
+
+@pytest.mark.parametrize(
+    ("value", "half"),
+    [
+        (0, 0),
+        (0.003, 0.002),
+        (-0.01, 0.02),
+        (0.06, 0.07),
+        (-0.045, 0.045),
+        (0.06, 0.55),
+        (0.37, 0.1),
+    ],
+)
+def test_an_axis_of_small_values_has_ticks_that_differ(value, half):
+    axis = axis_of([result("a", NOT, value=value, half=half)])
+    texts = [tick.text for tick in axis.ticks]
+    assert len(set(texts)) == len(texts) and 3 <= len(texts) <= 6 and axis.at(0.05) < 100
+    for tick in axis.ticks:
+        assert axis.at(float(tick.text.replace("−", "-"))) == pytest.approx(tick.at)
 
 
 def test_a_page_of_two_runs_reads_as_one_story(tmp_path):

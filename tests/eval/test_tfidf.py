@@ -9,8 +9,9 @@ from data_pipeline.controls.__main__ import main as control
 from data_pipeline.dataset.load import load_dataset
 from data_pipeline.synthetic.market import write_market
 from data_pipeline.synthetic.world import Market
+from eval.generation.word_model import UNCHOSEN, bin_shares, fit, stated_bins
 from eval.score import main as score
-from eval.tfidf import UNCHOSEN, bin_shares, fit, main, stated_bins
+from eval.tfidf import main
 from tests.data_pipeline.test_fingpt import FIXTURE
 from weekahead.files import read_jsonl, write_jsonl
 from weekahead.task.answer import parse_answer

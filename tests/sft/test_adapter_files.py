@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 
 from sft.hub.adapter_files import (
-    REQUIRED,
-    PublishError,
     base_hub_id,
     bundle,
     check_complete,
@@ -17,7 +15,9 @@ from sft.hub.adapter_files import (
 )
 from tests.support.tiny_adapter import write_json
 from weekahead.files import sha256
+from weekahead.hub.client import HubError
 from weekahead.redaction import find_secret
+from weekahead.schema.file_names import ADAPTER_NEEDS
 from weekahead.schema.manifests import generation_manifest, training_manifest
 
 ROOTS = (Path("/home/jane doe/weekahead"), Path("/home/jane doe"))
@@ -26,7 +26,7 @@ ROOTS = (Path("/home/jane doe/weekahead"), Path("/home/jane doe"))
 @pytest.fixture
 def folder(tmp_path):
     """A complete folder by its names, with JSON where JSON is read."""
-    for name in REQUIRED:
+    for name in ADAPTER_NEEDS:
         write_json(
             tmp_path / name,
             {"base": {"name": "user/base", "dtype": "bfloat16"}, "run": "r", "result": {}},
@@ -73,21 +73,21 @@ def test_secrets_are_found_and_hashes_are_none(text, kind):
     assert find_secret(text, variables) == kind
 
 
-@pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.parametrize("name", ADAPTER_NEEDS)
 def test_a_missing_or_empty_file_is_named_with_the_remedy(folder, name):
     (folder / name).write_bytes(b"")
-    with pytest.raises(PublishError, match=rf"{name} missing or empty.*`make train` again"):
+    with pytest.raises(HubError, match=rf"{name} missing or empty.*`make train` again"):
         check_complete(folder)
     (folder / name).unlink()
-    with pytest.raises(PublishError, match=rf"{name} missing or empty"):
+    with pytest.raises(HubError, match=rf"{name} missing or empty"):
         bundle(folder, "user/name")
 
 
 def test_a_missing_folder_and_a_file_cut_off_are_refused(folder, tmp_path):
-    with pytest.raises(PublishError, match="is not a folder; expected outputs/<run>"):
+    with pytest.raises(HubError, match="is not a folder; expected outputs/<run>"):
         check_complete(tmp_path / "absent")
     (folder / "adapter_config.json").write_text('{"r": 8')
-    with pytest.raises(PublishError, match=r"adapter_config\.json cannot be read"):
+    with pytest.raises(HubError, match=r"adapter_config\.json cannot be read"):
         bundle(folder, "user/name")
 
 
@@ -111,7 +111,7 @@ def test_the_base_has_a_hub_id(base, named, expected):
 def test_a_base_that_is_a_local_folder_is_refused(base, tmp_path, monkeypatch):
     (tmp_path / "models" / "mine").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(PublishError, match=r"not a Hub id.*--base user/name"):
+    with pytest.raises(HubError, match=r"not a Hub id.*--base user/name"):
         base_hub_id(training_manifest({"base": base}))
 
 
@@ -135,20 +135,20 @@ def test_metrics_of_other_weights_are_refused(folder):
     check_evaluation(folder, None)
     weights = sha256(folder / "adapter_model.safetensors")
     check_evaluation(folder, generation_manifest({"adapter_sha256": weights}))
-    with pytest.raises(PublishError, match=r"other weights.*: the base\..*make eval RUN="):
+    with pytest.raises(HubError, match=r"other weights.*: the base\..*make eval RUN="):
         check_evaluation(folder, generation_manifest({"adapter": None}))
     others = generation_manifest({"adapter": "outputs/old", "adapter_sha256": "ab" * 32})
-    with pytest.raises(PublishError, match=r"other weights.*: outputs/old\."):
+    with pytest.raises(HubError, match=r"other weights.*: outputs/old\."):
         check_evaluation(folder, others)
 
 
 def test_a_training_that_has_not_ended_is_refused(folder):
     write_json(folder / "manifest.json", {"base": {"name": "user/base"}, "result": None})
-    with pytest.raises(PublishError, match=r"has not ended.*`make train` again"):
+    with pytest.raises(HubError, match=r"has not ended.*`make train` again"):
         bundle(folder, "user/name")
 
 
 def test_only_names_that_a_push_writes_may_be_removed():
-    assert all(map(is_ours, [*REQUIRED, "README.md", "metrics.json", "figures/loss.png"]))
+    assert all(map(is_ours, [*ADAPTER_NEEDS, "README.md", "metrics.json", "figures/loss.png"]))
     others = [".gitattributes", "notes.md", "LICENSE", "figures/notes.md", "config.json"]
     assert not any(map(is_ours, others))

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.miniature import train_and_log
+from sft.training.callbacks import TrainLogCallback
+from tests.support.miniature import make_trainer, train_and_log
 from weekahead.tracking.plots import plot_comparison, plot_training
 
 ROOT = Path(__file__).resolve().parents[2]
 
 TRACKED = """
-import logging, sys
+import logging, sys, time
 from pathlib import Path
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
 import psutil
@@ -27,15 +28,18 @@ from weekahead.tracking.run import start_run
 
 folder, mode = Path(sys.argv[1]), sys.argv[2]
 
-class KillTheClient(TrainerCallback):
+class AtEachStep(TrainerCallback):
     def on_step_begin(self, args, state, control, **kwargs):
         if state.global_step == 1 and mode == "kill":
             children = psutil.Process().children(recursive=True)
             core = next(child for child in children if child.name() == "wandb-core")
             core.kill(); core.wait()
+        if mode == "wait":
+            time.sleep(1.5)
 
 with start_run(folder, name="tiny", kind="train", config={"lr": 1}) as run:
-    trainer = make_trainer(folder, [TrainLogCallback(folder, run), KillTheClient()], ["wandb"])
+    train_log = TrainLogCallback(folder, run, interval_seconds=1)
+    trainer = make_trainer(folder, [train_log, AtEachStep()], ["wandb"])
     guard_wandb(trainer, run)
     trainer.train()
 """
@@ -54,6 +58,16 @@ def train_tracked(folder, mode, **variables):
     )
     assert process.returncode == 0, process.stderr
     return process
+
+
+def read_record(folder):
+    """W&B's offline record, by the client's own reader."""
+    (record,) = (folder / "wandb").glob("offline-run-*")
+    wandb = shutil.which("wandb", path=str(Path(sys.executable).parent)) or "wandb"
+    command = [wandb, "leet", "inspect", "--json", str(record)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def read_rows(folder):
@@ -87,6 +101,7 @@ def test_every_kind_of_row_is_there_with_its_figures(trained):
         # 12 real tokens and 2 rows in every step, and padding is not counted
         assert row["tokens_per_second"] / row["steps_per_second"] == pytest.approx(12)
         assert row["samples_per_second"] / row["steps_per_second"] == pytest.approx(2)
+        assert row["mfu"] == pytest.approx(row["tokens_per_second"] / 1e6)
     names = {"eval_loss", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second"}
     assert names <= set(evaluation[0])
     for name in (
@@ -169,19 +184,46 @@ def test_the_speed_leaves_out_evaluation_and_saving():
 def test_losses_and_speeds_reach_the_run_on_one_axis(tmp_path):
     folder = tmp_path / "run"
     train_tracked(folder, "offline")
-    (record,) = (folder / "wandb").glob("offline-run-*")
-    wandb = shutil.which("wandb", path=str(Path(sys.executable).parent)) or "wandb"
-    process = subprocess.run(
-        [wandb, "leet", "inspect", "--json", str(record)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    history = [line for line in process.stdout.splitlines() if '"history"' in line]
+    history = [record["history"]["item"] for record in read_record(folder) if "history" in record]
     for name in ("train/loss", "eval/loss", "speed/tokens_per_second", "host/rss_bytes"):
-        lines = [line for line in history if name in line]
-        assert lines, f"{name} was not logged"
-        assert all("train/global_step" in line for line in lines)
+        items = [item for item in history if name in item]
+        assert items, f"{name} was not logged"
+        assert all("train/global_step" in item for item in items)
+
+
+@pytest.mark.slow
+def test_gpu_figures_reach_record_log_and_picture(tmp_path, nvml_stub):
+    """From a driver's binary interface: by the client's own library, and by ours."""
+    from weekahead.tracking.plots import _system
+
+    folder = tmp_path / "run"
+    train_tracked(folder, "wait", LD_LIBRARY_PATH=str(nvml_stub), CUDA_VISIBLE_DEVICES="0")
+    client: dict[str, float] = {}
+    ours: dict[str, float] = {}
+    for record in read_record(folder):
+        client |= record.get("stats", {}).get("item", {})
+        ours |= record.get("history", {}).get("item", {})
+    names = ("gpu", "memoryAllocatedBytes", "powerWatts", "temp")
+    assert [client[f"gpu.0.{name}"] for name in names] == [73, 4 * 2**30, 65.5, 61]
+    names = ("utilization_percent", "memory_used_bytes", "power_watts", "temperature_celsius")
+    assert [ours[f"gpu/0/{name}"] for name in names] == [73, 4 * 2**30, 65.5, 61]
+    rows = read_rows(folder)
+    system, end = of_kind(rows, "system"), of_kind(rows, "end")[0]
+    assert [system[0]["gpu"][0][name] for name in names] == [73, 4 * 2**30, 65.5, 61]
+    seconds = system[-1]["time"] - system[0]["time"]
+    assert seconds > 1 and end["gpu_energy_wh"] == pytest.approx(65.5 * seconds / 3600)
+    assert ours["gpu/energy_wh"] == end["gpu_energy_wh"]
+    drawn = [axes.lines[0].get_ydata() for axes in _system(rows).axes]
+    assert [set(values) for values in drawn] == [{73}, {4.0}, {65.5}, {61}]
+
+
+def test_a_training_on_cuda_without_gpu_figures_warns_once(tmp_path, monkeypatch, caplog):
+    from weekahead.tracking.gpu_check import GpuCheck
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    callback = TrainLogCallback(tmp_path / "run", gpu_check=GpuCheck(after_seconds=0))
+    make_trainer(tmp_path / "run", [callback]).train()
+    assert caplog.text.count("no GPU sample after") == 1
 
 
 @pytest.mark.slow

@@ -233,24 +233,27 @@ def test_early_stopping_survives_an_interrupt(tmp_path):
 
 @pytest.mark.slow
 def test_the_command_keeps_the_best_step_and_stops_after_it(tiny, monkeypatch):
-    """At so high a rate the model is worse from the second step on.
+    """At so high a rate the model gets worse; which one is, depends on the CPU's rounding.
 
     The first step, in the warmup, has a rate of 0.
     """
-    flags = f"--config recipe.yaml --dataset data/datasets/m --output_dir outputs/best {BEST}"
-    flags += " --max_steps 9 --early_stopping_patience 2 --learning_rate 1 --save_total_limit 1"
-    flags += " --gradient_accumulation_steps 1"
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    process = command(tiny, f"-m sft.train {flags}")
-    assert process.returncode == 0, process.stderr[-2000:]
-    out = tiny / "outputs/best"
+    for rate in ("1", "0.3"):
+        out = tiny / f"outputs/best-{rate}"
+        flags = f"--config recipe.yaml --dataset data/datasets/m --output_dir {out} {BEST}"
+        flags += f" --max_steps 9 --early_stopping_patience 2 --learning_rate {rate}"
+        flags += " --save_total_limit 1 --gradient_accumulation_steps 1"
+        process = command(tiny, f"-m sft.train {flags}")
+        assert process.returncode == 0, process.stderr[-2000:]
+        result = json.loads((out / "manifest.json").read_text())["result"]
+        if result["stopped_early"]:
+            break
     losses = {
         row["step"]: row["eval_loss"]
         for row in read_jsonl(out / "train_log.jsonl")
         if row["kind"] == "eval"
     }
     best = min(losses, key=losses.__getitem__)
-    result = json.loads((out / "manifest.json").read_text())["result"]
     assert result["kept_step"] == best and result["kept_eval_loss"] == losses[best]
     assert result["kept_because"] == f"the lowest validation loss of {len(losses)} evaluations"
     assert result["stopped_early"] and result["steps"] == best + 2 == max(losses) < 9

@@ -1,6 +1,7 @@
 """Every field of the three argument classes is obeyed, refused with a reason, or without effect."""
 
 import dataclasses
+import importlib.util
 import json
 from dataclasses import fields
 from pathlib import Path
@@ -10,7 +11,7 @@ import yaml
 
 from sft.training.arguments import argument_classes, parse
 from sft.training.fields import DECIDED, HARMLESS, HONOURED
-from sft.training.values import RANGES
+from sft.training.values import _TRACKERS, RANGES, _check_attention
 from tests.support.tiny import FP32
 from weekahead.models.precision import Precision
 
@@ -27,8 +28,7 @@ OTHER_VALUES = {
     "dataset_kwargs": '{"skip_prepare_dataset": true}',
     "fsdp_config": "x.json",
     "parallelism_config": "{}",
-    "hub_strategy": "checkpoint",
-    "hub_private_repo": "true",
+    "hub_strategy": "every_save",
     "use_cpu": "false",
     "dtype": "float16",
 }
@@ -103,6 +103,7 @@ def test_a_token_is_not_repeated(tmp_path):
         ("--packing true", "a row would see its neighbours"),
         ("--padding_free true", "a row would see its neighbours"),
         ("--bnb_4bit_quant_type int4", "--bnb_4bit_quant_type: invalid choice: 'int4'"),
+        ("--hub_model_id me/x", "no effect without --push_to_hub true"),
         ("--trackio_space_id me/x", "no effect without --report_to trackio"),
         ("--do_eval true --eval_strategy no", "--eval_strategy is no"),
         ("--eval_packing true", "a row would see its neighbours"),
@@ -145,6 +146,20 @@ def test_what_cannot_work_is_refused(tmp_path, flags, message):
     assert message in refusal(tmp_path, *flags.split())
 
 
+def test_the_tensorboard_that_is_named_is_the_one_of_the_tests():
+    pinned = (ROOT / "requirements-dev.txt").read_text().splitlines()
+    assert _TRACKERS["tensorboard"] in pinned
+
+
+@pytest.mark.parametrize("name", ["trackio", "tensorboard"])
+def test_a_tracker_that_is_not_installed_is_named_with_its_remedy(tmp_path, name):
+    if importlib.util.find_spec(name):
+        pytest.skip(f"{name} is installed")
+    message = refusal(tmp_path, "--report_to", name)
+    assert f"--report_to {name} needs a package that is not installed" in message
+    assert f".venv/bin/python -m pip install {name}==" in message
+
+
 @pytest.mark.parametrize(
     "flags",
     [
@@ -163,6 +178,14 @@ def test_what_cannot_work_is_refused(tmp_path, flags, message):
 )
 def test_what_can_work_is_not_refused(tmp_path, flags):
     parsed(tmp_path, *flags.split())
+
+
+def test_several_trackers_stand_in_a_recipe_or_after_the_flag(tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    stated = yaml.safe_load((ROOT / "recipes/smollm2.yaml").read_text())
+    recipe.write_text(yaml.safe_dump(stated | {"report_to": ["wandb", "none"]}))
+    assert parsed(tmp_path, recipe=recipe).training.report_to == ["wandb", "none"]
+    assert parsed(tmp_path, "--report_to", "wandb", "none").training.report_to == ["wandb", "none"]
 
 
 def test_the_word_no_needs_no_quotes_in_a_recipe(tmp_path):
@@ -258,6 +281,7 @@ def test_an_args_file_beside_the_command_is_not_read(tmp_path, monkeypatch):
 HONOURED_CASES = {
     "--attn_implementation eager": {"attention": "eager"},
     "--attn_implementation sdpa": {"attention": "sdpa"},
+    "--attn_implementation sdpa_expanded": {"attention": "sdpa_expanded"},
     "--bnb_4bit_quant_type fp4": {"quantization": {"bnb_4bit_quant_type": "fp4"}},
     "--use_bnb_nested_quant false": {"quantization": {"bnb_4bit_use_double_quant": False}},
     "--load_in_4bit false": {"quantization": None, "base_dtype": "float32"},
@@ -313,3 +337,12 @@ def test_what_was_asked_is_what_was_used(tiny, tmp_path, monkeypatch, flags):
         else:
             assert used[name] == expected
     json.dumps(used)
+
+
+def test_scores_that_overflow_in_fp16_are_refused():
+    """The check alone: fp16 arguments can only be made on a GPU."""
+    fp16 = Precision("fp16", "cuda", "as on a T4")
+    with pytest.raises(ValueError, match="sdpa keeps them in fp32"):
+        _check_attention({"attn_implementation": "eager"}, fp16)
+    _check_attention({"attn_implementation": "sdpa"}, fp16)
+    _check_attention({"attn_implementation": "eager"}, Precision("bf16", "cuda", "x"))

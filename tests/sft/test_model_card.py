@@ -29,6 +29,8 @@ def test_the_hub_reads_the_metadata():
 
     text = card(REAL, "meta-llama/Llama-3.1-8B", dataset_id="FinGPT/dow30", metrics=METRICS)
     data = ModelCard(text).data.to_dict()
+    results = data.pop("model-index")[0]["results"]
+    assert [metric["type"] for metric in results[0]["metrics"]] == ["accuracy", "mse"]
     assert data == {
         "base_model": "meta-llama/Llama-3.1-8B",
         "base_model_relation": "adapter",
@@ -68,7 +70,7 @@ def test_every_metric_has_its_rows_and_its_baselines():
     ):
         assert line in text.splitlines(), line
     assert "there are 10 weeks" in text
-    assert "model-index" not in text
+    assert "0.431 to 0.602, 296 rows in 10 weeks" in text.partition("# tiny")[0]
 
 
 def test_what_was_measured_on_what_is_said():

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from sft.publish import read_evaluation
-from tests.support.servers.hub import Hub
+from tests.support.servers.hub import Fault, Hub
 from tests.support.servers.hub_store import Blob
 from tests.support.tiny_adapter import (
     BASE_ID,
@@ -49,14 +51,19 @@ def hub():
         yield running
 
 
-def push(
+def command(
     hub: Hub, home: Path, *arguments: object, token: str | None = "hf_owner", **environment: str
 ):
-    """Run the command in a process of its own, in the folder `home`: no other .env is read."""
+    """Run a command in a process of its own, in the folder `home`: no other .env is read."""
     home.mkdir(exist_ok=True)
     env = {**hub.environment(home, token), "PYTHONPATH": str(ROOT), **environment}
-    command = [sys.executable, "-m", "sft.publish", *map(str, arguments)]
-    return subprocess.run(command, cwd=home, env=env, capture_output=True, text=True, timeout=120)
+    words = [sys.executable, *map(str, arguments)]
+    return subprocess.run(words, cwd=home, env=env, capture_output=True, text=True, timeout=120)
+
+
+def push(hub: Hub, home: Path, *arguments: object, **options):
+    """Run `sft.publish` as `command` does."""
+    return command(hub, home, "-m", "sft.publish", *arguments, **options)
 
 
 def pushed(hub: Hub, home: Path, *arguments: object, **options) -> str:
@@ -83,6 +90,7 @@ def test_the_whole_folder_arrives_and_nothing_else(hub, run, tmp_path):
         "generation_config.json",
         "manifest.json",
         "metrics.json",
+        "recipe.yaml",
         "tokenizer.json",
         "tokenizer_config.json",
     ]
@@ -144,6 +152,7 @@ def test_the_adapter_loads_by_id_by_revision_and_as_on_its_card(hub, run, base, 
     pushed(hub, tmp_path / "home", other, "--repo", REPO)
     snippet = re.search(r"```python\n(.*?)```", contents(hub)["README.md"].decode(), re.DOTALL)
     assert snippet is not None
+    hub.repo(BASE_ID).private = False
     code = LOAD.format(base=str(base), repo=REPO, first=first, old=str(run), new=str(other))
     code += f"{snippet[1]}\nmodels.append(model)\n"
     latest, pinned, old, new, of_card = logits(hub, tmp_path / "reader", code)
@@ -170,15 +179,24 @@ def test_pushing_again_commits_only_what_changed(hub, run, tmp_path):
     assert {"notes.md", "figures/speed.png"} <= set(files)
 
 
-def test_private_is_hidden_and_cannot_be_had_afterwards(hub, run, tmp_path):
-    pushed(hub, tmp_path / "home", run, "--repo", "user/hidden", "--private")
-    assert hub.repo("user/hidden").private
-    pushed(hub, tmp_path / "home", run, "--repo", REPO)
-    commits = len(hub.repo(REPO).commits)
+def test_a_new_repository_is_private_unless_public(hub, run, tmp_path):
+    """And one that exists keeps its setting: a flag that says otherwise is refused."""
+    home = tmp_path / "home"
+    pushed(hub, home, run, "--repo", REPO)
+    assert hub.repo(REPO).private
+    pushed(hub, home, run, "--repo", "user/open", "--public")
+    assert not hub.repo("user/open").private
+    commits = len(hub.repo("user/open").commits)
     (run / "figures" / "loss.png").write_bytes(b"\x89PNG\0 new")
-    process = push(hub, tmp_path / "home", run, "--repo", REPO, "--private")
-    assert process.returncode == 2 and "exists and is public" in process.stderr
-    assert len(hub.repo(REPO).commits) == commits
+    for repo, flag, reason in (
+        ("user/open", "--private", "exists and is public"),
+        (REPO, "--public", "exists and is private"),
+    ):
+        process = push(hub, home, run, "--repo", repo, flag)
+        assert process.returncode == 2 and reason in process.stderr
+    assert len(hub.repo("user/open").commits) == commits
+    pushed(hub, home, run, "--repo", "user/open")
+    assert len(hub.repo("user/open").commits) == commits + 1
 
 
 @pytest.mark.parametrize(
@@ -215,6 +233,94 @@ def test_a_token_in_dot_env_counts(hub, trained, tmp_path):
     home.mkdir()
     (home / ".env").write_text("HF_TOKEN=hf_owner\n")
     assert pushed(hub, home, trained, "--repo", REPO, token=None) == hub.repo(REPO).branches["main"]
+
+
+def test_evaluation_report_and_recipe_come_in_one_commit(hub, run, tmp_path):
+    """The Hub's own client reads the results: interval and verdict stand with each figure."""
+    results, report = tmp_path / "home/results/tiny", tmp_path / "home/reports/all"
+    results.mkdir(parents=True)
+    report.mkdir(parents=True)
+    write_json(results / "metrics.json", metrics())
+    dataset = {"source": "FinGPT/dow30", "split": "test", "revision": "a" * 40, "rows": 300}
+    weights = sha256(run / "adapter_model.safetensors")
+    write_json(results / "manifest.json", {"adapter_sha256": weights, "dataset": dataset})
+    judged = {"run": "tiny", "metrics_sha256": sha256(results / "metrics.json"), "tests": 2}
+    judged |= {"verdict": "no skill shown", "p_corrected": 0.4}
+    write_json(report / "manifest.json", {"kind": "report", "runs": [judged], "files": []})
+    (report / "report.html").write_text(f"<p>{tmp_path}/home/results</p>")
+    pushed(hub, tmp_path / "home", run, "--repo", REPO)
+    assert len(hub.repo(REPO).commits) == 2  # its creation and the push
+    files = contents(hub)
+    assert files["report.html"] == b"<p>results</p>"
+
+    stated = yaml.safe_load(files[".eval_results/weekahead_FinGPT__dow30.yaml"])
+    entries = parse_eval_result_entries(stated)
+    assert [(entry.dataset_id, entry.task_id, entry.value) for entry in entries] == [
+        ("FinGPT/dow30", "direction_accuracy", 0.5167),
+        ("FinGPT/dow30", "mse", 8.25),
+    ]
+    note = "95 % interval 0.431 to 0.602, 296 rows in 10 weeks; no skill shown"
+    assert entries[0].notes == note and entries[0].dataset_revision == "a" * 40
+    indexed = ModelCard(files["README.md"].decode()).data.eval_results
+    assert indexed is not None and note in str(indexed[0].metric_name)
+    assert indexed[0].metric_args == {"ci95": [0.4312, 0.6021], "rows": 296, "weeks": 10}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "again"),
+    [
+        (Fault("GET", "whoami", 429, {"Retry-After": "1"}), 0),
+        (Fault("POST", "repos/create", 503, {"Retry-After": "1"}), 0),
+        (Fault("GET", "/api/models/user/tiny$", 429, {"ratelimit": '"api";r=0;t=1'}), 0),
+        (Fault("POST", "/commit/main", 503, times=2), 0),
+        (Fault("PUT", "/objects/", 503, {"Retry-After": "0"}), 1),
+        (Fault("PUT", "/objects/", 0), 1),
+    ],
+    ids=lambda value: f"{value.path} {value.status}" if isinstance(value, Fault) else None,
+)
+def test_a_hub_that_is_busy_is_asked_again(hub, run, tmp_path, fault, again):
+    """After the delay that it states; weights that arrived are not sent again."""
+    hub.faults.append(fault)
+    process = push(hub, tmp_path / "home", run, "--repo", REPO)
+    assert process.returncode == 0, process.stderr
+    assert fault.times == 0 and "adapter_model.safetensors" in contents(hub)
+    lfs = sum(blob.lfs for blob in hub.repo(REPO).at("main").files.values())
+    assert sum(seen.method == "PUT" for seen in hub.seen) == lfs + again
+
+
+def test_a_refused_upload_goes_on_when_it_is_run_again(hub, run, tmp_path):
+    """The weights are there already, and one commit is made; a lost answer makes no second one."""
+    home = tmp_path / "home"
+    hub.faults.append(Fault("POST", "/commit/main", 500))
+    process = push(hub, home, run, "--repo", REPO)
+    assert process.returncode == 2 and "not sent a second time" in process.stderr
+    assert len(hub.repo(REPO).commits) == 1
+    uploads = [seen for seen in hub.seen if seen.method == "PUT"]
+    hub.faults.append(Fault("POST", "/commit/main", 0, acts=True))
+    process = push(hub, home, run, "--repo", REPO)
+    assert process.returncode == 2 and "run the same command again" in process.stderr.lower()
+    pushed(hub, home, run, "--repo", REPO)
+    assert len(hub.repo(REPO).commits) == 2
+    assert [seen for seen in hub.seen if seen.method == "PUT"] == uploads
+
+
+def test_a_hub_that_has_gone_silent_is_given_up(hub, run, tmp_path):
+    """The client itself would wait for ever."""
+    hub.faults.append(Fault("GET", "whoami", 0, seconds=20))
+    code = (
+        "import sys; from sft.publish import main; from weekahead.hub import client; "
+        "client._SILENCE_SECONDS = 0.5; sys.exit(main(sys.argv[1:]))"
+    )
+    process = command(hub, tmp_path / "home", "-c", code, run, "--repo", REPO)
+    assert process.returncode == 2 and "cannot be reached (ReadTimeout" in process.stderr
+
+
+def test_a_delay_beyond_patience_is_told(hub, run, tmp_path):
+    hub.faults.append(Fault("GET", "whoami", 429, {"Retry-After": "3600"}))
+    process = push(hub, tmp_path / "home", run, "--repo", REPO)
+    assert process.returncode == 2 and "again in 3600 seconds" in process.stderr
+    assert hub.store.repos == {}
 
 
 def test_metrics_of_the_run_are_found_others_refused(hub, run, tmp_path):
@@ -265,3 +371,38 @@ def test_metrics_are_uploaded_as_they_are_stored(tmp_path):
     assert evaluation is not None and evaluation.manifest is None
     assert evaluation.stored == metrics() and "effective_n" not in evaluation.stored
     assert evaluation.metrics["effective_n"] is None
+
+
+def test_new_results_go_onto_the_card_alone(hub, run, tmp_path):
+    """`eval.publish --hub`: one commit, of the card and of the results' own file."""
+    home, results = tmp_path / "home", tmp_path / "home/results/later"
+    pushed(hub, home, run, "--repo", REPO)
+    before = contents(hub)
+    results.mkdir(parents=True)
+    write_json(results / "metrics.json", metrics())
+    (results / "generations.jsonl").write_text("{}\n")
+    dataset = {"source": "FinGPT/dow30", "split": "test", "rows": 300}
+    weights = sha256(run / "adapter_model.safetensors")
+    write_json(results / "manifest.json", {"adapter_sha256": weights, "dataset": dataset})
+    module = ("-m", "eval.publish", results, "--hub", REPO)
+    process = command(hub, home, *module, WANDB_MODE="offline")
+    assert process.returncode == 0, process.stderr
+    after = contents(hub)
+    new = ".eval_results/weekahead_FinGPT__dow30.yaml"
+    assert {name for name in after if after[name] != before.get(name)} == {"README.md", new}
+    head, body = (files["README.md"].decode().split("---\n", 2)[1:] for files in (before, after))
+    assert body[1] == head[1] and body[0].startswith(head[0])
+    assert [r.metric_value for r in ModelCard(after["README.md"].decode()).data.eval_results] == [
+        0.5167,
+        8.25,
+    ]
+
+    write_json(results / "metrics.json", {**metrics(), "bin_acc": 0.52})
+    hub.faults.append(Fault("POST", "/commit/main", 412))
+    process = command(hub, home, *module, WANDB_MODE="offline")
+    assert process.returncode == 2 and "changed meanwhile; run the same" in process.stderr
+    others = {"adapter": "outputs/another", "adapter_sha256": "ab" * 32}
+    write_json(results / "manifest.json", others)
+    process = command(hub, home, *module, WANDB_MODE="offline")
+    assert process.returncode == 2 and "holds another adapter than the one" in process.stderr
+    assert contents(hub) == after

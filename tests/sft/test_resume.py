@@ -33,7 +33,7 @@ BASE = {
 }
 NOT_DECIDING = {
     # of evaluations and logs
-    "logging_steps", "log_on_each_node", "logging_nan_inf_filter",
+    "upload_artifacts", "logging_steps", "log_on_each_node", "logging_nan_inf_filter",
     "eval_do_concat_batches", "eval_use_gather_object",
     "eval_accumulation_steps", "include_for_metrics", "gen_rows",
     "gen_max_new_tokens", "gen_time_share", "knowledge_cutoff",

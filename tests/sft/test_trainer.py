@@ -160,6 +160,16 @@ def test_a_loss_function_of_the_callers_is_used(trainer, monkeypatch):
     assert not trainer._can_skip_unlabelled(batch_of(trainer, [0]))
 
 
+def test_a_gpu_takes_the_short_way_with_fsdp_alone(trainer, monkeypatch):
+    """TRL reads the head's weight without calling the head, which FSDP does not survive."""
+    import torch
+
+    batch = {name: torch.ones(1, 8, device="meta") for name in batch_of(trainer, [0])}
+    assert not trainer._can_skip_unlabelled(batch)
+    monkeypatch.setattr(trainer, "is_fsdp_enabled", True)
+    assert trainer._can_skip_unlabelled(batch)
+
+
 @pytest.mark.parametrize("key", ["position_ids", "shift_labels", "cu_seq_lens_q"])
 def test_a_batch_without_padding_goes_trls_way(trainer, key):
     batch = batch_of(trainer, [0])
@@ -241,3 +251,29 @@ def test_the_loss_of_a_resumed_training_is_that_of_all_its_steps():
     ]
     assert mean_loss(history) == pytest.approx((10 * 3.0 + 10 * 2.0 + 5 * 1.0) / 25)
     assert mean_loss([{"step": 3, "eval_loss": 1.0}]) is None
+
+
+ADAPTER_FILES = (
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "chat_template.jinja",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
+
+
+@pytest.mark.parametrize("name", ADAPTER_FILES)
+def test_an_adapter_is_not_said_to_be_there_if_it_is_not(tmp_path, name):
+    """FSDP with a sharded state dict leaves no adapter file and no error, for example."""
+    from sft.training.trainer import check_written
+
+    for other in ADAPTER_FILES:
+        (tmp_path / other).write_text("{}")
+    check_written(tmp_path)
+    (tmp_path / name).write_text("")
+    with pytest.raises(ValueError, match=f"{name} of its adapter was not written"):
+        check_written(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(ValueError, match=name):
+        check_written(tmp_path)

@@ -16,6 +16,7 @@ from tests.support.tiny import ROOT, command
 from tests.test_kills import MARK, left_over, workers
 from weekahead.files import read_jsonl
 from weekahead.locks import sole_writer, writer_of
+from weekahead.models.precision import choose_precision
 
 pytestmark = pytest.mark.slow
 FLAGS = (
@@ -79,11 +80,16 @@ def weights(run):
     return {name: tensor.tolist() for name, tensor in tensors.items()}
 
 
-def test_two_processes_train_the_adapter_of_one(tiny):
-    """Without dropout: bit for bit, and also if a run goes on with another number of processes."""
+def test_two_processes_train_the_adapter_of_one(tiny, monkeypatch):
+    """Without dropout, and also if a run goes on with another number of processes.
+
+    Bit for bit on the CPUs with bf16 products that it was run on; in fp32 the last digits differ.
+    """
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as torchrun does; some products depend on it
     one, two = trained(tiny, "one", 1), trained(tiny, "two", 2)
     whole = weights(one)
-    assert weights(two) == whole
+    near = 0.0 if choose_precision().mode == "bf16" else 1e-6
+    assert far(weights(two), whole) <= near
     for run, processes in ((one, 2), (two, 1)):
         stopped_after(run, 1)
         trained(tiny, run.name, processes)
@@ -91,7 +97,17 @@ def test_two_processes_train_the_adapter_of_one(tiny):
         trained(tiny, run.name, processes)
         result = json.loads((run / "manifest.json").read_text())["result"]
         assert result["resumed_from_step"] == 1
-        assert weights(run) == whole
+        assert far(weights(run), whole) <= near
+
+
+def far(ours, theirs):
+    """The largest difference of two adapters of the same tensors."""
+    import torch
+
+    assert ours.keys() == theirs.keys()
+    return max(
+        (torch.tensor(ours[name]) - torch.tensor(theirs[name])).abs().max().item() for name in ours
+    )
 
 
 def test_two_processes_leave_a_folder_that_is_taken(tiny):

@@ -43,7 +43,7 @@ HOSTILE = [
     ("Up 2% more than peers", "up or up 2"),
     ("Up by 1-2%, outperforming by 5%", "up 1.5"),
     ("Flat, revenue up 5%", "flat"),
-    ("Up by 150 bps", "nothing or up"),
+    ("Up by 150 bps", "up 1.5"),
     ("Up by 1.5 points", "nothing or up"),
     ("Up by $2 (1.3%)", "up or up 1.3"),
     ("Up by $2-3", "up"),

@@ -38,12 +38,12 @@ PRICE_COLUMNS = [
 ]
 
 
-def write_prices(folder, symbols, first, last):
+def write_prices(folder, symbols, first, last, exchange="XNYS"):
     """One CSV a symbol in yfinance's form, every session from `first` to `last`."""
     from exchange_calendars import get_calendar
 
     folder.mkdir(parents=True, exist_ok=True)
-    days = get_calendar("XNYS", start="1990-01-01").sessions_in_range(str(first), str(last))
+    days = get_calendar(exchange, start="1990-01-01").sessions_in_range(str(first), str(last))
     for symbol in symbols:
         draw, price = random.Random(f"prices of {symbol}"), 50.0
         with (folder / f"{symbol}.csv").open("w", newline="") as file:

@@ -44,7 +44,7 @@ def make_trainer(folder, callbacks, report_to="none"):
 
 def train_and_log(folder, *, resume=False):
     """Train into `folder` with its log; the trainer and the callback that wrote the log."""
-    callback = TrainLogCallback(folder)
+    callback = TrainLogCallback(folder, peak_tokens_per_second=1e6)
     trainer = make_trainer(folder, [callback])
     trainer.train(resume_from_checkpoint=resume or None)
     return trainer, callback

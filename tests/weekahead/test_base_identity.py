@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.support.servers.hub import Hub
+from tests.support.servers.hub import Fault, Hub
 from tests.support.servers.hub_store import Blob
 from tests.support.tiny import ROOT
 from weekahead.models.adapter_check import probe_logits
@@ -103,11 +103,21 @@ def test_a_base_that_cannot_be_had_says_what_to_do(tiny, tmp_path):
     with Hub() as hub:
         hub.add_folder("org/base", tiny / "base")
         hub.repo("org/base").gated = True
-        for variables in ({}, {"HF_TOKEN": "hf_other"}):
+        hub.faults.append(Fault("HEAD", "/config.json", 503, {"Retry-After": "1"}))
+        # The config and no weights are in the cache, from before it was gated.
+        hub.repo("org/base").gated = False
+        assert client(hub, tmp_path, code) == [hub.repo("org/base").branches["main"]]
+        hub.repo("org/base").gated = True
+        for variables, reason in (
+            ({}, "there is no token"),
+            ({"HF_TOKEN": "hf_other"}, "the account of this token has no access"),
+        ):
             (gated,) = client(hub, tmp_path, code, **variables)
-            assert f"accept its licence at {hub.url}/org/base and set HF_TOKEN" in gated
+            assert f"accept its licence at {hub.url}/org/base" in gated and reason in gated
             assert "hf_other" not in gated and "\n" not in gated
-    (absent,) = client(hub, tmp_path, code)  # the server is gone
+    (known,) = client(hub, tmp_path, code)  # the server is gone, and the cache knows the commit
+    assert len(known) == 40
+    (absent,) = client(hub, tmp_path, code, HF_HOME=str(tmp_path / "empty"))
     assert "is not in the cache, and the Hub cannot be asked" in absent
 
 

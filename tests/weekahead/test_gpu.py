@@ -1,9 +1,9 @@
 """GPU readings and the system monitor, through the binary interface of a stub driver."""
 
+import ast
 import ctypes
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -13,31 +13,11 @@ from pathlib import Path
 import pytest
 
 from weekahead.tracking.gpu import visible_devices
+from weekahead.tracking.gpu_check import gpu_energy_wh
 from weekahead.tracking.system_monitor import HostMeter, SystemMonitor
 
 ROOT = Path(__file__).resolve().parents[2]
 UUIDS = ["GPU-aaaa-1", "GPU-bbbb-2", "GPU-bbcc-3"]
-
-
-@pytest.fixture(scope="module")
-def stub(tmp_path_factory):
-    """The folder that holds the stub driver."""
-    if shutil.which("gcc") is None:
-        pytest.skip("no gcc to compile the stub driver with")
-    folder = tmp_path_factory.mktemp("nvml")
-    source = Path(__file__).parents[1] / "support" / "servers" / "nvml_stub.c"
-    command = [
-        "gcc",
-        "-shared",
-        "-fPIC",
-        "-Wall",
-        "-Werror",
-        "-o",
-        str(folder / "libnvidia-ml.so.1"),
-        str(source),
-    ]
-    subprocess.run(command, check=True)
-    return folder
 
 
 def run_python(code, **variables):
@@ -60,8 +40,8 @@ def read(**variables):
     return json.loads(done.stdout)
 
 
-def test_every_value_of_a_gpu_is_read(stub):
-    gpus, reason = read(LD_LIBRARY_PATH=str(stub))
+def test_every_value_of_a_gpu_is_read(nvml_stub):
+    gpus, reason = read(LD_LIBRARY_PATH=str(nvml_stub))
     assert reason is None
     assert gpus == [
         {
@@ -76,8 +56,8 @@ def test_every_value_of_a_gpu_is_read(stub):
     ]
 
 
-def test_a_value_that_the_driver_does_not_know_is_null(stub):
-    gpus, _ = read(LD_LIBRARY_PATH=str(stub), NVML_STUB_NOUTIL="1")
+def test_a_value_that_the_driver_does_not_know_is_null(nvml_stub):
+    gpus, _ = read(LD_LIBRARY_PATH=str(nvml_stub), NVML_STUB_NOUTIL="1")
     assert gpus[0]["utilization_percent"] is None
     assert gpus[0]["memory_used_bytes"] == 4 * 2**30
 
@@ -86,8 +66,8 @@ def test_a_value_that_the_driver_does_not_know_is_null(stub):
     ("code", "wording"),
     [("9", "Driver Not Loaded"), ("18", "RM has detected an NVML/RM version mismatch.")],
 )
-def test_a_driver_that_does_not_start_is_null_with_its_reason(stub, code, wording):
-    assert read(LD_LIBRARY_PATH=str(stub), NVML_STUB_INIT=code) == [None, wording]
+def test_a_driver_that_does_not_start_is_null_with_its_reason(nvml_stub, code, wording):
+    assert read(LD_LIBRARY_PATH=str(nvml_stub), NVML_STUB_INIT=code) == [None, wording]
 
 
 def test_without_a_driver_there_are_no_gpus_and_a_reason():
@@ -100,15 +80,58 @@ def test_without_a_driver_there_are_no_gpus_and_a_reason():
     assert read() == [None, "NVML Shared Library Not Found"]
 
 
+CHECKED = """
+from weekahead.tracking.gpu import read_gpus
+from weekahead.tracking.gpu_check import GpuCheck
+check, (gpus, reason) = GpuCheck(), read_gpus()
+check.see({"gpu": gpus, "gpu_reason": reason, "cpu_percent": None, "rss_bytes": 1})
+print([check.warning(seconds) for seconds in (59.0, 61.0, 62.0)])
+"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "parts"),
+    [
+        ({}, ()),
+        (
+            {"NVML_STUB_NOUTIL": "1"},
+            ("no GPU utilization after 61 s", "a MIG slice reports none", "goes on"),
+        ),
+        ({"NVML_STUB_INIT": "9"}, ("no GPU sample after 61 s (Driver Not Loaded; load the",)),
+        ({"NVML_STUB_INIT": "18"}, ("version mismatch", "restart the machine")),
+        ({"NVML_STUB_INIT": "12"}, ("NVML Shared Library Not Found", "compute,utility")),
+        ({"CUDA_VISIBLE_DEVICES": "7"}, ("no GPU is visible (CUDA_VISIBLE_DEVICES='7')",)),
+    ],
+)
+def test_missing_gpu_figures_are_told_once_with_the_reason(nvml_stub, variables, parts):
+    done = run_python(CHECKED, LD_LIBRARY_PATH=str(nvml_stub), **variables)
+    assert done.returncode == 0, done.stderr
+    before, told, again = ast.literal_eval(done.stdout)
+    assert before is None and again is None
+    assert (told is None) == (not parts)
+    assert all(part in told for part in parts), told
+
+
+def test_energy_is_the_area_under_the_power_of_all_gpus():
+    """100 W to 200 W over an hour is 150 Wh; a second card at 50 W adds 50, an unknown value 0."""
+
+    def row(time, *powers):
+        return {"time": time, "gpu": [{"power_watts": power} for power in powers]}
+
+    rows = [row(0, 100.0, 50.0), {"time": 9}, row(3600, 200.0, 50.0), row(4000, None, None)]
+    assert gpu_energy_wh(rows) == pytest.approx(200)
+    assert gpu_energy_wh(rows[:2]) is None
+
+
 @pytest.mark.parametrize("setting", ["", "-1", "7", "GPU-ffff"])
-def test_the_reason_for_hidden_gpus_names_the_setting(stub, setting):
-    gpus, reason = read(LD_LIBRARY_PATH=str(stub), CUDA_VISIBLE_DEVICES=setting)
+def test_the_reason_for_hidden_gpus_names_the_setting(nvml_stub, setting):
+    gpus, reason = read(LD_LIBRARY_PATH=str(nvml_stub), CUDA_VISIBLE_DEVICES=setting)
     assert gpus is None
     assert f"CUDA_VISIBLE_DEVICES={setting!r}" in reason
 
 
-def test_a_gpu_is_found_by_the_start_of_its_uuid(stub):
-    gpus, _ = read(LD_LIBRARY_PATH=str(stub), CUDA_VISIBLE_DEVICES="GPU-5fb1")
+def test_a_gpu_is_found_by_the_start_of_its_uuid(nvml_stub):
+    gpus, _ = read(LD_LIBRARY_PATH=str(nvml_stub), CUDA_VISIBLE_DEVICES="GPU-5fb1")
     assert gpus[0]["name"] == "Stub T4"
 
 
@@ -136,13 +159,13 @@ def test_visible_devices_follow_cudas_rules(setting, expected):
 CHECK = "from weekahead.tracking.gpu import check_torch_sees_gpu; check_torch_sees_gpu()"
 
 
-def test_a_gpu_that_torch_cannot_see_is_an_error(stub):
+def test_a_gpu_that_torch_cannot_see_is_an_error(nvml_stub):
     """The error names GPU, driver, build and remedy."""
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("torch sees a GPU here")
-    done = run_python(CHECK, LD_LIBRARY_PATH=str(stub))
+    done = run_python(CHECK, LD_LIBRARY_PATH=str(nvml_stub))
     assert done.returncode == 1
     message = done.stderr.splitlines()[-1]
     for part in (
@@ -156,8 +179,8 @@ def test_a_gpu_that_torch_cannot_see_is_an_error(stub):
         assert part in message
 
 
-def test_a_hidden_gpu_means_the_cpu_by_choice(stub):
-    done = run_python(CHECK, LD_LIBRARY_PATH=str(stub), CUDA_VISIBLE_DEVICES="")
+def test_a_hidden_gpu_means_the_cpu_by_choice(nvml_stub):
+    done = run_python(CHECK, LD_LIBRARY_PATH=str(nvml_stub), CUDA_VISIBLE_DEVICES="")
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -12,7 +12,7 @@ from tests.support.tiny import ROOT
 
 WORK = """import sys, time
 from weekahead.cli import run_command
-from weekahead.interrupts import noted, postponed
+from weekahead.interrupts import noted, postponed, whole
 def wait():
     {}
     {}
@@ -27,11 +27,11 @@ POSTPONED = """with postponed("the step"):
     print("saved")"""
 
 
-def start(code, **variables):
+def start(code, cwd=ROOT, **variables):
     process = subprocess.Popen(
         [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**os.environ, **variables},
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -71,6 +71,64 @@ def test_what_must_end_ends_before_the_command():
     process.terminate()
     out, err = process.communicate(timeout=10)
     assert out == "saved\n" and "SIGTERM: waiting for the step" in err and process.returncode == 0
+
+
+WHOLE = """with whole("the start"):
+        print("ready", flush=True)
+        while not noted(): time.sleep(0.01)
+        print("started", flush=True)
+    print("went on")"""
+
+
+def test_a_signal_raises_after_what_must_be_whole():
+    process = start(WORK.format("", WHOLE))
+    process.terminate()
+    out, err = process.communicate(timeout=10)
+    assert out == "started\n" and "SIGTERM: waiting for the start" in err
+    assert err.splitlines()[-1].startswith("work: interrupted") and process.returncode == 143
+
+
+def test_a_signal_is_not_lost_if_what_must_be_whole_fails():
+    failing = """with contextlib.suppress(OSError), whole("the start"):
+        print("ready", flush=True)
+        while not noted(): time.sleep(0.01)
+        raise OSError("the disk is full")
+    print("went on")"""
+    process = start(WORK.format("import contextlib", failing))
+    process.terminate()
+    out, err = process.communicate(timeout=10)
+    assert out == "" and err.splitlines()[-1].startswith("work: interrupted")
+    assert process.returncode == 143
+
+
+def test_what_must_be_whole_waits_inside_what_is_postponed():
+    inside = WHOLE.replace("\n", "\n    ")
+    process = start(WORK.format("", f"with postponed('the step'):\n        {inside}"))
+    process.terminate()
+    out, err = process.communicate(timeout=10)
+    assert out == "started\nwent on\n" and process.returncode == 0
+    assert "SIGTERM: waiting for the step; a second signal" in err
+
+
+IN_THE_LOG = """import logging, os, signal
+    from weekahead.tracking.run import start_run
+    made = logging.Handler.__init__
+    def and_a_signal(handler, level=0):
+        made(handler, level)
+        if isinstance(handler, logging.FileHandler):
+            os.kill(os.getpid(), signal.SIGTERM)
+    logging.Handler.__init__ = and_a_signal
+    print("ready", flush=True)
+    with start_run(".", name="n", kind="train", config={}):
+        print("went on")"""
+
+
+def test_a_signal_while_wandb_starts_leaves_no_half_made_log(tmp_path):
+    """An exception while the client made its log left a handler that fails as Python ends."""
+    process = start(WORK.format("", IN_THE_LOG), cwd=tmp_path, WANDB_MODE="offline")
+    out, err = process.communicate(timeout=60)
+    assert out == "" and "Traceback" not in err and process.returncode == 143
+    assert err.splitlines()[-1].startswith("work: interrupted by SIGTERM")
 
 
 def test_a_second_signal_does_not_wait():

@@ -159,7 +159,9 @@ def test_the_lock_waits_for_nobody(held):
 
 
 def test_a_folder_that_is_written_is_not_published(tmp_path):
-    from sft.publish import PublishError, push_adapter
+    from sft.publish import push_adapter
+    from weekahead.hub.client import HubError
+    from weekahead.hub.upload import Target
 
-    with sole_writer(tmp_path), pytest.raises(PublishError, match=rf"process {os.getpid()}"):
-        push_adapter(tmp_path, "user/name")
+    with sole_writer(tmp_path), pytest.raises(HubError, match=rf"process {os.getpid()}"):
+        push_adapter(tmp_path, Target("user/name"))

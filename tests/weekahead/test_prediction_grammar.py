@@ -142,3 +142,41 @@ def test_time_is_linear_in_hostile_lines(piece):
     start = time.process_time()
     read_prediction(piece * (50_000 // len(piece)))
     assert time.process_time() - start < 3.0
+
+
+@pytest.mark.parametrize(
+    ("text", "direction", "size"),
+    [
+        ("Up 120 bps", 1, 1.2),
+        ("Down by more than 25 basis points", -1, 0.75),
+        ("Up by 1% to 200 bps", 1, None),
+        ("Gross margin up 120 bps, shares down 1-2%", None, None),
+        ("Up 120 bps in gross margin", None, None),
+        ("Down by 0,5 to 1,5 %", -1, 1.0),
+        ("Up by 1, 5%", 1, None),
+        ("Up by 2,500%", 1, None),
+        ("Up by 2'5%", 1, None),
+        ("In 2024, 2% up", 1, 2.0),
+        ("We see downside of 1-2% next week.", -1, 1.5),
+        ("Upside of 3% to the target", None, None),
+        ("2% downside, upside of 5%", None, None),
+        ("If orders hold, upside of 2%", None, None),
+        ("↓ 2-3%", -1, 2.5),
+        ("Up by 2-3% ↓", None, None),
+        ("Revenue ↑ 12%. Shares ↓ 2%", -1, 2.0),
+        ("It will shed risk and lose 3% of its value", None, None),
+        ("It will lose 3% of its value", -1, 3.0),
+        ("Up by 3% of revenue", None, None),
+        ("Up 2% less than the index", 1, None),
+        ('"Down by 4%," says a broker', None, None),
+        ("Down by 2-3% (corrected: up by 2-3%)", None, None),
+        ("It is expected that Nike falls by 2%", -1, 2.0),
+        ("Share price growth of 2-3%", 1, 2.5),
+        ("more than 4+% down", -1, 4.5),
+    ],
+)
+def test_units_arrows_and_shares(text, direction, size):
+    """Read if the meaning is certain, else not: never a wrong direction or a foreign size."""
+    reading = read_prediction(text)
+    magnitude = None if size is None else pytest.approx(direction * size)
+    assert (reading.direction, reading.magnitude) == (direction, magnitude)

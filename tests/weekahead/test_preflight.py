@@ -89,7 +89,8 @@ def test_the_training_flags_are_those_of_the_parser():
         if type(one).__name__ != "_StoreFalseAction"
     }
     assert kinds == TRAINING_FLAGS and negated == NEGATED
-    assert {one.dest for one in actions if one.nargs in ("+", "*")} == LISTS
+    several = {one.dest for one in actions if one.nargs in ("+", "*")}
+    assert several | {"report_to"} == LISTS, "the command's own parser takes several report_to"
     valueless = {one.dest for one in actions if one.nargs in ("?", 0)}
     assert {name for name in valueless if kinds[name] != "true or false"} == {"fsdp"}
     stated = {one.dest: tuple(one.choices) for one in actions if one.dest in CHOICES}
@@ -273,6 +274,39 @@ def test_an_evaluation_that_cannot_work_is_refused(project, capsys, variables, w
 def test_a_server_needs_no_gpu_here(project, capsys):
     told = {"adapter": "none", "model": "llama"}
     assert run(capsys, "eval", "--backend", "endpoint", **told)[0] == 0
+
+
+def test_a_forecast_takes_the_recipe_of_the_run(project, capsys):
+    told = ["forecast", "--model=llama", "--run=done"]
+    assert main([*told, "--adapter=outputs/done", "--print"]) == 0
+    assert capsys.readouterr().out == "--config recipes/smollm2.yaml\n"
+    assert main([*told, "--adapter=outputs/done"]) == 0
+    assert main([*told, "--adapter=outputs/dome"]) == 2
+    assert "no adapter at outputs/dome; did you mean done?" in capsys.readouterr().err
+
+
+def test_the_page_takes_the_demo_if_nothing_is_named(project, capsys):
+    """Before the demo the base alone, and says so; what is named is checked as for a forecast."""
+    flags = ["--config", "recipes/smollm2.yaml", "--adapter"]
+    assert main(["app", "--print"]) == 0
+    assert capsys.readouterr().out.split() == [*flags, "none", "--run", "demo"]
+    status, said = run(capsys, "app", adapter="outputs/smollm2")
+    assert status == 0 and "no demo was trained here" in said
+    adapter(project / "outputs/demo", dataset="data/datasets/mine", recipe="recipes/smollm2.yaml")
+    assert main(["app", "--print"]) == 0
+    assert capsys.readouterr().out.split() == [*flags, "outputs/demo", "--run", "demo"]
+    assert run(capsys, "app", adapter="outputs/smollm2") == (0, "")
+    told = ["app", "--given=RUN", "--run=done", "--model=llama"]
+    assert main([*told, "--adapter=outputs/done", "--print"]) == 0
+    assert capsys.readouterr().out.split() == [*flags, "outputs/done", "--run", "done"]
+    assert main([*told, "--adapter=outputs/dome"]) == 2
+    assert "no adapter at outputs/dome; did you mean done?" in capsys.readouterr().err
+
+
+def test_make_app_makes_the_fictional_market_if_nothing_is_named():
+    assert "data_pipeline.synthetic --name demo" in make("app").stdout
+    named = make("app", "RUN=a b", "RECORDS=r.jsonl", "DATE=2032-03-21").stdout
+    assert "synthetic" not in named and "--records 'r.jsonl' --date '2032-03-21'" in named
 
 
 def test_runs_are_a_list_as_a_shell_reads_it(project, capsys):

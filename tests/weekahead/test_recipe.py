@@ -56,6 +56,18 @@ def test_nothing_but_the_precision_module_speaks_of_precision(path):
     )
 
 
+@pytest.mark.parametrize("path", LAUNCHES, ids=lambda path: path.stem)
+def test_the_launcher_knows_every_line_of_a_config(path):
+    """Read by accelerate itself, which leaves out names of an engine's that it does not know."""
+    from accelerate.commands.config.config_args import load_config_from_file
+    from accelerate.commands.launch import launch_command_parser
+
+    config = load_config_from_file(str(path))
+    assert config.num_processes >= config.num_machines
+    flags = {action.dest for action in launch_command_parser()._actions}
+    assert {*(config.fsdp_config or {}), *(config.deepspeed_config or {})} <= flags
+
+
 def test_a_mistyped_field_is_an_error_that_names_it(tmp_path):
     recipe = tmp_path / "typo.yaml"
     recipe.write_text((ROOT / "recipes" / "smollm2.yaml").read_text() + "learning_rat: 1.0\n")

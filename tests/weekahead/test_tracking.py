@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from eval.publish import artifact_name, flatten
+from eval.publish import flatten, origins
+from weekahead.tracking.artifacts import artifact_name, dataset_content
 from weekahead.tracking.run import saved_run_id, start_run
 from weekahead.tracking.wandb_server import Account, TrackingError, check_server
 
@@ -94,7 +96,7 @@ assert "WANDB_DATA_DIR" not in os.environ
         line for line in done.stderr.splitlines() if "W&B: offline (no W&B key is set)" in line
     )
     assert f"wandb leet {states[0][3]}" in line
-    assert f"wandb sync {states[0][3]}" in line
+    assert "upload later: make sync" in line
     assert "wandb: " not in done.stderr, "our line says all there is to say"
     text = json.dumps(records(folder))
     assert text.count("speed/tokens_per_second") >= 2
@@ -161,6 +163,50 @@ with start_run(folder, name="demo", kind="train", config={}) as run:
     done = run_python(code, tmp_path, home)
     assert done.returncode == 0 and "Logging error" not in done.stderr, done.stderr
     assert f"{tmp_path}/wandb could not be written (" in done.stdout
+
+
+def test_an_evaluation_names_its_training_adapter_and_data(tmp_path, home):
+    """In the run's config and in the artifact's metadata, also without an account."""
+    counts = {"n": 64, "valid_strict": 64, "valid_lenient": 64, "bin_acc": 0.5}
+    metrics = {**counts, "baselines": {}, "versus": {}}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    (tmp_path / "generations.jsonl").write_text('{"id": "A"}\n')
+    expected = {
+        "adapter_sha256": "a" * 64,
+        "dataset_sha256": "b" * 64,
+        "train_run_id": "0a1b2c3d",
+        "train_dataset_sha256": "c" * 64,
+    }
+    manifest = {
+        "adapter_sha256": expected["adapter_sha256"],
+        "dataset": {"source": "demo", "split": "test", "sha256": expected["dataset_sha256"]},
+        "train": {
+            "run_id": expected["train_run_id"],
+            "dataset": {"source": "demo", "sha256": expected["train_dataset_sha256"]},
+        },
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    code = "import eval.publish; sys.exit(eval.publish.main([str(folder)]))"
+    done = run_python(code, tmp_path, home)
+    assert done.returncode == 0, done.stderr
+    found = records(tmp_path)
+    for kind in ("run", "artifact"):
+        text = json.dumps([record for record in found if record.get("type") == kind])
+        missing = [value for value in expected.values() if value not in text]
+        assert not missing, f"the {kind} record lacks {missing}: {text}"
+
+
+def test_the_base_alone_has_no_training_and_no_adapter(tmp_path):
+    """A folder without a manifest or with an old one says less; a damaged one is refused."""
+    assert origins(tmp_path) == {}
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps({"train": None, "dataset": {"sha256": "b" * 64}}))
+    assert origins(tmp_path) == {"dataset_sha256": "b" * 64}
+    path.write_text("{}")
+    assert origins(tmp_path) == {}
+    path.write_text("{")
+    with pytest.raises(ValueError, match=r"manifest\.json"):
+        origins(tmp_path)
 
 
 @pytest.mark.slow
@@ -318,7 +364,8 @@ def test_the_server_is_asked_once_who_the_key_belongs_to(server, status, body, r
 def test_only_the_first_process_of_a_launch_records(tmp_path, home):
     code = """
 with start_run(folder, name="demo", kind="train", config={}) as run:
-    run.log({"a": 1}); run.log_table("t", ["a"], [[1]]); run.log_artifact("x", "evaluation", {})
+    run.log({"a": 1}); run.log_table("t", ["a"], [[1]])
+    run.log_artifact(None); run.use_artifact(None); run.use_version("x")
     print(run.mode, run.id)
 """
     done = run_python(code, tmp_path / "run", home, RANK="1", LOCAL_RANK="1", WANDB_API_KEY=KEY)
@@ -363,13 +410,27 @@ def test_flatten_keeps_numbers_and_names_their_path():
     assert dict(flatten({"a\ud800": 1})) == {r"a\ud800": 1}
 
 
-@pytest.mark.parametrize(
-    ("run", "name"),
-    [("demo-tuned", "evaluation-demo-tuned"), ("a b/ü:c", "evaluation-a-b---c"), ("x" * 200, None)],
-)
-def test_artifact_names_are_ones_wandb_accepts(run, name):
-    assert len(artifact_name(run)) <= 128
-    assert name is None or artifact_name(run) == name
+@pytest.mark.parametrize("run", ["a b/ü:c", "x" * 200, "half\udc80"])
+def test_artifact_names_are_ones_wandb_accepts(run):
+    """Two names that W&B does not accept stay two: the older of one run's adapters is removed."""
+    assert artifact_name("evaluation", "demo-tuned") == "evaluation-demo-tuned"
+    name = artifact_name("evaluation", run)
+    assert re.fullmatch(r"evaluation-[A-Za-z0-9_.-]{1,117}", name)
+    assert name != artifact_name("evaluation", f"{run}!") != artifact_name("evaluation", f"{run}?")
+
+
+def test_a_file_that_is_no_split_stands_for_itself(tmp_path):
+    """Also beside a manifest, as that of answers; a split stands for its folder."""
+    for name in ("manifest.json", "train.jsonl", "extra.jsonl"):
+        (tmp_path / name).write_text("{}\n")
+    extra = dataset_content(str(tmp_path / "extra.jsonl"), ["a" * 64])
+    whole = dataset_content(str(tmp_path / "train.jsonl"), ["a" * 64])
+    assert extra and list(extra.files) == ["extra.jsonl"]
+    assert extra.name == "dataset-extra.jsonl"
+    assert whole and list(whole.files) == ["manifest.json", "train.jsonl"]
+    (tmp_path / "train.parquet").write_text("")  # the split stands twice: the folder is no dataset
+    alone = dataset_content(str(tmp_path / "train.jsonl"), ["a" * 64])
+    assert alone and list(alone.files) == ["train.jsonl"]
 
 
 def test_a_record_holds_no_secret_of_the_command_line_or_git(tmp_path, monkeypatch):

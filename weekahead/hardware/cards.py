@@ -11,6 +11,8 @@ from typing import Any, cast
 import yaml
 
 _TABLE = Path(__file__).with_name("cards.yaml")
+FUSED_GROUPED_HEADS = 8.0
+"""The compute capability from which torch's fused attention takes grouped heads."""
 _SAME_SIZE = 0.06
 """A card is one of the table if its memory differs by less than this share from the table's."""
 

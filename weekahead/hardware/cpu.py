@@ -2,7 +2,8 @@
 
     python -m weekahead.hardware.cpu --teraflop 200
 
-Prints seconds, as a whole number; nothing if a GPU does the work.
+Prints the precision and seconds as a whole number, such as "bf16 260"; nothing if a GPU does the
+work.
 """
 
 import sys
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         precision = choose_precision()
         if precision.device == "cpu":
-            print(round(options.teraflop / teraflops(precision.mode)))
+            print(precision.mode, round(options.teraflop / teraflops(precision.mode)))
         return 0
 
     return run_command("weekahead.hardware.cpu", work)

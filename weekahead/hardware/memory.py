@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from weekahead.hardware.cards import Card
+from weekahead.hardware.cards import FUSED_GROUPED_HEADS, Card
 from weekahead.hardware.shapes import Shapes
 
 _NF4 = 1 / 2 + 1 / 64
@@ -22,8 +22,6 @@ _LOSS_TILE, _LOSS_VOCABULARY = 4096, 32_768
 """Positions, and tokens of the vocabulary, that TRL's fused loss computes at once."""
 _FITS, _TIGHT = 0.85, 0.95
 """Of a card's memory; what is left is fragmentation."""
-_NO_FUSED_ATTENTION = 8.0
-"""Below this capability attention with grouped heads has only the kernel that keeps all scores."""
 
 Verdict = Literal["fits", "tight", "does not fit"]
 
@@ -82,9 +80,8 @@ def memory_parts(
     ]
     if settings.in_4bit:
         parts.insert(1, Part("a dequantized layer", 4 * shapes.hidden * shapes.mlp))
-    if card.capability < _NO_FUSED_ATTENTION and shapes.keys < shapes.queries:
-        scores = 12 * shapes.heads * longest**2 * settings.rows
-        parts.insert(-1, Part("attention scores", scores))
+    if card.capability < FUSED_GROUPED_HEADS and shapes.keys < shapes.queries:
+        parts.insert(-1, Part("expanded keys and values", 4 * shapes.queries * tokens))
     return parts
 
 

@@ -27,7 +27,6 @@ class Shapes:
     """Query heads times head size."""
     keys: int
     """Key heads times head size."""
-    heads: int
     tied: bool
 
     @property
@@ -124,7 +123,6 @@ def _from_config(config: Mapping[str, Any], base: str) -> Shapes:
             vocabulary=int(config["vocab_size"]),
             queries=heads * head_size,
             keys=int(config.get("num_key_value_heads") or heads) * head_size,
-            heads=heads,
             tied=bool(config.get("tie_word_embeddings", False)),
         )
     except (KeyError, TypeError) as error:

@@ -62,6 +62,22 @@ def flops(
     )
 
 
+def model_flops(shapes: Shapes, settings: TrainingSettings, trained: float, length: float) -> float:
+    """FLOPs that a row of `length` tokens, `trained` of them completion, needs: without
+    recomputation, as model FLOPs utilization (MFU) counts them.
+
+        4 N T + 4 V H C + 6 P T + 6 L D T^2
+
+    The formula of benchmarks.flops, whose docstring has its source.
+    """
+    return (
+        4 * shapes.linear * length
+        + 4 * shapes.vocabulary * shapes.hidden * trained
+        + 6 * shapes.adapter(settings.rank, settings.targets) * length
+        + 6 * shapes.layers * shapes.queries * length**2
+    )
+
+
 def duration(
     shapes: Shapes,
     settings: TrainingSettings,

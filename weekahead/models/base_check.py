@@ -105,8 +105,10 @@ def check_all_finite(model: Any, name: str) -> None:
     """
     tensors: dict[str, Any] = {}
     for weight_name, weight in model.named_parameters():
-        tensors[weight_name] = weight.detach()
-        tensors |= _scales(weight_name, getattr(weight, "quant_state", None))
+        quant_state = getattr(weight, "quant_state", None)
+        if quant_state is None:  # 4-bit weights are no numbers, whatever they are packed into
+            tensors[weight_name] = weight.detach()
+        tensors |= _scales(weight_name, quant_state)
     bad = not_finite(tensors)
     if bad:
         raise ValueError(

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
+from weekahead.hub.client import patiently
 from weekahead.schema.manifests import BaseFacts, JsonObject, Quantization, read_json_object
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def _download(name: str, file: str, revision: str | None) -> Path:
     )
 
     try:
-        return Path(hf_hub_download(name, file, revision=revision))
+        return Path(patiently(lambda: hf_hub_download(name, file, revision=revision)))
     except GatedRepoError:
         reason = (
             f"no access; accept its licence at {constants.ENDPOINT}/{name} and set HF_TOKEN to a "

@@ -7,6 +7,7 @@ A tokenizer is one of transformers; its own annotations are incomplete, so it is
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from weekahead.models.families import FAMILIES, ChatFormat
@@ -63,6 +64,18 @@ def stop_token_ids(tokenizer: Any) -> list[int]:
     Raises ValueError if `tokenizer` carries no chat format of this project.
     """
     return [_token_id(tokenizer, token) for token in chat_format_of(tokenizer).stop_tokens]
+
+
+def save_generation_config(tokenizer: Any, folder: Path) -> None:
+    """Write generation_config.json: greedy, and where an answer ends, for readers elsewhere."""
+    from transformers import GenerationConfig
+
+    config: Any = GenerationConfig(
+        eos_token_id=stop_token_ids(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        do_sample=False,
+    )
+    config.save_pretrained(folder)
 
 
 def render_prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:

@@ -51,6 +51,10 @@ OnAnswers = Callable[[list[tuple[int, Completion]]], None]
 """Takes answers by row number as soon as they exist; they are on the disk when it returns."""
 
 
+OnText = Callable[[str], None]
+"""Takes an answer's next piece of text while it is written."""
+
+
 def plan_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
     """Row numbers in batches, the longest prompts first.
 
@@ -67,10 +71,14 @@ def decode(
     prompts: Sequence[Sequence[int]],
     stop_token_ids: Sequence[int],
     sampling: SamplingParams,
+    on_text: OnText | None = None,
 ) -> list[Completion]:
-    """One completion for each prompt (token ids), generated as one batch."""
+    """One completion for each prompt (token ids), generated as one batch.
+
+    `on_text` gets the answer to a single prompt piece by piece, as soon as each is a whole word.
+    """
     start = time.perf_counter()
-    answers = decode_ids(model, tokenizer, prompts, stop_token_ids, sampling)
+    answers = decode_ids(model, tokenizer, prompts, stop_token_ids, sampling, on_text)
     seconds = (time.perf_counter() - start) / len(prompts)
     return [
         Completion(tokenizer.decode(ids, skip_special_tokens=True), len(ids), reason, seconds)
@@ -84,6 +92,7 @@ def decode_ids(
     prompts: Sequence[Sequence[int]],
     stop_token_ids: Sequence[int],
     sampling: SamplingParams,
+    on_text: OnText | None = None,
 ) -> list[tuple[list[int], str]]:
     """The token ids of each answer up to and with its stop token, and "stop" or "length"."""
     import torch
@@ -99,6 +108,7 @@ def decode_ids(
             max_new_tokens=sampling.max_new_tokens,
             eos_token_id=list(stop_token_ids),
             pad_token_id=tokenizer.pad_token_id,
+            streamer=_streamer(tokenizer, on_text) if on_text else None,
             **_sampling_arguments(sampling.temperature),
         )
     answers = output[:, ids.shape[1] :].tolist()  # waits for the device
@@ -110,6 +120,15 @@ def _sampling_arguments(temperature: float) -> dict[str, Any]:
         return {"do_sample": False}
     # From all tokens, as an endpoint does; the library's own default is the likeliest 50.
     return {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+
+
+def _streamer(tokenizer: Any, on_text: OnText) -> Any:
+    """What `generate` tells each new token of its only prompt."""
+    from transformers import TextStreamer
+
+    streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    streamer.on_finalized_text = lambda text, stream_end=False: on_text(text)  # noqa: ARG005
+    return streamer
 
 
 def _until_stop(ids: list[int], stop_token_ids: Sequence[int]) -> tuple[list[int], str]:

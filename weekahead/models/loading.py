@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from weekahead.files import sha256
+from weekahead.hub.access import check_may_read
+from weekahead.hub.client import patiently
 from weekahead.models.adapter_check import (
     CONFIG,
     WEIGHTS,
@@ -39,8 +41,10 @@ from weekahead.models.base_identity import (
     stored_quantization,
 )
 from weekahead.models.chat_format import apply_chat_format, chat_format
+from weekahead.models.dequantized import dequantize, room_dequantized
 from weekahead.models.embedded import DEFAULT_OUT, ensure_embedded
 from weekahead.models.families import EMBEDDED_HUB_ID
+from weekahead.models.kept import Loaded, Request, kept_model
 from weekahead.models.precision import Precision
 from weekahead.models.weight_files import check_base_folder, weights_sample
 from weekahead.recipe import Recipe
@@ -62,8 +66,6 @@ NF4: Quantization = {
     "bnb_4bit_quant_type": "nf4",
     "bnb_4bit_use_double_quant": True,
 }
-_ROOM_FOR_DEQUANTIZED = 1.3
-"""A GPU must have this many times the dequantized weights free, to leave room for the cache."""
 
 
 @dataclass(frozen=True)
@@ -189,8 +191,10 @@ def resolve_revision(base: Base) -> Base:
         folder = Path(base.name).expanduser()
         check_base_folder(folder)
         base = replace(base, revision=None, weights_sample_sha256=weights_sample(folder))
-    elif not is_commit(base.revision):
-        base = replace(base, revision=hub_commit(base.name.rstrip("/"), base.revision))
+    else:
+        check_may_read(base.name.rstrip("/"), base.revision)
+        if not is_commit(base.revision):
+            base = replace(base, revision=hub_commit(base.name.rstrip("/"), base.revision))
     config, tokenizer = base_files(base.name, base.revision)
     check_config(read_json_object(config), config)
     stored = stored_quantization(config)
@@ -226,10 +230,14 @@ def load_tokenizer(base: Base) -> Any:
     return tokenizer
 
 
-def load_base(base: Base, device_map: Any = None, attention: str | None = None) -> Any:
+def load_base(
+    base: Base, device_map: Any = None, attention: str | None = None, storage: str | None = None
+) -> Any:
     """The base model in its precision, from safetensors; no code of its repository runs.
 
     `attention` is the name of transformers for an implementation; None is the library's choice.
+    `storage` is the number format that 4-bit weights are packed into, two or more per number; the
+    values are the same (None: uint8).
     Raises ValueError unless every weight comes from the base's files, fits and is finite.
     """
     import torch
@@ -237,6 +245,9 @@ def load_base(base: Base, device_map: Any = None, attention: str | None = None) 
     from transformers.utils.peft_utils import (
         find_adapter_config_file,  # pyright: ignore[reportUnknownVariableType] - half annotated
     )
+
+    # It registers an attention with transformers.
+    from weekahead.models.attention import capability_here, expand_heads_if_needed
 
     dtype = getattr(torch, base.dtype)
     loader: Any = AutoModelForCausalLM
@@ -253,22 +264,26 @@ def load_base(base: Base, device_map: Any = None, attention: str | None = None) 
             attn_implementation=attention,
             ignore_mismatched_sizes=True,  # refused below, with their names
             output_loading_info=True,
-            **_quantization_flags(base, dtype),
+            **_quantization_flags(base, storage),
         )
     check_all_loaded(report, base.name)
     check_all_finite(model, base.name)
     if base.stored_quantized:
         _compute_in(model, dtype)
+    if attention is None:
+        expand_heads_if_needed(model, capability_here())
     return model
 
 
-def _quantization_flags(base: Base, dtype: Any) -> dict[str, Any]:
+def _quantization_flags(base: Base, storage: str | None) -> dict[str, Any]:
     """The flags of from_pretrained that quantize; a None would undo what a file states."""
     from transformers import BitsAndBytesConfig
 
     if not base.quantization or base.stored_quantized:
         return {}
-    config = BitsAndBytesConfig(**base.quantization, bnb_4bit_compute_dtype=dtype)
+    config = BitsAndBytesConfig(
+        **base.quantization, bnb_4bit_compute_dtype=base.dtype, bnb_4bit_quant_storage=storage
+    )
     return {"quantization_config": config}
 
 
@@ -358,7 +373,11 @@ def _download(reference: str) -> tuple[Path, str]:
     name, _, revision = reference.partition("@")
     patterns = ["*.json", "*.safetensors"]
     try:
-        folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
+        folder = Path(
+            patiently(
+                lambda: snapshot_download(name, revision=revision or None, allow_patterns=patterns)
+            )
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise ValueError(
             f"no adapter at {reference!r}: not a folder here, and not to be had from the Hub "
@@ -406,25 +425,41 @@ def base_for_adapter(adapter: Adapter, recipe_base: Base) -> Base:
 
 
 def load_for_generation(
-    base: Base, adapter: Adapter | None, precision: Precision
+    base: Base, adapter: Adapter | None, precision: Precision, cached_tokens: int = 0
 ) -> tuple[Any, str]:
     """A model ready to generate, and how its weights are held, such as "plain, adapter merged".
+
+    `cached_tokens` is how many tokens of prompts and answers it will hold keys and values of.
 
     A quantized base is dequantized and the adapter merged into it: that is the model the adapter
     was trained in, and faster than computing on 4-bit weights. Merging into the *original* weights
     is a different model and can break every answer. On a GPU without room for the dequantized
     weights the base stays in 4 bits and the adapter unmerged.
 
+    A model that is kept from the command before (`weekahead.models.kept`) is not loaded again.
+
     Raises ValueError if the adapter's weights do not fit the base.
     """
+    request = Request(base, adapter, precision, cached_tokens)
+    loaded = kept_model.find(request)
+    if loaded is None:
+        loaded = _load_for_generation(request)
+        kept_model.keep(loaded)
+    return loaded.model, loaded.weights_form
+
+
+def _load_for_generation(request: Request) -> Loaded:
     from transformers import GenerationConfig
 
-    model = load_base(base, device_map={"": 0} if precision.device == "cuda" else None)
-    weights_form = "plain"
+    base, adapter, on_gpu = request.base, request.adapter, request.precision.device == "cuda"
+    model = load_base(base, device_map={"": 0} if on_gpu else None)
+    weights_form, room = "plain", None
     if base.quantization:
         weights_form = "NF4"
-        if _has_room(model, precision):
-            model, weights_form = model.dequantize(), "NF4 dequantized"
+        room = room_dequantized(model, request.cached_tokens) if on_gpu else None
+        if room is None or request.cached_tokens <= room:
+            dequantize(model)
+            weights_form = "NF4 dequantized"
     untuned = probe_logits(model)
     check_logits_finite(untuned, base.name, base.dtype)
     if adapter:
@@ -440,7 +475,7 @@ def load_for_generation(
     # A base's own file may ask for sampling or a repetition penalty, and generate() obeys it even
     # when greedy.
     model.generation_config = GenerationConfig()
-    return model.eval(), weights_form
+    return Loaded(model.eval(), weights_form, request, room)
 
 
 def with_adapter(model: Any, adapter: Adapter, base: Base) -> Any:
@@ -466,16 +501,6 @@ def with_adapter(model: Any, adapter: Adapter, base: Base) -> Any:
         ) from error
     check_applied(tuned, adapter.folder, adapter.reference, base.name)
     return tuned
-
-
-def _has_room(model: Any, precision: Precision) -> bool:
-    import torch
-
-    if precision.device != "cuda":
-        return True
-    free, _ = torch.cuda.mem_get_info()
-    bytes_per_weight = 2
-    return free > _ROOM_FOR_DEQUANTIZED * bytes_per_weight * model.num_parameters()
 
 
 def _local(name: str) -> str:

@@ -8,6 +8,9 @@ from pathlib import Path
 _NATIVE_BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
 """CPU flags (x86 and Arm) of bf16 products in hardware; without one, bf16 is slower than fp32."""
 
+DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+"""Mode -> the torch name of its number format."""
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -20,7 +23,7 @@ class Precision:
     @property
     def dtype(self) -> str:
         """The torch name of the mode."""
-        return {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[self.mode]
+        return DTYPES[self.mode]
 
     def trainer_flags(self) -> dict[str, bool]:
         """The three fields of TrainingArguments that this decision settles.

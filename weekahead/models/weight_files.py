@@ -129,3 +129,23 @@ def _weights_of(folder: Path) -> list[Path]:
             f"{', such as ' + missing[0] if missing else ''}; {_DOWNLOAD_AGAIN}"
         )
     return [folder / name for name in names]
+
+
+def bytes_here(name: str, revision: str | None) -> int | None:
+    """The size of a base's weight files on this machine; None if they are not here.
+
+    `name` is a folder or a Hub id, of which the cache is looked into.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        found = [
+            try_to_load_from_cache(name, file, revision=revision) for file in (_INDEX, _SINGLE)
+        ]
+        paths = [Path(path) for path in found if isinstance(path, str)]
+        if not paths:
+            return None
+        folder = paths[0].parent
+    sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
+    return sum(sizes) or None

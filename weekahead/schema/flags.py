@@ -33,8 +33,8 @@ _SWITCHES = (
     "log_on_each_node logging_first_step logging_nan_inf_filter packing padding_free "
     "prediction_loss_only push_to_hub remove_unused_columns "
     "restore_callback_states_from_checkpoint save_on_each_node save_only_model shuffle_dataset "
-    "skip_memory_metrics tf32 torch_compile trust_remote_code use_bnb_nested_quant use_cache "
-    "use_cpu use_dora use_liger_kernel use_peft use_rslora"
+    "skip_memory_metrics tf32 torch_compile trust_remote_code upload_artifacts "
+    "use_bnb_nested_quant use_cache use_cpu use_dora use_liger_kernel use_peft use_rslora"
 )
 _OTHERS = (
     "accelerator_config activation_checkpointing_kwargs attn_implementation "
@@ -54,7 +54,7 @@ _OTHERS = (
 _NEGATED = (
     "average_tokens_across_devices dataloader_in_order dataloader_pin_memory "
     "eval_do_concat_batches gradient_checkpointing log_on_each_node logging_nan_inf_filter "
-    "remove_unused_columns skip_memory_metrics"
+    "remove_unused_columns skip_memory_metrics upload_artifacts"
 )
 
 
@@ -73,7 +73,7 @@ NEGATED = frozenset(_NEGATED.split())
 """The switches that have a flag --no_NAME as well."""
 LISTS = frozenset((
     "include_for_metrics", "label_names", "debug", "lora_target_modules", "lora_target_parameters",
-    "lora_modules_to_save",
+    "lora_modules_to_save", "report_to",
 ))  # fmt: skip
 """The flags of a training that take several values."""
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -103,5 +103,5 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 GENERATION_FLAGS: Mapping[str, FlagKind] = {
     **_kinds("whole number", "limit max_new_tokens batch_size seed"),
     **_kinds("number", "temperature"),
-    **_kinds("other", "config adapter dataset out split backend model endpoint_prompt"),
+    **_kinds("other", "config adapter dataset out split backend model endpoint_prompt parity"),
 }

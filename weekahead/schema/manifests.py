@@ -135,6 +135,8 @@ class TrainingResult(TypedDict, total=False):
     steps_per_second: float | None
     runtime_seconds: float | None
     peak_memory_bytes: int | None
+    gpu_energy_wh: float | None
+    """Of all GPUs, in Wh; null if their power is not known. Older files lack it."""
     resumed_from_step: int | None
     """The step after which the last interrupt was; null if there was none."""
     kept_step: int
@@ -184,6 +186,20 @@ class TrainingManifest(Provenance):
     result: TrainingResult | None
 
 
+def training_rows_in_words(manifest: TrainingManifest) -> str | None:
+    """How many rows an adapter was trained on: "400", or "200 of 400" if its training, or the step
+    whose weights were kept, came before the end of the first epoch. None if nothing says it.
+    """
+    rows, result = manifest["dataset"].get("train_rows"), manifest["result"] or {}
+    if not rows:
+        return None
+    step, per_step = result.get("kept_step"), result.get("used", {}).get("rows_per_step")
+    if step is None or per_step is None or manifest["settings"].get("packing"):
+        return str(rows)  # not known; with packing a row of a step is several
+    seen = step * per_step
+    return f"{seen} of {rows}" if seen < rows else str(rows)
+
+
 class BackendFacts(TypedDict):
     """What answered."""
 
@@ -194,6 +210,28 @@ class BackendFacts(TypedDict):
     """The name that a server knows the model by."""
     prompt: NotRequired[str]
     """The form in which a server got the prompts."""
+
+
+class ExportManifest(Provenance):
+    """manifest.json of an exported model."""
+
+    kind: str
+    form: str
+    """merged: the dequantized base with the adapter in it; gguf: the same as one file."""
+    adapter: str
+    adapter_sha256: str
+    base: BaseFacts
+    """`dtype` is that of the written weights."""
+    files: dict[str, str]
+    """sha256 of every other file."""
+
+
+class ParityFacts(TypedDict):
+    """Whether a server was compared with the model here before its first answer."""
+
+    prompts: int
+    """How many were asked of both; 0 if none."""
+    verdict: str
 
 
 class ServerFacts(TypedDict):
@@ -252,6 +290,8 @@ class GenerationManifest(ResultsManifest):
     note: NotRequired[str]
     tokens_per_second: NotRequired[float | None]
     processes: NotRequired[int]
+    parity: NotRequired[ParityFacts]
+    """Absent for a model in this process and in older manifests."""
     server: NotRequired[ServerFacts]
     """What an endpoint did; absent for a model in this process and in older manifests."""
 

@@ -348,6 +348,8 @@ class TrainLogRow(TrainLogEntry, total=False):
     """Without padding. In the row of kind end, over the whole attempt."""
     samples_per_second: float | None
     steps_per_second: float | None
+    mfu: float | None
+    """Model FLOPs utilization, 0 to 1; null without a card and a base that plan knows."""
     eval_loss: float | None
     cpu_percent: float | None
     rss_bytes: int
@@ -361,6 +363,8 @@ class TrainLogRow(TrainLogEntry, total=False):
     peak_rss_bytes: int
     peak_gpu_memory_bytes: int | None
     peak_gpu_memory_reason: str | None
+    gpu_energy_wh: float | None
+    """Of all GPUs over the whole training, from their power; null if it is not known."""
 
 
 def user_text(messages: Iterable[Message]) -> str:

@@ -25,14 +25,14 @@ _LEAD = re.compile(
     r"(?>"
     r"<[A-Za-z][^<>\n]{0,30}>"
     r"|\\[a-z]{1,15}\*?\{"
-    r"|(?:[IVXivx]{1,4}|[A-Za-z])[.):](?=\W)"
+    r"|(?:[IVXivx]{1,4}|[A-Za-z])[.):](?=\W)|\[x\]|[\u2460-\u24ff\u2776-\u2793\u3251-\u32bf]"
     r"|(?:section|part|step)[ \t](?:[ivx]{1,4}|[a-z]|\d{1,2})\b"
     r"|[^\w\n]|[\d_]"
     r")*+",
     re.IGNORECASE,
 )
 _MARK = re.compile(r"(?:[\[#【《「『〈]|\*\*|__|<(?:b|strong|h[1-6])>)[\[*_# \t]*$", re.IGNORECASE)
-_CLOSING = r"</[A-Za-z][^<>\n]{0,20}>|[\]】》」』〉}*_ \t\u00a0\"'”’|\\]"
+_CLOSING = r"</[A-Za-z][^<>\n]{0,20}>|\\(?![A-Za-z])|[\]】》」』〉〕〗}*_ \t\u00a0\"'”’|]"
 _TAIL = re.compile(
     rf"(?>{_CLOSING}|[^\w\s!-~\u2010-\u2015\u3000-\u303f\uff00-\uffef]){{0,12}}+"
     r"(?:\([^()\n]{0,40}\)[*_ \t]{0,4})?+"

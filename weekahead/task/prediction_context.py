@@ -98,7 +98,9 @@ class Line:
         """FOREIGN or UNKNOWN if something else moves: "higher rates", "an increase in costs"."""
         is_particle, after = self.kind(at) is Kind.PARTICLE, at + 1
         if is_particle and self.text(after) == "by":
-            return None
+            behind = self.skip(after) + 1  # "up by 2% of revenue"
+            is_share = self.text(behind) == "of" and self.kind(behind + 1) is Kind.FOREIGN
+            return Kind.FOREIGN if is_share else None
         index = self.skip(after)
         if self.figure_at(index):
             index = self.skip(index + 1 + (self.kind(index) is not Kind.FIGURE))
@@ -128,7 +130,8 @@ class Line:
         if text == "to" and self.figure_at(inner):
             inner = self.skip(inner + 1)
         kind = self.kind(inner)
-        if kind is Kind.FOREIGN:
+        is_named = kind is Kind.UNKNOWN and self.kind(inner + 1) is Kind.FOREIGN
+        if kind is Kind.FOREIGN or is_named:  # "in margin", "in gross margin"
             return Kind.FOREIGN
         is_adjunct = self.kind(at) is Kind.PARTICLE and text not in ("for", "to")
         is_name = kind is Kind.UNKNOWN and self.tokens[inner].is_capital

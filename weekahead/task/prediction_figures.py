@@ -10,19 +10,25 @@ from weekahead.task.prediction_words import NUMBER_WORDS
 
 @dataclass(frozen=True)
 class Figure:
-    """A percentage as written; `size` is None if it cannot be told ("1,5%", "1 or 2%")."""
+    """A percentage as written; `size` is None if it cannot be told ("1,500%", "1 or 2%")."""
 
     size: float | None
+    """In percent, also of basis points."""
     is_range: bool = False
+    is_open: bool = False
+    """Whether more is meant: "5+%", "5% or more"."""
     signs: frozenset[int] = frozenset()
     """The signs that are written: none, one or both."""
     states_direction: bool = False
     """Whether its signs are a direction without a word: "+1%", "-2% to -1%"."""
 
 
-_PLAIN_NUMBER = re.compile(r"\d{1,4}(?:\.\d{1,6})?|\.\d{1,6}")
+_PLAIN_NUMBER = re.compile(r"\d{1,4}(?:\.\d{1,6})?|\.\d{1,6}|\d{1,2},\d{1,2}")
+"""Behind a comma three digits may be thousands; one or two are decimals."""
+_SHORT_NUMBER = re.compile(r"\d{1,2}")
 _MONEY = frozenset("$€£¥₹")
 _PERCENT_WORDS = frozenset(("%", "percent", "percents", "pct"))
+_BASIS_POINT_WORDS = frozenset(("bps", "bp", "basis-point", "basis-points"))
 _MORE = frozenset(("more", "higher", "above", "greater", "over", "better"))
 _HYPHENS = frozenset(("-", "~"))
 _RANGES = _HYPHENS | {"to", "through", "至", "到"}
@@ -33,7 +39,7 @@ _EITHER = 2
 @dataclass(frozen=True)
 class _Number:
     value: float | None
-    """None if it cannot be told: "1,5", "1.2.3"."""
+    """None if it cannot be told: "1,500", "1.2.3"."""
     sign: int
     """0 if none is written, _EITHER for "+/-"."""
     end: int
@@ -53,7 +59,7 @@ def _number_at(pieces: Sequence[Piece], index: int) -> _Number | None:
         index += 1
     word = _text(pieces, index)
     if index < len(pieces) and pieces[index].group == "number":
-        value = float(word) if _PLAIN_NUMBER.fullmatch(word) else None
+        value = float(word.replace(",", ".")) if _PLAIN_NUMBER.fullmatch(word) else None
         return _Number(value, sign, index + 1)
     if word not in NUMBER_WORDS:
         return None
@@ -72,10 +78,10 @@ def _opens(pieces: Sequence[Piece], index: int) -> bool:
 def _after_unit(pieces: Sequence[Piece], index: int) -> int | None:
     """Where a percent sign or word ends; None if there is none."""
     word, second = _text(pieces, index), _text(pieces, index + 1)
-    if word in _PERCENT_WORDS:
+    if word in _PERCENT_WORDS or word in _BASIS_POINT_WORDS:
         return index + 1
     if (word == "per" and second == "cent") or (
-        word in ("percentage", "%-") and second in ("point", "points")
+        word in ("percentage", "%-", "basis") and second in ("point", "points")
     ):
         return index + 2
     return None
@@ -94,8 +100,19 @@ def figure_at(pieces: Sequence[Piece], index: int) -> tuple[Figure | None, int]:
         found = _open_or_single(pieces, low, middle)
     if found is None and _text(pieces, low.end) == "+":
         end = _after_unit(pieces, low.end + 1)
-        found = _ended(pieces, _single(low, 0.5), end) if end else None
-    return found or (None, index)
+        found = _ended(pieces, _single(low, is_open=True), end) if end else None
+    return _in_percent(pieces, index, *found) if found else (None, index)
+
+
+def _in_percent(
+    pieces: Sequence[Piece], index: int, figure: Figure, end: int
+) -> tuple[Figure, int]:
+    """Basis points as percent; without a size if both units stand in one figure."""
+    words = {_text(pieces, at) for at in range(index, end)}
+    if figure.size is None or words.isdisjoint(_BASIS_POINT_WORDS | {"basis"}):
+        return figure, end
+    is_mixed = not words.isdisjoint(_PERCENT_WORDS)
+    return replace(figure, size=None if is_mixed else round(figure.size / 100, 6)), end
 
 
 def _spread(pieces: Sequence[Piece], low: _Number, middle: int | None) -> tuple[Figure, int] | None:
@@ -134,16 +151,19 @@ def _two_numbers(
 
 
 def _is_cut(pieces: Sequence[Piece], index: int) -> bool:
-    """Whether digits before belong to the number: "1 000%", "1-2-3%"."""
+    """Whether digits before belong to the number: "1 000%", "1-2-3%", "1, 5%"."""
+    if _text(pieces, index - 1) == ",":
+        is_money = _text(pieces, index - 3) in _MONEY
+        return not is_money and _SHORT_NUMBER.fullmatch(_text(pieces, index - 2)) is not None
     before = index - 1 - (_text(pieces, index - 1) in _HYPHENS)
     return before >= 0 and pieces[before].group in ("number", "date")
 
 
 def _open_or_single(pieces: Sequence[Piece], low: _Number, end: int) -> tuple[Figure, int]:
     if _text(pieces, end) == "+":
-        return _single(low, 0.5), end + 1
+        return _single(low, is_open=True), end + 1
     if _text(pieces, end) == "or" and _text(pieces, end + 1) in _MORE:
-        return _single(low, 0.5), end + 2
+        return _single(low, is_open=True), end + 2
     if _text(pieces, end) == "or" and _text(pieces, end + 1) in ("less", "two", "so", "lower"):
         return Figure(None), end + 2
     return _ended(pieces, _single(low), end)
@@ -174,10 +194,9 @@ def _signs(*signs: int) -> frozenset[int]:
     return frozenset((1, -1)) if _EITHER in signs else frozenset(sign for sign in signs if sign)
 
 
-def _single(number: _Number, more: float = 0.0) -> Figure:
+def _single(number: _Number, *, is_open: bool = False) -> Figure:
     signs = _signs(number.sign)
-    size = None if number.value is None else number.value + more
-    return Figure(size, signs=signs, states_direction=len(signs) == 1)
+    return Figure(number.value, is_open=is_open, signs=signs, states_direction=len(signs) == 1)
 
 
 def _range(low: _Number, high: _Number) -> Figure:

@@ -29,7 +29,7 @@ _MARKS = str.maketrans(
     | dict.fromkeys("～〜∼≈", "~")
     | dict.fromkeys("٪﹪％", "%")
     | dict.fromkeys("‘’ʼ`", "'")
-    | {"±": "+/-", "。": ". ", "，": ",", "\r": "\n", "\u2028": "\n", "\u2029": "\n"}
+    | {"±": "+/-", "。": ". ", "，": ",", "٫": ".", "\r": "\n", "\u2028": "\n", "\u2029": "\n"}
 )
 _FRACTION = re.compile(r"(?:(\d{1,3})\s?)?([¼½¾⅐-⅞])")
 _GROUPED = re.compile(r"(?<=\d)(?:_|['’])(?=\d)")
@@ -46,13 +46,13 @@ def plain(text: str) -> str:
     Fractions become decimals. Superscripts are footnote marks and vanish: "2%²" is 2 percent.
     """
     text = _FRACTION.sub(_decimal, text.replace("\r\n", "\n"))
-    text = "".join(_plain_character(character) for character in text)
+    text = text.translate({ord(character): _plain_character(character) for character in set(text)})
     text = unicodedata.normalize("NFKC", text).translate(_MARKS)
     text = _TAG.sub(" ", html.unescape(text))
     if "\\" in text:
         text = _LATEX_WORD.sub(" ", text).replace("$", " ").replace("\\", " ")
         text = text.translate(str.maketrans("{}", "  "))
-    text = _EMPHASIS_IN_NUMBER.sub("", _GROUPED.sub(",", text))
+    text = _EMPHASIS_IN_NUMBER.sub("", _GROUPED.sub(",,", text))
     return re.sub(r"[*_]+", " ", text)
 
 

@@ -32,7 +32,7 @@ from weekahead.task.prediction_reading import (
     UNKNOWN_WORDS,
     Reading,
 )
-from weekahead.task.prediction_size import Size, belongs_to_noun, bounded_figure
+from weekahead.task.prediction_size import Size, belongs_to_noun, bounded_figure, upside_figure
 from weekahead.task.prediction_tokens import Token
 
 _NAMED_WORDS, _NAMED_LETTERS = 2, 16
@@ -41,6 +41,8 @@ _BEFORE_SUBJECT = frozenset(
     ("we", "i", "expect", "expects", "predict", "predicts", "anticipate", "anticipates", "forecast",
      "forecasts", "project", "projects", "believe", "think", "that")
 )  # fmt: skip
+_SIDES = {"upside": 1, "downside": -1}
+_SAYING = frozenset(("says", "said", "say", "writes", "wrote", "argues", "claims", "reckons"))
 
 
 @dataclass
@@ -99,12 +101,12 @@ class Scan:
             Kind.COMMA: self._comma, Kind.STOP: self._end, Kind.QUESTION: self._end,
             Kind.LINE_END: self._end, Kind.BUT: self._end, Kind.MOVE: self._call,
             Kind.PARTICLE: self._call, Kind.FIGURE: self._figure, Kind.UNKNOWN: self._unknown,
-            Kind.FOREIGN: self._other_subject, Kind.ODDS: self._other_subject,
+            Kind.FOREIGN: self._other_subject, Kind.ODDS: self._odds,
             Kind.PAST: self._other_subject, Kind.ASIDE: self._aside, Kind.INTO: self._into,
             Kind.NEGATION: self._negate, Kind.DENIAL: self._negate, Kind.SHIFT: self._predicate,
             Kind.EXPECT: self._predicate, Kind.MODAL: self._predicate, Kind.MOST: self._bound,
             Kind.LEAST: self._bound, Kind.MAYBE: self._announce, Kind.MIXED: self._announce,
-            Kind.LABEL: self._announce,
+            Kind.LABEL: self._announce, Kind.FILLER: self._filler,
         }  # fmt: skip
 
     # --- one token --------------------------------------------------------------------------------
@@ -168,6 +170,16 @@ class Scan:
         if not self.line.is_owner(self.at):
             self._close(token.kind)
 
+    def _odds(self, token: Token) -> None:
+        """ "Confidence", "risk"; a lone "upside of 2%" is the only call of its line."""
+        direction = _SIDES.get(token.text, 0)
+        is_open = not (self.stated or self.possible or self.negated or self.maybe)
+        figure = upside_figure(self.line, self.at) if direction and is_open else None
+        if figure and not self.is_fronted:
+            self.stated.add(direction)
+            self._take(figure, is_bare=False)
+        self._other_subject(token)
+
     def _aside(self, _: Token) -> None:
         self.is_fronted = self.is_fronted or self.begins
         self._close(Kind.ASIDE)
@@ -181,6 +193,11 @@ class Scan:
         # "We expect Apple to rise": the subject is still to come.
         self.in_predicate = token.text not in _BEFORE_SUBJECT
         self.size.pending = None
+
+    def _filler(self, token: Token) -> None:
+        """ "It is expected that Apple rises": the subject is still to come."""
+        if token.text == "that" and not self.called_in_sentence:
+            self.in_predicate = False
 
     def _bound(self, token: Token) -> None:
         """ "more than" without a figure compares with something else."""
@@ -259,6 +276,9 @@ class Scan:
     def _unknown(self, token: Token) -> None:
         if token.is_ticker and self.line.kind(self.at - 1) is Kind.INTO:
             return
+        if token.text in _SAYING and self.called_in_sentence:  # "up by 3%, says a bank"
+            self._fail_at_words()
+            return
         if self.in_predicate or not (
             self.line.is_owner(self.at) or self.line.is_name(self.at, begins=self.begins)
         ):
@@ -269,6 +289,9 @@ class Scan:
         self._close(Kind.UNKNOWN)
         if self.stated or self.is_fronted or self.size.lone or self.is_mixed:
             return
+        self._fail_at_words()
+
+    def _fail_at_words(self) -> None:
         words: list[str] = []
         for token in self.line.tokens[self.at : self.at + _NAMED_WORDS]:
             if token.kind in SEPARATORS or token.kind in (Kind.FIGURE, Kind.NUMBER):

@@ -58,7 +58,8 @@ def _phrased(tokens: Sequence[Token | Piece], *, cased: bool) -> Iterator[Token]
             index += 1
             continue
         words: list[str] = []
-        for following in tokens[index : index + LONGEST_PHRASE]:
+        longest = LONGEST_PHRASE.get(piece.text.lower(), 0)
+        for following in tokens[index : index + longest]:
             if isinstance(following, Token) or following.group not in ("word", "mark"):
                 break
             words.append(following.text.lower())

@@ -19,7 +19,9 @@ _MOVES = {
     soar soars soaring jump jumps jumping advance advances advancing strengthen strengthens
     strengthening grow grows growing uptrend up-trend uptrending up-trending uptick up-tick
     upticks upswing up-swing upturn gain_ground gains_ground positive_trend positive_movement
-    positive_return positive_returns bounce_back bounces_back
+    positive_return positive_returns bounce_back bounces_back price_growth stock_growth
+    stock_price_growth share_price_growth growth_in_the_stock_price growth_in_the_share_price
+    growth_in_stock_price growth_in_share_price
     """,
     -1: """
     fall falls falling drop drops dropping decline declines declining decrease decreases
@@ -41,8 +43,8 @@ _MOVES = {
     """,
 }
 _PARTICLES = {
-    1: "up upward upwards higher bullish",
-    -1: "down downward downwards lower bearish",
+    1: "up upward upwards higher bullish ↑ ⬆ ↗ ⇧ ▲ 🔼 📈",
+    -1: "down downward downwards lower bearish ↓ ⬇ ↘ ⇩ ▼ 🔽 📉",
 }
 _KINDS = {
     Kind.SHIFT: """
@@ -50,14 +52,17 @@ _KINDS = {
     inches inching tick ticks ticking drift drifts drifting trade trades trading head heads
     heading close closes closing end ends ending finish finishes finishing creep creeps creeping
     come comes nudge nudges settle settles stay stays remain remains turn_sharply
+    end_the_week ends_the_week ending_the_week end_the_trading_week end_the_session
+    ends_the_session
     """,
     Kind.EXPECT: """
     expected expects expect expecting predicted predict predicts prediction projected project
     projects projection anticipated anticipate anticipates forecast forecasted forecasts
     estimated seen likely poised set_to set_for on_track_to on_track_for on_course_to
     on_course_for about_to due_to_rise direction outlook verdict conclusion answer call result
-    bound_to prone_to we i you our my this_is believe think overall in_summary in_conclusion
-    in_short summary therefore thus hence so accordingly consequently
+    bound_to prone_to most_likely final_answer final_prediction final_forecast final_call
+    i_'d_say we_'d_say i_would_say we_would_say we i you our my this_is believe think overall
+    in_summary in_conclusion in_short summary therefore thus hence so accordingly consequently
     """,
     Kind.MODAL: """
     will would should may might could can to 'll experience experiences experiencing see sees
@@ -65,7 +70,8 @@ _KINDS = {
     undergoes witness post posts record register have has make makes face faces facing continue
     continues continuing keep keeps begin begins start starts maintain maintains resume resumes
     extend extends enjoy suffer suffers stage stages look looks appear appears seem seems being
-    there reach reaches reaching ranging range_bound_around in_for reflect reflects
+    looking_at looking_for there reach reaches reaching ranging range_bound_around in_for
+    reflect reflects
     """,
     Kind.MAYBE: """
     potential_for potential_of possibility_of possibility_for risk_of risks_of chance_of
@@ -104,7 +110,8 @@ _KINDS = {
     jun jul aug sep sept oct nov dec following_week following_days following_five within_a_week
     projected_to level levels inc corp co ltd plc llc company_stock value ahead forward medium
     week-long one-week 1-week trading_week trading_day trading_days trading_session calendar
-    average
+    average corrected_: correction_: revised_: revision_: edit_: edited_: typo_: oops sorry
+    i_mean i_meant make_that scratch_that changed_my_mind changed_to corrected_to revised_to
     """,
     Kind.LABEL: """
     magnitude size range change expected_change price_change percentage_change expected_move
@@ -209,7 +216,10 @@ def _vocabulary() -> dict[str, tuple[Kind, int]]:
 
 
 VOCABULARY = _vocabulary()
-LONGEST_PHRASE = max(len(phrase.split()) for phrase in VOCABULARY)
+LONGEST_PHRASE: dict[str, int] = {}
+"""First word -> how many words the longest phrase has that begins with it."""
+for _words in map(str.split, VOCABULARY):
+    LONGEST_PHRASE[_words[0]] = max(len(_words), LONGEST_PHRASE.get(_words[0], 0))
 NOT_ADVERBS = frozenset(
     _phrases(
         "supply rally family apply reply imply rely assembly monopoly italy fly ply multiply comply"

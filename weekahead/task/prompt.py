@@ -1,10 +1,11 @@
 """Writes the prompt of a record, for training, evaluation and serving alike."""
 
 import math
+from typing import Literal, NamedTuple
 
 from weekahead.schema.rows import Message
 from weekahead.task.answer import HEADERS
-from weekahead.task.record import Financials, News, PastWeek, Record
+from weekahead.task.record import Capitalization, Financials, News, PastWeek, Record
 
 PROMPT_VERSION = "w2"
 """Change it with every change of the wording below: results of two wordings do not compare.
@@ -32,18 +33,51 @@ def render_prompt(record: Record) -> list[Message]:
     """
     blocks = [f"[Company]: {record.company}", *map(_week, record.weeks)]
     if record.capitalization:
-        billions = _decimal(record.capitalization.value / 1e9, least=0.1)
-        blocks.append(f"Market capitalization at the last close: {billions} billion")
+        blocks.append(_capitalization(record.capitalization))
     if record.financials:
         blocks.append(_financials(record.financials))
     blocks.append(f"Forecast {record.symbol} for the week from {record.week_start}.")
-    return [
-        {"role": "system", "content": SYSTEM},
-        {"role": "user", "content": "\n\n".join(blocks)},
-    ]
+    return prompt_messages("\n\n".join(blocks))
+
+
+def prompt_messages(user_text: str) -> list[Message]:
+    """The system message that every prompt has, and `user_text` as the user's."""
+    return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": user_text}]
+
+
+class Fact(NamedTuple):
+    """A dated fact as a prompt shows it."""
+
+    kind: Literal["prices", "news", "financials", "capitalization"]
+    known_at: str
+    text: str
+    link: str | None = None
+
+
+def shown_facts(record: Record) -> list[Fact]:
+    """What `render_prompt` shows of a record, in its order; each text stands in the prompt.
+
+    Raises ValueError as `render_prompt` does.
+    """
+    facts: list[Fact] = []
+    for week in record.weeks:
+        facts.append(Fact("prices", week.known_at, _price_line(week)))
+        facts += [Fact("news", item.known_at, _news_text(item), item.link) for item in week.news]
+    if record.capitalization:
+        known_at, text = record.capitalization.known_at, _capitalization(record.capitalization)
+        facts.append(Fact("capitalization", known_at, text))
+    if record.financials:
+        text = _financials(record.financials)
+        facts.append(Fact("financials", record.financials.known_at, text))
+    return facts
 
 
 def _week(week: PastWeek) -> str:
+    news = (f"- {_news_text(item)}" for item in week.news)
+    return "\n".join([_price_line(week), *news])
+
+
+def _price_line(week: PastWeek) -> str:
     if not (0 < week.open_price < math.inf and 0 < week.close_price < math.inf):
         raise ValueError(
             f"week to {week.end}: prices {week.open_price} to {week.close_price}; expected finite "
@@ -51,7 +85,12 @@ def _week(week: PastWeek) -> str:
         )
     change = 100 * (week.close_price / week.open_price - 1)
     prices = f"{_decimal(week.open_price)} to {_decimal(week.close_price)} ({change:+.1f}%)"
-    return "\n".join([f"[Week to {week.end}]: {prices}", *map(_news_line, week.news)])
+    return f"[Week to {week.end}]: {prices}"
+
+
+def _capitalization(capitalization: Capitalization) -> str:
+    billions = _decimal(capitalization.value / 1e9, least=0.1)
+    return f"Market capitalization at the last close: {billions} billion"
 
 
 def _decimal(value: float, least: float = 1.0) -> str:
@@ -61,8 +100,8 @@ def _decimal(value: float, least: float = 1.0) -> str:
     return f"{value:.{max(2, 3 - math.floor(math.log10(value)))}f}" if value > 0 else "0.00"
 
 
-def _news_line(item: News) -> str:
-    return f"- {item.headline} {item.summary}" if item.summary else f"- {item.headline}"
+def _news_text(item: News) -> str:
+    return f"{item.headline} {item.summary}" if item.summary else item.headline
 
 
 def _financials(quarter: Financials) -> str:

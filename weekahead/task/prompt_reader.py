@@ -97,7 +97,7 @@ def read_prompt(user_text: str) -> PromptFacts:
     quarter_end = _QUARTER_END.search(user_text)
     return PromptFacts(
         company=_company(user_text),
-        sector=_sector(user_text),
+        sector=sector_of(user_text),
         price_moves=tuple(_price_move(line) for line in _PRICE_LINE.finditer(user_text)),
         quarter_end=quarter_end[1] if quarter_end else None,
         market_cap=_market_cap(user_text),
@@ -150,7 +150,8 @@ def _company(user_text: str) -> str | None:
     return next((match["name"] for match in matches if match), None)
 
 
-def _sector(user_text: str) -> str | None:
+def sector_of(user_text: str) -> str | None:
+    """The company's sector as a user message states it; None if it does not."""
     sector = _SECTOR.search(user_text)
     return (sector["ours"] or sector["public"]).strip() if sector else None
 

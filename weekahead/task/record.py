@@ -18,6 +18,8 @@ class News:
     headline: str
     summary: str
     known_at: str
+    link: str | None = None
+    """Where it stands on the web, for a reader; no prompt shows it."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,11 @@ class Record:
 
     def to_json(self) -> JsonObject:
         """This record as plain JSON values; `from_json` reads it back."""
-        return asdict(self)
+        value = asdict(self)
+        for item in (item for week in value["weeks"] for item in week["news"]):
+            if item["link"] is None:
+                del item["link"]
+        return value
 
     @classmethod
     def from_json(cls, value: JsonObject) -> "Record":

@@ -125,6 +125,22 @@ def _ask(pynvml: Any, question: Callable[..., Any], *arguments: Any) -> Any:
         return None
 
 
+def in_mig_mode() -> bool:
+    """Whether a GPU that this process may use is cut into MIG slices, or is such a slice."""
+    pynvml, _ = _nvml()
+    if pynvml is None:
+        return False
+    try:
+        handles = _visible_handles(pynvml)
+    except pynvml.NVMLError:
+        return False
+    return any(
+        _ask(pynvml, pynvml.nvmlDeviceIsMigDeviceHandle, handle)
+        or (_ask(pynvml, pynvml.nvmlDeviceGetMigMode, handle) or [0])[0]
+        for handle in handles
+    )
+
+
 def driver_version() -> str | None:
     """The version of the NVIDIA driver, or None if no driver answers."""
     pynvml, _ = _nvml()

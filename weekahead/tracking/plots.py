@@ -67,6 +67,43 @@ def plot_training(rows: Rows, folder: Path | str) -> list[Path]:
     return [_save(figure, folder / name) for name, figure in figures.items()]
 
 
+def plot_live(rows: Rows, path: Path | str) -> Path:
+    """Write one picture of a training that may still run: loss, speed, and what the GPUs do.
+
+    Without a GPU it shows CPU and memory in their place.
+    """
+    step = max((row["step"] for row in rows), default=0)
+    ended = "ended" if _end_row(rows) else "now"
+    samples = [row for row in rows if row["kind"] == "system"]
+    gpus = max((len(row.get("gpu") or []) for row in samples), default=0)
+    figure = _figure(9.0, 8.0 if gpus else 5.5, f"Training, {ended} at step {step}")
+    loss, speed, *machine = _axes(figure, 3 if gpus else 2, 2)
+    for number, (kind, name) in enumerate((("train", "loss"), ("eval", "eval_loss"))):
+        points = _series(rows, kind, name, along="step")
+        _line(loss, points, number, kind, marked=kind == "eval" or len(points) < 30)
+    _finish(loss, x="optimizer step", y="loss (nats per token)", legend=True)
+    points = _series(rows, "train", "tokens_per_second", along="step")
+    _line(speed, points, 0, "tokens/s", marked=len(points) < 30)
+    _finish(speed, x="optimizer step", y="tokens/s\n(without padding)", from_zero=True)
+    unit, scale = _time_unit(samples[-1]["time"] if samples else 0.0)
+    for axes, panel in zip(machine, _GPU_PANELS if gpus else _HOST_PANELS, strict=True):
+        _machine_panel(axes, samples, panel, scale)
+        _finish(axes, x=f"time since start ({unit})", y=panel.label, from_zero=True)
+    return _save(figure, Path(path))
+
+
+def _machine_panel(axes: "Axes", samples: Rows, panel: _Panel, scale: float) -> None:
+    """One figure of every GPU, or of the host if there is none, over the time."""
+    count = max((len(row.get("gpu") or []) for row in samples), default=0)
+    for position in range(count):
+        points = _gpu_series(samples, position, panel, scale)
+        _line(axes, points, position, _gpu_name(samples, position), marked=len(points) < 10)
+    if not count:
+        series = _series(samples, "system", panel.name, along="time")
+        points = [(x / scale, y / panel.divisor) for x, y in series]
+        _line(axes, points, 0, panel.label, marked=len(points) < 10)
+
+
 def plot_comparison(runs: Mapping[str, Rows], path: Path | str) -> Path:
     """Write a picture that compares trainings: steps/s, runtime, samples/s and evaluation loss.
 
@@ -133,9 +170,7 @@ def _system(rows: Rows) -> "Figure":
     figure = _figure(8.0, 6.5, "GPU during training")
     all_axes = _axes(figure, 2, 2, one_x=True)
     for axes, panel in zip(all_axes, _GPU_PANELS, strict=True):
-        for position in range(count):
-            points = _gpu_series(samples, position, panel, scale)
-            _line(axes, points, position, _gpu_name(samples, position), marked=len(points) < 10)
+        _machine_panel(axes, samples, panel, scale)
         lower = axes in all_axes[2:]
         time_label = f"time since start ({unit})" if lower else ""
         _finish(axes, x=time_label, y=panel.label, from_zero=True)

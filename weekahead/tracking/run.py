@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from weekahead.files import unwritable
+from weekahead.interrupts import whole
 from weekahead.locks import check_writable
 from weekahead.manifest import git_output
 from weekahead.redaction import (
@@ -26,6 +27,9 @@ from weekahead.redaction import (
     without_secret_flags,
     without_secrets_in,
 )
+from weekahead.tracking.artifacts import ArtifactContent, remove_old_versions
+from weekahead.tracking.records import read_record
+from weekahead.tracking.server_side import missing_at_last
 from weekahead.tracking.wandb_server import (
     Account,
     Mode,
@@ -41,9 +45,9 @@ PROJECT = "weekahead"
 _SECONDS_BETWEEN_SAMPLES = 2.0
 """The client's own default of 15 s leaves a short run without system metrics."""
 _FINISH_SECONDS = 600.0
-"""An upload that takes longer is given up; its data stay on disk for `wandb sync`."""
+"""An upload that takes longer is given up; its data stay on disk for `make sync`."""
 
-Kind = Literal["train", "eval"]
+Kind = Literal["train", "eval", "compare"]
 
 
 @dataclass
@@ -55,10 +59,11 @@ class TrackedRun:
     """The run's id, also in `<folder>/run_id`; None on every process but the first."""
     mode: Mode
     record: Path | None = None
-    """The folder of the W&B record, for `wandb leet` and `wandb sync`; None if disabled."""
+    """The folder of the W&B record, for `wandb leet` and `make sync`; None if disabled."""
     failed: bool = False
     """Whether something could not be recorded; a warning has said what."""
     _client: Any = field(default=None, repr=False)
+    _made: list[ArtifactContent] = field(default_factory=list[ArtifactContent], repr=False)
     _variables: dict[str, str | None] = field(default_factory=dict[str, str | None], repr=False)
 
     @property
@@ -69,12 +74,13 @@ class TrackedRun:
     def connect(self, *, project: str, name: str, kind: Kind, config: Mapping[str, Any]) -> None:
         """Start the client; `start_run` does it. Raises TrackingError if it does not start."""
         wandb = _wandb()
+        of_a_sweep = "WANDB_SWEEP_ID" in os.environ  # its agent has chosen them
         try:
             with _command_line_without_secrets():
                 self._client = wandb.init(
-                    project=project,
+                    project=None if of_a_sweep else project,
                     name=name,
-                    id=self.id,
+                    id=None if of_a_sweep else self.id,
                     resume="allow",
                     job_type=kind,
                     config=dict(config),
@@ -87,6 +93,7 @@ class TrackedRun:
                 handler.handleError = _ignore
             # `init` alone leaves later warnings as loud as before.
             wandb.termsetup(self._client.settings, None)
+            _record_artifacts_on_disk(self._client)
             if kind == "train":
                 self._client.define_metric("train/global_step")
                 self._client.define_metric("*", step_metric="train/global_step", step_sync=True)
@@ -106,39 +113,59 @@ class TrackedRun:
         """
         numbers = {name: value for name, value in metrics.items() if value is not None}
         if self._client and numbers:
-            with self.guarded():
+            with self.guarded(), whole("W&B's record"):
                 self._client.log(numbers)
 
     def log_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Log a table; every row has one value for each column."""
         if self._client and self.mode != "disabled":
             wandb = _wandb()
-            with self.guarded():
+            with self.guarded(), whole("W&B's record"):
                 table = wandb.Table(columns=list(columns), data=[list(row) for row in rows])
                 self._client.log({name: table})
 
-    def log_artifact(
-        self,
-        name: str,
-        kind: str,
-        files: Mapping[str, Path],
-        metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Log files (name inside the artifact -> file) as one artifact; they are copied at once."""
+    def log_artifact(self, content: ArtifactContent) -> None:
+        """Log an artifact that this run has made."""
         if self._client and self.mode != "disabled":
-            wandb = _wandb()
-            with self.guarded():
-                artifact = wandb.Artifact(name, type=kind, metadata=dict(metadata or {}))
-                for inner_name, path in files.items():
-                    artifact.add_file(str(path), name=inner_name)
-                self._client.log_artifact(artifact)
+            with self.guarded(), whole("W&B's record"):
+                self._client.log_artifact(content.to_wandb(), aliases=list(content.aliases))
+            self._made.append(content)
+
+    def use_artifact(self, content: ArtifactContent) -> None:
+        """Record an artifact as an input; its content is uploaded if W&B does not have it yet.
+
+        The client's `use_artifact` refuses if it is offline, and waits for the server if it is not.
+        What it calls writes a record (`_record_artifacts_on_disk`), which waits for its upload.
+        """
+        if self._client and self.mode != "disabled":
+            with self.guarded(), whole("W&B's record"):
+                self._client._log_artifact(
+                    content.to_wandb(),
+                    aliases=list(content.aliases),
+                    is_user_created=True,
+                    use_after_commit=True,
+                )
+
+    def use_version(self, name: str) -> bool:
+        """Record a version that W&B has, such as `adapter-demo:latest`, as an input.
+
+        False if W&B has none of this name or did not answer, and for a run that is not online.
+        """
+        if not self._client or self.mode != "online":
+            return False
+        try:
+            self._client.use_artifact(name)
+        except Exception as error:  # whatever the client raises: lineage is no reason to fail
+            log.info("W&B has no %s (%s)", name, type(error).__name__)
+            return False
+        return True
 
     @contextmanager
     def guarded(self) -> Generator[None]:
         """Turn a failure of W&B inside the block into one warning for the whole run."""
         try:
             yield
-        except _failures() as error:
+        except Exception as error:  # whatever the client raises: the work is worth more
             if not self.failed:
                 log.warning(
                     "W&B failed (%s: %s); the work goes on, its own files are complete without it",
@@ -156,6 +183,8 @@ class TrackedRun:
         if client:
             with self.guarded():
                 client.finish(exit_code=exit_code)
+            self._check_server(f"{client.entity}/{client.project}")
+            self._remove_old_versions(f"{client.entity}/{client.project}")
             with self.guarded():
                 # Ends the client's processes; the next run reads the environment anew.
                 _wandb().teardown()
@@ -165,6 +194,33 @@ class TrackedRun:
             if value is not None:
                 os.environ[name] = value
         self._variables = {}
+
+    def _check_server(self, project: str) -> None:
+        """Warn of what the server has not: the client calls a run finished without asking."""
+        if self.mode != "online" or self.record is None or self.failed:
+            return
+        try:
+            check_server(find_account())
+            record = read_record(self.record)
+            missing = missing_at_last(record, f"{project}/{record.run_id}")
+            fault = f"W&B lacks a part of this run ({'; '.join(missing)})" if missing else None
+        except Exception as error:  # the work is done, whatever the client's record looks like
+            fault = f"it is not known if W&B has all of this run ({error})"
+        if fault:
+            log.warning("%s; %s holds it, and `make sync` uploads it", fault, self.record)
+            self.failed = True
+
+    def _remove_old_versions(self, project: str) -> None:
+        """Adapters are large; what cannot be removed today is removed after the next training."""
+        if self.mode != "online" or self.failed:
+            return
+        for content in self._made:
+            if content.kind != "adapter":
+                continue
+            try:
+                remove_old_versions(project, content)
+            except Exception as error:  # whatever the client raises: the work is done
+                log.info("older versions of %s stay in W&B (%s)", content.name, error)
 
     def _check_record(self) -> None:
         """Warn of a record that is not whole: the client says so in its own log only."""
@@ -215,7 +271,8 @@ def start_run(
         return TrackedRun(folder, None, "disabled")
     drop_empty_variables()
     variables = _keep_inside(folder)
-    run = TrackedRun(folder, resume_id or secrets.token_hex(4), "disabled", _variables=variables)
+    run_id = resume_id or _id_from_an_agent() or secrets.token_hex(4)
+    run = TrackedRun(folder, run_id, "disabled", _variables=variables)
     try:
         account = find_account() if recorded else Account("", "disabled", "report_to lacks wandb")
         run.mode = account.mode
@@ -224,13 +281,41 @@ def start_run(
         if account.mode == "online":
             check_server(account)
         project = os.environ.get("WANDB_PROJECT", PROJECT)
-        run.connect(project=project, name=name, kind=kind, config=without_secrets_in(config))
+        with whole("the start of W&B"):
+            run.connect(project=project, name=name, kind=kind, config=without_secrets_in(config))
     except BaseException:
         run.finish(exit_code=1)
         raise
     _write_run_id(run)
     _announce(run, account)
     return run
+
+
+def _record_artifacts_on_disk(client: Any) -> None:
+    """Make a run of the client write every artifact, also those of tables, into its record.
+
+    It does so offline. Online it sends them to the server alone: if that is gone, they are in no
+    record that could be uploaded later, and each attempt takes 20 to 40 s.
+    """
+
+    def record(
+        artifact: Any, name: Any = None, kind: Any = None, aliases: Any = None, **options: Any
+    ) -> Any:
+        prepared, names = client._prepare_artifact(
+            artifact, name, options.get("type", kind), aliases
+        )
+        prepared.metadata = {**prepared.metadata}  # the client's way to have it checked
+        known = ("tags", "is_user_created", "use_after_commit")
+        told = {name: options[name] for name in known if name in options}
+        client._interface.publish_artifact(client, prepared, names, **told)
+        return prepared
+
+    client._log_artifact = record
+
+
+def _id_from_an_agent() -> str | None:
+    """The id that an agent of a W&B sweep gave this process."""
+    return os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else None
 
 
 def _ignore(record: logging.LogRecord) -> None:
@@ -323,9 +408,8 @@ def _announce(run: TrackedRun, account: Account) -> None:
         record = run.record or run.folder
         if record.is_relative_to(Path.cwd()):
             record = record.relative_to(Path.cwd())
-        command = _command("wandb")
-        look, upload = f"{command} leet {record}", f"{command} sync {record}"
-        log.info("W&B: offline (%s); look: %s; upload later: %s", account.reason, look, upload)
+        look = f"{_command('wandb')} leet {record}"
+        log.info("W&B: offline (%s); look: %s; upload later: make sync", account.reason, look)
 
 
 def _wandb() -> Any:

@@ -4,12 +4,13 @@
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
 
 It takes chats (rendered with the tokenizer's own template) and prompts as text or token ids, and
-states log-probabilities if asked. `faults` maps the number of a request, from 0, to a status, and
-`refused` maps a text in a request to one. `knows` is what a strict server takes: it refuses every
-other parameter by name. `disobeys` is a way in which servers ignore what they are told: "samples"
-whatever the temperature, "penalizes" repetition as a generation_config.json may say, "cuts answers"
-to half the limit, "cuts prompts" to their first half, "says stop" whatever ended an answer, "has a
-window" of `window` tokens and keeps the end of longer prompts.
+states log-probabilities if asked, with `echo` those of the prompt's tokens too. `faults` maps the
+number of a request, from 0, to a status, and `refused` maps a text in a request to one. `knows` is
+what a strict server takes: it refuses every other parameter by name. `disobeys` is a way in which
+servers ignore what they are told: "samples" whatever the temperature, "penalizes" repetition as a
+generation_config.json may say, "cuts answers" to half the limit, "cuts prompts" to their first
+half, "says stop" whatever ended an answer, "has a window" of `window` tokens and keeps the end of
+longer prompts.
 `reshape` changes a whole completion before it is sent.
 """
 
@@ -19,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import torch
 
-from eval.parity import next_logprobs
+from eval.generation.parting import next_logprobs
 from weekahead.models.decoding import SamplingParams, decode_ids
 
 
@@ -74,6 +75,8 @@ class Completions:
             prompt = prompt[: len(prompt) // 2]
         if self.disobeys == "has a window":
             prompt = prompt[-self.window :]
+        if body.get("echo") and "logprobs" in body:
+            return self.echoed(prompt)
         ids, reason = self.answer_ids(prompt, body)
         text = self.tokenizer.decode(ids, skip_special_tokens=True)
         first = float(next_logprobs(self.model, prompt)[ids[0]])
@@ -94,6 +97,20 @@ class Completions:
             ],
             "usage": {"prompt_tokens": len(prompt), "completion_tokens": len(ids)},
             **self.answers_as,
+        }
+
+    def echoed(self, prompt):
+        """What vLLM states of a prompt's tokens and of the one that it writes."""
+        with torch.inference_mode():
+            logs = self.model(input_ids=torch.tensor([prompt])).logits[0].log_softmax(-1)
+        whole = [*prompt, int(logs[-1].argmax())]
+        values = [logs[place, token].item() for place, token in enumerate(whole[1:])]
+        texts = [self.tokenizer.decode([token]) for token in whole]
+        told = {"tokens": texts, "token_logprobs": [None, *values]}
+        choice = {"text": "".join(texts), "finish_reason": "length", "logprobs": told}
+        return {
+            "choices": [choice],
+            "usage": {"prompt_tokens": len(prompt), "completion_tokens": 1},
         }
 
     def answer_ids(self, prompt, body):

@@ -18,7 +18,9 @@ as `other`.
 
 import os
 import re
+import socket
 import threading
+import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -41,11 +43,29 @@ class Seen:
 
 
 @dataclass
+class Fault:
+    """An answer in place of the true one, for the next `times` requests that it fits.
+
+    Status 0 closes the connection without an answer; with `acts` the request was done before, and
+    with `seconds` it comes so late.
+    """
+
+    method: str
+    path: str
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    times: int = 1
+    acts: bool = False
+    seconds: float = 0
+
+
+@dataclass
 class Hub:
     """The server, running between `__enter__` and `__exit__` on two free ports of 127.0.0.1."""
 
     store: Store = field(default_factory=Store)
     seen: list[Seen] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
 
     def __enter__(self) -> "Hub":
         self._servers = {origin: self._serve(origin) for origin in ("hub", "cdn")}
@@ -125,9 +145,19 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         # Read even if the request is refused: the rest would be taken for the next request.
         body = self._body()
+        with self.hub.store.lock:
+            fault = self._fault()
+        if fault and fault.seconds:
+            time.sleep(fault.seconds)
+        if fault and not fault.status and not fault.acts:
+            self._hang_up()
+            return
         try:
             with self.hub.store.lock:
-                reply = self._route(body)
+                if fault and fault.status:
+                    reply = Reply.of_json({"error": "fault"}, fault.status, fault.headers)
+                else:
+                    reply = self._route(body)
         except HubError as error:
             headers = {"X-Error-Message": error.message}
             if error.code:
@@ -135,7 +165,22 @@ class _Handler(BaseHTTPRequestHandler):
             reply = Reply.of_json({"error": error.message, **error.body}, error.status, headers)
         authorized = "Authorization" in self.headers
         self.hub.seen.append(Seen(self.origin, self.command, self.path, reply.status, authorized))
-        self._send(reply)
+        if fault and not fault.status:
+            self._hang_up()
+        else:
+            self._send(reply)
+
+    def _fault(self) -> Fault | None:
+        for fault in self.hub.faults:
+            if fault.times and fault.method == self.command and re.search(fault.path, self.path):
+                fault.times -= 1
+                return fault
+        return None
+
+    def _hang_up(self) -> None:
+        self.hub.seen.append(Seen(self.origin, self.command, self.path, 0, False))
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
 
     do_GET = do_HEAD = do_POST = do_PUT = _answer
 

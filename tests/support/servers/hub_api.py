@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import parse_qs
 
 from tests.support.servers.hub_store import (
     Account,
@@ -222,6 +223,25 @@ def tree(request: Request) -> Reply:
     return Reply.of_json([*_folders(inside, folder, flat), *rows])
 
 
+def paths_info(request: Request) -> Reply:
+    files = request.readable().at(request.path["revision"]).files
+    wanted = json.loads(request.body)["paths"] if request.body[:1] == b"{" else _form(request.body)
+    return Reply.of_json([files[path].listing(path) for path in wanted if path in files])
+
+
+def _form(body: bytes) -> list[str]:
+    return parse_qs(body.decode()).get("paths", [])
+
+
+def auth_check(request: Request) -> Reply:
+    """Whether the account may read the files, or write with `/write` at the end."""
+    if request.path["write"]:
+        request.writable()
+    else:
+        request.readable()
+    return Reply.of_json({})
+
+
 def _folders(paths: Iterable[str], folder: str, flat: bool) -> list[dict[str, Any]]:
     parents = {path[: match.start()] for path in paths for match in re.finditer("/", path)}
     below = sorted(path for path in parents if path.startswith(folder))
@@ -276,6 +296,8 @@ ROUTES: list[tuple[str, str, str, Callable[[Request], Reply]]] = [
     ("hub", "POST", "/api/repos/create", create_repo),
     ("hub", "POST", "/api/validate-yaml", validate_yaml),
     ("hub", "GET", rf"{_API}(?:/revision/{_AT})?", repo_info),
+    ("hub", "GET", rf"{_API}/auth-check(?P<write>/write)?", auth_check),
+    ("hub", "POST", rf"{_API}/paths-info/{_AT}", paths_info),
     ("hub", "POST", rf"{_API}/preupload/{_AT}", preupload),
     ("hub", "POST", rf"{_API}/commit/{_AT}", commit),
     ("hub", "GET", rf"{_API}/tree/{_AT}(?P<folder>/.*)?", tree),

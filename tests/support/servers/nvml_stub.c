@@ -1,6 +1,7 @@
 /* A stand-in for libnvidia-ml.so.1 with one card, for machines that have none. It proves that our reading goes
  * through the driver's real binary interface; it says nothing about a real card.
- * NVML_STUB_INIT=<code> makes initialization fail; NVML_STUB_NOUTIL=1 answers NotSupported as a MIG slice does. */
+ * NVML_STUB_INIT=<code> makes initialization fail; NVML_STUB_NOUTIL=1 answers NotSupported as a MIG slice does, and
+ * says that the card is cut into slices. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -34,5 +35,22 @@ int nvmlDeviceGetUtilizationRates(void *device, utilization *rates) {
     (void)device;
     if (getenv("NVML_STUB_NOUTIL")) return NOT_SUPPORTED;
     rates->gpu = 73; rates->memory = 20;
+    return SUCCESS;
+}
+int nvmlDeviceIsMigDeviceHandle(void *device, unsigned int *is) { (void)device; *is = 0; return SUCCESS; }
+int nvmlDeviceGetMigMode(void *device, unsigned int *now, unsigned int *pending) {
+    (void)device;
+    *now = *pending = getenv("NVML_STUB_NOUTIL") != NULL;
+    return SUCCESS;
+}
+
+/* What the W&B client's own reader asks for beyond that. */
+int nvmlSystemGetCudaDriverVersion(int *version) { *version = 12040; return SUCCESS; }
+int nvmlSystemGetCudaDriverVersion_v2(int *version) { return nvmlSystemGetCudaDriverVersion(version); }
+typedef struct { unsigned int version; unsigned long long total, reserved, free, used; } memory2;
+int nvmlDeviceGetMemoryInfo_v2(void *device, memory2 *info) {
+    memory plain;
+    nvmlDeviceGetMemoryInfo(device, &plain);
+    info->total = plain.total; info->reserved = 0; info->free = plain.free; info->used = plain.used;
     return SUCCESS;
 }

@@ -1,0 +1,182 @@
+"""What happened: the returns of weeks that have passed, as lines of their own.
+
+A return that a source states otherwise later is a line of kind correction; no line is changed.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from data_pipeline.providers.base import PriceProvider
+from data_pipeline.records.calendar import WEEK, Week, exchange_of, weekly_return, weeks_of
+from data_pipeline.records.price_gate import check_prices
+from forecast.company.inputs import check_records
+from forecast.journal.ledger import Ledger
+from weekahead.schema.journal import CorrectionLine, ForecastLine, ReturnLine
+from weekahead.task.labels import direction_of, label_of_return
+from weekahead.task.record import moment, read_records
+
+_APART = 0.005
+"""Two sources whose returns differ by more than this fraction contradict each other."""
+_CORRECTED = 0.0005
+"""A return that moves by less than this, within its bin, is rounding."""
+_DECIMALS = 6
+"""Of a return that is computed from prices."""
+
+
+class Returns(NamedTuple):
+    """What one source of prices says."""
+
+    source: str
+    values: Mapping[str, float]
+    """Id -> return of the week, as a fraction."""
+    missing: Mapping[str, str]
+    """Id -> why the source has none."""
+
+
+class Settlement(NamedTuple):
+    """What is to be written, and what is not known yet."""
+
+    lines: list[ReturnLine | CorrectionLine]
+    """`previous` is yet to be set."""
+    waiting: dict[str, str]
+    """Id -> why its return is not known."""
+
+
+def passed_weeks(ledger: Ledger, now: datetime) -> list[ForecastLine]:
+    """A forecast of every company and week that has ended, in the order of their entry."""
+    firsts: dict[str, ForecastLine] = {}
+    for line in ledger.forecasts:
+        if moment(line["week_end"]) <= now:
+            firsts.setdefault(line["id"], line)
+    return list(firsts.values())
+
+
+def settle(ledger: Ledger, sources: Sequence[Returns], now: datetime) -> Settlement:
+    """The lines for returns that are known now; nothing for those that stand as they are."""
+    found = Settlement([], {})
+    held = ledger.outcomes()
+    for forecast in passed_weeks(ledger, now):
+        key = forecast["id"]
+        known = {source.source: source.values[key] for source in sources if key in source.values}
+        old, digest = held.get(key, (None, ""))
+        if not known:
+            if old is None:
+                found.waiting[key] = _why_missing(sources, key)
+            continue
+        line = _return_line(forecast, known, now)
+        if old is None:
+            found.lines.append(line)
+        elif _is_another(old, line):
+            found.lines.append({**line, "kind": "correction", "corrects": digest})
+    return found
+
+
+def _return_line(forecast: ForecastLine, known: Mapping[str, float], now: datetime) -> ReturnLine:
+    value = next(iter(known.values()))
+    doubt = _doubt(known)
+    return {
+        "previous": "",
+        "kind": "return",
+        "written_at": now.isoformat(),
+        "id": forecast["id"],
+        "symbol": forecast["symbol"],
+        "week_start": forecast["week_start"],
+        "weekly_return": value,
+        "label": None if doubt else label_of_return(value),
+        "sources": dict(known),
+        "doubt": doubt,
+    }
+
+
+def _doubt(known: Mapping[str, float]) -> str | None:
+    """Why the sources give no label; None if they agree on the direction and nearly on the size."""
+    values = list(known.values())
+    directions = {direction_of(label_of_return(value)) for value in values}
+    if len(directions) == 1 and max(values) - min(values) <= _APART:
+        return None
+    said = ", ".join(f"{source} {value:+.4f}" for source, value in known.items())
+    return f"the sources contradict each other: {said}"
+
+
+def _is_another(old: ReturnLine, new: ReturnLine) -> bool:
+    """Whether `new` corrects `old`; it cannot if it lacks one of its sources."""
+    if not old["sources"].keys() <= new["sources"].keys():
+        return False
+    moved = abs(old["weekly_return"] - new["weekly_return"]) > _CORRECTED
+    return moved or old["label"] != new["label"]
+
+
+def _why_missing(sources: Sequence[Returns], key: str) -> str:
+    reasons = [f"{source.source}: {source.missing.get(key, 'not there')}" for source in sources]
+    return "; ".join(reasons) or "no source of prices"
+
+
+def returns_of_records(path: Path, wanted: Iterable[ForecastLine]) -> Returns:
+    """The returns that a file of records states. Raises ValueError and OSError as its reader."""
+    check_records(path)
+    ids = {forecast["id"] for forecast in wanted}
+    records = {record.id: record for record in read_records(path) if record.id in ids}
+    values = {
+        key: record.weekly_return
+        for key, record in records.items()
+        if record.weekly_return is not None
+    }
+    missing = {
+        key: "its record has no return" if key in records else f"no record of it in {path}"
+        for key in ids - values.keys()
+    }
+    return Returns("records", values, missing)
+
+
+def returns_of_prices(
+    provider: PriceProvider, wanted: Sequence[ForecastLine], today: date
+) -> Returns:
+    """The returns that daily prices give, with splits and dividends.
+
+    Raises ConnectionError if the provider does not answer, ValueError for unreadable prices.
+    """
+    if not wanted:
+        return Returns(provider.name, {}, {})
+    starts = [_start(forecast) for forecast in wanted]
+    first, last = min(starts) - 2 * WEEK, min(max(starts) + WEEK, today)
+    symbols = sorted({forecast["symbol"] for forecast in wanted})
+    answer = provider.prices(symbols, first, last)
+    values: dict[str, float] = {}
+    missing: dict[str, str] = {}
+    for symbol in symbols:
+        of_symbol = [forecast for forecast in wanted if forecast["symbol"] == symbol]
+        try:
+            if symbol not in answer.frames:
+                raise ValueError(answer.missing.get(symbol, "no prices"))
+            frame = check_prices(symbol, answer.frames[symbol], today).frame
+            weeks = weeks_of(frame, exchange_of(symbol), first, max(starts))
+        except ValueError as error:
+            missing |= {forecast["id"]: str(error) for forecast in of_symbol}
+            continue
+        more, without = _returns_of_weeks(weeks, of_symbol)
+        values |= more
+        missing |= without
+    return Returns(provider.name, values, missing)
+
+
+def _returns_of_weeks(
+    weeks: Mapping[date, Week], wanted: Sequence[ForecastLine]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """(id -> return, id -> why there is none) of one symbol."""
+    values: dict[str, float] = {}
+    missing: dict[str, str] = {}
+    for forecast in wanted:
+        start = _start(forecast)
+        try:
+            found = weekly_return(weeks[start - WEEK], weeks[start])
+        except ValueError as error:
+            missing[forecast["id"]] = str(error)
+        else:
+            values[forecast["id"]] = round(found, _DECIMALS)
+    return values, missing
+
+
+def _start(forecast: ForecastLine) -> date:
+    return date.fromisoformat(forecast["week_start"])
