@@ -1,9 +1,8 @@
 """Answers in any decoration: headers keep their words, and a thought is never the answer."""
 
-import time
-
 import pytest
 
+from tests.support.linear import linear_work
 from weekahead.task.answer import parse_answer
 
 NAMES = ("Positive Developments", "Potential Concerns", "Prediction & Analysis")
@@ -193,10 +192,9 @@ def test_a_label_in_brackets_of_the_answer_is_no_thought():
 )
 @pytest.mark.parametrize("where", ["alone", "before", "in line"])
 def test_time_is_linear_in_hostile_layout(piece, where):
-    body = piece * (60_000 // len(piece))
+    body = piece * (100_000 // len(piece))
     text = {"alone": body, "before": body + ANSWER, "in line": f"{ANSWER}\n{body} {NAMES[0]}"}[
         where
     ]
-    start = time.process_time()
-    parse_answer(text)
-    assert time.process_time() - start < 2.0
+    with linear_work():
+        parse_answer(text)
