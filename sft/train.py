@@ -333,7 +333,8 @@ def _adapter_artifact(job: Job, result: TrainingResult) -> ArtifactContent:
 
 def _train_and_save(job: Job, trainer: Any, train_log: "TrainLogCallback") -> TrainingResult | None:
     """Train and write the adapter; the result, or None in every process but the first."""
-    from sft.training.trainer import check_result, result_of, save_adapter
+    from sft.training.saving import save_adapter
+    from sft.training.trainer import check_result, result_of
     from weekahead.tracking.plots import plot_training
 
     checkpoint = job.start.checkpoint

@@ -126,15 +126,15 @@ SECOND_PROCESS_COMES_LATE = """
 import os, sys, time
 from pathlib import Path
 from sft import train
-from sft.training import trainer
+from sft.training import saving
 
-save_adapter = trainer.save_adapter
+save_adapter = saving.save_adapter
 def late(trainer, tokenizer, folder):
     while not (Path(folder) / ".adapter/adapter_model.safetensors").exists():
         time.sleep(0.001)
     save_adapter(trainer, tokenizer, folder)
 if os.environ["RANK"] == "1":
-    trainer.save_adapter = late
+    saving.save_adapter = late
 sys.exit(train.main())
 """
 

@@ -266,7 +266,7 @@ ADAPTER_FILES = (
 @pytest.mark.parametrize("name", ADAPTER_FILES)
 def test_an_adapter_is_not_said_to_be_there_if_it_is_not(tmp_path, name):
     """FSDP with a sharded state dict leaves no adapter file and no error, for example."""
-    from sft.training.trainer import check_written
+    from sft.training.saving import check_written
 
     for other in ADAPTER_FILES:
         (tmp_path / other).write_text("{}")
