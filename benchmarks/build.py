@@ -126,7 +126,7 @@ def measure(rows: int, folder: Path) -> BuildTiming:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print one line of JSON per size."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "benchmarks.build")
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 10_000, 50_000])
     sizes = parser.parse_args(argv).rows
     if len(sizes) == 1:

@@ -126,7 +126,7 @@ def print_table(folders: Sequence[Path]) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Exit 0, or 2 for a folder that is not scored."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "benchmarks.correlations")
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="results/<run>")
     options = parser.parse_args(arguments)
     return run_command("benchmarks.correlations", lambda: print_table(options.folders))

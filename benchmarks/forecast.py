@@ -115,7 +115,7 @@ def run(options: BenchmarkOptions) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 measured, 2 an error whose message has the remedy."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "benchmarks.forecast")
     return run_with_options("benchmarks.forecast", parser, BenchmarkOptions, run, argv)
 
 

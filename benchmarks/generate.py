@@ -376,7 +376,7 @@ def run(options: BenchmarkOptions) -> int:
 
 def new_arguments() -> argparse.ArgumentParser:
     """The parser of the command."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "benchmarks.generate")
     sizes = BenchmarkOptions.batch_sizes
     parser.add_argument("--batch_sizes", type=int, nargs="+", default=sizes)
     add_options(parser, BenchmarkOptions)

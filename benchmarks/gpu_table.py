@@ -70,7 +70,7 @@ def _row(*cells: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 printed, 2 if there are no results."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "benchmarks.gpu_table")
     parser.add_argument("folder", type=Path, help="the folder OUT of benchmarks/gpu_day.sh")
     options = parser.parse_args(argv)
 

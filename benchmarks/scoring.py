@@ -152,7 +152,7 @@ def measure(runs: int, rows: int) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "benchmarks.scoring")
     add_options(parser, Options)
     options = read_options(parser.parse_args(arguments), Options)
     print(measure(options.runs, options.rows))

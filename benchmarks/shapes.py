@@ -109,7 +109,7 @@ def run(options: ShapesOptions) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 written, 2 an error, 130 interrupted."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "benchmarks.shapes")
     return run_with_options("benchmarks.shapes", parser, ShapesOptions, run, argv)
 
 

@@ -175,7 +175,7 @@ def detectable_table(worlds: int) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "benchmarks.statistics")
     add_options(parser, Options)
     options = read_options(parser.parse_args(arguments), Options)
     tables = [skill_table, page_table, detectable_table, coverage_table, verdict_table]

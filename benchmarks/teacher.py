@@ -149,7 +149,7 @@ def _run_stage(records: Path, url: str, concurrency: int) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 measured, 2 for an error whose message names the remedy."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "benchmarks.teacher")
     add_options(parser, BenchmarkOptions)
     options = read_options(parser.parse_args(argv), BenchmarkOptions)
 

@@ -395,7 +395,7 @@ def _print(figures: Figures) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 measured, 1 out of GPU memory, 2 an error, 130 interrupted."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "benchmarks.train")
     return run_with_options("benchmarks.train", parser, BenchmarkOptions, run, argv)
 
 

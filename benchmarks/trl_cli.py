@@ -130,7 +130,7 @@ def run(options: TrlOptions) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 measured, 2 an error, 130 interrupted."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "benchmarks.trl_cli")
     return run_with_options("benchmarks.trl_cli", parser, TrlOptions, run, argv)
 
 

@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Exit 0 done, 1 a stage ended short or the audit found a leak, 2 an error, 130 interrupted.
     """
-    parser = new_parser(__doc__, "python -m data_pipeline")
+    parser = new_parser(__doc__, "data_pipeline")
     fetch.add_arguments(parser)
     add_options(parser, TeacherOptions)
     add_options(parser, BuildOptions)

@@ -285,7 +285,7 @@ def _write(file: IO[str], row: DatasetRow | DroppedRow) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 built, 2 for an error that the message says how to mend."""
-    parser = new_parser(__doc__, program="python -m data_pipeline.build")
+    parser = new_parser(__doc__, "data_pipeline.build")
     parser.add_argument("records", type=Path, help="data/records/<name>.jsonl")
     parser.add_argument(
         "--answers", type=Path, required=True, help="data/teacher/<model>/hindsight.jsonl"

@@ -260,7 +260,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 fetched, 2 an error that the message tells to mend, 130 interrupted."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "data_pipeline.fetch")
     add_arguments(parser)
     options = read_options(parser.parse_args(argv), FetchOptions)
 

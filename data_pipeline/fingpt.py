@@ -78,7 +78,7 @@ def _print_summary(out: Path, manifest: PublicManifest) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 converted, 2 for a source or folder that cannot be used."""
-    parser = new_parser(__doc__, program="python -m data_pipeline.fingpt")
+    parser = new_parser(__doc__, "data_pipeline.fingpt")
     parser.add_argument("source", help="Hub id, file, or folder with one file per split")
     parser.add_argument("--out", type=Path, required=True, help="dataset folder to write")
     parser.add_argument("--wording", choices=PROMPT_VERSIONS, default="repaired")

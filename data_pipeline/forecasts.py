@@ -93,7 +93,7 @@ def run(*, dataset: Path, records: Path, answers: Path) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 written, 1 no answer at all, 2 an error whose message has the remedy."""
-    parser = new_parser(__doc__, program="python -m data_pipeline.forecasts")
+    parser = new_parser(__doc__, "data_pipeline.forecasts")
     parser.add_argument("dataset", type=Path, help="data/datasets/<name>")
     parser.add_argument("records", type=Path, help="data/records/<name>.jsonl")
     parser.add_argument(

@@ -68,7 +68,7 @@ def check_built(folder: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 with the commit's address, 1 a leak, 2 with why nothing was pushed."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "data_pipeline.push")
     parser.add_argument("folder", type=Path, help="data/datasets/<name>")
     parser.add_argument("--repo", required=True, help="user/name on the Hub")
     parser.add_argument(

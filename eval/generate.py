@@ -271,7 +271,7 @@ def _server_check(options: GenerateOptions, backend: Backend) -> Check | None:
 
 def new_arguments() -> argparse.ArgumentParser:
     """The parser of the command."""
-    parser = model_arguments(__doc__, out="folder for the answers, results/<run>")
+    parser = model_arguments(__doc__, "eval.generate", out="folder for the answers, results/<run>")
     add_options(parser, GenerateOptions)
     return parser
 

@@ -262,7 +262,7 @@ def run(options: InspectOptions) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 with the path, 2 if the folder is not scored."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "eval.inspect_log")
     parser.add_argument("folder", type=Path, help="results/<run>, generated and scored")
     parser.add_argument("--out", type=Path, help="file to write (default: <folder>/<run>.eval)")
     options = read_options(parser.parse_args(argv), InspectOptions)

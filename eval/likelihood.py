@@ -308,7 +308,9 @@ def run(options: LikelihoodOptions) -> int:
 
 def new_arguments() -> argparse.ArgumentParser:
     """The parser of the command."""
-    parser = model_arguments(__doc__, out="folder for the likelihoods, results/<run>")
+    parser = model_arguments(
+        __doc__, "eval.likelihood", out="folder for the likelihoods, results/<run>"
+    )
     add_options(parser, LikelihoodOptions)
     return parser
 

@@ -304,7 +304,9 @@ def run(options: MemorizationOptions) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0, 2 for an error whose message has the remedy, 130 interrupted."""
-    parser = model_arguments(__doc__, out="folder for recall.json and recall.jsonl")
+    parser = model_arguments(
+        __doc__, "eval.memorization", out="folder for recall.json and recall.jsonl"
+    )
     return run_with_options("eval.memorization", parser, MemorizationOptions, run, argv)
 
 

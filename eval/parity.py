@@ -104,7 +104,7 @@ def _window(rows: Sequence[DatasetRow], base: Base, max_new_tokens: int) -> int:
 
 def new_arguments() -> argparse.ArgumentParser:
     """The parser of the command."""
-    parser = model_arguments(__doc__, out=None)
+    parser = model_arguments(__doc__, "eval.parity", out=None)
     add_options(parser, ParityOptions)
     return parser
 

@@ -51,11 +51,7 @@ def log_evaluation(folder: Path | str, tracker: TrackedRun) -> None:
     if a file holds a secret or another command's metrics, or if the manifest cannot be read.
     """
     folder = Path(folder)
-    for name in _NEEDED_FILES:
-        if not (folder / name).is_file():
-            raise FileNotFoundError(
-                f"{folder / name} is missing: run eval.generate and eval.score into {folder} first"
-            )
+    check_scored(folder)
     artifact = _evaluation_artifact(folder)
     artifact.check_no_secret()
     scalars = dict(flatten(read_json_object(folder / METRICS)))
@@ -65,6 +61,15 @@ def log_evaluation(folder: Path | str, tracker: TrackedRun) -> None:
     tracker.log_table("eval/verdict", ["", "verdict"], verdict_rows(folder / METRICS))
     record_inputs(tracker, inputs_of_evaluation(folder))
     tracker.log_artifact(artifact)
+
+
+def check_scored(folder: Path) -> None:
+    """Raise FileNotFoundError unless the folder holds answers and their scores."""
+    for name in _NEEDED_FILES:
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"{folder / name} is missing: run eval.generate and eval.score into {folder} first"
+            )
 
 
 def _evaluation_artifact(folder: Path) -> ArtifactContent:
@@ -172,6 +177,8 @@ def run(options: PublishOptions) -> int:
         raise ValueError(f"--hub is for one evaluation, and {folder} is a report; name results/RUN")
     if not compared and (folder / "report.md").is_file():
         raise ValueError(f"{folder} is a report of an older version; make it again: eval.report")
+    if not compared:
+        check_scored(folder)  # before a run is started, and a folder is made
     with sole_writer(folder):  # `make sync` leaves a record alone that is being written
         failed = _published_report(folder, compared) if compared else _published(folder)
     if failed:
@@ -205,7 +212,7 @@ def _published_report(folder: Path, runs: Sequence[ReportedRun]) -> bool:
 
 def new_arguments() -> argparse.ArgumentParser:
     """The parser of the command."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "eval.publish")
     parser.add_argument(
         "folder", type=Path, help="results/<run>, generated and scored; or reports/<name>"
     )

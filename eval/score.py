@@ -57,9 +57,7 @@ class ScoredFile:
 
 def new_arguments() -> argparse.ArgumentParser:
     """The parser of the command."""
-    parser = new_parser(
-        "Metrics, intervals and baselines of generated answers.", program="python -m eval.score"
-    )
+    parser = new_parser("Metrics, intervals and baselines of generated answers.", "eval.score")
     parser.epilog = _HELP
     parser.add_argument(
         "files", nargs="+", type=Path, metavar="FILE.jsonl", help="rows of generated answers"

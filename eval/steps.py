@@ -84,7 +84,7 @@ def _command_line(name: str, words: Sequence[str]) -> Generator[None]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0, 2 for a step that does not exist, or the status of one that failed."""
-    parser = new_parser(__doc__, "python -m eval.steps")
+    parser = new_parser(__doc__, "eval.steps")
     parser.usage = "%(prog)s STEP FLAG... [--then STEP FLAG...]..."
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] in (["-h"], ["--help"]):

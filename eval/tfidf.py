@@ -178,7 +178,7 @@ def run(options: TfidfOptions) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0, or 2 for a dataset or folder that cannot be used."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "eval.tfidf")
     return run_with_options("eval.tfidf", parser, TfidfOptions, run, argv, EXPECTED_ERRORS)
 
 

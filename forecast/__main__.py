@@ -114,7 +114,7 @@ def _show_batch(made: Sequence[ForecastFile], gathered: Gathered, folder: Path) 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 forecast, 2 an error whose message has the remedy, 130 or 143
     interrupted."""
-    parser = new_parser(__doc__, "python -m forecast")
+    parser = new_parser(__doc__, "forecast")
     add_options(parser, ForecastOptions)
     options = read_options(parser.parse_args(argv), ForecastOptions)
     configure_logging()

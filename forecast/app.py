@@ -48,7 +48,7 @@ def run(options: AppOptions) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 130 or 143 ended by a signal, 2 an error whose message has the remedy."""
-    parser = new_parser(__doc__, "python -m forecast.app")
+    parser = new_parser(__doc__, "forecast.app")
     return run_with_options("app", parser, AppOptions, run, argv)
 
 

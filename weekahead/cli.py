@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from weekahead.distributed import is_loss_of_another
 from weekahead.env_file import load_env
-from weekahead.files import with_remedy
+from weekahead.files import unopened, with_remedy
 from weekahead.interrupts import Interrupted, close_progress_bars, listening, noted
 from weekahead.redaction import without_secrets
 
@@ -112,6 +112,8 @@ def describe_error(error: BaseException, out_of_memory_hint: str) -> str:
             f"{error.object[:_SHOWN]!r} holds bytes that are no text in this locale; set "
             "LC_ALL=C.UTF-8, or choose a name of ASCII letters"
         )
+    if isinstance(error, OSError):
+        return unopened(error)
     if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported for this
         return str(error)
     return f"{str(error).partition('. ')[0]}: {out_of_memory_hint}"
@@ -237,21 +239,23 @@ def configure_logging() -> None:
     )
 
 
-def new_parser(description: str | None, program: str | None = None) -> argparse.ArgumentParser:
-    """A parser whose help shows `description` with its own line breaks."""
+def new_parser(description: str | None, command: str) -> argparse.ArgumentParser:
+    """The parser of `python -m command`; its help shows `description` with its own line breaks."""
     print_any_character()
     formatter = argparse.RawDescriptionHelpFormatter
     return argparse.ArgumentParser(
-        prog=program,
+        prog=f"python -m {command}",
         description=description,
         formatter_class=formatter,
         allow_abbrev=False,  # --max_new would be taken for --max_new_tokens
     )
 
 
-def model_arguments(description: str | None, out: str | None) -> argparse.ArgumentParser:
+def model_arguments(
+    description: str | None, command: str, out: str | None
+) -> argparse.ArgumentParser:
     """A parser with the flags that name a model and its rows, and `--out` if `out` says its use."""
-    parser = new_parser(description)
+    parser = new_parser(description, command)
     parser.add_argument("--config", type=Path, required=True, help="recipe that names the base")
     parser.add_argument(
         "--adapter", required=True, help="folder, user/name[@revision], or none for the base"

@@ -147,7 +147,7 @@ def run() -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0, or 2 if the server does not take the dashboard."""
-    new_parser(__doc__).parse_args(argv)
+    new_parser(__doc__, "weekahead.dashboard").parse_args(argv)
     configure_logging()
     return run_command("weekahead.dashboard", run, errors=(*MODEL_ERRORS, ImportError))
 

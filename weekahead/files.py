@@ -10,9 +10,13 @@ import re
 import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from io import RawIOBase
 from pathlib import Path
 from typing import IO, Any, cast
+
+_NAMES_SHOWN = 8
+"""Files that are there, in an error about one that is not."""
 
 Row = dict[str, Any]
 """One JSON object whose keys nobody here knows; weekahead.schema has types for the others."""
@@ -84,6 +88,40 @@ def unwritable(path: Path, error: Exception) -> OSError:
     if number is None:
         remedy = "check the space on its disk"
     return OSError(f"{path} could not be written ({reason}): {remedy}")
+
+
+def unopened(error: OSError) -> str:
+    """What to say of a file or folder that the system did not open: its name, why, and the remedy.
+
+    The error's own text if it names no file, or is not of the system.
+    """
+    if error.filename is None or error.filename2 is not None or error.strerror is None:
+        return str(error)
+    path = Path(os.fsdecode(error.filename))
+    if error.errno == errno.ENOENT:
+        return _missing(path)
+    remedies = {
+        errno.EACCES: "change its permissions, or name another one",
+        errno.EISDIR: "name a file in it",
+        errno.ENOTDIR: "a file is where a folder should be; check the path",
+    }
+    remedy = remedies.get(error.errno or 0)
+    return f"{path}: {error.strerror}" + (f"; {remedy}" if remedy else "")
+
+
+def _missing(path: Path) -> str:
+    """What is missing, and what is there instead."""
+    looked = "" if path.is_absolute() else f" in {Path.cwd()}"
+    folder = path.parent
+    if not folder.is_dir():
+        return f"there is no {path}{looked}, nor its folder {folder}; check the path"
+    with suppress(OSError):
+        files = (each.name for each in folder.iterdir() if each.suffix == path.suffix)
+        names = sorted(name for name in files if not name.startswith("."))
+        shown = names if len(names) <= _NAMES_SHOWN else get_close_matches(path.name, names)
+        if shown:
+            return f"there is no {path}{looked}; beside it there are: {', '.join(shown)}"
+    return f"there is no {path}{looked}; check the path"
 
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)

@@ -37,7 +37,7 @@ def draw(folder: Path) -> bool:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0, or 2 if no training has begun in the folder."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "weekahead.live")
     parser.add_argument("folder", type=Path, help="outputs/<run>")
     parser.add_argument("--every", type=float, metavar="SECONDS", help="draw again so often")
     options = parser.parse_args(argv)

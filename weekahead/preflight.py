@@ -474,7 +474,7 @@ _PRINTED: dict[str, Callable[[Told], str]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 if the target may start, else 2 with one line that says why not."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "weekahead.preflight")
     parser.add_argument("target", choices=sorted({*_CHECKS, *_PRINTED}))
     for name in ("model", "dataset", "run", "accel", "gpus", "adapter", "runs", "report"):
         parser.add_argument(f"--{name}", default="")

@@ -258,7 +258,7 @@ def _without_agent() -> dict[str, str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0, 1 if a training diverged, 2 an error whose message has the remedy."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "weekahead.sweep")
     parser.add_argument("sweep", help="the file recipes/sweeps/<name>.yaml")
     parser.add_argument("--model", required=True, help="recipe")
     parser.add_argument("--run", default="", help="what the names of the runs begin with")

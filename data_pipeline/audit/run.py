@@ -150,7 +150,7 @@ def _verdict(result: AuditResult) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 no leak, 1 a leak, 2 a source that could not be audited."""
-    parser = new_parser(__doc__, program="python -m data_pipeline.audit")
+    parser = new_parser(__doc__, "data_pipeline.audit")
     parser.add_argument("source", help="dataset folder, file or Hub id, or a file of records")
     parser.add_argument("--out", type=Path, required=True, help="folder for audit.json")
     parser.add_argument(

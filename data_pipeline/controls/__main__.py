@@ -76,7 +76,7 @@ def _summary_line(split: str, count: ControlCounts) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 written, 2 for a source or folder that cannot be used."""
-    parser = new_parser(__doc__, program="python -m data_pipeline.controls")
+    parser = new_parser(__doc__, "data_pipeline.controls")
     parser.add_argument("source", help="dataset folder, file or Hub id")
     add_options(parser, ControlOptions)
     arguments = parser.parse_args(argv)

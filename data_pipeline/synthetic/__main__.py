@@ -43,7 +43,7 @@ def run(options: SyntheticOptions) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 written, 2 for an error that the message says how to mend."""
-    parser = new_parser(__doc__, program="python -m data_pipeline.synthetic")
+    parser = new_parser(__doc__, "data_pipeline.synthetic")
     add_options(parser, SyntheticOptions)
     options = read_options(parser.parse_args(argv), SyntheticOptions)
 

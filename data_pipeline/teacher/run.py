@@ -293,7 +293,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Exit 0 asked, 1 some left, 2 for an error whose message names the remedy, 130 or 143
     interrupted.
     """
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, "data_pipeline.teacher")
     parser.add_argument("records", type=Path, help="data/records/<name>.jsonl")
     parser.add_argument(
         "--kind", choices=KINDS, required=True, help="told the bin (for training), or not"

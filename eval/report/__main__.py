@@ -13,7 +13,7 @@ def new_arguments() -> argparse.ArgumentParser:
     """The parser of the command."""
     parser = new_parser(
         "One page, Markdown, tables and figures over any number of scored runs.",
-        program="python -m eval.report",
+        "eval.report",
     )
     parser.epilog = (
         "DIR gets report.html (complete in itself), report.md, tables/*.csv and figures/.\n"

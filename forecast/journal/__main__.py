@@ -342,11 +342,11 @@ _COMMANDS: Mapping[str, tuple[type[Any], Callable[[Any], int]]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 done, 1 a broken ledger, 2 an error whose message has the remedy."""
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = new_parser(__doc__, "python -m forecast.journal")
+    parser = new_parser(__doc__, "forecast.journal")
     parser.add_argument("command", choices=tuple(_COMMANDS))
     name = parser.parse_args(words[:1]).command
     options, run = _COMMANDS[name]
-    of_command = new_parser(run.__doc__, f"python -m forecast.journal {name}")
+    of_command = new_parser(run.__doc__, f"forecast.journal {name}")
     add_options(of_command, options)
     told = read_options(of_command.parse_args(words[1:]), options)
     configure_logging()

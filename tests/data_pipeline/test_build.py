@@ -184,7 +184,7 @@ def test_the_majority_is_that_of_the_training_rows(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("records/none.jsonl", "hindsight.jsonl"), "No such file"),
+        (("records/none.jsonl", "hindsight.jsonl"), "there is no "),
         (("records/made.jsonl", "none.jsonl"), "no answers; ask a teacher first"),
         (("records/empty.jsonl", "hindsight.jsonl"), "no records; fetch some first"),
         (("records/broken.jsonl", "hindsight.jsonl"), "broken.jsonl, line 1: not JSON"),

@@ -7,7 +7,6 @@ account and a model hub has a real model of the Llama architecture to train. The
 the `gguf` package alone. Weights and package are Apache-2.0.
 """
 
-import argparse
 import hashlib
 import importlib.util
 import logging
@@ -24,7 +23,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from weekahead.cli import MODEL_ERRORS, configure_logging, run_command
+from weekahead.cli import MODEL_ERRORS, configure_logging, new_parser, run_command
 from weekahead.files import naming_place, write_json
 from weekahead.locks import check_writable
 from weekahead.manifest import new_manifest
@@ -273,9 +272,7 @@ def unpermute(weight: np.ndarray, heads: int) -> np.ndarray:
 def main(arguments: list[str] | None = None) -> int:
     """Convert, or find the folder complete, and print its path. Exit 0 or 2."""
     summary = (__doc__ or "").split("\n")[0]
-    parser = argparse.ArgumentParser(
-        prog="python -m weekahead.models.embedded", description=summary
-    )
+    parser = new_parser(summary, "weekahead.models.embedded")
     parser.add_argument(
         "--out", type=Path, default=DEFAULT_OUT, help="checkpoint folder (default: %(default)s)"
     )
