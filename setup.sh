@@ -7,6 +7,7 @@
 # cu126 (CUDA 12.6, for drivers 525 to 579), keep (the one that is installed, whatever its version).
 set -eu
 python=${PYTHON:-python3}
+name_one="name one: make setup PYTHON=python3.12"
 venv_python=.venv/bin/python
 torch=$(grep '^torch==' requirements.txt)
 pytorch_index=https://download.pytorch.org/whl
@@ -135,7 +136,16 @@ check_disk() { # before anything is downloaded
 }
 
 check_venv() {
-    check_version "$venv_python" "remove .venv, then name one: make setup PYTHON=python3.12"
+    check_version "$venv_python" "remove .venv, then $name_one"
+    if [ -n "${PYTHON:-}" ]; then
+        check_found
+        [ "$("$python" --version)" = "$("$venv_python" --version)" ] ||
+            fail "PYTHON=$python is $("$python" --version), and .venv has $("$venv_python" --version); remove .venv, or leave PYTHON out"
+    fi
+}
+
+check_found() {
+    command -v "$python" > /dev/null || fail "$python not found, Python 3.11.5 to 3.14 needed; $name_one"
 }
 
 make_venv() {
@@ -143,9 +153,7 @@ make_venv() {
         check_venv
         return
     fi
-    name_one="name one: make setup PYTHON=python3.12"
-    command -v "$python" > /dev/null ||
-        fail "$python not found, Python 3.11.5 to 3.14 needed; $name_one"
+    check_found
     check_version "$python" "$name_one"
     # Colab and Debian without python3-venv have no ensurepip: then a venv without pip of its own.
     if ! "$python" -m venv .venv > /dev/null 2>&1; then
@@ -216,6 +224,7 @@ install_run() {
     echo "setup: done"
 }
 
+[ $# -le 1 ] || fail "expected at most one argument, not: $*"
 case ${1:-run} in
     run)
         if [ -z "${TORCH:-}" ] && works && is_newer .venv/ready setup.sh requirements.txt requirements.lock; then

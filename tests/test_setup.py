@@ -153,6 +153,18 @@ def test_a_venv_of_an_older_python_is_refused(machine):
     assert "remove .venv" in result.stderr and len(machine.asked()) == 2
 
 
+def test_another_python_than_that_of_the_venv_is_refused(machine):
+    assert machine.setup().returncode == 0
+    machine._program("python3.12", "#!/bin/sh\necho Python 3.12.9\n")
+    for more in ("", "dev"):
+        result = machine.setup(*more.split(), python="python3.12")
+        assert result.returncode == 1 and len(machine.asked()) == 2
+        assert "PYTHON=python3.12 is Python 3.12.9, and .venv has Python 3.12.1" in result.stderr
+        assert "remove .venv, or leave PYTHON out" in result.stderr
+    assert "python9 not found" in machine.setup(python="python9").stderr
+    assert machine.setup(python="").returncode == 0
+
+
 def test_torch_comes_first_and_the_rest_from_the_lock(machine):
     assert machine.setup().returncode == 0
     assert machine.asked() == [f"{PIP} {CPU}", f"{PIP} {LOCKED} requirements.lock"]
@@ -184,6 +196,13 @@ def test_dev_installs_only_what_tests_and_checks_add(machine):
 def test_an_unknown_argument_is_refused(machine):
     result = machine.setup("all")
     assert result.returncode == 1 and "unknown argument all" in result.stderr
+    assert machine.asked() == []
+
+
+@pytest.mark.parametrize("words", [("dev", "--dry-run"), ("--dry-run", "dev"), ("", "")])
+def test_more_than_one_argument_is_refused(machine, words):
+    result = machine.setup(*words)
+    assert result.returncode == 1 and "expected at most one argument" in result.stderr
     assert machine.asked() == []
 
 
