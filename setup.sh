@@ -206,8 +206,7 @@ install_lock() {
 
 is_newer() { # is_newer STAMP FILE...
     stamp=$1 && shift
-    [ -f "$stamp" ] || return 1
-    for file; do [ "$stamp" -nt "$file" ] || return 1; done
+    [ -f "$stamp" ] && [ -z "$(find "$@" -newer "$stamp")" ]
 }
 
 install_run() {

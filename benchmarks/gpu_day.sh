@@ -1,5 +1,5 @@
 #!/bin/bash
-# shellcheck disable=SC2329 # the lines are called by their names
+# shellcheck disable=SC2317,SC2329 # the lines are called by their names
 # Every GPU figure of docs/performance.md, with 8B shapes and random weights, so that no gated model is needed:
 #     OUT=benchmarks/results/gpu_day benchmarks/gpu_day.sh [LINE...]
 # Lines go by value, each independent of the others; a line that is in $OUT/done.txt is left out, so the same command

@@ -67,7 +67,7 @@ class Machine:
     def __init__(self, folder: Path):
         self.folder, self.bin = folder, folder / "bin"
         self.bin.mkdir()
-        for tool in ("sh", "rm", "mkdir", "ln", "grep", "touch", "cat"):
+        for tool in ("sh", "rm", "mkdir", "ln", "grep", "touch", "cat", "find"):
             (self.bin / tool).symlink_to(shutil.which(tool))
         for name in ("setup.sh", "requirements.txt", "requirements.lock", "requirements-dev.lock"):
             shutil.copy(ROOT / name, folder / name)
