@@ -142,8 +142,9 @@ def _check_gpus(told: Told, accelerate: Mapping[str, object]) -> None:
         )
     here = len(gpu_memory())
     if count > 1 and here < count:
+        shown = f"{here} GPU{'s' if here > 1 else ''}" if here else "no GPU"
         raise ValueError(
-            f"GPUS={count}, and this machine shows {here or 'no'} GPU(s); give as many"
+            f"GPUS={count}, and this machine shows {shown}; leave GPUS out or lower it"
         )
     _accumulation(told)
 

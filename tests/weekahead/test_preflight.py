@@ -479,7 +479,7 @@ def test_gpus_share_the_rows_of_a_step(project, capsys, monkeypatch):
     ("gpus", "accel", "error"),
     [
         ("3", "ddp", "1 x 8 rows per step cannot be shared between 3 cards"),
-        ("8", "ddp", "GPUS=8, and this machine shows 4 GPU(s); give as many"),
+        ("8", "ddp", "GPUS=8, and this machine shows 4 GPUs; leave GPUS out or lower it"),
         (
             "2",
             "single_gpu",
