@@ -13,7 +13,7 @@ from tests.support.tiny import command
 pytestmark = pytest.mark.slow
 FULL = """import resource, sys
 from sft import train
-from sft.training import trainer
+from sft.training import saving, trainer
 
 place, name = {place}, "{name}"
 original = getattr(place, name)
@@ -35,7 +35,7 @@ FLAGS = (
 @pytest.mark.parametrize(
     ("place", "name", "call", "checkpoints"),
     [
-        ("trainer", "save_adapter", 1, {"checkpoint-2", "checkpoint-4"}),
+        ("saving", "save_adapter", 1, {"checkpoint-2", "checkpoint-4"}),
         ("trainer.ForecastTrainer", "_save_checkpoint", 2, {"checkpoint-2"}),
     ],
     ids=["adapter", "checkpoint"],
