@@ -177,7 +177,7 @@ def run(options: PublishOptions) -> int:
         raise ValueError(f"--hub is for one evaluation, and {folder} is a report; name results/RUN")
     if not compared and (folder / "report.md").is_file():
         raise ValueError(f"{folder} is a report of an older version; make it again: eval.report")
-    if not compared:
+    if not compared and not folder.is_file():  # a file: refused below
         check_scored(folder)  # before a run is started, and a folder is made
     with sole_writer(folder):  # `make sync` leaves a record alone that is being written
         failed = _published_report(folder, compared) if compared else _published(folder)

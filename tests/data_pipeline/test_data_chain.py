@@ -187,7 +187,7 @@ def test_without_a_whole_week_the_error_speaks_of_sessions(fetched, tmp_path):
 
 
 def test_flags_become_the_options_of_the_stage():
-    parser = new_parser(None)
+    parser = new_parser(None, "data_pipeline.fetch")
     fetch.add_arguments(parser)
     flags = ["--symbols", "AAPL", *WINDOW, "--news", "a.jsonl", "b.jsonl", "--min_weeks", "2"]
     options = read_options(parser.parse_args(flags), FetchOptions)

@@ -90,7 +90,10 @@ def test_no_model_is_kept_unless_somebody_asks(small, loaded_bases):
         ([], "name a step"),
         (["generate", "--then"], "name a step"),
         (["parity", "--config", "x"], "'parity' is no step; expected one of generate, likelihood"),
-        (["score", "x.jsonl", "--out", "y", "--then", "publish", "--bad"], "publish.py: error"),
+        (
+            ["score", "x.jsonl", "--out", "y", "--then", "publish", "--bad"],
+            "python -m eval.publish: error",
+        ),
     ],
 )
 def test_what_is_no_step_is_refused_before_the_first(words, message, tmp_path, capsys, monkeypatch):

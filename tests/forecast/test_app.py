@@ -54,7 +54,7 @@ def page(room):
     from forecast.browser.options import AppOptions
     from weekahead.cli import add_options, new_parser, read_options
 
-    parser = new_parser(None)
+    parser = new_parser(None, "forecast.app")
     add_options(parser, AppOptions)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(room.folder)
