@@ -226,9 +226,10 @@ def test_output_on_public_rows_is_the_recorded_one(make, shared_data, tmp_path):
 def record(shared):
     """The content of every output by name; without a folder, of those that need no public row."""
     content = {}
-    for make in (*(WITH_SHARED_DATA if shared else ()), *ALONE):
+    of_shared = [partial(make, shared) for make in WITH_SHARED_DATA] if shared else []
+    for make in (*of_shared, *ALONE):
         with tempfile.TemporaryDirectory() as out, redirect_stdout(StringIO()):
-            content |= make(shared, Path(out)) if make in WITH_SHARED_DATA else make(Path(out))
+            content |= make(Path(out))
     return content
 
 

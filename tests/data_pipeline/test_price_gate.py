@@ -376,7 +376,7 @@ def test_no_false_alarm_on_the_real_daily_prices(shared_data):
     doubted = []
     for symbol, table in read_prices(shared_data / "prices_daily").tables.items():
         doubt = check_prices(symbol, table.frame, TODAY).frame["doubt"]
-        doubted += [(symbol, str(day.date())) for day in doubt.index[doubt != ""]]
+        doubted += [(symbol, str(day.date())) for day in doubt[doubt != ""].index]
     assert doubted == [("MRK", "2017-09-14")]
 
 

@@ -245,9 +245,10 @@ def test_skill_score_is_the_ratio_with_its_interval():
     left = [numpy.array(weeks) != week for week in range(40)]
     jackknife = [1 - ours[rest].sum() / reference[rest].sum() for rest in left]
     error = (39 / 40 * sum((value - numpy.mean(jackknife)) ** 2 for value in jackknife)) ** 0.5
-    half_width = (estimate.ci95[1] - estimate.ci95[0]) / 2
+    low, high = estimate.ci95
+    half_width = (high - low) / 2
     assert half_width == pytest.approx(scipy_stats.t.ppf(0.975, 39) * error, rel=0.02)
-    assert sum(estimate.ci95) / 2 == pytest.approx(estimate.mean) and estimate.p is None
+    assert (low + high) / 2 == pytest.approx(estimate.mean) and estimate.p is None
     assert skill_score([0.1], [0.0], None).mean is None
 
 

@@ -1,6 +1,7 @@
 """The page's verdicts: skill of every run, what tuning added, corrected for their number."""
 
 import dataclasses
+import statistics
 
 import pytest
 from scipy import stats
@@ -92,7 +93,7 @@ def test_the_spread_of_seeds_enters_the_error(tmp_path):
     (entry,) = compare_runs(load_runs(folders)).entries
     (result,) = skill_results([entry])
     skills = [run.metrics["skill"]["excess_accuracy"] for run in entry.runs]
-    assert result.estimate.excess_accuracy == pytest.approx(sum(skills) / 2)
+    assert result.estimate.excess_accuracy == pytest.approx(statistics.mean(skills))
     spread = abs(skills[0] - skills[1]) / 2  # standard error of a mean of two
     assert result.estimate.error.size > spread
     low, high = result.estimate.ci95

@@ -70,8 +70,8 @@ def test_both_scorers_agree_on_random_texts():
         "ties",
     ]
     for _ in range(300):
-        pair = [" ".join(draw.choices(words, k=draw.randrange(1, 60))) for _ in range(2)]
-        assert section_rouge(*pair, "rouge_score_rs") == section_rouge(*pair, "rouge_score"), pair
+        a, b = (" ".join(draw.choices(words, k=draw.randrange(1, 60))) for _ in range(2))
+        assert section_rouge(a, b, "rouge_score_rs") == section_rouge(a, b, "rouge_score"), (a, b)
 
 
 @FAST

@@ -92,7 +92,7 @@ def test_detectable_effect_is_found_four_times_in_five():
         detectable_effect(clustered_mean([v - 0.5 for v in world(rng)], TEN_WEEKS))
         for _ in range(200)
     ]
-    effect = sum(effects) / len(effects)
+    effect = math.fsum(effects) / len(effects)
     detected = 0
     for _ in range(400):
         estimate = clustered_mean([v - 0.5 for v in world(rng, share=0.5 + effect)], TEN_WEEKS)

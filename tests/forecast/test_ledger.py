@@ -153,7 +153,7 @@ def test_10_000_tampered_ledgers_are_found():
 def test_the_message_names_the_first_line_at_fault(journal):
     raw = (journal / LEDGER).read_bytes().splitlines(keepends=True)
     raw[3] = raw[3].replace(b"up by", b"up  by")
-    assert re.search("line 5: previous is .*: line 4 or 5 was changed", fault(b"".join(raw)))
+    assert re.search("line 5: previous is .*: line 4 or 5 was changed", str(fault(b"".join(raw))))
 
 
 def one_week(*lines):

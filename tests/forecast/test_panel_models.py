@@ -70,7 +70,7 @@ def test_bins_alone_take_one_pass_per_company(small, rows, tmp_path):
         up = up_share(line["probabilities"])
         assert line["direction"] == (1 if up > 0.5 else -1)
         of_direction = [b for b in BINS if direction_of(b) == line["direction"]]
-        assert line["prediction"] == max(of_direction, key=line["probabilities"].get)
+        assert line["prediction"] == max(of_direction, key=line["probabilities"].__getitem__)
 
 
 def test_an_adapter_needs_its_recipe(rows, tmp_path, capsys):

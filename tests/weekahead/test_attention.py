@@ -17,8 +17,8 @@ def model(groups: int, attention: str = "sdpa"):
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=groups,
-        attn_implementation=attention,
     )
+    config._attn_implementation = attention
     return LlamaForCausalLM(config).eval()
 
 
