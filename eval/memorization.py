@@ -17,6 +17,7 @@ what it brought along. Weeks count as independent, although the questions of a s
 A share that is not shown to differ from chance is no proof of ignorance.
 """
 
+import math
 import random
 import sys
 from collections.abc import Mapping, Sequence
@@ -168,7 +169,8 @@ def price_questions(
 def ask(model: Any, tokenizer: Any, questions: Sequence[PriceQuestion]) -> list[list[float]]:
     """The log-probability (natural log) of each option of each question.
 
-    It is that of the sentence from where the options differ, given what they share before.
+    It is that of the sentence from where the options differ, given what they share before. Raises
+    ValueError naming the question if one is not finite.
     """
     choices = [
         Choices.from_texts(tokenizer(question.sentences)["input_ids"]) for question in questions
@@ -177,6 +179,13 @@ def ask(model: Any, tokenizer: Any, questions: Sequence[PriceQuestion]) -> list[
     for start in range(0, len(choices), BATCH_SIZE):
         batch = choices[start : start + BATCH_SIZE]
         logs += log_probabilities(model, batch, tokenizer.pad_token_id)
+    for question, values in zip(questions, logs, strict=True):
+        if not all(map(math.isfinite, values)):
+            raise ValueError(
+                f"{question.symbol}, week ending {question.week_end}: the model gives no finite "
+                "probability; an overflow of fp16, or a damaged adapter: ask on a machine with "
+                "bf16 or fp32"
+            )
     return logs
 
 

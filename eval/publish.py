@@ -64,12 +64,14 @@ def log_evaluation(folder: Path | str, tracker: TrackedRun) -> None:
 
 
 def check_scored(folder: Path) -> None:
-    """Raise FileNotFoundError unless the folder holds answers and their scores."""
+    """Raise FileNotFoundError unless the folder holds answers and their scores, ValueError for
+    scores that cannot be read."""
     for name in _NEEDED_FILES:
         if not (folder / name).is_file():
             raise FileNotFoundError(
                 f"{folder / name} is missing: run eval.generate and eval.score into {folder} first"
             )
+    read_metrics(folder / METRICS, f"score {folder / GENERATIONS} again with eval.score")
 
 
 def _evaluation_artifact(folder: Path) -> ArtifactContent:

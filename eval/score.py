@@ -19,6 +19,7 @@ from typing import cast
 from data_pipeline.dataset.load import load_dataset
 from eval.metrics.breakdown import knowledge_cutoff
 from eval.metrics.evaluate import evaluate
+from eval.metrics.judging import manifest_doubts
 from eval.metrics.probability import likelihood_metrics, with_probabilities
 from eval.metrics.text_table import render
 from weekahead import files
@@ -27,7 +28,11 @@ from weekahead.locks import check_writable
 from weekahead.names import printable
 from weekahead.recipe import RECIPES, knowledge_cutoffs
 from weekahead.schema.file_names import GENERATIONS, LIKELIHOODS, MANIFEST, METRICS, SCORED
-from weekahead.schema.manifests import GenerationManifest, read_generation_manifest
+from weekahead.schema.manifests import (
+    GenerationManifest,
+    read_generation_manifest,
+    read_json_object,
+)
 from weekahead.schema.metrics import Metrics
 from weekahead.schema.rows import LikelihoodRow, ScorableRow, ScoredRow
 from weekahead.schema.shape import read_rows
@@ -158,7 +163,7 @@ def _score_file(source: Path, train_labels: Mapping[str, int] | None) -> ScoredF
     rows = cast("list[ScorableRow]", files.read_jsonl(source))
     try:
         manifest = _manifest_beside(source)
-        doubts = doubts_of(manifest, len(rows)) if manifest else []
+        doubts = manifest_doubts(manifest, len(rows)) if manifest else []
         labels = train_labels or (manifest["train_labels"] if manifest else None)
         answer_metrics, scored = evaluate(
             rows, _knowledge_cutoff(manifest), doubts=doubts, train_labels=labels
@@ -176,26 +181,14 @@ def _score_file(source: Path, train_labels: Mapping[str, int] | None) -> ScoredF
     return ScoredFile(metrics, scored)
 
 
-def doubts_of(manifest: GenerationManifest, rows: int) -> list[str]:
-    """Reasons not to judge a run that only its manifest tells; `rows` is the number scored."""
-    doubts: list[str] = []
-    stated = manifest["dataset"].get("rows")
-    if stated is not None and rows < stated:
-        doubts.append(
-            f"{rows} rows are here and {MANIFEST} states {stated}: rows that were left out may be "
-            "those that were wrong"
-        )
-    seen = manifest["rows_in_training_weeks"]
-    if seen:
-        doubts.append(
-            f"{seen} of {stated or rows} rows lie in weeks that the adapter was trained on"
-        )
-    return doubts
-
-
 def _manifest_beside(source: Path) -> GenerationManifest | None:
+    """The manifest in the folder of the answers, whatever their file is called; None without one,
+    or if another command wrote it."""
     path = source.with_name(MANIFEST)
-    if source.name != GENERATIONS or not path.is_file():
+    if not path.is_file():
+        return None
+    kind = read_json_object(path).get("kind", "generate")
+    if source.name != GENERATIONS and kind not in ("generate", "tfidf"):
         return None
     return read_generation_manifest(path)
 

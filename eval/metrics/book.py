@@ -9,9 +9,11 @@ from datetime import date, timedelta
 from typing import NamedTuple
 
 from eval.metrics.baselines import read_number
+from eval.metrics.firms import firm_of
+from eval.metrics.periods import dates_in
 from eval.metrics.secondary import secondary_mean
 from eval.metrics.statistics import mean
-from eval.metrics.weeks import Weeks, dates_in
+from eval.metrics.weeks import Weeks, plural
 from weekahead.schema.metrics import LongShortBook
 from weekahead.schema.rows import ScorableRow
 from weekahead.task.labels import BINS, check_label, label_of_return
@@ -87,7 +89,7 @@ def long_short_book(
     down one unit short; a week that lacks one of the two is held in cash. `weeks` are those of the
     rows (`week_keys`).
     """
-    symbols = [str(row.get("symbol") or "").strip().upper() for row in rows]
+    symbols = list(map(firm_of, rows))
     reason = _no_book(symbols, weeks)
     if reason or weeks.windows is None:
         return BookOrReason(None, reason)
@@ -129,7 +131,8 @@ def _no_book(symbols: Sequence[str], weeks: Weeks) -> str | None:
     if undated := next((window for window, days in spans.items() if len(days) != 2), None):
         return f"a week without dates, {undated!r}: the order of the weeks is not known"
     if len(spans) > len(set(weeks.keys)):
-        return f"{len(spans)} windows overlap or disagree: they are {len(set(weeks.keys))} weeks"
+        count = plural(len(set(weeks.keys)), "week")
+        return f"{len(spans)} windows overlap or disagree: they are {count}"
     (symbol, window), count = Counter(zip(symbols, weeks.windows, strict=True)).most_common(1)[0]
     return f"{symbol} stands {count} times in {window}" if count > 1 else None
 

@@ -11,10 +11,11 @@ from math import sqrt
 from pathlib import Path
 
 from eval.metrics.baselines import Prediction
+from eval.metrics.firms import firm_of
 from eval.metrics.scored_answer import bin_of
 from eval.metrics.statistics import clustered_share, mean
 from eval.metrics.text_quality import prompt_text
-from eval.metrics.weeks import week_start
+from eval.metrics.weeks import first_days
 from weekahead.recipe import read_cutoff
 from weekahead.schema.manifests import GenerationManifest
 from weekahead.schema.metrics import Breakdown, ClassMetrics, GroupMetrics
@@ -51,8 +52,8 @@ def breakdown(
     rows' own key of that name. Raises ValueError for a cut-off that is not a date.
     """
     cutoffs = [knowledge_cutoff or read_cutoff(row) for row in rows]
-    sides = [_side_of_cutoff(row, day) for row, day in zip(rows, cutoffs, strict=True)]
-    symbols = [_text(row.get("symbol")) for row in rows]
+    sides = list(map(_side_of_cutoff, first_days(rows), cutoffs))
+    symbols = _symbols(rows)
     sectors = [_sector(row) for row in rows]
     moves = [_move(truth) for truth in truths]
     no_side = "no first day of the forecast week, or no `knowledge_cutoff` of the base"
@@ -152,11 +153,18 @@ def _stated_size(prediction: Prediction) -> str:
     return label.split(" by ")[1] if label else NO_SIZE
 
 
-def _side_of_cutoff(row: ScorableRow, cutoff: date | None) -> str | None:
-    first_day = week_start(row)
+def _side_of_cutoff(first_day: date | None, cutoff: date | None) -> str | None:
     if cutoff is None or first_day is None:
         return None
     return "before" if first_day <= cutoff else "after"
+
+
+def _symbols(rows: Sequence[ScorableRow]) -> list[str | None]:
+    """The symbol of each row, as the first row of its firm spells it."""
+    spelt: dict[str, str | None] = {}
+    for row in rows:
+        spelt.setdefault(firm_of(row), _text(row.get("symbol")))
+    return [spelt[firm_of(row)] for row in rows]
 
 
 def class_metrics(predictions: Sequence[Prediction], truths: Sequence[Prediction]) -> ClassMetrics:

@@ -23,7 +23,8 @@ from eval.metrics.bin_baselines import bin_metrics
 from eval.metrics.book import known_returns, long_short_book
 from eval.metrics.breakdown import breakdown, class_metrics
 from eval.metrics.fingpt_compatible import fingpt_metrics
-from eval.metrics.judging import firms_of, judge, skill_metrics
+from eval.metrics.firms import firms_of
+from eval.metrics.judging import judge, skill_metrics
 from eval.metrics.market_neutral import market_neutral_skill, rank_correlation
 from eval.metrics.rouge import NOT_TOKENIZED, Rouge, mean_rouge, section_rouge
 from eval.metrics.scored_answer import (
@@ -42,7 +43,7 @@ from eval.metrics.statistics import (
     mean,
 )
 from eval.metrics.text_quality import text_quality
-from eval.metrics.weeks import Weeks, week_keys
+from eval.metrics.weeks import Weeks, plural, week_keys
 from weekahead.schema.metrics import (
     AccuracyMetrics,
     AnswerMetrics,
@@ -159,7 +160,7 @@ def accuracy_metrics(
     week_of_row = week_keys(rows)
     weeks, no_weeks, *_ = week_of_row
     share = clustered_share(hits, weeks)
-    too_few = f"{share.clusters} weeks; an interval needs at least {MIN_CLUSTERS}"
+    too_few = f"{plural(share.clusters, 'week')}; an interval needs at least {MIN_CLUSTERS}"
     inflation = design_effect(share)
     interval_reason = no_weeks
     if weeks is not None and share.ci95 is None:

@@ -3,10 +3,13 @@
 Everything is still measured; the reasons are sentences that name the rows, weeks or labels.
 """
 
+import re
+import unicodedata
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from eval.metrics.firms import firm_of, firms_of
 from eval.metrics.scored_answer import Scored
 from eval.metrics.skill import (
     RAREST_CALL,
@@ -16,7 +19,10 @@ from eval.metrics.skill import (
     directional_skill,
 )
 from eval.metrics.statistics import ALPHA, MIN_CLUSTERS
-from eval.metrics.weeks import Weeks, week_keys
+from eval.metrics.text_quality import prompt_text
+from eval.metrics.weeks import Weeks, plural, week_keys
+from weekahead.schema.file_names import MANIFEST
+from weekahead.schema.manifests import GenerationManifest
 from weekahead.schema.metrics import SkillMetrics, SkillVerdict
 from weekahead.schema.rows import ScorableRow
 from weekahead.task.answer import parse_answer
@@ -30,6 +36,16 @@ _SAME_TEXT, _SAME_SYNTHETIC_TEXT = 0.1, 0.9
 market's references are made from few sentences, which a model learns by heart."""
 _SHORTEST_TEXT = 40
 """Characters: shorter texts are equal by chance."""
+_LONG_TEXT = 200
+"""Characters from which on two rows with one text are one row, and a text that holds most of
+another is its copy. Shorter ones may come from a template."""
+_SAME_PHRASES = 0.8
+"""Share of the phrases of a reference that make an answer its copy. On the public rows real answers
+share at most 0.15; a reference with every "and" made "&" still 0.83."""
+_PHRASE = 3
+"""Words."""
+_DISTINCT = 0.5
+"""Share of references that are texts of their own, if they are not made from templates."""
 
 
 class Judged(NamedTuple):
@@ -57,7 +73,7 @@ def judge(scored: Sequence[Scored], doubts: Sequence[str] = ()) -> Judged:
         *contradicted_labels(known),
         *copied_references(known),
         *_too_few_weeks(weeks),
-        *_one_sided_truths(truths),
+        *_one_sided_truths(calls, truths),
         *rare_call(calls, weeks.keys),
     ]
     if reasons:
@@ -104,37 +120,71 @@ def _notes(weeks: Weeks) -> list[str]:
     return [weeks.note] if weeks.note else []
 
 
-def firms_of(rows: Sequence[ScorableRow]) -> list[str] | None:
-    """The firm of each row; None if a row has none."""
-    firms = [_symbol(row) for row in rows]
-    return firms if firms and all(firms) else None
-
-
-def _symbol(row: ScorableRow) -> str:
-    return str(row.get("symbol") or "").strip().upper()
+def manifest_doubts(manifest: GenerationManifest, rows: int) -> list[str]:
+    """Reasons not to judge a run that only its manifest tells; `rows` is the number scored."""
+    doubts: list[str] = []
+    stated = manifest["dataset"].get("rows")
+    if stated is not None and rows < stated:
+        doubts.append(
+            f"{rows} rows are here and {MANIFEST} states {stated}: rows that were left out may be "
+            "those that were wrong"
+        )
+    seen = manifest["rows_in_training_weeks"]
+    if seen:
+        doubts.append(
+            f"{seen} of {stated or rows} rows lie in weeks that the adapter was trained on"
+        )
+    return doubts
 
 
 def repeated_rows(rows: Sequence[ScorableRow], windows: Sequence[str] | None) -> list[str]:
-    """A reason if rows are there twice: the same symbol and window, else the same reference."""
-    keys: list[str] = []
-    names: dict[str, str] = {}
+    """A reason if rows are there twice: the same firm and window, the same prompt, the same text of
+    a reference, or the same reference with the same answer."""
+    references = [_words(row["answer"] or "") for row in rows]
+    own_texts = len(set(references)) >= _DISTINCT * len(references)
+    first_names: dict[tuple[str, ...], str] = {}
+    repeated: list[str] = []
+    extra = 0
     for index, row in enumerate(rows):
-        symbol = _symbol(row)
-        if symbol and windows:
-            key = f"{symbol} in {windows[index]}"
-        else:
-            reference = (row["answer"] or "").strip()
-            key = reference if len(reference) >= _SHORTEST_TEXT else f"row {index}"
-            names.setdefault(key, f"row {index + 1}")
-        keys.append(key)
-    repeated = [key for key, count in Counter(keys).items() if count > 1]
+        window = windows[index] if windows else None
+        name = f"{row.get('symbol')} in {window}" if firm_of(row) and window else ""
+        name = name or row_name(row, index)
+        known_by = list(_identities(row, references[index], window, own_text=own_texts))
+        before = [first_names[identity] for identity in known_by if identity in first_names]
+        if before:
+            extra += 1
+            repeated += [name, *before]
+        for identity in known_by:
+            first_names.setdefault(identity, name)
     if not repeated:
         return []
-    first = names.get(repeated[0], repeated[0])
-    extra = len(keys) - len(set(keys))
     return [
-        f"{extra} of {len(keys)} rows are there more than once, such as {first}: score each once"
+        f"{extra} of {len(rows)} rows are there more than once, such as {min(repeated)}: "
+        "score each once"
     ]
+
+
+def _identities(
+    row: ScorableRow, reference: str, window: str | None, *, own_text: bool
+) -> Iterator[tuple[str, ...]]:
+    """What no two rows share; `own_text` is whether a reference is that of one row."""
+    firm, label = firm_of(row), str(row.get("label"))
+    prompt = prompt_text(row.get("prompt") or "")
+    if firm and window:
+        yield ("firm and week", firm, window)
+    elif len(reference) >= _SHORTEST_TEXT:
+        yield ("reference", reference)
+    if len(prompt) >= _LONG_TEXT:
+        yield ("prompt", _words(prompt), label)
+    # The references of a fictional market are made from few sentences.
+    if len(reference) < _LONG_TEXT or row.get("synthetic") is True:
+        return
+    yield ("reference", reference) if own_text else (reference, _words(row["generation"] or ""))
+
+
+def _words(text: str) -> str:
+    """The words of a text in small letters: marks, line ends and emphasis do not count."""
+    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
 
 
 def contradicted_labels(known: Sequence[Scored]) -> list[str]:
@@ -160,21 +210,40 @@ def contradicted_labels(known: Sequence[Scored]) -> list[str]:
 
 
 def copied_references(known: Sequence[Scored]) -> list[str]:
-    """A reason if answers are their references."""
+    """A reason if answers are their references, among the fictional rows or among the others."""
     copies: list[Scored] = []
-    for answer in known:
-        reference = " ".join((answer.row["answer"] or "").split())
-        written = " ".join((answer.row["generation"] or "").split())
-        if len(reference) >= _SHORTEST_TEXT and written == reference:
-            copies.append(answer)
-    synthetic = any(answer.row.get("synthetic") is True for answer in known)
-    limit = _SAME_SYNTHETIC_TEXT if synthetic else _SAME_TEXT
-    if not copies or len(copies) < limit * len(known):
+    for synthetic, limit in ((False, _SAME_TEXT), (True, _SAME_SYNTHETIC_TEXT)):
+        part = [each for each in known if (each.row.get("synthetic") is True) == synthetic]
+        found = [answer for answer in part if _is_copy(answer)]
+        if found and len(found) >= limit * len(part):
+            copies += found
+    if not copies:
         return []
     return [
         f"{len(copies)} of {len(known)} answers equal their references, such as that of "
         f"{row_name(copies[0].row)}: references are no answers"
     ]
+
+
+def _is_copy(scored: Scored) -> bool:
+    """Whether an answer says what its reference says in the reference's own words."""
+    reference, written = scored.row["answer"] or "", scored.row["generation"] or ""
+    if len(reference.strip()) < _SHORTEST_TEXT:
+        return False
+    if _words(reference) == _words(written):
+        return True
+    if len(reference) < _LONG_TEXT or scored.row.get("synthetic") is True:
+        return False
+    read = parse_answer(reference)
+    if read.valid and read.direction != scored.prediction.direction:
+        return False
+    theirs = _phrases(reference)
+    return len(theirs & _phrases(written)) >= _SAME_PHRASES * max(1, len(theirs))
+
+
+def _phrases(text: str) -> set[tuple[str, ...]]:
+    words = _words(text).split()
+    return set(zip(*(words[start:] for start in range(_PHRASE)), strict=False))
 
 
 def _too_few_weeks(weeks: Weeks) -> list[str]:
@@ -183,13 +252,23 @@ def _too_few_weeks(weeks: Weeks) -> list[str]:
     count = len(set(weeks.keys))
     if count >= MIN_CLUSTERS:
         return []
-    return [f"the rows lie in {count} weeks: a verdict needs at least {MIN_CLUSTERS}"]
+    return [f"the rows lie in {plural(count, 'week')}: a verdict needs at least {MIN_CLUSTERS}"]
 
 
-def _one_sided_truths(truths: Sequence[int]) -> list[str]:
-    if len(set(truths)) != 1:
-        return []
-    return [f"every week went {'up' if truths[0] == 1 else 'down'}: no call can show skill"]
+def _one_sided_truths(calls: Sequence[int | None], truths: Sequence[int]) -> list[str]:
+    called = {truth for call, truth in zip(calls, truths, strict=True) if call in (-1, 1)}
+    if len(set(truths)) == 1:
+        return [f"every week went {_name(truths[0])}: no call can show skill"]
+    if len(called) == 1:
+        return [
+            f"every week for which a direction is called went {_name(*called)}: no call can show "
+            "skill"
+        ]
+    return []
+
+
+def _name(direction: int) -> str:
+    return "up" if direction == 1 else "down"
 
 
 def rare_call(calls: Sequence[int | None], weeks: Sequence[Hashable] | None) -> list[str]:
@@ -198,18 +277,21 @@ def rare_call(calls: Sequence[int | None], weeks: Sequence[Hashable] | None) -> 
     if len(counts) < 2 or weeks is None:
         return []
     rarer = min(counts, key=lambda call: counts[call])
-    name, count, total = ("up" if rarer == 1 else "down"), counts[rarer], sum(counts.values())
+    name, count, total = _name(rarer or 0), counts[rarer], len(calls)
     in_weeks = {week for call, week in zip(calls, weeks, strict=True) if call == rarer}
     if count < RAREST_CALL * total:
         return [
-            f"{count} of {total} calls are {name}, fewer than {RAREST_CALL:.0%}: too few to judge"
+            f"{name} is called on {count} of {plural(total, 'row')}, fewer than "
+            f"{RAREST_CALL:.0%}: too few to judge"
         ]
     if len(in_weeks) < RAREST_CALL_WEEKS:
-        return [f"{name} is called in {len(in_weeks)} weeks alone: too few to judge"]
+        return [f"{name} is called in {plural(len(in_weeks), 'week')} alone: too few to judge"]
     return []
 
 
-def row_name(row: ScorableRow) -> str:
-    """What a reader knows a row by."""
-    name = str(row.get("id") or "").strip()
-    return name or f"{row.get('symbol') or 'a row'} {row.get('period') or ''}".strip()
+def row_name(row: ScorableRow, index: int | None = None) -> str:
+    """What a reader knows a row by; its number, counted from an `index` of 0, if nothing else."""
+    row_id = row.get("id")
+    name = "" if row_id is None else str(row_id).strip()
+    other = "a row" if index is None else f"row {index + 1}"
+    return name or f"{row.get('symbol') or other} {row.get('period') or ''}".strip()

@@ -28,7 +28,7 @@ from eval.metrics.statistics import (
     mean,
     skill_score,
 )
-from eval.metrics.weeks import week_keys
+from eval.metrics.weeks import plural, week_keys
 from weekahead.schema.metrics import (
     Agreement,
     AskedScores,
@@ -39,7 +39,13 @@ from weekahead.schema.metrics import (
     ProbabilityScores,
     RankedSkill,
 )
-from weekahead.schema.rows import LikelihoodRow, RowProbabilities, ScorableRow, ScoredRow
+from weekahead.schema.rows import (
+    BinProbabilities,
+    LikelihoodRow,
+    RowProbabilities,
+    ScorableRow,
+    ScoredRow,
+)
 from weekahead.task.labels import BINS, direction_of
 
 _NO_FILE = "no likelihoods.jsonl beside the answers; eval.likelihood writes it"
@@ -127,6 +133,12 @@ def _scores(pairs: Sequence[Pair], train_labels: Mapping[str, int] | None) -> As
     }
 
 
+_ROUNDING = 1e-6
+"""How far above 1 a probability may be that was computed in float32."""
+_APART = 1e-3
+"""How far probabilities may be from the sum that they state: files round them."""
+
+
 def with_probabilities(
     rows: Sequence[ScorableRow],
     scored: Sequence[ScoredRow],
@@ -160,10 +172,37 @@ def _by_id(likelihoods: Sequence[LikelihoodRow]) -> dict[str | int | None, Likel
         asked += [direct.get("probs", {}), direct.get("logprobs", {})] if direct else []
         if any(set(bins) != set(BINS) for bins in asked):
             raise ValueError(f"{name}: its bins are not the twelve; run eval.likelihood again")
+        fault = next(filter(None, map(_fault, [row, direct] if direct else [row])), None)
+        if fault:
+            raise ValueError(f"{name} (id {row['id']}): {fault}; run eval.likelihood again")
         if row["id"] in by_id:
             raise ValueError(f"{name}: the id {row['id']} came before; run eval.likelihood again")
         by_id[row["id"]] = row
     return by_id
+
+
+def _fault(stated: BinProbabilities | LikelihoodRow) -> str | None:
+    """What is no probability in a row, or in its answer at once; None if all are."""
+    if stated.get("up") is None:
+        return "no `up`"
+    shares = {"up": stated["up"], **stated["probs"]}
+    mass = stated.get("mass")
+    if mass is not None:
+        shares["mass"] = mass
+    for name, share in shares.items():
+        if not 0 <= share <= 1 + _ROUNDING:  # NaN is not
+            return f"the probability of {name!r} is {share}; expected 0 to 1"
+    for name, value in stated["logprobs"].items():
+        if not value <= _ROUNDING:
+            return f"the log-probability of {name!r} is {value}; expected 0 or less"
+    total = sum(stated["probs"].values())
+    up = sum(share for name, share in stated["probs"].items() if direction_of(name) > 0)
+    if abs(total - 1) > _APART or abs(up - stated["up"]) > _APART:
+        return (
+            f"its probabilities add up to {total:.4f}, those of up to {up:.4f}; expected 1 and its "
+            f"`up` of {stated['up']}"
+        )
+    return None
 
 
 def probability_metrics(
@@ -176,7 +215,9 @@ def probability_metrics(
     squares = [brier(up, is_up) for up, is_up in zip(ups, rose, strict=True)]
     accuracy = clustered_share(direction_hits(ups, rose), weeks)
     if weeks is not None and accuracy.ci95 is None:
-        interval_reason = f"{accuracy.clusters} weeks; an interval needs at least {MIN_CLUSTERS}"
+        interval_reason = (
+            f"{plural(accuracy.clusters, 'week')}; an interval needs at least {MIN_CLUSTERS}"
+        )
     even = [brier(0.5, is_up) for is_up in rose]
     train_share = _train_share_squares(rows, rose)
     ranked = [rps(row["probs"], row["label"]) for row in rows]

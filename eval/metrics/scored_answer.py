@@ -14,6 +14,8 @@ from weekahead.task.labels import check_label, direction_of, label_of_magnitude,
 SECTIONS = {"pros": "positives", "cons": "concerns", "anal": "analysis"}
 """Upstream's name of a section's scores -> the field of an Answer."""
 _TEXTS = ("generation", "answer")
+_NAMES = ("id", "symbol", "period", "week_end")
+_FLAGS = ("synthetic", "teacher_told", "latency_measured")
 _COUNTED = ("seconds", "latency_seconds", "new_tokens")
 """Numbers that cannot be negative. Last week's return is read by the baselines."""
 
@@ -58,10 +60,10 @@ class Scored:
         identity: RowIdentity = {}
         if (row_id := self.row.get("id")) is not None:
             identity["id"] = row_id
-        if symbol := self.row.get("symbol"):
-            identity["symbol"] = symbol
-        if period := self.row.get("period"):
-            identity["period"] = period
+        if (symbol := self.row.get("symbol")) not in (None, ""):
+            identity["symbol"] = str(symbol)
+        if (period := self.row.get("period")) not in (None, ""):
+            identity["period"] = str(period)
         return {**identity, **scores}
 
 
@@ -99,8 +101,13 @@ def _check_row(row: ScorableRow) -> None:
             )
         if not isinstance(row[column], str | None):
             raise ValueError(f"{column} is {row[column]!r}; expected a text or null")
-    if not isinstance(row.get("id"), str | int | None):
-        raise ValueError(f"id is {row.get('id')!r}; expected a text or a number")
+    for column in _NAMES:
+        value = row.get(column)
+        if isinstance(value, bool) or not isinstance(value, str | int | None):
+            raise ValueError(f"{column} is {value!r}; expected a text or a whole number")
+    for column in _FLAGS:
+        if not isinstance(row.get(column), bool | None):
+            raise ValueError(f"{column} is {row.get(column)!r}; expected true or false")
     label = row.get("label")
     if label is not None:
         check_label(label)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import stdev
 
 from eval.metrics.statistics import MIN_CLUSTERS, clustered_share, mean
+from eval.metrics.weeks import plural
 from weekahead.schema.manifests import GenerationManifest
 
 _SEED_SETTINGS = ("seed", "data_seed")
@@ -121,7 +122,9 @@ def seed_summary(
         seeds = "1 seed" if len(by_seed) == 1 else f"{len(by_seed)} seeds"
         reasons.append(f"{seeds}; a spread needs at least 2")
     if share.ci95 is None:
-        reasons.append(f"{share.clusters} weeks; an interval needs at least {MIN_CLUSTERS}")
+        reasons.append(
+            f"{plural(share.clusters, 'week')}; an interval needs at least {MIN_CLUSTERS}"
+        )
     return SeedSummary(
         n_seeds=len(hits),
         n=len(rows),

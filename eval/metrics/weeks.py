@@ -5,13 +5,12 @@ another, or a period that contradicts the id's date must not count as more weeks
 intervals would be too narrow.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import NamedTuple
 
-_DATE = re.compile(r"(?<!\d)(\d{4})([-/.]?)(\d{2})\2(\d{2})(?!\d)")
-_WEEK = timedelta(days=7)
+from eval.metrics.periods import WEEK, Periods, Window, dates_in, read_periods, trading_week
+
 _BLOCK = 4
 """A chain of overlapping windows is cut into blocks of this many window lengths: neighbours then
 share less than a tenth of their variance, since only the rows at the cut overlap."""
@@ -28,12 +27,12 @@ class Weeks(NamedTuple):
     """The window of each row in one spelling, before overlapping ones are merged."""
 
 
-class _Window(NamedTuple):
-    """A forecast window: from `start` up to `end`, which is the start of the next."""
+class _Column(NamedTuple):
+    """The windows that one column names, and the texts of it that cannot be read."""
 
-    start: date
-    end: date
-    text: str
+    windows: list[Window | str]
+    """Empty for a row without one."""
+    unread: list[str]
 
 
 def week_keys(rows: Sequence[Mapping[str, object]]) -> Weeks:
@@ -41,19 +40,24 @@ def week_keys(rows: Sequence[Mapping[str, object]]) -> Weeks:
 
     It is `period`, else `week_end`, else the date in `id`: the first of them that every row has,
     because two names for one week in one file would count as two weeks. If another of them gives
-    fewer weeks, that one counts. Windows that overlap are one week.
+    fewer weeks, that one counts. Windows that overlap are one week. A column that holds a date
+    that cannot be read names no weeks.
     """
     if not rows:
         return Weeks(None, "no row with a truth")
+    columns = _columns(rows)
+    unread = next(
+        (_cannot_be_read(name, each) for name, each in columns.items() if each.unread), ""
+    )
     sources = {
-        name: [read(row) for row in rows]
-        for name, read in (("period", _period), ("week_end", _week_end), ("id", _of_id))
+        name: column.windows
+        for name, column in columns.items()
+        if all(column.windows) and not column.unread
     }
-    merged = {name: _merged(windows) for name, windows in sources.items() if all(windows)}
+    merged = {name: _merged(windows) for name, windows in sources.items()}
     if not merged:
-        return Weeks(
-            None, "no week that every row has: neither `period` nor `week_end` nor a date in `id`"
-        )
+        missing = "no week that every row has: neither `period` nor `week_end` nor a date in `id`"
+        return Weeks(None, unread or missing)
     counts = {name: len(set(keys)) for name, keys in merged.items()}
     first = next(iter(counts))
     windows = [_span(window) for window in sources[first]]
@@ -63,74 +67,112 @@ def week_keys(rows: Sequence[Mapping[str, object]]) -> Weeks:
     if told[fewest] < told[first]:
         note = f"`{first}` names {told[first]} weeks and `{fewest}` {told[fewest]}: the fewer count"
         return Weeks(merged[fewest], None, note, windows)
-    note = None
+    note = f"{unread}; `{first}` names the weeks" if unread else None
     written = len({_text(window) for window in sources[first]})
     if written > counts[first]:
         note = (
             f"{written} periods overlap or are one week spelt in several ways: they count as "
-            f"{counts[first]} weeks"
+            f"{plural(counts[first], 'week')}"
         )
     return Weeks(merged[first], None, note, windows)
 
 
-def _span(window: "_Window | str") -> str:
-    return window if isinstance(window, str) else f"{window.start} to {window.end}"
+def plural(count: int, noun: str) -> str:
+    """A number with its noun: 1 week, 2 weeks."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _text(window: "_Window | str") -> str:
-    return window if isinstance(window, str) else window.text
-
-
-def week_start(row: Mapping[str, object]) -> date | None:
-    """The first day of the forecast week, from `period`, else the date in `id`; None without
+def first_days(rows: Sequence[Mapping[str, object]]) -> list[date | None]:
+    """The first day of each row's forecast week, from `period`, else the date in `id`; None without
     one."""
-    days = dates_in(row.get("period"))[:1] or dates_in(row.get("id"))[-1:]
-    return days[0] if days else None
-
-
-def dates_in(text: object) -> list[date]:
-    """The dates of a text, written as 2024-03-17, 2024/03/17, 2024.03.17 or 20240317."""
-    found: list[date] = []
-    for match in _DATE.finditer(str(text or "")):
-        try:
-            found.append(date(int(match[1]), int(match[3]), int(match[4])))
-        except ValueError:
-            continue
-    return found
-
-
-def _period(row: Mapping[str, object]) -> _Window | str:
-    text = " ".join(str(row.get("period") or "").split())
-    days = dates_in(text)
-    if len(days) == 2 and days[0] < days[1]:
-        return _Window(days[0], days[1], text)
-    if len(days) == 1:
-        return _Window(days[0], days[0] + _WEEK, text)
-    return text.casefold()
-
-
-def _week_end(row: Mapping[str, object]) -> _Window | str:
-    text = " ".join(str(row.get("week_end") or "").split())
-    days = dates_in(text)
-    return _Window(days[0] - _WEEK, days[0], text) if days else text.casefold()
-
-
-def _of_id(row: Mapping[str, object]) -> _Window | str:
-    days = dates_in(row.get("id"))[-1:]
-    return _Window(days[0], days[0] + _WEEK, str(days[0])) if days else ""
-
-
-def _merged(windows: Sequence[_Window | str]) -> list[str]:
-    """The key of each row: equal for windows that overlap; a text without dates is its own key."""
-    with_dates = [window for window in windows if isinstance(window, _Window)]
-    names = _names(with_dates)
+    periods = read_periods([row.get("period") for row in rows]).windows
+    ids = [dates_in(str(row.get("id") or ""))[-1:] for row in rows]
     return [
-        names[window.start, window.end] if isinstance(window, _Window) else window
+        window.start if isinstance(window, Window) else next(iter(days), None)
+        for window, days in zip(periods, ids, strict=True)
+    ]
+
+
+def _cannot_be_read(name: str, column: _Column) -> str:
+    texts = column.unread
+    return (
+        f"`{name}` is no date that can be read in {plural(len(texts), 'spelling')}, such as "
+        f"{texts[0]!r}: write 2024-01-07 to 2024-01-14"
+    )
+
+
+def _columns(rows: Sequence[Mapping[str, object]]) -> dict[str, _Column]:
+    """What each column that may name a week says.
+
+    The window of a `week_end` or an id is as long as that of the row's `period`, else a week.
+    """
+    periods = read_periods([row.get("period") for row in rows])
+    lengths = [
+        window.end - window.start if isinstance(window, Window) else WEEK
+        for window in periods.windows
+    ]
+    ends = read_periods([row.get("week_end") for row in rows])
+    of_ends = [
+        Window(window.start - length, window.start, window.text)
+        if isinstance(window, Window)
+        else window
+        for window, length in zip(ends.windows, lengths, strict=True)
+    ]
+    of_ids = [_of_id(row.get("id"), length) for row, length in zip(rows, lengths, strict=True)]
+    found = {
+        "period": periods,
+        "week_end": Periods(of_ends, ends.unread),
+        "id": Periods(of_ids, []),
+    }
+    return {
+        name: _Column(_in_one_spelling(each.windows), each.unread) for name, each in found.items()
+    }
+
+
+def _of_id(row_id: object, length: timedelta) -> Window | str:
+    days = dates_in(str(row_id or ""))[-1:]
+    return Window(days[0], days[0] + length, str(days[0])) if days else ""
+
+
+_WEEKLY = 0.75
+"""From this share of trading weeks on, the windows of a file are weeks and no daily windows, of
+which less than that begin around a weekend."""
+
+
+def _in_one_spelling(windows: Sequence[Window | str]) -> list[Window | str]:
+    """The windows of trading weeks as Sunday to Sunday, if the file is about weeks."""
+    distinct = {window for window in windows if isinstance(window, Window)}
+    sundays = {window: trading_week(window.start, window.end) for window in distinct}
+    weeks = sum(sunday is not None for sunday in sundays.values())
+    if weeks < _WEEKLY * len(distinct):
+        return list(windows)
+    return [
+        Window(sunday, sunday + WEEK, window.text)
+        if isinstance(window, Window) and (sunday := sundays[window])
+        else window
         for window in windows
     ]
 
 
-def _names(windows: Iterable[_Window]) -> dict[tuple[date, date], str]:
+def _span(window: Window | str) -> str:
+    return window if isinstance(window, str) else f"{window.start} to {window.end}"
+
+
+def _text(window: Window | str) -> str:
+    return window if isinstance(window, str) else window.text
+
+
+def _merged(windows: Sequence[Window | str]) -> list[str]:
+    """The key of each row: equal for windows that overlap; a text without dates is its own key."""
+    with_dates = [window for window in windows if isinstance(window, Window)]
+    names = _names(with_dates)
+    return [
+        names[window.start, window.end] if isinstance(window, Window) else window
+        for window in windows
+    ]
+
+
+def _names(windows: Iterable[Window]) -> dict[tuple[date, date], str]:
     """(start, end) -> the name of the week that it lies in."""
     texts: dict[tuple[date, date], str] = {}
     for window in windows:

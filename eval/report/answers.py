@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from eval.metrics.text_quality import prompt_text
 from eval.report.examples import clean, prediction_text
-from eval.report.rows import RIGHT, UNKNOWN, UNREADABLE, WRONG, outcome, row_keys
+from eval.report.rows import RIGHT, UNKNOWN, UNREADABLE, WRONG, outcome
 from eval.report.runs import EvaluatedRun
 
 PER_PAGE = 25
@@ -102,7 +102,7 @@ def _pages(name: str, answers: Sequence[ListedAnswer]) -> tuple[AnswerPage, ...]
 
 
 def _listed(run: EvaluatedRun) -> list[ListedAnswer]:
-    keys = row_keys(run) or [f"row {number}" for number in range(1, len(run.scored) + 1)]
+    keys = run.keys or [f"row {number}" for number in range(1, len(run.scored) + 1)]
     listed: list[ListedAnswer] = []
     rows = zip(keys, run.generations, run.scored, strict=True)
     for number, (key, row, scored) in enumerate(rows, start=1):

@@ -18,9 +18,11 @@ from eval.metrics.baselines import LARGEST_SIZE, read_number
 from eval.metrics.secondary import secondary_mean, unknown_mean
 from eval.metrics.skill import Array, Error
 from eval.metrics.statistics import MIN_CLUSTERS
+from eval.metrics.weeks import plural
 from eval.report.comparisons import ComparedRuns, p_text
 from eval.report.entries import Entry
-from eval.report.rows import question, row_keys, row_scores, same_rows
+from eval.report.forest import signed
+from eval.report.rows import question, row_scores, same_rows
 from eval.report.runs import EvaluatedRun
 from eval.report.skills import tuned_pairs
 from eval.report.table import format_value
@@ -52,6 +54,7 @@ class Wording:
     scale: float = 1.0
     """Of the values of a sentence; 100 for shares."""
     digits: int = 0
+    with_sign: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class TuningChange:
             ours=self._text(self.ours) + self.wording.unit,
             theirs=self._text(self.theirs) + self.wording.unit,
         )
-        return f"{said} ({self.change['n']} rows; {self._difference()})."
+        return f"{said} ({plural(self.change['n'], 'row')}; {self._difference()})."
 
     def _difference(self) -> str:
         difference, ci95 = self.change["mean"], self.change["ci95"]
@@ -92,6 +95,8 @@ class TuningChange:
 
     def _text(self, value: float | None) -> str:
         scaled = None if value is None else self.wording.scale * value
+        if self.wording.with_sign and scaled is not None:
+            return signed(scaled, self.wording.digits)
         return format_value(scaled, self.wording.digits)
 
 
@@ -117,7 +122,7 @@ def tuning_changes(compared: ComparedRuns) -> tuple[TuningChange, ...]:
     return tuple(
         found
         for tuned, base in tuned_pairs(compared.entries)
-        if not question(tuned.first)
+        if not question(tuned.first) and tuned.hits
         for measure in measures
         if (found := _change(measure, tuned, base)) is not None
     )
@@ -225,7 +230,7 @@ def _size(row: ScoredRow) -> float | None:
 
 def _last_moves(run: EvaluatedRun) -> RowScores:
     """Last week's move of each row that states it, in percent."""
-    pairs = zip(row_keys(run) or [], run.generations, strict=False)
+    pairs = zip(run.keys or [], run.generations, strict=False)
     moves = {key: read_number(row, "last_week_return") for key, row in pairs}
     return {key: 100 * move for key, move in moves.items() if move is not None}
 
@@ -252,11 +257,12 @@ _SIZE = _Measure(
 _SLOPE = _Measure(
     Wording(
         title="Slope of the call on last week's move",
-        sentence="For each percent that a stock rose last week, the share of up is higher by "
+        sentence="For each percent that a stock rose last week, the share of up changes by "
         "{ours} in the calls of {run} and by {theirs} in those of {base}",
         unit=" points",
         scale=100,
         digits=1,
+        with_sign=True,
     ),
     partial(row_scores, score=_up),
     slope_on=_last_moves,
@@ -297,7 +303,7 @@ def _changed_calls(
 
 def _prompts(run: EvaluatedRun) -> dict[str, str]:
     """The prompts of the rows that state one."""
-    pairs = zip(row_keys(run) or [], run.generations, strict=False)
+    pairs = zip(run.keys or [], run.generations, strict=False)
     return {key: str(prompt) for key, row in pairs if (prompt := row.get("prompt"))}
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from eval.metrics.baselines import Prediction, compare_with_baselines
 from eval.metrics.seeds import mean_hits, seed_groups
 from eval.metrics.statistics import Estimate, clustered_share
-from eval.report.rows import correctness, readable, row_keys, row_scores, same_rows
+from eval.report.rows import correctness, readable, row_scores, same_rows
 from eval.report.runs import EvaluatedRun
 from weekahead.schema.metrics import Comparison
 from weekahead.schema.rows import ScoredRow
@@ -85,7 +85,7 @@ class Entry:
         metrics = self.first.metrics
         if not self.has_seeds:
             return BaselineVerdicts(metrics["versus"], metrics["baseline_reasons"])
-        index_of = {key: index for index, key in enumerate(row_keys(self.first) or [])}
+        index_of = {key: index for index, key in enumerate(self.first.keys or [])}
         scored = [self.first.scored[index_of[key]] for key in self.hits]
         comparisons = compare_with_baselines(
             rows=[self.first.generations[index_of[key]] for key in self.hits],

@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 
 from eval.metrics.text_quality import prompt_text
-from eval.report.rows import outcome, row_groups, row_keys
+from eval.report.rows import outcome, row_groups
 from eval.report.runs import EvaluatedRun
 from weekahead.schema.rows import ScoredRow
 from weekahead.task.labels import label_of_magnitude
@@ -72,7 +72,7 @@ def choose_examples(runs: Sequence[EvaluatedRun], count: int = COUNT) -> list[Ex
     """
     indexed: list[_IndexedRun] = []
     for run in runs:
-        keys = row_keys(run)
+        keys = run.keys
         if run.generations and run.scored and keys:
             indexed.append(_IndexedRun(run, {key: index for index, key in enumerate(keys)}))
     if not indexed:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from eval.report.comparisons import ComparedRuns
-from eval.report.rows import group_name, row_keys
+from eval.report.rows import group_name
 from eval.report.runs import EvaluatedRun, Training, trainings_of
 from weekahead.schema.manifests import DatasetFacts, TrainingResult, why_unusable
 
@@ -75,8 +75,12 @@ def warnings(compared: ComparedRuns) -> tuple[str, ...]:
     """What a reader must know before comparing: other rows, rows without names, missing files."""
     runs = compared.runs
     notes: list[str] = []
-    if len(compared.groups) > 1:
-        names = [group_name(index) for index in range(len(compared.groups))]
+    names = [
+        group_name(index)
+        for index, group in enumerate(compared.groups)
+        if _is_identified(group[0])  # of rows without names nobody knows whether they differ
+    ]
+    if len(names) > 1:
         notes.append(
             f"Compare runs only if they answered the same rows: {', '.join(names[:-1])} and "
             f"{names[-1]} are different rows."
@@ -91,10 +95,14 @@ def warnings(compared: ComparedRuns) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _is_identified(run: EvaluatedRun) -> bool:
+    return bool(run.scored) and run.keys is not None
+
+
 def _run_warnings(run: EvaluatedRun, *, is_alone: bool) -> list[str]:
     notes: list[str] = []
     n = run.metrics["n"]
-    if not is_alone and (not run.scored or row_keys(run) is None):
+    if not is_alone and not _is_identified(run):
         notes.append(
             f"{run.name}: the rows it was scored on cannot be identified (no scored.jsonl, or rows "
             "without an id or symbol and period), so it is compared with no other run."

@@ -22,10 +22,9 @@ class Correctness(NamedTuple):
     """The week of each row; None if not every row has one."""
 
 
-def row_keys(run: EvaluatedRun) -> list[str] | None:
-    """What identifies each row: its id, else symbol and period. None if rows share a key."""
-    keys = [str(row.get("id") or "") or _symbol_and_period(row) for row in _sources(run)]
-    return keys if keys and all(keys) and len(set(keys)) == len(keys) else None
+def row_keys(run: EvaluatedRun) -> tuple[str, ...] | None:
+    """What identifies each row among the runs of the page. None if nothing tells them apart."""
+    return run.keys
 
 
 def outcome(scored: ScoredRow) -> str:
@@ -39,7 +38,7 @@ def outcome(scored: ScoredRow) -> str:
 
 def correctness(run: EvaluatedRun) -> Correctness:
     """Whether each row with a truth was predicted right, and the weeks of those rows."""
-    keys, sources = row_keys(run) or [], _sources(run)
+    keys, sources = run.keys or [], _sources(run)
     with_truth = [
         index
         for index, row in enumerate(run.scored[: len(keys)])
@@ -52,13 +51,13 @@ def correctness(run: EvaluatedRun) -> Correctness:
 
 def readable(run: EvaluatedRun) -> set[str]:
     """The keys of the rows whose answer could be read."""
-    keys = row_keys(run) or []
+    keys = run.keys or []
     return {key for key, row in zip(keys, run.scored, strict=False) if row["valid_lenient"]}
 
 
 def row_scores(run: EvaluatedRun, score: Callable[[ScoredRow], float | None]) -> dict[str, float]:
     """Row key -> what `score` gives, without the rows for which it gives None."""
-    pairs = zip(row_keys(run) or [], map(score, run.scored), strict=False)
+    pairs = zip(run.keys or [], map(score, run.scored), strict=False)
     return {key: value for key, value in pairs if value is not None}
 
 
@@ -100,7 +99,7 @@ def _sources(run: EvaluatedRun) -> Sequence[Mapping[str, object]]:
 
 
 def _truths(run: EvaluatedRun) -> dict[str, tuple[float | None, float | None]] | None:
-    keys = row_keys(run)
+    keys = run.keys
     if keys is None or not run.scored:
         return None
     truths = [(row["truth_direction"], row["truth_magnitude"]) for row in run.scored]
@@ -110,8 +109,3 @@ def _truths(run: EvaluatedRun) -> dict[str, tuple[float | None, float | None]] |
 def _is_right(scored: ScoredRow) -> bool:
     prediction = Prediction(scored["direction"], None)
     return is_right(prediction, Prediction(scored["truth_direction"], None))
-
-
-def _symbol_and_period(row: Mapping[str, object]) -> str:
-    symbol, period = row.get("symbol"), row.get("period")
-    return f"{symbol} {period}" if symbol and period else ""

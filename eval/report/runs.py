@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+from eval.metrics.judging import manifest_doubts
+from eval.report.identity import common_keys
 from weekahead.files import sha256
 from weekahead.names import printable
 from weekahead.schema.file_names import GENERATIONS, MANIFEST, METRICS, SCORED, TRAIN_LOG
@@ -53,6 +55,8 @@ class EvaluatedRun:
     training: Training | None
     missing: tuple[str, ...] = ()
     """The files that the folder lacks; the page names them."""
+    keys: tuple[str, ...] | None = None
+    """What identifies each row among the runs of the page; None if nothing does."""
 
     @property
     def is_base(self) -> bool:
@@ -93,18 +97,29 @@ def load_runs(folders: Sequence[Path | str]) -> list[EvaluatedRun]:
     paths = [Path(folder) for folder in folders]
     path_of_name: dict[str, Path] = {}
     for path in paths:
-        name = path.resolve().name
+        name = run_name(path)
         if name in path_of_name:
             raise ValueError(
-                f"two runs are named {name!r}: {path_of_name[name]} and {path}. A report "
-                "identifies a run by the name of its folder; give each folder once, or rename one"
+                f"two runs are named {name!r}: {printable(str(path_of_name[name]))} and "
+                f"{printable(str(path))}. A report identifies a run by the name of its folder; "
+                "give each folder once, or rename one"
             )
         path_of_name[name] = path
-    return [load_run(path) for path in paths]
+    runs = [load_run(path) for path in paths]
+    keys = common_keys([run.generations or run.scored for run in runs])
+    return [replace(run, keys=each) for run, each in zip(runs, keys, strict=True)]
+
+
+def run_name(folder: Path) -> str:
+    """The name of a run as it is printed: that of its folder."""
+    return printable(folder.resolve().name)
 
 
 def load_run(folder: Path) -> EvaluatedRun:
-    """One run. Only metrics.json is required; see `load_runs` for the errors."""
+    """One run. Only metrics.json is required; see `load_runs` for the errors.
+
+    What its manifest tells against a verdict counts, also if metrics.json was made without it.
+    """
     path = folder / METRICS
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; {_remedy(folder)}")
@@ -116,16 +131,26 @@ def load_run(folder: Path) -> EvaluatedRun:
     manifest = generation_manifest(stored, str(folder / MANIFEST))
     contents = {SCORED: scored, GENERATIONS: generations, MANIFEST: stored}
     return EvaluatedRun(
-        name=printable(folder.resolve().name),
+        name=run_name(folder),
         folder=folder,
-        metrics=metrics,
+        metrics=_with_doubts(metrics, manifest_doubts(manifest, metrics["n"])),
         scored=scored,
         generations=generations,
         manifest=manifest,
         stored=stored,
         training=find_training(folder, manifest["adapter"], stored.get("train") or {}),
         missing=tuple(name for name, content in contents.items() if not content),
+        keys=common_keys([generations or scored])[0],
     )
+
+
+def _with_doubts(metrics: Metrics, doubts: Sequence[str]) -> Metrics:
+    """Metrics with the verdict that the manifest leaves, if they were made beside another one."""
+    new = [doubt for doubt in doubts if doubt not in metrics["verdict_reasons"]]
+    if not new:
+        return metrics
+    reasons = [*new, *metrics["verdict_reasons"]]
+    return {**metrics, "verdict": "not judged", "verdict_reasons": reasons}
 
 
 def check_same_state(folder: Path, metrics: Metrics, *, scored: int, generated: int) -> None:

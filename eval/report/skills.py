@@ -9,6 +9,7 @@ from typing import cast
 
 import numpy
 
+from eval.metrics.firms import firms_of
 from eval.metrics.judging import verdict_of
 from eval.metrics.skill import (
     Array,
@@ -18,10 +19,11 @@ from eval.metrics.skill import (
     mean_with_error,
     skill_values,
 )
-from eval.metrics.statistics import holm
-from eval.metrics.weeks import week_keys
+from eval.metrics.statistics import holm, mean
+from eval.metrics.weeks import Weeks, week_keys
 from eval.report.entries import Entry
-from eval.report.rows import question, row_keys, same_rows
+from eval.report.rows import question, same_rows
+from eval.report.runs import EvaluatedRun
 from weekahead.schema.metrics import SkillMetrics, SkillVerdict
 
 
@@ -108,18 +110,41 @@ def _skill(entry: Entry) -> SkillResult:
     )
     if not entry.has_seeds:
         return SkillResult(entry.name, estimate, metrics["verdict"], metrics["verdict_reasons"])
-    reasons = list(
-        dict.fromkeys(reason for run in entry.runs for reason in run.metrics["verdict_reasons"])
-    )
-    if any(run.metrics["verdict"] == "not judged" for run in entry.runs):
-        return SkillResult(entry.name, estimate, "not judged", reasons)
+    reasons = _reasons_by_run(entry.runs, entry.runs)
+    of_seeds = _of_all_seeds(entry)
+    unjudged = any(run.metrics["verdict"] == "not judged" for run in entry.runs)
+    alone = verdict_of(of_seeds.excess_accuracy, of_seeds.p)
+    return SkillResult(entry.name, of_seeds, "not judged" if unjudged else alone, reasons)
+
+
+def _of_all_seeds(entry: Entry) -> SkillEstimate:
+    """The mean over the seeds; its error holds the spread between them."""
     weeks, firms = _weeks_and_firms(entry)
-    if weeks is not None:
-        values, spread = _values(entry)
-        estimate = mean_with_error(estimate, values, weeks, firms, more=spread)
-    return SkillResult(
-        entry.name, estimate, verdict_of(estimate.excess_accuracy, estimate.p), reasons
+    values, spread = _values(entry)
+    stored = [run.metrics["skill"] for run in entry.runs]
+    estimate = SkillEstimate(
+        excess_accuracy=float(values.mean()) if len(values) else None,
+        ci95=None,
+        p=None,
+        n=len(values),
+        weeks=len(set(weeks.keys)) if weeks.keys else None,
+        up_share=mean([skill["up_share"] for skill in stored if skill["up_share"] is not None]),
+        truth_up_share=stored[0]["truth_up_share"],
     )
+    if weeks.keys is None:
+        return estimate
+    return mean_with_error(estimate, values, weeks.keys, firms, more=spread)
+
+
+def _reasons_by_run(runs: Sequence[EvaluatedRun], compared: Sequence[EvaluatedRun]) -> list[str]:
+    """The reasons of `runs`; one that not all that are compared share says whose it is."""
+    of_runs = {run.name: run.metrics["verdict_reasons"] for run in runs}
+    every = dict.fromkeys(reason for reasons in of_runs.values() for reason in reasons)
+    return [
+        reason if len(names) == len(compared) else f"{' and '.join(names)}: {reason}"
+        for reason in every
+        if (names := [name for name, reasons in of_runs.items() if reason in reasons])
+    ]
 
 
 def _stored_error(stored: SkillMetrics) -> Error | None:
@@ -128,33 +153,29 @@ def _stored_error(stored: SkillMetrics) -> Error | None:
 
 
 def _difference(tuned: Entry, base: Entry) -> SkillResult:
-    reasons = [
-        reason
-        for entry in (tuned, base)
-        for run in entry.runs
-        if run.metrics["verdict"] == "not judged"
-        for reason in run.metrics["verdict_reasons"]
-    ]
+    runs = (*tuned.runs, *base.runs)
+    unjudged = [run for run in runs if run.metrics["verdict"] == "not judged"]
+    reasons = _reasons_by_run(unjudged, runs)
     weeks, firms = _weeks_and_firms(tuned)
+    if weeks.keys is None and not reasons:
+        reasons = [f"no interval: {weeks.reason}"]
     (ours, spread), (theirs, other_spread) = _values(tuned), _values(base)
     difference = ours - theirs
     spreads = [error for error in (spread, other_spread) if error is not None]
     more = spreads[0].with_variance_of(spreads[1]) if len(spreads) == 2 else (*spreads, None)[0]
     estimate = SkillEstimate(
-        excess_accuracy=float(difference.mean()),
+        excess_accuracy=float(difference.mean()) if len(difference) else None,
         ci95=None,
         p=None,
         n=len(difference),
-        weeks=len(set(weeks)) if weeks else None,
+        weeks=len(set(weeks.keys)) if weeks.keys else None,
         up_share=None,
         truth_up_share=None,
     )
-    if weeks is not None and difference.any():
-        estimate = mean_with_error(estimate, difference, weeks, firms, more=more)
+    if weeks.keys is not None and difference.any():
+        estimate = mean_with_error(estimate, difference, weeks.keys, firms, more=more)
     if reasons:
-        return SkillResult(
-            tuned.name, estimate, "not judged", tuple(dict.fromkeys(reasons)), base.name
-        )
+        return SkillResult(tuned.name, estimate, "not judged", reasons, base.name)
     alone = verdict_of(estimate.excess_accuracy, estimate.p)
     return SkillResult(tuned.name, estimate, alone, (), base.name)
 
@@ -163,7 +184,7 @@ def _values(entry: Entry) -> tuple[Array, Error | None]:
     """What each row adds to the skill, mean over the seeds; the error of that mean over seeds."""
     by_seed = [skill_values(*_calls(rows)) for rows in _rows_of(entry)]
     values: Array = numpy.mean(by_seed, axis=0)
-    if len(by_seed) < 2:
+    if len(by_seed) < 2 or not len(values):
         return values, None
     spread = stdev(float(seed.mean()) for seed in by_seed) / len(by_seed) ** 0.5
     return values, Error(spread, len(by_seed) - 1)
@@ -178,7 +199,7 @@ def _rows_of(entry: Entry) -> list[Rows]:
     order = list(entry.hits)
     found: list[Rows] = []
     for run in entry.runs:
-        keys = row_keys(run) or []
+        keys = run.keys or []
         by_key = {
             key: (row["direction"], cast("int", row["truth_direction"]))
             for key, row in zip(keys, run.scored, strict=False)
@@ -192,11 +213,10 @@ def _calls(rows: Rows) -> tuple[list[int | None], list[int]]:
     return [call for call, _ in rows.values()], [truth for _, truth in rows.values()]
 
 
-def _weeks_and_firms(entry: Entry) -> tuple[list[str] | None, list[str] | None]:
+def _weeks_and_firms(entry: Entry) -> tuple[Weeks, list[str] | None]:
     """Weeks and firms of the rows in the order of `_rows_of`."""
     run = entry.first
     sources = run.generations or run.scored
-    by_key = dict(zip(row_keys(run) or [], sources, strict=False))
+    by_key = dict(zip(run.keys or [], sources, strict=False))
     rows = [by_key[key] for key in sorted(entry.hits)]
-    firms = [str(row.get("symbol") or "").strip().upper() for row in rows]
-    return week_keys(rows).keys, firms if firms and all(firms) else None
+    return week_keys(rows), firms_of(rows)

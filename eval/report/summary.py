@@ -4,7 +4,9 @@ then one line per run."""
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from eval.metrics.weeks import dates_in, week_keys
+from eval.metrics.firms import firms_of
+from eval.metrics.periods import dates_in
+from eval.metrics.weeks import plural, week_keys
 from eval.report.comparisons import ComparedRuns, p_text
 from eval.report.entries import Entry
 from eval.report.forest import Axis, Bar, axis_of, bar_of, signed
@@ -255,12 +257,11 @@ def rows_tested(groups: Sequence[Sequence[EvaluatedRun]]) -> tuple[str, ...]:
 def _rows_in_words(run: EvaluatedRun) -> str:
     rows = run.generations or run.scored
     metrics = run.metrics
-    words = [f"{metrics['n']} weekly forecasts"]
-    symbols = {str(row.get("symbol") or "").strip().upper() for row in rows}
-    if symbols and all(symbols):
-        words.append(f"for {len(symbols)} {'firm' if len(symbols) == 1 else 'firms'}")
+    words = [plural(metrics["n"], "weekly forecast")]
+    if firms := firms_of(rows):
+        words.append(f"for {plural(len(set(firms)), 'firm')}")
     if metrics["weeks"]:
-        words.append(f"in {metrics['weeks']} {'week' if metrics['weeks'] == 1 else 'weeks'}")
+        words.append(f"in {plural(metrics['weeks'], 'week')}")
     days = sorted(
         day for window in dict.fromkeys(week_keys(rows).windows or ()) for day in dates_in(window)
     )
@@ -322,27 +323,33 @@ def _of_hundred(value: float) -> str:
 
 def _could_show(skills: Sequence[SkillResult], tuning: Sequence[SkillResult]) -> list[str]:
     """What would have been shown, for results that are not: their absence proves little."""
-    families = {"skill": skills, "gain in skill": tuning}
-    not_shown = {
-        what: [result for result in results if result.verdict == "no skill shown"]
-        for what, results in families.items()
+    sizes = {
+        what: [
+            size
+            for result in results
+            if result.verdict == "no skill shown" and (size := result.detectable) is not None
+        ]
+        for what, results in (("skill", skills), ("gain in skill", tuning))
     }
-    sizes = sorted(
-        size
-        for results in not_shown.values()
-        for result in results
-        if (size := result.detectable) is not None
-    )
-    if not sizes:
+    what = " or ".join(name for name, found in sizes.items() if found)
+    if not what:
         return []
-    what = " or ".join(what for what, results in not_shown.items() if results)
-    ends = dict.fromkeys(f"{size:.2f}" for size in (sizes[0], sizes[-1]))
+    start = "Not shown is not absent: these rows"
+    possible = sorted(
+        size for name, found in sizes.items() for size in found if size <= _LARGEST_TRUE[name]
+    )
+    if not possible:
+        return [f"{start} are too few to show any true {what} in four of five tests."]
+    ends = dict.fromkeys(f"{size:.2f}" for size in (possible[0], possible[-1]))
     return [
-        f"Not shown is not absent: these rows show a true {what} of {' to '.join(ends)} in four of "
-        "five tests, and easily miss a smaller one."
+        f"{start} show a true {what} of {' to '.join(ends)} in four of five tests, and easily miss "
+        "a smaller one."
     ]
 
 
+_LARGEST_TRUE = {"skill": 0.5, "gain in skill": 1.0}
+"""A forecaster that is always right has a skill of 2 u (1 - u), with a share u of ups: at most 0.5.
+"""
 _SHOWN = ("skill shown", "negative skill shown")
 
 

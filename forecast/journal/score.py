@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from eval.metrics.baselines import Prediction
 from eval.metrics.betting import SHOWN, FirmCalls, bet_on_skill
-from eval.metrics.judging import firms_of, judge, skill_metrics
+from eval.metrics.firms import firms_of
+from eval.metrics.judging import judge, skill_metrics
 from eval.metrics.market_neutral import market_neutral_skill
 from eval.metrics.probability import probability_metrics
 from eval.metrics.scored_answer import Scored

@@ -6,9 +6,9 @@ from datetime import date, timedelta
 import pytest
 
 from eval.metrics.evaluate import evaluate
+from eval.metrics.judging import manifest_doubts
 from eval.metrics.weeks import week_keys
-from eval.score import doubts_of
-from tests.support.scorable_rows import answer_with
+from tests.support.scorable_rows import answer, answer_with
 from weekahead.task.labels import BINS
 
 SUNDAY = date(2024, 1, 7)
@@ -118,7 +118,7 @@ def test_a_call_that_is_hardly_made_is_too_few():
     assert judged(changed) == ("no skill shown", "every call is up")
     for row in changed[:5]:
         row["generation"] = down
-    assert judged(changed)[1].startswith("5 of 120 calls are down, fewer than 5%")
+    assert judged(changed)[1].startswith("down is called on 5 of 120 rows, fewer than 5%")
     for row in changed[:24]:
         row["generation"] = down
     assert judged(changed)[1].startswith("down is called in 2 weeks alone")
@@ -128,11 +128,11 @@ def test_a_call_that_is_hardly_made_is_too_few():
 
 def test_the_manifest_tells_of_rows_that_are_missing_or_were_learnt():
     manifest = {"dataset": {"rows": 120}, "rows_in_training_weeks": 12}
-    missing, learnt = doubts_of(manifest, 100)
+    missing, learnt = manifest_doubts(manifest, 100)
     assert "100 rows are here and manifest.json states 120" in missing
     assert learnt == "12 of 120 rows lie in weeks that the adapter was trained on"
     assert judged(rows(), [missing])[0] == "not judged"
-    assert doubts_of({"dataset": {}, "rows_in_training_weeks": None}, 100) == []
+    assert manifest_doubts({"dataset": {}, "rows_in_training_weeks": None}, 100) == []
 
 
 def test_one_firm_over_many_weeks_is_judged():
@@ -196,3 +196,131 @@ def test_sizes_on_few_rows_hide_the_squared_error_alone():
     metrics, _ = evaluate(changed)
     assert metrics["mse_versus_zero_move"] is None and "12 of 120" in metrics["mse_reason"]
     assert metrics["verdict"] == "skill shown"
+
+
+LONG = " ".join(f"Point {number} of the news moved its sales and costs." for number in range(9))
+
+
+def long_rows(**changes):
+    """Rows whose references are long texts of their own."""
+    found = rows(**changes)
+    for number, row in enumerate(found):
+        label = row["label"].capitalize()
+        row["answer"] = answer(label, positives=f"Case {number} {row['id']}.", analysis=LONG)
+    return found
+
+
+@pytest.mark.parametrize(
+    "period",
+    [
+        "{start:%m/%d/%Y} - {end:%m/%d/%Y}",
+        "{start:%d.%m.%Y}",
+        "{start:%B %d, %Y}",
+        "{start:%b %d} - {end:%b %d, %Y}",
+        "{start:%Y%m%d}{end:%Y%m%d}",
+        "{start:%Y\u2011%m\u2011%d} to {end:%Y\u2011%m\u2011%d}",
+        "{end:%Y-%m-%d} to {start:%Y-%m-%d}",
+        "{start:%Y-%m-%d} to {saturday:%Y-%m-%d}",
+        "{monday:%Y-%m-%d} to {friday:%Y-%m-%d}",
+        "{monday:%G-W%V}",
+    ],
+)
+def test_copies_under_another_spelling_of_the_week_are_seen(period):
+    def respelt(row, index):
+        start = SUNDAY + timedelta(weeks=index // 12)
+        names = {"end": 7, "saturday": 6, "monday": 1, "friday": 5}
+        days = {name: start + timedelta(days=more) for name, more in names.items()}
+        return {**row, "id": f"new-{index}", "period": period.format(start=start, **days)}
+
+    copies = [respelt(row, index) for index, row in enumerate(rows())]
+    verdict, reasons = judged([*rows(), *copies])
+    assert verdict == "not judged" and "120 of 240 rows are there more than once" in reasons
+    mixed = [
+        copy if number % 2 else row
+        for number, (row, copy) in enumerate(zip(rows(), copies, strict=True))
+    ]
+    assert evaluate(mixed)[0]["skill"] == evaluate(rows())[0]["skill"]
+
+
+@pytest.mark.parametrize("spelt", ["${}", "{}.US", "NASDAQ:{}", "\u200b{}", " {} "])
+def test_copies_under_another_spelling_of_the_symbol_are_seen(spelt):
+    copies = [
+        {**without(row, "id"), "symbol": spelt.format(row["symbol"].lower())} for row in rows()
+    ]
+    verdict, reasons = judged([*rows(), *copies])
+    assert verdict == "not judged" and "120 of 240 rows are there more than once" in reasons
+
+
+@pytest.mark.parametrize("symbol", [None, "", "INVENTED"])
+@pytest.mark.parametrize("more", ["", " And so on."])
+def test_copies_without_their_symbol_are_known_by_their_text(symbol, more):
+    def copied(row):
+        generation = row["generation"] + more
+        return {**without(row, "id"), "symbol": symbol, "generation": generation}
+
+    copies = [copied(row) for row in long_rows()[:30]]
+    for week_number, row in enumerate(copies):
+        row["symbol"] = symbol and f"{symbol}{week_number}"
+    verdict, reasons = judged([*long_rows(), *copies])
+    assert verdict == "not judged" and "30 of 150 rows are there more than once" in reasons
+    assert judged(long_rows())[0] == "skill shown"
+
+
+def test_the_same_prompt_is_the_same_row():
+    asked = [{**row, "prompt": f"{row['id']} {LONG}"} for row in rows()]
+    assert judged(asked)[0] == "skill shown"
+    copies = [{**row, "id": f"{row['id']}-x", "symbol": f"X{row['symbol']}"} for row in asked[:3]]
+    assert "3 of 123 rows are there more than once" in judged([*asked, *copies])[1]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{}.",
+        "<think>Rather so.</think>\n{}",
+        "{}<|eot_id|>",
+        "**{}**",
+        "Sure. {} That is all.",
+    ],
+)
+def test_references_with_other_marks_are_no_answers(written):
+    copied = [{**row, "generation": written.format(row["answer"])} for row in long_rows()]
+    verdict, reasons = judged([*copied[:12], *long_rows()[12:]])
+    assert verdict == "not judged" and "12 of 120 answers equal their references" in reasons
+
+
+def test_a_reference_with_some_other_words_is_no_answer():
+    copied = [
+        {**row, "generation": row["answer"].replace("sales and costs", "sales & costs", 3)}
+        for row in long_rows()
+    ]
+    assert "answers equal their references" in judged(copied)[1]
+
+
+def test_one_fictional_row_excuses_no_other():
+    copied = [{**row, "generation": row["answer"]} for row in long_rows()[:60]]
+    copied[0]["synthetic"] = True
+    assert "60 of 120 answers equal" in judged([*copied, *long_rows()[60:]])[1]
+
+
+def test_a_rare_call_is_measured_against_all_rows():
+    """4 of 60 calls, and of 120 rows."""
+    up, down = answer_with("up by 1-2%"), answer_with("down by 1-2%")
+    changed = [{**row, "generation": up} for row in rows()]
+    for number, row in enumerate(changed):
+        row["generation"] = down if number % 30 == 0 else up if number % 2 else "I cannot say."
+    assert judged(changed)[1].startswith("down is called on 4 of 120 rows, fewer than 5%")
+
+
+def test_called_weeks_that_all_went_one_way_are_not_judged():
+    changed = rows()
+    for row in changed:
+        if row["label"].startswith("down"):
+            row["generation"] = "I cannot say."
+    verdict, reasons = judged(changed)
+    assert verdict == "not judged"
+    assert reasons == "every week for which a direction is called went up: no call can show skill"
+
+
+def test_reasons_count_in_good_english():
+    assert "the rows lie in 1 week:" in judged(rows(weeks=1))[1]

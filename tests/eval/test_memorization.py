@@ -1,6 +1,8 @@
 """Recall of prices: questions from both layouts of prompts, a model that knows nothing or all."""
 
+import copy
 import json
+import math
 import random
 from datetime import date
 
@@ -235,6 +237,14 @@ def test_a_model_is_at_chance_until_it_learns_by_heart(small):
     after = summarize(questions, recalled_by(model, tokenizer, questions))["all"]
     assert after["share"] > 0.8
     assert after["versus_chance"]["verdict"] == "better"
+
+
+def test_a_model_without_finite_probabilities_is_refused(small):
+    model, tokenizer = small
+    broken = copy.deepcopy(model)
+    next(broken.parameters()).data.fill_(math.nan)
+    with pytest.raises(ValueError, match=r"week ending .*no finite probability"):
+        ask(broken, tokenizer, price_questions(market(weeks=8), None)[:3])
 
 
 def test_the_log_probability_is_that_of_the_whole_price(small):

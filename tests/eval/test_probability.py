@@ -310,6 +310,30 @@ def test_many_rows_are_simulated_in_parts():
             [{**row(0.9, "up by 0-1%"), "direct": {"up": 0.5, "probs": {"up": 1.0}}}],
             "row 1: its bins are not the twelve",
         ),
+        (
+            [{**row(0.9, "up by 0-1%"), "up": 1.2}],
+            r"row 1 \(id A-2024-01-01\): the probability of 'up' is 1.2; expected 0 to 1",
+        ),
+        ([{**row(0.9, "up by 0-1%"), "up": -0.1}], "the probability of 'up' is -0.1"),
+        ([{**row(0.9, "up by 0-1%"), "up": math.nan}], "the probability of 'up' is nan"),
+        ([{**row(0.9, "up by 0-1%"), "up": 0.2}], "those of up to 0.9000; expected 1 and its `up`"),
+        ([{**row(0.9, "up by 0-1%"), "mass": 7.0}], "the probability of 'mass' is 7.0"),
+        (
+            [{**row(0.9, "up by 0-1%"), "probs": dict.fromkeys(BINS, 0.9)}],
+            "its probabilities add up to 10.8000",
+        ),
+        (
+            [{**row(0.9, "up by 0-1%"), "logprobs": dict.fromkeys(BINS, 0.5)}],
+            "the log-probability of '.*' is 0.5; expected 0 or less",
+        ),
+        (
+            [{**row(0.9, "up by 0-1%"), "direct": {**row(0.9, "up by 0-1%"), "up": 2.0}}],
+            "the probability of 'up' is 2.0",
+        ),
+        (
+            [{**row(0.9, "up by 0-1%"), "direct": {"probs": EVEN, "logprobs": EVEN}}],
+            "no `up`; run eval.likelihood again",
+        ),
     ],
 )
 def test_likelihoods_that_do_not_fit_are_refused(likelihoods, message):

@@ -1,6 +1,7 @@
 """The command `python -m eval.score`: files in, files out, the table, and what it refuses."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from data_pipeline.dataset.load import load_dataset
 from eval.metrics.text_table import render
 from eval.score import main, result_folders, score_files
 from tests.support.scorable_rows import answer_with, market
+from weekahead.files import write_json
 from weekahead.task.labels import BINS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -192,6 +194,43 @@ def test_bad_input_is_exit_2_naming_file_and_row(content, message, tmp_path, cap
     assert error.startswith(f"eval.score: {bad}")
     assert message in error
     assert not (tmp_path / "out").exists()  # nothing of the good file either
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        ("symbol", math.nan, "symbol is nan; expected a text or a whole number"),
+        ("period", 1.5, "period is 1.5; expected a text or a whole number"),
+        ("week_end", ["x"], "week_end is ['x']; expected a text or a whole number"),
+        ("id", True, "id is True; expected a text or a whole number"),
+        ("synthetic", "no", "synthetic is 'no'; expected true or false"),
+        ("teacher_told", 0, "teacher_told is 0; expected true or false"),
+        ("train_majority", math.nan, "train_majority is nan"),
+    ],
+)
+def test_a_column_of_another_kind_is_named_and_nothing_is_written(
+    column, value, expected, tmp_path, capsys
+):
+    good, bad = (tmp_path / f"{name}.jsonl" for name in ("good", "bad"))
+    write(good, market(n=2))
+    rows = market(n=2)
+    bad.write_text("".join(json.dumps({**row, column: value}) + "\n" for row in rows))
+    assert main([str(good), str(bad), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"eval.score: {bad}: row 1") and expected in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["generations.jsonl", "best.jsonl"])
+def test_the_manifest_beside_counts_whatever_the_file_is_called(name, tmp_path):
+    source = write(tmp_path / name, market(n=12))
+    write_json(tmp_path / "manifest.json", {"kind": "generate", "dataset": {"rows": 90}})
+    assert main([str(source), "--out", str(tmp_path / "out")]) == 0
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert metrics["verdict_reasons"][0].startswith("12 rows are here and manifest.json states 90")
+    write_json(tmp_path / "manifest.json", {"kind": "report", "dataset": 3})
+    other = write(tmp_path / "other.jsonl", market(n=12))
+    assert main([str(other), "--out", str(tmp_path / "out")]) == 0, "of another command"
 
 
 def test_a_file_that_is_not_there_is_exit_2(tmp_path, capsys):

@@ -66,3 +66,14 @@ def test_no_run_is_started_for_a_folder_that_is_not_there(tmp_path, capsys):
     error = error_of(capsys, lambda: publish.main([str(folder)]))
     assert f"{folder / 'metrics.json'} is missing: run eval.generate and eval.score" in error
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"n": "many"}', "{"])
+def test_no_run_is_started_for_scores_that_cannot_be_read(content, tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "metrics.json").write_text(content)
+    (folder / "generations.jsonl").write_text("")
+    error = error_of(capsys, lambda: publish.main([str(folder)]))
+    assert f"{folder / 'metrics.json'}" in error
+    assert sorted(path.name for path in folder.iterdir()) == ["generations.jsonl", "metrics.json"]
