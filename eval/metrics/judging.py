@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from eval.metrics.firms import firm_of, firms_of
@@ -175,13 +176,14 @@ def _identities(
     elif len(reference) >= _SHORTEST_TEXT:
         yield ("reference", reference)
     if len(prompt) >= _LONG_TEXT:
-        yield ("prompt", _words(prompt), label)
+        yield ("prompt", " ".join(prompt.split()), label)
     # The references of a fictional market are made from few sentences.
     if len(reference) < _LONG_TEXT or row.get("synthetic") is True:
         return
     yield ("reference", reference) if own_text else (reference, _words(row["generation"] or ""))
 
 
+@lru_cache(maxsize=1 << 12)  # runs on one dataset have the same references
 def _words(text: str) -> str:
     """The words of a text in small letters: marks, line ends and emphasis do not count."""
     return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
@@ -237,13 +239,21 @@ def _is_copy(scored: Scored) -> bool:
     read = parse_answer(reference)
     if read.valid and read.direction != scored.prediction.direction:
         return False
-    theirs = _phrases(reference)
-    return len(theirs & _phrases(written)) >= _SAME_PHRASES * max(1, len(theirs))
+    # Words that differ are found sooner than phrases.
+    return all(
+        _shared(_parts(reference, length), _parts(written, length)) >= _SAME_PHRASES
+        for length in (1, _PHRASE)
+    )
 
 
-def _phrases(text: str) -> set[tuple[str, ...]]:
+def _parts(text: str, length: int) -> set[tuple[str, ...]]:
+    """All runs of `length` words of a text."""
     words = _words(text).split()
-    return set(zip(*(words[start:] for start in range(_PHRASE)), strict=False))
+    return set(zip(*(words[start:] for start in range(length)), strict=False))
+
+
+def _shared(parts: set[tuple[str, ...]], others: set[tuple[str, ...]]) -> float:
+    return len(parts & others) / max(1, len(parts))
 
 
 def _too_few_weeks(weeks: Weeks) -> list[str]:

@@ -93,6 +93,21 @@ def check_scorable_rows(rows: Sequence[ScorableRow]) -> None:
 
 
 def _check_row(row: ScorableRow) -> None:
+    _check_kinds(row)
+    label = row.get("label")
+    if label is not None:
+        check_label(label)
+    for key in _COUNTED:
+        read_number(row, key, smallest=0.0)
+    read_number(row, "weekly_return")
+    read_cutoff(row)
+    check_prompt_column(row)
+    for predict in BASELINES.values():
+        predict(row)
+
+
+def _check_kinds(row: ScorableRow) -> None:
+    """Raise ValueError for a value of another type than its column has."""
     for column in _TEXTS:
         if column not in row:
             raise ValueError(
@@ -108,16 +123,6 @@ def _check_row(row: ScorableRow) -> None:
     for column in _FLAGS:
         if not isinstance(row.get(column), bool | None):
             raise ValueError(f"{column} is {row.get(column)!r}; expected true or false")
-    label = row.get("label")
-    if label is not None:
-        check_label(label)
-    for key in _COUNTED:
-        read_number(row, key, smallest=0.0)
-    read_number(row, "weekly_return")
-    read_cutoff(row)
-    check_prompt_column(row)
-    for predict in BASELINES.values():
-        predict(row)
 
 
 def score_row(row: ScorableRow, rouge: Rouge = section_rouge) -> Scored:
