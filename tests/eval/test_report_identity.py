@@ -135,7 +135,7 @@ def test_a_reason_of_one_seed_says_whose_it_is(tmp_path):
     runs = load_runs(folders)
     (result,) = skill_results(compare_runs(runs).entries)
     assert result.reasons == ["s1: every call is up"]
-    shares = [run.metrics["skill"]["up_share"] for run in runs]
+    shares = [run.metrics["skill"]["up_share"] or 0.0 for run in runs]
     assert result.estimate.up_share == pytest.approx(sum(shares) / 3) and shares[1] == 1
 
 
