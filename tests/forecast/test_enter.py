@@ -234,18 +234,27 @@ def test_what_opens_meanwhile_ends_the_entry(tmp_path):
 
 def test_a_company_that_opens_earlier_is_left_out(tmp_path):
     clock = [datetime(2026, 1, 5, 10, tzinfo=UTC)]
-    real = {"extra": {}}
-    records = [record("AA", 0, **real), record("SAP.DE", 0, **real), record("BBB", 0, **real)]
-    known = Known(
-        [*records, replace(record("CC", 0, **real), decision_time="2026-01-05T11:00:00+00:00")], {}
-    )
+    german = {"extra": {}, "decision_time": "2026-01-03T23:00:00+00:00"}
+    records = [record(symbol, 0, extra={}) for symbol in ("AA", "BBB")]
+    known = Known([*records, record("SAP.DE", 0, **german)], {})
     entry = replace(entry_of(tmp_path, clock, []), panel=[Baseline("always_up", 1)])
     ledger = enter(Ledger(), entry, lambda: known)
     check(ledger, LEDGER)
     assert {line["symbol"] for line in ledger.forecasts} == {"AA", "BBB"}
     assert ledger.weeks["2026-01-04"]["left_out"] == {
-        "SAP.DE": "its first session opened at 2026-01-05T08:00:00+00:00",
-        "CC": "its inputs close at 2026-01-05T11:00:00+00:00",
+        "SAP.DE": "its first session opened at 2026-01-05T08:00:00+00:00"
+    }
+
+
+def test_a_company_whose_inputs_close_later_is_left_out(tmp_path):
+    clock = [datetime(2026, 1, 4, 2, tzinfo=UTC)]
+    american = {"extra": {}, "decision_time": "2026-01-04T05:00:00+00:00"}
+    known = Known([record("AA", 0), record("CC", 0, **american)], {"DD": "no prices: halted"})
+    entry = replace(entry_of(tmp_path, clock, []), panel=[Baseline("always_up", 1)])
+    ledger = enter(Ledger(), entry, lambda: known)
+    assert ledger.weeks["2026-01-04"]["left_out"] == {
+        "CC": "its inputs close at 2026-01-04T05:00:00+00:00",
+        "DD": "no prices: halted",
     }
 
 
