@@ -30,7 +30,11 @@ def check_head(ledger: Ledger, head: str, name: str) -> int:
         )
     if wanted not in ledger.hashes:
         count = len(ledger.lines)
-        where = f"line {count}: no line up to this last one has" if count else "line 1 is missing:"
+        where = (
+            f"line {count}: no line up to this last one has"
+            if count
+            else "line 1 is missing; none has"
+        )
         raise BrokenLedger(
             f"{name}, {where} the published hash {wanted}: lines were cut off or written anew "
             "since it was published"

@@ -456,7 +456,10 @@ def test_an_empty_ledger_is_tampering_if_a_head_was_published(journal, is_there,
     if not is_there:
         (journal / LEDGER).unlink()
     assert run(journal, "--head", head) == 1
-    assert f"{LEDGER}, line 1 is missing: the published hash {head}" in capsys.readouterr().err
+    assert (
+        f"{LEDGER}, line 1 is missing; none has the published hash {head}"
+        in capsys.readouterr().err
+    )
     assert run(journal) == 2
     assert run(journal, "--head", "abc") == 2
 
