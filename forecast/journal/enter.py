@@ -179,10 +179,11 @@ def _still_open(known: Known, entry: Entry) -> Known:
 
 def _why_none(known: Known, left_out: Mapping[str, str], now: datetime) -> str:
     """Why no company is left, and the remedy: of the clock only if it is the reason."""
-    late = [record.symbol for record in known.records if _out_of_time(record, now)]
+    by_time = {record.symbol: _out_of_time(record, now) for record in known.records}
+    late = [symbol for symbol, reason in by_time.items() if reason == left_out[symbol]]
     if late:
         return (
-            f"{late[0]}: {left_out[late[0]]}, and the clock says {now.isoformat()}; entries are "
+            f"{late[0]}: {by_time[late[0]]}, and the clock says {now.isoformat()}; entries are "
             "taken from Sunday until the first session opens"
         )
     symbol, reason = next(iter(left_out.items()), ("no company", "none was named"))

@@ -456,10 +456,14 @@ def test_notes_of_the_sources_are_kept_and_said(tmp_path, monkeypatch, capsys):
 
 
 def test_the_clock_is_not_blamed_for_what_is_missing(tmp_path):
-    entry = small_machine_entry(tmp_path)
-    with pytest.raises(ValueError, match="AAA: no prices: no file; name companies") as error:
-        enter(Ledger(), entry, lambda: Known([], {"AAA": "no prices: no file"}))
-    assert "clock" not in str(error.value)
+    entry, pair = small_machine_entry(tmp_path), record("BTC-USD", 0, extra={})
+    for known, said in (
+        (Known([], {"AAA": "no prices: no file"}), "AAA: no prices: no file; name companies"),
+        (Known([pair], {}), "BTC-USD: it trades day and night"),
+    ):
+        with pytest.raises(ValueError, match=said) as error:
+            enter(Ledger(), entry, lambda known=known: known)
+        assert "the clock says" not in str(error.value)
 
 
 def test_symbols_may_be_written_small(tmp_path):
