@@ -94,6 +94,17 @@ def decision_time(exchange: str, week_start: date) -> str:
     return midnight.astimezone(UTC).isoformat()
 
 
+def latest_decision(symbol: str, week_start: date) -> str:
+    """The latest decision time of a week: its first moment at the symbol's exchange, in UTC.
+
+    Where no exchange is known it is noon UTC: midnight of a day comes last in UTC-12.
+    """
+    try:
+        return decision_time(exchange_of(symbol), week_start)
+    except ValueError:
+        return f"{week_start}T12:00:00+00:00"
+
+
 def first_open(exchange: str, week_start: date) -> str | None:
     """When the first session of the week from the Sunday `week_start` opens, ISO 8601 in UTC.
 

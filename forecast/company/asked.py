@@ -1,7 +1,6 @@
 """What a forecast is asked for, by a command or a page, and the companies that this names."""
 
 import datetime
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +8,10 @@ from data_pipeline.records.assemble import CONTEXT
 from data_pipeline.records.calendar import sunday_on_or_before
 from forecast.company.inputs import (
     Case,
-    Known,
     LiveSources,
     case_of_prompt,
     cases_of,
+    check_all_known,
     inputs_of_records,
     live_inputs,
     live_symbols,
@@ -116,24 +115,10 @@ def _gather(options: ForecastOptions, day: datetime.date, now: datetime.datetime
         )
     symbols = live_symbols(named, options.index, week)
     known = live_inputs(symbols, week, live_sources(options), options.weeks)
-    _check_all_known(known, named)
+    check_all_known(known, named)
     return Gathered(cases_of(known), known.left_out, list(known.notes))
 
 
 def live_sources(options: ForecastOptions) -> LiveSources:
     """Where prices and news come from without records."""
     return LiveSources(options.data, options.prices, options.news, news_needed=False)
-
-
-def _check_all_known(known: Known, named: Sequence[str]) -> None:
-    """Raise ValueError naming the symbols that were named one by one and have no prices."""
-    without = {
-        symbol: reason
-        for symbol, reason in known.left_out.items()
-        if named and reason.startswith("no prices")
-    }
-    if without:
-        reasons = ", ".join(f"{symbol} ({reason})" for symbol, reason in without.items())
-        raise ValueError(
-            f"nothing is known of {reasons}; leave them out of SYMBOLS, or mend their names"
-        )

@@ -26,6 +26,8 @@ from data_pipeline.records.assemble import CONTEXT, ContextWeeks, records_of
 from data_pipeline.records.calendar import WEEK, decision_time, exchange_of, zone_of
 from data_pipeline.records.collect import gather
 from data_pipeline.records.indices import load, members_on
+from forecast.company.gate import check_record
+from forecast.company.values import day_of
 from weekahead.files import read_text
 from weekahead.names import check_symbol
 from weekahead.schema.forecasts import ForecastInput
@@ -33,7 +35,7 @@ from weekahead.schema.manifests import read_records_manifest
 from weekahead.schema.rows import DatasetRow
 from weekahead.task.prompt import prompt_messages, shown_facts
 from weekahead.task.prompt_reader import read_prompt
-from weekahead.task.record import PastWeek, Record, look_ahead, moment, read_records
+from weekahead.task.record import PastWeek, Record, moment, read_records
 from weekahead.told_files import close_match, names_in
 
 
@@ -72,7 +74,7 @@ def inputs_of_records(
 
     They show as many past weeks as the file has it, or `context`. Raises ValueError for a symbol
     that the file does not know, a week without records, too few past weeks in the file, and a
-    record that shows what became known after its decision time; OSError without the file.
+    record that no forecast can use (`check_record`); OSError without the file.
     """
     check_records(path)
     everything = list(read_records(path))
@@ -97,7 +99,10 @@ def inputs_of_records(
         weeks_of_file = {(r.symbol, r.week_start): r.weeks for r in everything}
         records = [_with_context(record, context, weeks_of_file) for record in records]
     for record in records:
-        check_known_in_time(record)
+        try:
+            check_record(record)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
     there = {record.symbol for record in records}
     left_out = {s: "no record of the week" for s in symbols if s not in there}
     return Known(sorted(records, key=lambda r: r.symbol), left_out, _sources_of_records(path))
@@ -171,9 +176,23 @@ def live_inputs(
         records += assembled.records
         left_out |= {row["symbol"]: row["reason"] for row in assembled.left_out}
     for record in records:
-        check_known_in_time(record)
+        check_record(record)
     names = {**gathered.sources, **_files_of(sources)}
     return Known(records, left_out, names, gathered.notes)
+
+
+def check_all_known(known: Known, named: Sequence[str]) -> None:
+    """Raise ValueError naming the symbols that were named one by one and have no prices."""
+    without = {
+        symbol: reason
+        for symbol, reason in known.left_out.items()
+        if named and reason.startswith("no prices")
+    }
+    if without:
+        reasons = ", ".join(f"{symbol} ({reason})" for symbol, reason in without.items())
+        raise ValueError(
+            f"nothing is known of {reasons}; leave them out of SYMBOLS, or mend their names"
+        )
 
 
 def _files_of(sources: LiveSources) -> dict[str, str]:
@@ -216,16 +235,6 @@ def inputs_of(record: Record, sources: Mapping[str, str]) -> list[ForecastInput]
     ]
 
 
-def check_known_in_time(record: Record) -> None:
-    """Raise ValueError naming the first fact of `record` that came after its decision time."""
-    late = look_ahead(record)
-    if late:
-        raise ValueError(
-            f"{record.id} shows what was not known at its decision time, {record.decision_time}: "
-            f"{late[0]}; make the records again"
-        )
-
-
 def check_records(path: Path) -> None:
     """Raise FileNotFoundError saying what RECORDS should name if the file is not there."""
     _check_there("RECORDS", path, "data/records/dow30.jsonl, which make data writes")
@@ -260,12 +269,7 @@ class Case:
 
 
 def cases_of(known: Known) -> list[Case]:
-    """The companies that can be forecast, ordered by symbol.
-
-    Raises ValueError for a symbol that cannot name a file.
-    """
-    for record in known.records:
-        check_symbol(record.symbol)
+    """The companies that can be forecast, ordered by symbol."""
     return [
         Case(
             row=unlabeled_row(record),
@@ -290,7 +294,7 @@ def case_of_prompt(path: Path, week: date) -> Case:
         raise ValueError(f"{path} is empty; expected the user message of a prompt")
     asked = _ASKED.search(text)
     symbol = check_symbol(asked["symbol"] if asked else path.stem)
-    start = date.fromisoformat(asked["start"]) if asked else week
+    start = day_of(f"the week that {path} asks about", asked["start"]) if asked else week
     decision = _decision_time(symbol, start)
     row = {
         "id": f"{symbol}-{start}",

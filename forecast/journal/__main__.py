@@ -26,12 +26,13 @@ from data_pipeline.records.calendar import sunday_on_or_before
 from forecast.company.inputs import (
     Known,
     LiveSources,
+    check_all_known,
     inputs_of_records,
     live_inputs,
     live_symbols,
 )
 from forecast.journal.clock import clock_for, time_of
-from forecast.journal.enter import Entry, enter
+from forecast.journal.enter import Entry, enter, kept_facts
 from forecast.journal.ledger import (
     LEDGER,
     BrokenLedger,
@@ -84,8 +85,11 @@ def run_verify(options: VerifyOptions) -> int:
     """Print whether every line stands as it was written; 1 names the first one that does not."""
     name = str(options.journal / LEDGER)
     try:
-        ledger = _ledger(options.journal)
-        since = check_head(ledger, options.head, name) if options.head else None
+        if options.head:
+            ledger = check(read_ledger(options.journal), name)
+            since = check_head(ledger, options.head, name)
+        else:
+            ledger, since = _ledger(options.journal), None
         stamps = read_stamps(options.journal, ledger, options.tsa_ca)
     except BrokenLedger as broken:
         print(f"journal-verify: {broken}", file=sys.stderr)
@@ -157,8 +161,7 @@ def _models(options: EnterOptions, ledger: Ledger) -> list[Member]:
 def run_enter(options: EnterOptions) -> int:
     """Enter the forecasts of the week under way, before its first session opens."""
     with sole_writer(options.journal):
-        ledger = open_ledger(options.journal)
-        check(ledger, str(options.journal / LEDGER))
+        ledger = check(_open(options.journal), str(options.journal / LEDGER))
         week = sunday_on_or_before(options.date or _machine_time().date())
         if week.isoformat() in ledger.weeks:
             print(f"the week of {week} is entered already; nothing is changed")
@@ -174,26 +177,30 @@ def run_enter(options: EnterOptions) -> int:
             code_commit=git_output("rev-parse", "HEAD"),
         )
         ledger = enter(ledger, entry, lambda: _gather(options, entry.week))
-    _print_entry(ledger, week.isoformat())
+    _print_entry(ledger, week.isoformat(), kept_facts(options.journal, week.isoformat()).notes)
     return 0
 
 
 def _gather(options: EnterOptions, week: datetime.date) -> Known:
     """What is known of the companies, from records or from providers."""
-    symbols = options.symbols.replace(",", " ").split()
+    named = options.symbols.upper().replace(",", " ").split()
     if options.records:
-        return inputs_of_records(options.records, week, symbols)
+        return inputs_of_records(options.records, week, named)
     if week > _machine_time().date():
         raise ValueError(
             f"the week of {week} lies ahead: nothing is known before it yet; leave DATE out, or "
             "give RECORDS to rehearse"
         )
     sources = LiveSources(options.data, options.prices, options.news)
-    return live_inputs(live_symbols(symbols, options.index, week), week, sources)
+    known = live_inputs(live_symbols(named, options.index, week), week, sources)
+    check_all_known(known, named)
+    return known
 
 
-def _print_entry(ledger: Ledger, week: str) -> None:
+def _print_entry(ledger: Ledger, week: str, notes: Sequence[str]) -> None:
     line = ledger.weeks[week]
+    for note in notes:
+        print(f"note: {note}")
     for symbol, reason in line["left_out"].items():
         print(f"left out: {symbol}: {reason}")
     print(f"the week of {week} is entered: {line['forecasts']} forecasts")
@@ -218,7 +225,7 @@ class SettleOptions:
 def run_settle(options: SettleOptions) -> int:
     """Write down what happened in the weeks that have passed."""
     with sole_writer(options.journal):
-        ledger = _ledger(options.journal, open_ledger)
+        ledger = _ledger(options.journal, _open)
         machine = _machine_time()
         clock = clock_for(ledger.start, options.date, machine)
         now = time_of(clock, options.date, machine)
@@ -317,10 +324,14 @@ def run_stamp(options: StampOptions) -> int:
     return 0
 
 
+def _open(folder: Path) -> Ledger:
+    """The ledger of the one process that writes."""
+    return open_ledger(folder, lambda note: print(note, file=sys.stderr))
+
+
 def _ledger(folder: Path, read: Callable[[Path], Ledger] = read_ledger) -> Ledger:
     """The verified ledger of a journal. Raises FileNotFoundError if there is none."""
-    ledger = read(folder)
-    check(ledger, str(folder / LEDGER))
+    ledger = check(read(folder), str(folder / LEDGER))
     if not ledger.lines:
         raise FileNotFoundError(
             f"{folder} holds no journal ({LEDGER}); journal-enter starts one, and JOURNAL= names "

@@ -8,17 +8,19 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from data_pipeline.records.calendar import exchange_of, first_open, sunday_on_or_before
+from forecast.company.gate import check_record
 from forecast.company.inputs import Known, check_each_once
-from forecast.journal.ledger import Ledger, append_lines
+from forecast.journal.ledger import LEDGER, Ledger, append_lines, extended
 from forecast.journal.panel import Call, Member
-from weekahead.files import read_jsonl, write_jsonl
-from weekahead.schema.journal import VERSION, Clock
+from weekahead.files import Row, iter_jsonl, read_jsonl, write_jsonl
+from weekahead.schema.journal import VERSION, Clock, KeptInputs
+from weekahead.schema.shape import check_shape
 from weekahead.task.prompt import render_prompt
 from weekahead.task.record import Record, moment
 
@@ -47,14 +49,18 @@ def enter(ledger: Ledger, entry: Entry, gather: Callable[[], Known]) -> Ledger:
     """Append what is missing of the entry of the week under way, and return the ledger.
 
     `gather` is asked for what is known unless the entry was begun before. Raises what it raises,
-    and ValueError if the panel is not the journal's, if no company can be forecast any more, or if
-    the week opens meanwhile: what was entered by then stays.
+    and ValueError if the panel is not the journal's, for inputs that no forecast can use, if no
+    company can be forecast any more, all before anything is written; and if the week opens
+    meanwhile: what was entered by then stays.
     """
     week = entry.week.isoformat()
-    ledger = _close_unfinished(ledger, entry, week)
-    path = entry.folder / INPUTS / f"{week}.jsonl"
-    known = _still_open(_read_inputs(path) if path.exists() else gather(), entry)
-    ledger = _started(ledger, entry)
+    first = [*_start(ledger, entry), *_closing_lines(ledger, entry, week)]
+    path = _inputs_path(entry.folder, week)
+    known = _read_inputs(path) if path.exists() else _checked(gather())
+    _check_same_inputs(ledger, week, known, path)
+    known = _still_open(known, entry)
+    extended(ledger, [*first, *_trial_lines(ledger, entry, known)], str(entry.folder / LEDGER))
+    ledger = append_lines(entry.folder, ledger, first)
     if not path.exists():
         _write_inputs(path, known)
     for member in entry.panel:
@@ -62,8 +68,15 @@ def enter(ledger: Ledger, entry: Entry, gather: Callable[[], Known]) -> Ledger:
     return append_lines(entry.folder, ledger, [_week_line(ledger, entry, week, known.left_out)])
 
 
-def _started(ledger: Ledger, entry: Entry) -> Ledger:
-    """The ledger with its first line. Raises ValueError if the panel is another one."""
+def _checked(known: Known) -> Known:
+    """The same. Raises ValueError for a record that no forecast can use."""
+    for record in known.records:
+        check_record(record)
+    return known
+
+
+def _start(ledger: Ledger, entry: Entry) -> list[Mapping[str, Any]]:
+    """The first line if there is none yet. Raises ValueError if the panel is another one."""
     panel = [member.pinned for member in entry.panel]
     if ledger.start is None:
         start = {
@@ -74,7 +87,7 @@ def _started(ledger: Ledger, entry: Entry) -> Ledger:
             "panel": panel,
             "code_commit": entry.code_commit,
         }
-        return append_lines(entry.folder, ledger, [start])
+        return [start]
     for pinned in ledger.start["panel"]:
         now = next((member for member in panel if member["name"] == pinned["name"]), None)
         if now != pinned:
@@ -89,7 +102,7 @@ def _started(ledger: Ledger, entry: Entry) -> Ledger:
             f"the panel of this journal is fixed, without {', '.join(sorted(extra))}; leave it "
             "out, or start another JOURNAL"
         )
-    return ledger
+    return []
 
 
 def _in_words(member: Mapping[str, Any] | None) -> str:
@@ -99,12 +112,13 @@ def _in_words(member: Mapping[str, Any] | None) -> str:
     return ", ".join(facts)
 
 
-def _close_unfinished(ledger: Ledger, entry: Entry, week: str) -> Ledger:
-    """End the entry of an earlier week that was interrupted and can no longer go on."""
+def _closing_lines(ledger: Ledger, entry: Entry, week: str) -> list[Mapping[str, Any]]:
+    """The ends of entries of earlier weeks that were interrupted and can no longer go on."""
     open_weeks = {line["week_start"] for line in ledger.forecasts} - ledger.weeks.keys() - {week}
-    for open_week in sorted(open_weeks):
-        ledger = append_lines(entry.folder, ledger, [_week_line(ledger, entry, open_week, {})])
-    return ledger
+    return [
+        _week_line(ledger, entry, open_week, kept_facts(entry.folder, open_week).left_out)
+        for open_week in sorted(open_weeks)
+    ]
 
 
 def _week_line(
@@ -112,7 +126,8 @@ def _week_line(
 ) -> Mapping[str, Any]:
     """The line that ends the entry of a week, with what is missing of it."""
     counts = Counter(line["id"] for line in ledger.forecasts if line["week_start"] == week)
-    partial = [key for key, count in counts.items() if count < len(entry.panel)]
+    panel = ledger.start["panel"] if ledger.start else ()
+    partial = [key for key, count in counts.items() if count < len(panel)]
     reason = f"the week opened before the whole panel had forecast {', '.join(partial)}"
     return {
         "kind": "week",
@@ -124,6 +139,31 @@ def _week_line(
     }
 
 
+def _check_same_inputs(ledger: Ledger, week: str, known: Known, path: Path) -> None:
+    """Raise ValueError if what is known is not what the forecasts of the week were made from."""
+    hashes = {record.id: inputs_sha256(record) for record in known.records}
+    for line in ledger.forecasts:
+        found = hashes.get(line["id"], "none")
+        if line["week_start"] == week and found != line["inputs_sha256"]:
+            raise ValueError(
+                f"{path}: the hash of the inputs of {line['id']} is {found}; expected "
+                f"{line['inputs_sha256']}, from which {line['forecaster']} forecast it: take the "
+                "file from a copy, or name what the entry began with"
+            )
+
+
+def _trial_lines(ledger: Ledger, entry: Entry, known: Known) -> list[Mapping[str, Any]]:
+    """A forecast of each record that says nothing, to hold against the rules."""
+    there = {(line["id"], line["forecaster"]) for line in ledger.forecasts}
+    lines: list[Mapping[str, Any]] = []
+    for record in known.records:
+        names = (member.pinned["name"] for member in entry.panel)
+        name = next((name for name in names if (record.id, name) not in there), None)
+        if name:
+            lines.append(_forecast_line(record, name, Call(None, None, None), entry))
+    return lines
+
+
 def _still_open(known: Known, entry: Entry) -> Known:
     """The companies whose week has not opened. Raises ValueError if there is none."""
     now = entry.now()
@@ -131,12 +171,23 @@ def _still_open(known: Known, entry: Entry) -> Known:
     left_out = {**known.left_out, **{symbol: why for symbol, why in closed.items() if why}}
     records = [record for record in known.records if record.symbol not in left_out]
     if not records:
-        symbol, reason = next(iter(left_out.items()), ("no company", "none was named"))
         raise ValueError(
-            f"nothing is entered for the week of {entry.week} ({symbol}: {reason}; the clock says "
-            f"{now.isoformat()}): entries are taken from Sunday until the first session opens"
+            f"nothing is entered for the week of {entry.week}: {_why_none(known, left_out, now)}"
         )
-    return Known(records, left_out)
+    return replace(known, records=records, left_out=left_out)
+
+
+def _why_none(known: Known, left_out: Mapping[str, str], now: datetime) -> str:
+    """Why no company is left, and the remedy: of the clock only if it is the reason."""
+    by_time = {record.symbol: _out_of_time(record, now) for record in known.records}
+    late = [symbol for symbol, reason in by_time.items() if reason == left_out[symbol]]
+    if late:
+        return (
+            f"{late[0]}: {by_time[late[0]]}, and the clock says {now.isoformat()}; entries are "
+            "taken from Sunday until the first session opens"
+        )
+    symbol, reason = next(iter(left_out.items()), ("no company", "none was named"))
+    return f"{symbol}: {reason}; name companies that can be forecast"
 
 
 def _why_closed(record: Record, now: datetime) -> str | None:
@@ -149,9 +200,15 @@ def _why_closed(record: Record, now: datetime) -> str | None:
             "it trades day and night, so its week opens when its inputs close, and no forecast can "
             "be entered in between; make forecast takes it"
         )
+    return _out_of_time(record, now)
+
+
+def _out_of_time(record: Record, now: datetime) -> str | None:
+    """Why it is too early or too late for a forecast of the record; None if it is not."""
+    opens = opens_at(record)
     if now < moment(record.decision_time):
         return f"its inputs close at {record.decision_time}"
-    return f"its first session opened at {opens}" if now >= moment(opens) else None
+    return f"its first session opened at {opens}" if opens and now >= moment(opens) else None
 
 
 def opens_at(record: Record) -> str | None:
@@ -213,20 +270,48 @@ def inputs_sha256(record: Record) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def _inputs_path(folder: Path, week: str) -> Path:
+    return folder / INPUTS / f"{week}.jsonl"
+
+
 def _write_inputs(path: Path, known: Known) -> None:
     rows = [record.to_json() for record in known.records]
-    write_jsonl(path, [{"left_out": known.left_out}, *rows])
+    facts = {"left_out": known.left_out, "sources": dict(known.sources), "notes": list(known.notes)}
+    write_jsonl(path, [facts, *rows])
 
 
 def _read_inputs(path: Path) -> Known:
-    """What `_write_inputs` wrote. Raises ValueError for a file that was changed since."""
+    """What `_write_inputs` wrote, checked as if it were new.
+
+    Raises ValueError for a file that was changed since.
+    """
     try:
         first, *rows = read_jsonl(path)
+        facts = _facts_of(first)
         records = [Record.from_json(row) for row in rows]
-        left_out = dict(first["left_out"])
         check_each_once(records, path)
-    except (ValueError, KeyError, TypeError):
+        for record in records:
+            if record.week_start != path.stem:
+                raise ValueError(f"{record.id} is not of the week of {path.stem}")
+            check_record(record)
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} is not as it was written; remove it, and the inputs are gathered again"
+            f"{path} is not as it was written; remove it, and the inputs are gathered again "
+            f"({error})"
         ) from None
-    return Known(records, left_out)
+    return replace(facts, records=records)
+
+
+def _facts_of(first: Row) -> Known:
+    """The first row of kept inputs; older ones have no sources and notes."""
+    check_shape(first, KeptInputs, "row 1", "enter the week again")
+    return Known([], first["left_out"], first.get("sources", {}), first.get("notes", ()))
+
+
+def kept_facts(folder: Path, week: str) -> Known:
+    """What stands beside the records of a week; nothing if its inputs are not there."""
+    path = _inputs_path(folder, week)
+    try:
+        return _facts_of(next(iter_jsonl(path)))
+    except (OSError, ValueError, StopIteration):
+        return Known([], {})

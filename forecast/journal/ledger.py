@@ -6,17 +6,18 @@ Whoever changes, removes or inserts a line must rewrite every line after it, and
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from forecast.journal.rules import Breach, Seen, allow, check_times
 from weekahead.files import append_jsonl, json_line
 from weekahead.schema.journal import (
     LINE_TYPES,
     NO_LINE,
-    TIMES,
     AnyLine,
     CorrectionLine,
     ForecastLine,
@@ -27,7 +28,11 @@ from weekahead.schema.journal import (
 from weekahead.schema.shape import check_shape, has_shape
 from weekahead.task.record import moment
 
+log = logging.getLogger(__name__)
+
 LEDGER = "ledger.jsonl"
+_REMEDY = "take the ledger from a copy"
+_REFUSED = "mend where it comes from: nothing is written"
 
 
 class BrokenLedger(ValueError):
@@ -40,6 +45,8 @@ class Ledger:
 
     lines: tuple[AnyLine, ...] = ()
     hashes: tuple[str, ...] = ()
+    seen: Seen | None = field(default=None, compare=False, repr=False)
+    """What its lines have said; None until they are held against the rules."""
 
     @property
     def head(self) -> str:
@@ -88,22 +95,33 @@ def read_ledger(folder: Path) -> Ledger:
 
 def parse_ledger(content: bytes, name: str = LEDGER) -> Ledger:
     """The ledger with these bytes. Raises BrokenLedger naming the first line at fault."""
+    *whole, rest = content.split(b"\n")
     lines: list[AnyLine] = []
     hashes: list[str] = []
-    previous = NO_LINE
-    for number, raw in enumerate(_raw_lines(content, name), start=1):
-        line = _line(raw, f"{name}, line {number}")
-        if line["previous"] != previous:
-            raise BrokenLedger(
-                f"{name}, line {number}: previous is {line['previous']:.12}..., but "
-                f"{f'line {number - 1} has the hash' if lines else 'a first line has'} "
-                f"{previous:.12}...: {f'line {number - 1} or {number}' if lines else 'it'} was "
-                "changed, or a line was removed, inserted or moved here"
-            )
-        lines.append(line)
-        previous = hash_of(raw)
-        hashes.append(previous)
+    for number, raw in enumerate(whole, start=1):
+        lines.append(_line(raw, f"{name}, line {number}", hashes))
+        hashes.append(hash_of(raw))
+    if rest:
+        raise BrokenLedger(f"{name}, line {len(lines) + 1}: {_why_cut_off(rest, hashes)}")
     return Ledger(tuple(lines), tuple(hashes))
+
+
+def _why_cut_off(rest: bytes, hashes: Sequence[str]) -> str:
+    if _is_whole(rest, hashes):
+        return "it has no line end; the next journal-enter or journal-settle adds it"
+    return (
+        "it is cut off (no line end), as by a command that was stopped while it wrote; the next "
+        "journal-enter or journal-settle removes it"
+    )
+
+
+def _is_whole(rest: bytes, hashes: Sequence[str]) -> bool:
+    """Whether bytes without a line end are the next line after those with these hashes."""
+    try:
+        _line(rest, "", hashes)
+    except BrokenLedger:
+        return False
+    return True
 
 
 def hash_of(raw: bytes) -> str:
@@ -111,75 +129,119 @@ def hash_of(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def _raw_lines(content: bytes, name: str) -> Iterator[bytes]:
-    *whole, rest = content.split(b"\n")
-    yield from whole
-    if rest:
-        raise BrokenLedger(
-            f"{name}, line {len(whole) + 1}: it is cut off (no line end), as by a command that was "
-            "stopped while it wrote; the next journal-enter or journal-settle removes it"
-        )
-
-
-def _line(raw: bytes, origin: str) -> AnyLine:
+def _line(raw: bytes, origin: str, hashes: Sequence[str]) -> AnyLine:
+    """The line after those with these hashes. Raises BrokenLedger if it is none."""
     try:
         value: Any = json.loads(raw)
     except (ValueError, RecursionError):
-        raise BrokenLedger(f"{origin}: not JSON; take the ledger from a copy") from None
-    kind: object = value.get("kind") if has_shape(value, dict[str, object]) else None
+        raise BrokenLedger(f"{origin}: not JSON; {_REMEDY}") from None
+    try:
+        line = _shaped(value, origin, _REMEDY)
+    except ValueError as error:
+        raise BrokenLedger(str(error)) from None
+    previous, number = (hashes[-1] if hashes else NO_LINE), len(hashes)
+    if line["previous"] != previous:
+        raise BrokenLedger(
+            f"{origin}: previous is {line['previous']:.12}..., but "
+            f"{f'line {number} has the hash' if number else 'a first line has'} "
+            f"{previous:.12}...: {f'line {number} or {number + 1}' if number else 'it'} was "
+            "changed, or a line was removed, inserted or moved here"
+        )
+    return line
+
+
+def _shaped(value: object, origin: str, remedy: str) -> AnyLine:
+    """A line whose keys hold what they should. Raises ValueError naming the first that does not."""
+    is_object = has_shape(value, dict[str, object])
+    kind = cast("dict[str, object]", value).get("kind") if is_object else None
     hint = LINE_TYPES.get(str(kind))
     if hint is None:
         expected = ", ".join(LINE_TYPES)
-        raise BrokenLedger(f"{origin}: kind is {kind!r:.40}; expected one of: {expected}")
+        raise ValueError(f"{origin}: kind is {kind!r:.40}; expected one of: {expected}; {remedy}")
+    line = cast("AnyLine", value)
+    check_shape(line, hint, origin, remedy)
     try:
-        check_shape(value, hint, origin, "take the ledger from a copy")
-        _check_times(value, origin)
+        check_times(line)
     except ValueError as error:
-        raise BrokenLedger(str(error)) from None
-    return value
+        raise ValueError(f"{origin}: {error}; {remedy}") from None
+    return line
 
 
-def _check_times(line: Mapping[str, Any], origin: str) -> None:
-    for name in TIMES & line.keys():
+def replayed(ledger: Ledger, name: str) -> Seen:
+    """What the lines of a ledger have said.
+
+    Raises BrokenLedger for the first one that breaks the rules.
+    """
+    seen = Seen()
+    for number, line in enumerate(ledger.lines, start=1):
         try:
-            moment(line[name])
-        except ValueError:
-            raise ValueError(f"{origin}: {name} is {line[name]!r}; expected a time") from None
+            allow(seen, line, ledger.hashes)
+        except Breach as breach:
+            raise BrokenLedger(f"{name}, line {number}: {breach}") from None
+    return seen
 
 
-def open_ledger(folder: Path) -> Ledger:
-    """`read_ledger` for the one process that writes: a last line that is cut off is removed first.
+def open_ledger(folder: Path, tell: Callable[[str], None] = log.warning) -> Ledger:
+    """`read_ledger` for the one process that writes: the end of the last line is mended first.
 
-    Raises as `read_ledger` does.
+    A line that lacks its line end alone gets one, and one that is cut off is removed; `tell` is
+    told which. Raises as `read_ledger` does.
     """
     path = folder / LEDGER
     content = path.read_bytes() if path.exists() else b""
     if content and not content.endswith(b"\n"):
-        whole = content[: content.rfind(b"\n") + 1]
-        parse_ledger(whole, str(path))  # nothing is removed from a ledger that is broken elsewhere
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
-            os.fsync(file.fileno())
+        tell(_mend_end(path, content))
     return read_ledger(folder)
 
 
-def append_lines(folder: Path, ledger: Ledger, facts: Sequence[Mapping[str, Any]]) -> Ledger:
-    """Append `facts`, lines whose `previous` is yet to be set, and return the ledger they make.
+def _mend_end(path: Path, content: bytes) -> str:
+    """Mend the last line, and say how. Raises BrokenLedger for a ledger broken elsewhere."""
+    end = content.rfind(b"\n") + 1
+    rest = content[end:]
+    ledger = parse_ledger(content[:end], str(path))
+    where = f"{path}, line {len(ledger.lines) + 1}"
+    if _is_whole(rest, ledger.hashes):
+        with path.open("ab") as file:
+            file.write(b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        return f"{where}: it had no line end, and has one now"
+    with path.open("r+b") as file:
+        file.truncate(end)
+        os.fsync(file.fileno())
+    return f"{where}: it was cut off (no line end), and its {len(rest)} bytes are removed"
 
-    Raises ValueError if the clock is behind the last line's, OSError if the disk is full; what
-    stands stays as it is.
+
+def extended(ledger: Ledger, facts: Sequence[Mapping[str, Any]], name: str = LEDGER) -> Ledger:
+    """The ledger that `facts` make, lines whose `previous` is yet to be set; nothing is written.
+
+    Raises ValueError if the clock is behind the last line's, and for a fact that the rules forbid.
     """
+    seen = replayed(ledger, name) if ledger.seen is None else ledger.seen.copy()
     lines, hashes = list(ledger.lines), list(ledger.hashes)
-    written: list[Mapping[str, Any]] = []
     for fact in facts:
-        if lines and moment(fact["written_at"]) < moment(lines[-1]["written_at"]):
+        what = fact.get("id") or fact.get("week_start") or fact.get("kind")
+        previous = hashes[-1] if hashes else NO_LINE
+        line = _shaped({"previous": "", **fact} | {"previous": previous}, str(what), _REFUSED)
+        if lines and moment(line["written_at"]) < moment(lines[-1]["written_at"]):
             raise ValueError(
-                f"the clock says {fact['written_at']}, but the last line of {folder / LEDGER} was "
-                f"written at {lines[-1]['written_at']}: the clock was set back; set it right"
+                f"the clock says {line['written_at']}, but the last line of {name} was written at "
+                f"{lines[-1]['written_at']}: the clock was set back; set it right"
             )
-        line = {"previous": "", **fact} | {"previous": hashes[-1] if hashes else NO_LINE}
-        written.append(line)
-        lines.append(cast("AnyLine", line))
+        try:
+            allow(seen, line, hashes)
+        except Breach as breach:
+            raise ValueError(f"{what} is refused: {breach}; {_REFUSED}") from None
+        lines.append(line)
         hashes.append(hash_of(json_line(line).removesuffix("\n").encode()))
-    append_jsonl(folder / LEDGER, written)
-    return Ledger(tuple(lines), tuple(hashes))
+    return Ledger(tuple(lines), tuple(hashes), seen)
+
+
+def append_lines(folder: Path, ledger: Ledger, facts: Sequence[Mapping[str, Any]]) -> Ledger:
+    """Append `facts` to the ledger, and return the ledger that they make (`extended`).
+
+    Raises as `extended` does, and OSError if the disk is full; what stands stays as it is.
+    """
+    longer = extended(ledger, facts, str(folder / LEDGER))
+    append_jsonl(folder / LEDGER, longer.lines[len(ledger.lines) :])
+    return longer

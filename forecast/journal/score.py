@@ -80,7 +80,8 @@ def _score_forecaster(
     calls = [one.forecast["direction"] for one in settled]
     truths = [one.truth for one in settled]
     weeks = week_keys(rows)
-    accuracy = clustered_share(list(map(float, map(int.__eq__, truths, calls))), weeks.keys)
+    right = [float(truth == call) for truth, call in zip(truths, calls, strict=True)]
+    accuracy = clustered_share(right, weeks.keys)
     fixed = _fixed_verdict(settled, rows)
     waiting = _weeks_that_wait(forecasts, settled, ledger.lines[-1]["written_at"])
     anytime = anytime_skill([one for one in settled if one.forecast["week_start"] not in waiting])

@@ -11,11 +11,12 @@ from typing import NamedTuple
 from data_pipeline.providers.base import PriceProvider
 from data_pipeline.records.calendar import WEEK, Week, exchange_of, weekly_return, weeks_of
 from data_pipeline.records.price_gate import check_prices
-from forecast.company.inputs import check_records
+from forecast.company.inputs import check_each_once, check_records
+from forecast.company.values import is_return
 from forecast.journal.ledger import Ledger
 from weekahead.schema.journal import CorrectionLine, ForecastLine, ReturnLine
 from weekahead.task.labels import direction_of, label_of_return
-from weekahead.task.record import moment, read_records
+from weekahead.task.record import Record, moment, read_records
 
 _APART = 0.005
 """Two sources whose returns differ by more than this fraction contradict each other."""
@@ -114,20 +115,31 @@ def _why_missing(sources: Sequence[Returns], key: str) -> str:
 
 
 def returns_of_records(path: Path, wanted: Iterable[ForecastLine]) -> Returns:
-    """The returns that a file of records states. Raises ValueError and OSError as its reader."""
+    """The returns that a file of records states.
+
+    Raises ValueError and OSError as its reader, and for a company and week that it has twice.
+    """
     check_records(path)
     ids = {forecast["id"] for forecast in wanted}
-    records = {record.id: record for record in read_records(path) if record.id in ids}
-    values = {
-        key: record.weekly_return
-        for key, record in records.items()
-        if record.weekly_return is not None
-    }
+    found = [record for record in read_records(path) if record.id in ids]
+    check_each_once(found, path)
+    stated = {record.id: _stated_return(record, path) for record in found}
+    values = {key: value for key, value in stated.items() if value is not None}
     missing = {
-        key: "its record has no return" if key in records else f"no record of it in {path}"
+        key: "its record has no return" if key in stated else f"no record of it in {path}"
         for key in ids - values.keys()
     }
     return Returns("records", values, missing)
+
+
+def _stated_return(record: Record, path: Path) -> float | None:
+    value = record.weekly_return
+    if value is not None and not is_return(value):
+        raise ValueError(
+            f"{path}: weekly_return of {record.id} is {value!r:.60}; expected a fraction of -1 or "
+            "more, such as 0.012: mend it, and settle again"
+        )
+    return value
 
 
 def returns_of_prices(

@@ -192,6 +192,7 @@ def test_a_clock_that_was_set_back_is_refused(data, tmp_path, capsys):
     assert run(data, tmp_path, "enter", "2031-01-05") == 2
     assert "the clock was set back; set it right" in capsys.readouterr().err
     assert (tmp_path / LEDGER).read_bytes() == before
+    assert [path.stem for path in (tmp_path / INPUTS).iterdir()] == ["2031-01-12"]
 
 
 class Slow:
@@ -234,18 +235,27 @@ def test_what_opens_meanwhile_ends_the_entry(tmp_path):
 
 def test_a_company_that_opens_earlier_is_left_out(tmp_path):
     clock = [datetime(2026, 1, 5, 10, tzinfo=UTC)]
-    real = {"extra": {}}
-    records = [record("AA", 0, **real), record("SAP.DE", 0, **real), record("BBB", 0, **real)]
-    known = Known(
-        [*records, replace(record("CC", 0, **real), decision_time="2026-01-05T11:00:00+00:00")], {}
-    )
+    german = {"extra": {}, "decision_time": "2026-01-03T23:00:00+00:00"}
+    records = [record(symbol, 0, extra={}) for symbol in ("AA", "BBB")]
+    known = Known([*records, record("SAP.DE", 0, **german)], {})
     entry = replace(entry_of(tmp_path, clock, []), panel=[Baseline("always_up", 1)])
     ledger = enter(Ledger(), entry, lambda: known)
     check(ledger, LEDGER)
     assert {line["symbol"] for line in ledger.forecasts} == {"AA", "BBB"}
     assert ledger.weeks["2026-01-04"]["left_out"] == {
-        "SAP.DE": "its first session opened at 2026-01-05T08:00:00+00:00",
-        "CC": "its inputs close at 2026-01-05T11:00:00+00:00",
+        "SAP.DE": "its first session opened at 2026-01-05T08:00:00+00:00"
+    }
+
+
+def test_a_company_whose_inputs_close_later_is_left_out(tmp_path):
+    clock = [datetime(2026, 1, 4, 2, tzinfo=UTC)]
+    american = {"extra": {}, "decision_time": "2026-01-04T05:00:00+00:00"}
+    known = Known([record("AA", 0), record("CC", 0, **american)], {"DD": "no prices: halted"})
+    entry = replace(entry_of(tmp_path, clock, []), panel=[Baseline("always_up", 1)])
+    ledger = enter(Ledger(), entry, lambda: known)
+    assert ledger.weeks["2026-01-04"]["left_out"] == {
+        "CC": "its inputs close at 2026-01-04T05:00:00+00:00",
+        "DD": "no prices: halted",
     }
 
 
@@ -308,3 +318,154 @@ def test_inputs_that_were_changed_are_named(content, tmp_path, capsys):
     assert f"{path} is not as it was written; remove it" in capsys.readouterr().err
     path.unlink()
     assert main(words) == 0
+
+
+def interrupted(tmp_path):
+    """(folder, clock) of a journal whose first week stopped after two of three companies."""
+    clock = [datetime(2026, 1, 4, 12, tzinfo=UTC)]
+    known = Known([record(symbol, 0) for symbol in ("AA", "BBB", "CC")], {"DD": "halted"})
+    times = ["2026-01-04T23:00:00+00:00", "2026-01-04T23:59:59+00:00", "2026-01-05T00:00:00+00:00"]
+    with pytest.raises(ValueError, match="first session of CC opened"):
+        enter(Ledger(), entry_of(tmp_path, clock, times), lambda: known)
+    return clock
+
+
+def files_of(folder):
+    """Path -> content of every file below."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_another_panel_appends_nothing_after_an_interrupted_week(tmp_path):
+    clock = interrupted(tmp_path)
+    before, ledger = files_of(tmp_path), read_ledger(tmp_path)
+    clock[0] = datetime(2026, 1, 11, 12, tzinfo=UTC)
+    later = entry_of(tmp_path, clock, ["2026-01-11T12:00:00+00:00"])
+    for panel in (later.panel[:1], [*later.panel, Baseline("always_down", 1)]):
+        with pytest.raises(ValueError, match="the panel of this journal is fixed"):
+            enter(ledger, replace(later, panel=panel), lambda: Known([record("AA", 1)], {}))
+        assert files_of(tmp_path) == before
+    ledger = enter(ledger, later, lambda: Known([record("AA", 1)], {}))
+    check(ledger, LEDGER)
+    first = ledger.weeks["2026-01-04"]
+    assert first["left_out"] == {"DD": "halted"} and "AA-2026-01-04, BBB" in first["unfinished"]
+
+
+ODD_RECORDS = {
+    "a Monday": ({"week_end": "2026-01-12"}, "expected Sunday to Sunday"),
+    "no day": ({"week_end": "soon"}, "its week is 2026-01-04 to 'soon'"),
+    "a time": ({"week_end": "2026-01-11T00:00:00+00:00"}, "expected Sunday to Sunday"),
+    "no weeks": ({"weeks": ()}, "weeks is empty; expected one past week or more"),
+    "no time": ({"decision_time": "tomorrow"}, "decision_time is 'tomorrow'; expected a time"),
+    "late": ({"decision_time": "2026-01-04T00:00:01+00:00"}, "expected 2026-01-04T00:00:00+00:00"),
+    "late abroad": (
+        {"extra": {}, "symbol": "SAP.DE", "decision_time": "2026-01-04T00:00:00+00:00"},
+        "expected 2026-01-03T23:00:00+00:00, when its week begins, or earlier",
+    ),
+    "end of time": ({"decision_time": "9999-12-31T23:00:00-23:00"}, "of the years 1900 to 9000"),
+    "slash": ({"symbol": "A/B"}, "A/B-2026-01-04: symbol is 'A/B'"),
+    "nan": ({"last_week_return": float("nan")}, "last_week_return is nan; expected a finite"),
+    "less than all": ({"last_week_return": -1.5}, "expected a fraction of -1 or more"),
+    "huge": ({"last_week_return": 10**400}, "last_week_return is 1000"),
+}
+
+
+def with_weeks(**change):
+    (week,) = record("AA", 0).weeks
+    return {"weeks": (replace(week, **change),)}
+
+
+def with_news(**change):
+    (week,) = record("AA", 0).weeks
+    return with_weeks(news=(replace(week.news[0], **change),))
+
+
+ODD_RECORDS |= {
+    "odd news": (with_news(known_at="tomorrow"), "known_at of the news 'AA opens plant 0' is 'tom"),
+    "last news": (with_news(known_at="9999-12-31"), "of the years 1900 to 9000"),
+    "no price": (with_weeks(close_price=float("nan")), "weeks.1.close_price is nan; expected a fi"),
+    "price of 0": (with_weeks(open_price=0.0), "prices 0.0 to 101.0; expected finite numbers"),
+    "odd close": (with_weeks(closed_at="noon"), "weeks.1.known_at is 'noon'; expected a time"),
+    "a later week": (with_weeks(end="2026-01-11"), "expected two days in order, up to 2026-01-04"),
+}
+
+
+@pytest.mark.parametrize("name", ODD_RECORDS)
+def test_a_record_that_cannot_be_used_is_named_and_leaves_nothing(name, tmp_path, capsys):
+    """Good records of the same week are entered afterwards."""
+    change, said = ODD_RECORDS[name]
+    words, path = small_entry(tmp_path), tmp_path / "r.jsonl"
+    good = path.read_text()
+    odd = replace(record("BB", 0), **change)
+    path.write_text(good.splitlines()[0] + "\n" + json.dumps(odd.to_json()) + "\n")
+    assert main(words) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert f"{path}: {odd.id}" in error and said in error, error
+    assert not (tmp_path / "j").exists()
+    with pytest.raises(ValueError, match=odd.id):
+        enter(Ledger(), small_machine_entry(tmp_path / "j"), lambda: Known([odd], {}))
+    assert not (tmp_path / "j").exists()
+    path.write_text(good)
+    assert main(words) == 0
+
+
+def small_machine_entry(folder):
+    clock = [datetime(2026, 1, 4, 12, tzinfo=UTC)]
+    return replace(entry_of(folder, clock, []), panel=[Baseline("always_up", 1)])
+
+
+def test_kept_inputs_are_those_of_the_forecasts(tmp_path):
+    """They are held against time and against the lines that state their hash."""
+    interrupted(tmp_path)
+    ledger, clock = read_ledger(tmp_path), [datetime(2026, 1, 4, 23, 59, 59, tzinfo=UTC)]
+    path = tmp_path / INPUTS / "2026-01-04.jsonl"
+    kept = path.read_text()
+    again = entry_of(tmp_path, clock, ["2026-01-04T23:59:59+00:00"])
+    first, *rows = map(json.loads, kept.splitlines())
+    for odd, said in (
+        (kept.replace("opens plant 0", "opens plant 1"), f"{path}: the hash of the inputs of AA-"),
+        (
+            kept.replace(json.dumps(rows[0]), ""),
+            r"inputs of AA-2026-01-04 is none; expected [0-9a-f]",
+        ),
+        (kept.replace("2026-01-04T00:00:00", "2026-01-05T00:00:00"), "decision_time is 2026-01-05"),
+        (kept.replace("2026-01-04", "2025-12-28"), f"{path} is not as it was .* not of the week"),
+    ):
+        path.write_text(odd)
+        before = files_of(tmp_path)
+        with pytest.raises(ValueError, match=said):
+            enter(ledger, again, lambda: Known([], {}))
+        assert files_of(tmp_path) == before
+    path.write_text(kept)
+    assert enter(ledger, again, lambda: Known([], {})).weeks["2026-01-04"]["unfinished"] is None
+    assert first["left_out"] == {"DD": "halted"}
+
+
+def test_notes_of_the_sources_are_kept_and_said(tmp_path, monkeypatch, capsys):
+    """Inputs that were kept before there were notes can be read."""
+    known = Known([record("AA", 0)], {}, {"prices": "a shelf"}, ["no news on Monday"])
+    monkeypatch.setattr("forecast.journal.__main__.inputs_of_records", lambda *_: known)
+    assert main(small_entry(tmp_path)) == 0
+    assert "note: no news on Monday" in capsys.readouterr().out
+    path = tmp_path / "j" / INPUTS / f"{SUNDAY}.jsonl"
+    first = read_jsonl(path)[0]
+    assert first["sources"] == {"prices": "a shelf"}
+    (tmp_path / "j" / LEDGER).unlink()
+    path.write_text(path.read_text().replace(json.dumps(first), '{"left_out": {}}'))
+    assert main(small_entry(tmp_path)) == 0
+    assert "note" not in capsys.readouterr().out
+
+
+def test_the_clock_is_not_blamed_for_what_is_missing(tmp_path):
+    entry, pair = small_machine_entry(tmp_path), record("BTC-USD", 0, extra={})
+    for known, said in (
+        (Known([], {"AAA": "no prices: no file"}), "AAA: no prices: no file; name companies"),
+        (Known([pair], {}), "BTC-USD: it trades day and night"),
+    ):
+        with pytest.raises(ValueError, match=said) as error:
+            enter(Ledger(), entry, lambda known=known: known)
+        assert "the clock says" not in str(error.value)
+
+
+def test_symbols_may_be_written_small(tmp_path):
+    assert main([*small_entry(tmp_path), "--symbols", "aa"]) == 0
+    assert {line["symbol"] for line in read_ledger(tmp_path / "j").forecasts} == {"AA"}

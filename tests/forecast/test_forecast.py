@@ -167,6 +167,9 @@ def test_a_prompt_of_ones_own_is_answered(small, room):
     assert "the prompt is yours" in made["warnings"][-1]
     write_text(room / "odd.txt", "What now?")
     assert case_of_prompt(room / "odd.txt", NOW.date()).row["symbol"] == "odd"
+    write_text(room / "never.txt", text.replace("2026-01-04.", "2026-13-45."))
+    with pytest.raises(ValueError, match=r"never.txt asks about is '2026-13-45'; expected a day"):
+        case_of_prompt(room / "never.txt", NOW.date())
     write_text(room / "empty.txt", " \n")
     assert forecast(small, "--prompt", "empty.txt") == 2
 
@@ -300,6 +303,20 @@ def test_a_record_with_a_late_fact_is_refused(tmp_path):
     write_jsonl(tmp_path / "r.jsonl", [item])
     with pytest.raises(ValueError, match="not known at its decision time"):
         inputs_of_records(tmp_path / "r.jsonl", moment(late.week_start).date())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"decision_time": "2026-01-05T00:00:00+00:00"}, "expected 2026-01-04T00:00:00"),
+        ({"decision_time": "tomorrow"}, "decision_time is 'tomorrow'; expected a time"),
+        ({"weeks": ()}, "weeks is empty"),
+    ],
+)
+def test_a_record_that_cannot_be_used_is_named(change, said, tmp_path):
+    write_jsonl(tmp_path / "r.jsonl", [record("AAA", 0, **change).to_json()])
+    with pytest.raises(ValueError, match=rf"r.jsonl: AAA-2026-01-04: .*{said}.*make the records"):
+        inputs_of_records(tmp_path / "r.jsonl", date(2026, 1, 4))
 
 
 def test_weeks_that_a_record_lacks_are_of_those_before_it(tmp_path):

@@ -119,6 +119,15 @@ def test_a_baseline_has_no_probabilities(tmp_path):
     assert found["probabilities"] is None and found["n"] == 1
 
 
+def test_a_forecast_without_a_call_is_wrong(tmp_path):
+    """The answer could not be read."""
+    lines = [journals.start(("adapter",)), journals.forecast("AAA", 0, label=None)]
+    lines += [journals.forecast("BBB", 0), journals.week_end(0, 2)]
+    paid = [journals.outcome(symbol, 0, 0.01) for symbol in ("AAA", "BBB")]
+    (found,) = score(journals.write(tmp_path, [*lines, *paid]))["forecasters"]
+    assert found["n"] == 2 and found["accuracy"] == 0.5
+
+
 @pytest.mark.parametrize(
     ("fixed", "ours", "said"),
     [

@@ -14,6 +14,7 @@ from forecast.journal.ledger import (
     LEDGER,
     BrokenLedger,
     append_lines,
+    extended,
     hash_of,
     open_ledger,
     parse_ledger,
@@ -37,7 +38,8 @@ def signed(lines):
     """The bytes of `lines` with their chain made anew, as a forger would."""
     previous, written = NO_LINE, []
     for line in lines:
-        raw = json.dumps({**line, "previous": previous}, ensure_ascii=False).encode()
+        text = json.dumps({**line, "previous": previous}, ensure_ascii=False)
+        raw = text.encode("utf-8", "backslashreplace")
         written.append(raw)
         previous = hash_of(raw)
     return b"".join(raw + b"\n" for raw in written)
@@ -164,6 +166,7 @@ WEEK = [journals.forecast("AAA", 0, name) for name in journals.PANEL]
 END = journals.week_end(0, 2)
 PAID = journals.outcome("AAA", 0, 0.02)
 SHARES = WEEK[0]["probabilities"]
+HUGE = 10**400
 MONDAY, TUESDAY = "2031-01-06T00:00:00+00:00", "2031-01-07T12:00:00+00:00"
 BREACHES = {
     "late": (one_week(WEEK[0] | {"written_at": MONDAY}), "line 2: late: written at"),
@@ -204,6 +207,38 @@ BREACHES = {
     "nan source": (one_week(*WEEK, END, PAID | {"sources": {"x": math.nan}}), "expected returns"),
     "label": (one_week(*WEEK, END, PAID | {"weekly_return": -0.3}), "and that of its return 'down"),
     "doubt": (one_week(*WEEK, END, PAID | {"doubt": "why"}), "and that of its return None"),
+    "other inputs": (
+        one_week(WEEK[0], WEEK[1] | {"inputs_sha256": "cd" * 32}),
+        "line 3: inputs_sha256 of AAA-2031-01-05 is 'cdcd",
+    ),
+    "late decision": (
+        one_week(WEEK[0] | {"decision_time": "2031-01-05T11:00:00+00:00"}),
+        "line 2: its decision time is 2031-01-05T11:00:00+00:00; expected 2031-01-05T05",
+    ),
+    "time for a day": (one_week(WEEK[0] | {"week_end": MONDAY}), "expected a day such as"),
+    "day by another name": (one_week(WEEK[0] | {"week_start": "20310105"}), "expected a day such"),
+    "end of time": (one_week(WEEK[0] | {"week_end": "9999-12-31"}), "of the years 1900 to 9000"),
+    "before time": (
+        one_week(WEEK[0] | {"decision_time": "0001-01-01T00:00:00+23:00"}),
+        "line 2: decision_time is '0001-01-01T00:00:00+23:00'; expected a time such as",
+    ),
+    "no names": ([journals.start() | {"panel": [{}]}], "line 1: a forecaster of the panel is {}"),
+    "fraction": (one_week(WEEK[0] | {"direction": 1.0}), "expected 1, -1 or null"),
+    "huge share": (one_week(WEEK[0] | {"probabilities": SHARES | {"up by 0-1%": HUGE}}), "twelve"),
+    "huge return": (one_week(*WEEK, END, PAID | {"weekly_return": HUGE}), "weekly_return is 1000"),
+    "large return": (one_week(*WEEK, END, PAID | {"weekly_return": 1e307}), "expected returns"),
+    "huge source": (one_week(*WEEK, END, PAID | {"sources": {"x": HUGE}}), "expected returns"),
+    "no source": (one_week(*WEEK, END, PAID | {"sources": {}}), "return of the first source"),
+    "other source": (one_week(*WEEK, END, PAID | {"sources": {"x": 0.01}}), "of the first source"),
+    "other symbol": (
+        one_week(*WEEK, END, PAID | {"symbol": "BBB"}),
+        "id is AAA-2031-01-05, of BBB",
+    ),
+    "other week": (
+        one_week(*WEEK, END, PAID | {"week_start": "2031-01-12"}),
+        "id is AAA-2031-01-05",
+    ),
+    "week of a Monday": (one_week(journals.week_end(0, 0, week_start="2031-01-06")), "a Sunday"),
 }
 
 
@@ -211,6 +246,84 @@ BREACHES = {
 def test_a_signed_line_must_have_been_allowed(name):
     lines, said = BREACHES[name]
     assert said in (fault(signed(lines)) or "nothing")
+
+
+ODD = (
+    *(None, True, -1, 0, 2.5, 1e307, HUGE, -HUGE, math.nan, -math.inf, [], {}, [None], {"a": None}),
+    *("", "soon", "-", "A/B", "\ud800", "2031-01-05", "2031-01-06", MONDAY, "2031-01-05T06:00:00"),
+    *("9999-12-31", "0001-01-01", "0001-01-01T00:00:00+23:00", "9999-12-31T23:00:00-23:00"),
+    *("20310105", "2031-W01-7", "-2031-01-05", "AAA-2031-01-12", "BTC-USD", "X.QQ"),
+)
+
+
+def small_ledger(clock):
+    """A ledger with a line of every kind."""
+    lines = [journals.start() | {"clock": clock}, *WEEK, END, PAID]
+    head = parse_ledger(signed(lines)).head
+    change = {"kind": "correction", "corrects": head, "weekly_return": -0.01}
+    change |= {"sources": {"records": -0.01}, "label": "down by 0-1%"}
+    return [*lines, PAID | change]
+
+
+def with_odd_values(value):
+    """`value` with one of its parts, in any depth, odd or absent."""
+    yield from ODD
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield {name: other for name, other in value.items() if name != key}
+            yield from ({**value, key: odd} for odd in with_odd_values(inner))
+    if isinstance(value, list) and value:
+        yield from ([odd, *value[1:]] for odd in with_odd_values(value[0]))
+
+
+@pytest.mark.parametrize("clock", ["machine", "simulated"])
+def test_an_odd_value_is_a_breach_or_allowed(clock):
+    """A forger may write anything and sign it again: the line is named, whatever it holds."""
+    lines = small_ledger(clock)
+    assert fault(signed(lines)) is None
+    found = 0
+    for place, line in enumerate(lines):
+        after = lines[place + 1 : -1]  # the correction names the hash of what it corrects
+        for odd in filter(is_object, with_odd_values(line)):
+            said = fault(signed([*lines[:place], odd, *after]))
+            assert said is None or said.startswith(f"{LEDGER}, line "), (odd, said)
+            found += said is not None
+    assert found > 1000
+
+
+def is_object(value):
+    return isinstance(value, dict)
+
+
+def test_what_verify_refuses_is_never_written(journal):
+    """The same rules for who reads and who writes: a line that they forbid is not appended."""
+    before, ledger = (journal / LEDGER).read_bytes(), read_ledger(journal)
+    made = [journals.forecast("AAA", 3), journals.week_end(3, 0), journals.outcome("AAA", 2, 0.01)]
+    refused = 0
+    for line in made:
+        for odd in filter(is_object, with_odd_values(line)):
+            try:
+                longer = extended(ledger, [odd])
+            except ValueError:
+                refused += 1
+                continue
+            assert fault(signed(longer.lines)) is None, odd
+    assert refused > 500
+    with pytest.raises(
+        ValueError, match=r"^AAA-2031-01-19 is refused: weekly_return is nan.*-1 or"
+    ):
+        append_lines(journal, ledger, [made[-1] | {"weekly_return": math.nan}])
+    assert (journal / LEDGER).read_bytes() == before
+
+
+def test_a_ledger_goes_on_from_what_its_lines_said(journal):
+    """Held against the rules once; each appended line is held against what is known by then."""
+    ledger = check(read_ledger(journal), LEDGER)
+    longer = append_lines(journal, ledger, [journals.outcome("AAA", 2, 0.01)])
+    assert longer.seen == check(read_ledger(journal), LEDGER).seen
+    with pytest.raises(ValueError, match="AAA-2031-01-19 has a return already"):
+        extended(longer, [journals.outcome("AAA", 2, 0.01)])
+    assert extended(ledger, [journals.outcome("AAA", 2, 0.01)]) == longer
 
 
 @pytest.mark.parametrize(
@@ -265,6 +378,29 @@ def test_a_line_that_was_cut_off_is_removed(journal):
     assert (journal / LEDGER).read_bytes() == whole
 
 
+def test_a_line_that_lacks_its_line_end_alone_stays(journal, capsys):
+    """An editor may strip it: nothing is lost."""
+    whole = (journal / LEDGER).read_bytes()
+    (journal / LEDGER).write_bytes(whole[:-1])
+    assert run(journal) == 1
+    assert "line 28: it has no line end; the next journal-enter" in capsys.readouterr().err
+    assert open_ledger(journal).head == hash_of(whole.splitlines()[-1])
+    assert (journal / LEDGER).read_bytes() == whole
+
+
+@pytest.mark.parametrize(("cut", "said"), [(1, "has one now"), (9, "bytes are removed")])
+def test_a_mended_end_is_told(journal, cut, said, capsys):
+    whole = (journal / LEDGER).read_bytes()
+    rest = len(whole.splitlines()[-1]) + 1 - cut
+    (journal / LEDGER).write_bytes(whole[:-cut])
+    words = ["--journal", str(journal), "--records", "none.jsonl", "--date", "2031-01-19"]
+    assert main(["settle", *words]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"{journal / LEDGER}, line 28: it ") and said in first
+    assert (cut == 1) or f"its {rest} bytes" in first
+    assert "none.jsonl" in second
+
+
 def test_nothing_is_cut_from_a_ledger_broken_elsewhere(journal):
     content = (journal / LEDGER).read_bytes().replace(b"AAA", b"AAB", 1) + b"{"
     (journal / LEDGER).write_bytes(content)
@@ -311,6 +447,21 @@ def test_verify_refuses_what_it_cannot_hold_against(tmp_path, words, said, capsy
         journals.write(tmp_path)
     assert run(tmp_path, *words) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_empty_ledger_is_tampering_if_a_head_was_published(journal, is_there, capsys):
+    head = read_ledger(journal).head
+    (journal / LEDGER).write_bytes(b"")
+    if not is_there:
+        (journal / LEDGER).unlink()
+    assert run(journal, "--head", head) == 1
+    assert (
+        f"{LEDGER}, line 1 is missing; none has the published hash {head}"
+        in capsys.readouterr().err
+    )
+    assert run(journal) == 2
+    assert run(journal, "--head", "abc") == 2
 
 
 def test_two_writers_never_share_a_ledger(journal):

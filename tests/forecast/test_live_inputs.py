@@ -83,14 +83,28 @@ def test_a_week_is_forecast_as_it_would_be_in_a_dataset(files):
     assert inputs_sha256(whole) == inputs_sha256(ours)
 
 
-def test_the_command_enters_from_files(files, tmp_path, capsys):
-    words = ["enter", "--journal", str(tmp_path), "--date", str(WEEK), "--symbols", "aaa BBB CCC"]
+def entry_words(files, journal, symbols):
+    words = ["enter", "--journal", str(journal), "--date", str(WEEK), "--symbols", symbols]
     words += ["--prices", str(files / "prices"), "--news", str(files / "news.jsonl")]
-    assert main([*words, "--data", str(files / "data")]) == 0
-    assert "left out: CCC: no prices: no file" in capsys.readouterr().out
+    return [*words, "--data", str(files / "data")]
+
+
+def test_the_command_enters_from_files(files, tmp_path, monkeypatch, capsys):
+    """What the sources did not have is said."""
+    monkeypatch.delenv("FINNHUB_API_KEY", raising=False)
+    assert main(entry_words(files, tmp_path, "aaa BBB")) == 0
+    assert "note: FINNHUB_API_KEY is not set" in capsys.readouterr().out
     ledger = read_ledger(tmp_path)
     assert {line["symbol"] for line in ledger.forecasts} == {"AAA", "BBB"}
     assert {line["opens_at"] for line in ledger.forecasts} == {"2026-01-05T14:30:00+00:00"}
+
+
+@pytest.mark.parametrize("symbols", ["AAA CCC", "CCC"])
+def test_a_company_that_no_source_knows_is_named(symbols, files, tmp_path, capsys):
+    """Nothing is entered without it."""
+    assert main(entry_words(files, tmp_path / "j", symbols)) == 2
+    assert "CCC" in capsys.readouterr().err
+    assert not (tmp_path / "j").exists()
 
 
 def test_without_news_nothing_is_entered(files, tmp_path, monkeypatch, capsys):

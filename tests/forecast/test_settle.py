@@ -115,6 +115,30 @@ def test_records_state_returns(entered):
     assert found.missing == {KEYS[1]: "its record has no return"}
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(-1.5, "-1.5"), (10**400, "1000"), (float("nan"), "nan"), (float("inf"), "inf")],
+)
+def test_what_is_no_return_is_named_and_nothing_is_written(entered, value, said, capsys):
+    rows = [{**record(s, 0, 0.02).to_json(), "week_start": "2031-01-05"} for s in ("AAA", "BBB")]
+    write_jsonl(entered / "r.jsonl", rows)
+    text = (entered / "r.jsonl").read_text().splitlines()
+    text[1] = json.dumps({**rows[1], "weekly_return": value})
+    (entered / "r.jsonl").write_text("\n".join(text))
+    before = (entered / LEDGER).read_bytes()
+    assert run(entered, "--records", str(entered / "r.jsonl"), "--date", "2031-01-12") == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert f"r.jsonl: weekly_return of {KEYS[1]} is {said}" in error and "of -1 or more" in error
+    assert (entered / LEDGER).read_bytes() == before
+
+
+def test_a_return_that_is_stated_twice_is_refused(entered, capsys):
+    rows = [{**record("AAA", 0, r).to_json(), "week_start": "2031-01-05"} for r in (0.02, -0.02)]
+    write_jsonl(entered / "r.jsonl", rows)
+    assert run(entered, "--records", str(entered / "r.jsonl"), "--date", "2031-01-12") == 2
+    assert f"r.jsonl has {KEYS[0]} more than once; leave one" in capsys.readouterr().err
+
+
 def prices(folder, symbol, closes):
     """Price files with these closes on the sessions from 2025-12-29 on."""
     day, rows = date(2025, 12, 29), ["Date,Open,High,Low,Close,Adj Close,Volume"]

@@ -1,6 +1,6 @@
 """Lines of a journal's ledger.jsonl; each holds the SHA-256 of the line before it."""
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from weekahead.schema.metrics import (
     ProbabilityScores,
@@ -122,8 +122,21 @@ LINE_TYPES: dict[str, type] = {
     "correction": CorrectionLine,
 }
 """`kind` -> the type of its line."""
-TIMES = {"written_at", "decision_time", "opens_at", "week_start", "week_end"}
-"""Keys that hold a time or a day."""
+TIMES = ("written_at", "decision_time", "opens_at")
+"""Keys that hold a time."""
+DAYS = ("week_start", "week_end")
+"""Keys that hold a day."""
+
+
+class KeptInputs(TypedDict):
+    """The first row of inputs/<week>.jsonl; its records follow."""
+
+    left_out: dict[str, str]
+    """Symbol -> why there is no record."""
+    sources: NotRequired[dict[str, str]]
+    """prices, news and facts -> who gave them."""
+    notes: NotRequired[list[str]]
+    """What the sources said of what they did not have."""
 
 
 class AnytimeSkill(TypedDict):
