@@ -186,7 +186,7 @@ def check_all_known(known: Known, named: Sequence[str]) -> None:
     without = {
         symbol: reason
         for symbol, reason in known.left_out.items()
-        if named and reason.startswith("no prices")
+        if symbol in named and reason.startswith("no prices")
     }
     if without:
         reasons = ", ".join(f"{symbol} ({reason})" for symbol, reason in without.items())

@@ -13,7 +13,7 @@ python -m forecast.journal stamp --journal journal --tsa URL [--tsa_ca FILE]
 
 import datetime
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,13 +176,18 @@ def run_enter(options: EnterOptions) -> int:
             panel=[*_models(options, ledger), *simple_members(dataset)],
             code_commit=git_output("rev-parse", "HEAD"),
         )
-        ledger = enter(ledger, entry, lambda: _gather(options, entry.week))
+        before = {line["symbol"] for line in ledger.forecasts}
+        ledger = enter(ledger, entry, lambda: _gather(options, entry.week, before))
     _print_entry(ledger, week.isoformat(), kept_facts(options.journal, week.isoformat()).notes)
     return 0
 
 
-def _gather(options: EnterOptions, week: datetime.date) -> Known:
-    """What is known of the companies, from records or from providers."""
+def _gather(options: EnterOptions, week: datetime.date, before: Collection[str]) -> Known:
+    """What is known of the companies, from records or from providers.
+
+    A named company without prices is refused, since its name may be wrong; one that the journal
+    forecast `before` is left out of this week alone.
+    """
     named = options.symbols.upper().replace(",", " ").split()
     if options.records:
         return inputs_of_records(options.records, week, named)
@@ -193,7 +198,7 @@ def _gather(options: EnterOptions, week: datetime.date) -> Known:
         )
     sources = LiveSources(options.data, options.prices, options.news)
     known = live_inputs(live_symbols(named, options.index, week), week, sources)
-    check_all_known(known, named)
+    check_all_known(known, [symbol for symbol in named if symbol not in before])
     return known
 
 

@@ -107,6 +107,17 @@ def test_a_company_that_no_source_knows_is_named(symbols, files, tmp_path, capsy
     assert not (tmp_path / "j").exists()
 
 
+def test_a_company_that_was_forecast_before_does_not_stop_the_others(files, tmp_path, capsys):
+    assert main(entry_words(files, tmp_path, "AAA BBB")) == 0
+    later = WEEK + timedelta(days=7)
+    write_prices(files / "prices", ("AAA",), FIRST, later - timedelta(days=1))
+    (files / "prices" / "BBB.csv").unlink()
+    words = entry_words(files, tmp_path, "AAA BBB")
+    assert main([str(later) if word == str(WEEK) else word for word in words]) == 0
+    assert "left out: BBB: no prices" in capsys.readouterr().out
+    assert read_ledger(tmp_path).weeks[str(later)]["left_out"] == {"BBB": "no prices: no file"}
+
+
 def test_without_news_nothing_is_entered(files, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("FINNHUB_API_KEY", raising=False)
     words = ["enter", "--journal", str(tmp_path / "j"), "--date", str(WEEK), "--symbols", "AAA"]
