@@ -5,23 +5,41 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-_EXCHANGES = "NASDAQ|NASDAQGS|NASDAQGM|NYSE|NYSEARCA|NYSEAMERICAN|NYSEMKT|ARCA|AMEX|BATS|CBOE|US"
-_BEFORE = re.compile(rf"^(?:(?:{_EXCHANGES}) ?[:/.] ?|\$)")
-_BEHIND = re.compile(r"[. :/-]US(?: EQUITY)?$|[. ]OQ$")
-_CLASS = re.compile(r"[-./ _:]([ABC]|USD)$")
+from eval.metrics.periods import dates_in
+
+_EXCHANGES = (
+    "NASDAQ|NASDAQGS|NASDAQGM|NYSE|NYSEARCA|NYSEAMERICAN|NYSEMKT|ARCA|AMEX|BATS|CBOE|US"
+    "|XNAS|XNYS|XASE|ARCX|BATX"
+)
+_BEFORE = re.compile(rf"^(?:{_EXCHANGES})(?: ?: ?| )(?=.)")
+_BEHIND = re.compile(
+    rf"(?:[. /:-]US| U[SNQWPRAV])(?: EQUITY)?$|[. ](?:OQ?|N)$|:(?:{_EXCHANGES})$"
+)
+"""US exchanges as brokers, Bloomberg (AAPL UW) and Reuters (AAPL.O) write them."""
+_CLASS = re.compile(r"[-./ _:]([ABC]|USDT?)$")
 """A class of shares, or the currency of a pair: BRK.B, BRK-B, BRK/B, BRK B and BRKB are one."""
 _SEPARATOR = re.compile(r"[-./ _:]+")
+_AROUND = "$#@'\"()[]{}<>`*,;. "
+_OF_ID = re.compile(r"(.*[^-_ /.:])[-_ /.:]+\d{4}[-/.]?\d{2}[-/.]?\d{2}", re.DOTALL)
 
 
 def firm_of(row: Mapping[str, object]) -> str:
-    """The firm of a row in one spelling of its symbol; empty if it states none."""
-    return firm_key(str(row.get("symbol") or ""))
+    """The firm of a row in one spelling of its symbol, else of what stands before the date in its
+    id; empty if it states none."""
+    symbol = row.get("symbol")
+    firm = "" if symbol is None else firm_key(str(symbol))
+    return firm or _of_id(str(row.get("id") or ""))
 
 
 def firms_of(rows: Sequence[Mapping[str, object]]) -> list[str] | None:
-    """The firm of each row; None if a row has none."""
-    firms = [firm_of(row) for row in rows]
-    return firms if firms and all(firms) else None
+    """The firm of each row; None if no row has one.
+
+    A row without one is a firm of its own, so that a missing symbol makes no error smaller.
+    """
+    firms = list(map(firm_of, rows))
+    if not any(firms):
+        return None
+    return [firm or f"row {number}" for number, firm in enumerate(firms, start=1)]
 
 
 @lru_cache(maxsize=1 << 16)
@@ -33,8 +51,14 @@ def firm_key(symbol: str) -> str:
     characters = unicodedata.normalize("NFKC", symbol).upper()
     seen = "".join(each for each in characters if unicodedata.category(each) != "Cf")
     name = " ".join("".join("-" if _is_dash(each) else each for each in seen).split())
-    bare = _BEHIND.sub("", _BEFORE.sub("", name))
-    return _SEPARATOR.sub(".", _CLASS.sub(r"\1", bare))
+    bare = _BEHIND.sub("", _BEFORE.sub("", name.strip(_AROUND)))
+    return _SEPARATOR.sub(".", _CLASS.sub(r"\1", bare)).lstrip("0") or name
+
+
+@lru_cache(maxsize=1 << 16)
+def _of_id(row_id: str) -> str:
+    match = _OF_ID.fullmatch(row_id.strip())
+    return firm_key(match[1]) if match and dates_in(row_id) else ""
 
 
 def _is_dash(character: str) -> bool:

@@ -65,8 +65,13 @@ _RANGE = re.compile(
     rf"(?P<e2>\d{{1,2}})(?:st|nd|rd|th|\.)? ?(?P<n2>{_MONTH}),?\.? ?(?P<z>{_YEAR})(?!\d)"
 )
 """Two days of which the second alone states the year: Jan 7 - 14, 2024; 29 Dec - 4 Jan 2025."""
+_PART_OF = re.compile(r"(?<![a-z])(?:week|wk|w|cw|kw) ?#|(?<![a-z0-9])q[1-4](?!\d)|#.*(?:week|wk) ?\d")
+"""A part of a span, such as week 2 of January 2023: no day that it states is its own."""
+_NUMBERED = re.compile(r"(?:week|wk|w|cw|kw)[. #:-]*0*(\d+)(?:\.0+)?|0*(\d+)(?:\.0+)?")
+"""A week by its number alone."""
 _WHOLE_MONTH = re.compile(
-    rf"(?P<y>{_YEAR})[-/. ](?P<m>\d\d)|(?P<mn>{_MONTH}){_GAP}(?P<my>{_YEAR})"
+    rf"(?P<y>{_YEAR})[-/. ](?P<m>\d\d)|(?P<m3>\d\d?)[-/.](?P<y3>{_YEAR})"
+    rf"|(?P<mn>{_MONTH}){_GAP}(?P<my>{_YEAR})"
     rf"|(?P<qy>{_YEAR})[-/ ]?q(?P<q>[1-4])|q(?P<q2>[1-4])[-/ ]?(?P<qy2>{_YEAR})"
 )
 _ORDERS = {"day first": (2, 1, 0), "month first": (2, 0, 1), "year first": (0, 1, 2)}
@@ -139,9 +144,15 @@ def _window_or_text(text: str, order: str | None) -> Window | str | None:
     """The window of a text; the text itself if it has no date; None if it cannot be read."""
     plain = _plain(text)
     try:
-        return _window(plain, text, order) or plain
+        return _window(plain, text, order) or _own_name(plain)
     except _Unreadable:
         return None
+
+
+def _own_name(plain: str) -> str:
+    """The name of a window without dates: week 1, Week 01, W1 and 1 are one."""
+    numbered = _NUMBERED.fullmatch(plain)
+    return f"week {numbered[1] or numbered[2]}" if numbered else plain
 
 
 def _window(plain: str, text: str, order: str | None) -> Window | None:
@@ -155,7 +166,7 @@ def _window(plain: str, text: str, order: str | None) -> Window | None:
     except (ValueError, OverflowError) as error:
         raise _Unreadable(text) from error
     rest = _CLOCK.sub(" ", _SPELLINGS.sub(" # ", plain)) if spans else plain
-    if _DATED.search(rest) or len(spans) > 2:
+    if _DATED.search(rest) or _PART_OF.search(rest) or len(spans) > 2:
         raise _Unreadable(text)
     if not spans:
         return None
@@ -266,8 +277,9 @@ def _month_or_quarter(match: re.Match[str]) -> tuple[date, date]:
     if quarter := match["q"] or match["q2"]:
         year, first, length = int(match["qy"] or match["qy2"]), 3 * int(quarter) - 2, 3
     else:
-        month = match["m"] or str(_month_number(match["mn"]))
-        year, first, length = int(match["y"] or match["my"]), int(month), 1
+        month = match["m"] or match["m3"] or str(_month_number(match["mn"]))
+        year = int(match["y"] or match["y3"] or match["my"])
+        first, length = int(month), 1
     if not 1 <= first <= 12:
         raise _Unreadable(match[0])
     after = year * 12 + first - 1 + length

@@ -67,6 +67,7 @@ def test_one_week_in_many_spellings(text):
         ("2024-W02-3", "2024-01-10", "2024-01-17"),
         ("2024-W02 to 2024-W03", "2024-01-08", "2024-01-22"),
         ("2024-02", "2024-02-01", "2024-03-01"),
+        ("02/2024", "2024-02-01", "2024-03-01"),
         ("December 2024", "2024-12-01", "2025-01-01"),
         ("2024Q4", "2024-10-01", "2025-01-01"),
         ("2024-01-07 to 2024-01-07", "2024-01-07", "2024-01-14"),
@@ -77,7 +78,12 @@ def test_weeks_months_and_quarters(text, start, end):
     assert (str(window.start), str(window.end)) == (start, end) and not unread
 
 
-@pytest.mark.parametrize("text", ["week 3", "fold-1-2", "a to b", "t17", "batch 12345"])
+@pytest.mark.parametrize("text", ["Week 03", "week 3", "wk 3", "W3", "KW 3", "3", "3.0", "003"])
+def test_a_week_by_its_number_has_one_name(text):
+    assert read_periods([text]) == (["week 3"], [])
+
+
+@pytest.mark.parametrize("text", ["fold-1-2", "a to b", "t17", "batch 12345"])
 def test_a_text_without_dates_is_its_own_window(text):
     assert read_periods([f" {text.upper()} "]) == ([text], [])
 
@@ -93,6 +99,8 @@ def test_a_text_without_dates_is_its_own_window(text):
         "03/04/2024",  # a day of March or of April
         "01/07 - 01/14",
         "2024-W60",
+        "week 2 of January 2023",
+        "Q1 2024 week 2",
         "0001-01-01",
         "9999-12-31",
         "2024",
