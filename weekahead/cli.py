@@ -21,11 +21,10 @@ from weekahead.env_file import load_env
 from weekahead.files import unopened, with_remedy
 from weekahead.interrupts import Interrupted, close_progress_bars, listening, noted
 from weekahead.redaction import without_secrets
+from weekahead.task.times import YEARS
 
 _LAUNCHER_SECONDS = 10.0
 """How long a launcher may take to notice that a process has ended."""
-_YEARS = (1900, 9000)
-"""Of a date: there are weeks before and after it."""
 _SHOWN = 100
 """Characters of a text that an error repeats."""
 
@@ -206,9 +205,9 @@ def parse_day(text: str) -> date:
         day = date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date; expected YYYY-MM-DD") from None
-    if not _YEARS[0] <= day.year <= _YEARS[1]:
+    if not YEARS[0] <= day.year <= YEARS[1]:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is too far away; expected a year from {_YEARS[0]} to {_YEARS[1]}"
+            f"{text!r} is too far away; expected a year from {YEARS[0]} to {YEARS[1]}"
         )
     return day
 

@@ -1,6 +1,5 @@
 """Any dataset as the audit sees it: public rows, rows of ours, or records; nothing is repaired."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -11,10 +10,12 @@ from data_pipeline.dataset.reader import Source
 from data_pipeline.records.calendar import is_always_open
 from weekahead.schema.dataset_files import COLUMNS, PUBLIC_COLUMNS
 from weekahead.schema.manifests import JsonObject
+from weekahead.schema.shape import is_finite, shortened
 from weekahead.task.labels import check_label
 from weekahead.task.prompt import render_prompt
 from weekahead.task.prompt_reader import PriceMove, read_prompt
-from weekahead.task.record import Record, look_ahead, moment, published_by
+from weekahead.task.record import Record, look_ahead
+from weekahead.task.times import moment, published_by, read_day
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +153,8 @@ def _our_content(row: JsonObject) -> _RowContent:
 def _audit_row(split: str, content: _RowContent) -> AuditRow:
     """What is done with a row of any shape."""
     columns = content.columns
-    start, end = _day(content.week_start, "week_start"), _day(content.week_end, "week_end")
+    start = read_day(content.week_start, "week_start")
+    end = read_day(content.week_end, "week_end")
     if end <= start:
         raise ValueError(
             f"the forecast week runs from {start} to {end}; expected two days in order"
@@ -174,7 +176,7 @@ def _audit_row(split: str, content: _RowContent) -> AuditRow:
         look_ahead=_look_ahead(content, start, decision),
         financials_known_at=_moment(columns, "financials_known_at"),
         market_cap=facts.market_cap,
-        quarter_end=date.fromisoformat(facts.quarter_end) if facts.quarter_end else None,
+        quarter_end=read_day(facts.quarter_end, "the quarter's end") if facts.quarter_end else None,
         moves=tuple(move for move in facts.price_moves if move.before > move.rounding),
         asks_about_cryptocurrency=facts.asks_about_cryptocurrency,
     )
@@ -247,30 +249,17 @@ def _text(row: JsonObject, name: str) -> str:
     return row[name]
 
 
-def _day(value: object, name: str) -> date:
-    try:
-        return date.fromisoformat(value)  # pyright: ignore[reportArgumentType]
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is {value!r}; expected a date such as 2024-03-17") from None
-
-
 def _fraction(row: JsonObject, name: str) -> float | None:
     value = row.get(name)
     if value is None:
         return None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value):
-        raise ValueError(f"{name} is {value!r}; expected a finite fraction such as 0.012, or null")
+    if not is_finite(value):
+        raise ValueError(
+            f"{name} is {shortened(value)}; expected a finite fraction such as 0.012, or null"
+        )
     return value
 
 
 def _moment(row: JsonObject, name: str) -> datetime | None:
     """The time in UTC under `name`; None if there is none."""
-    if row.get(name) is None:
-        return None
-    try:
-        return moment(row[name])
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{name} is {row[name]!r}; expected a time such as 2024-03-17T04:00:00+00:00, or null"
-        ) from None
+    return None if row.get(name) is None else moment(row[name], name)

@@ -142,7 +142,8 @@ def purge(
     """
     first = date.fromisoformat(before)
     weeks = {row["week_start"] for row in rows if row["week_start"] < before}
-    gap = gap_weeks
+    # A longer gap would leave no week before it either.
+    gap = min(gap_weeks, _weeks_between(min(weeks), first) + 1) if weeks else 0
     while gap and sum(week < _ahead(first, gap) for week in weeks) < min(min_weeks, len(weeks)):
         gap -= 1
     limit = _ahead(first, gap)
@@ -184,6 +185,10 @@ def _by_week(rows: Iterable[DatasetRow]) -> list[DatasetRow]:
 
 def _first_week(rows: Iterable[DatasetRow]) -> str | None:
     return min((row["week_start"] for row in rows), default=None)
+
+
+def _weeks_between(week: str, later: date) -> int:
+    return (later - date.fromisoformat(week)).days // 7
 
 
 def _ahead(day: date, weeks: int) -> str:
