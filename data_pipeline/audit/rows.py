@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time
 from data_pipeline.dataset.load import is_public
 from data_pipeline.dataset.public_text import unwrap
 from data_pipeline.dataset.reader import Source
-from data_pipeline.records.calendar import is_always_open
+from data_pipeline.records.calendar import is_always_open, latest_decision
 from weekahead.schema.dataset_files import COLUMNS, PUBLIC_COLUMNS
 from weekahead.schema.manifests import JsonObject
 from weekahead.schema.shape import is_finite, shortened
@@ -97,7 +97,11 @@ def _record_content(row: JsonObject) -> _RowContent:
     system, user = (message["content"] for message in render_prompt(record))
     filed = record.financials.known_at if record.financials else None
     return _RowContent(
-        columns={**row, "financials_known_at": filed},
+        columns={
+            **row,
+            "financials_known_at": filed,
+            "synthetic": record.extra.get("synthetic"),
+        },
         id=record.id,
         week_start=record.week_start,
         week_end=record.week_end,
@@ -193,8 +197,9 @@ def _look_ahead(content: _RowContent, start: date, decision: datetime) -> tuple[
         ]
     else:
         late = list(content.late_facts)
-    # A late decision would excuse every fact. Midnight of a day comes last in UTC-12.
-    if decision > datetime.combine(start, time(12), UTC):
+    # A late decision would excuse every fact.
+    latest = latest_decision(str(columns["symbol"]), start, synthetic=_is_synthetic(columns))
+    if columns.get("decision_time") is not None and decision > latest:
         late.append(f"decision_time {columns['decision_time']}")
     if late or known_at["known_at"] or content.late_facts is not None:
         return tuple(late)
@@ -204,11 +209,17 @@ def _look_ahead(content: _RowContent, start: date, decision: datetime) -> tuple[
 def _known_by(columns: JsonObject, name: str, known: datetime) -> datetime:
     """When a fact was known for sure: on a day without a clock at its end.
 
-    Of a pair that trades day and night the last price has midnight, and that is its clock.
+    The last price of a pair that trades day and night, or of a fictional market, has midnight, and
+    that is its clock.
     """
-    if name == "known_at" and is_always_open(str(columns["symbol"])):
+    has_clock = is_always_open(str(columns["symbol"])) or _is_synthetic(columns)
+    if name == "known_at" and has_clock:
         return known
     return published_by(columns[name])
+
+
+def _is_synthetic(columns: JsonObject) -> bool:
+    return columns.get("synthetic") is True
 
 
 def _check_columns(row: JsonObject, columns: Sequence[str]) -> None:

@@ -94,6 +94,22 @@ def decision_time(exchange: str, week_start: date) -> str:
     return midnight.astimezone(UTC).isoformat()
 
 
+def latest_decision(symbol: str, week_start: date, *, synthetic: bool) -> datetime:
+    """The last moment, in UTC, at which the week that begins on `week_start` may be forecast.
+
+    The first moment of that day at the symbol's exchange, and in UTC for a fictional market. Where
+    the exchange is not known it is that of UTC-12, where a day begins last.
+    """
+    midnight = datetime.combine(week_start, time(), UTC)
+    if synthetic:
+        return midnight
+    try:
+        exchange = exchange_of(symbol)
+    except ValueError:
+        return midnight + timedelta(hours=12)
+    return datetime.fromisoformat(decision_time(exchange, week_start))
+
+
 def first_open(exchange: str, week_start: date) -> str | None:
     """When the first session of the week from the Sunday `week_start` opens, ISO 8601 in UTC.
 

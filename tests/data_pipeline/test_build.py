@@ -74,7 +74,7 @@ def test_a_row_has_everything_that_training_and_audit_read(tmp_path):
         row["known_at"]
         == "2026-01-02T21:00:00+00:00"
         < row["decision_time"]
-        == "2026-01-04T05:00:00+00:00"
+        == "2026-01-04T00:00:00+00:00"
     )
     assert f"Prediction: {record.label.capitalize()}" in row["completion"][0]["content"]
     assert (row["teacher"], row["prompt_version"]) == ("loopback, told the label", "w2")

@@ -28,7 +28,7 @@ def record(symbol, week, weekly_return=None, **change):
         "weeks": (PastWeek(str(before), str(start), 100.0, 101.0 + week, news, friday),),
         "week_start": str(start),
         "week_end": str(start + timedelta(weeks=1)),
-        "decision_time": f"{start}T05:00:00+00:00",
+        "decision_time": f"{start}T00:00:00+00:00",
         "weekly_return": (0.015 if (week + len(symbol)) % 2 else -0.025)
         if weekly_return is None
         else weekly_return,
