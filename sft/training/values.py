@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from sft.training.launch import check_launcher
 from weekahead.models.precision import Precision
+from weekahead.schema.shape import shortened
 
 
 class Range(NamedTuple):
@@ -77,8 +78,16 @@ RANGES: Mapping[str, Range] = {
     "ddp_bucket_cap_mb": _ONE,
     "seed": Range(0, below=2**32),
     "data_seed": Range(0, below=2**32),
+    "num_train_epochs": _POSITIVE,
+    "eval_accumulation_steps": _ONE,
+    "router_aux_loss_coef": _ZERO,
+    "max_rows": _ONE,
+    "gen_rows": _ZERO,
+    "gen_max_new_tokens": _ONE,
+    "gen_time_share": _POSITIVE,
+    "early_stopping_patience": _ONE,
 }
-"""Field -> the values that make sense. Fields of ScriptArguments check themselves."""
+"""Field -> the values that make sense."""
 
 _ATTENTION = {
     None: None,
@@ -130,10 +139,7 @@ def check_values(values: Mapping[str, Any], precision: Precision) -> None:
     `values` are all fields as recipe and flags give them. Raises ValueError naming flag, value,
     what was expected and the remedy.
     """
-    for name, expected in RANGES.items():
-        value = values.get(name)
-        if value not in (None, "auto") and not expected.holds(_number(value)):
-            raise ValueError(f"--{name} is {value}; expected {expected}")
+    check_numbers(values)
     _check_attention(values, precision)
     _check_quantization(values)
     _check_schedule(values)
@@ -143,6 +149,21 @@ def check_values(values: Mapping[str, Any], precision: Precision) -> None:
     _check_one_process(values, precision)
     _check_reports(values)
     check_launcher(values, precision)
+
+
+def check_numbers(values: Mapping[str, Any]) -> None:
+    """Check each number alone. Raises ValueError naming flag, value and what was expected."""
+    for name, expected in RANGES.items():
+        value = values.get(name)
+        if value not in (None, "auto") and not expected.holds(_number(value)):
+            finite = "" if math.isfinite(_number(value)) else " and finite"
+            raise ValueError(f"--{name} is {shortened(value)}; expected {expected}{finite}")
+    steps = values.get("max_steps")
+    if steps is not None and _number(steps) != -1 and not _ONE.holds(_number(steps)):
+        raise ValueError(
+            f"--max_steps is {shortened(steps)}; expected at least 1, or -1 for as many as "
+            "--num_train_epochs asks for"
+        )
 
 
 def _number(value: object) -> float:
