@@ -162,11 +162,11 @@ def build(options: BuildOptions, *, records: Path, answers: AnswerIndex, out: Pa
                 reason = _drop_reason(record, answer, split, answers)
                 if reason:
                     statistics.add_dropped(row, reason)
-                    split_files[DROPPED].write(files.json_line({**row, "reason": reason}))
+                    split_files[DROPPED].write(files.json_line({**row, "reason": reason}, str(out)))
                 else:
                     statistics.add(row, split)
                     sample.add(row)
-                    split_files[split].write(files.json_line(row))
+                    split_files[split].write(files.json_line(row, str(out)))
         with_rows = statistics.splits()
         for name in SPLITS:
             if name not in with_rows:

@@ -14,6 +14,7 @@ from data_pipeline.dataset.statistics import train_majority, up_share
 from weekahead.schema.dataset_files import COLUMNS, describe_missing, unknown_split
 from weekahead.schema.manifests import JsonObject
 from weekahead.schema.rows import DatasetRow, DroppedRow
+from weekahead.schema.shape import is_finite, shortened
 from weekahead.task.labels import BINS, check_label
 from weekahead.task.times import read_day
 
@@ -259,6 +260,12 @@ def _checked_row(row: JsonObject) -> DatasetRow:
     for name in ("id", "symbol", "week_end"):
         if not isinstance(row[name], str):
             raise ValueError(f"{name} is {row[name]!r}; expected a text")
+    for name in ("weekly_return", "last_week_return"):
+        value = row.get(name)
+        if value is not None and not is_finite(value):
+            raise ValueError(
+                f"{name} is {shortened(value)}; expected a finite fraction such as 0.012, or null"
+            )
     for name in ("prompt", "completion"):
         if not _is_messages(row[name]):
             raise ValueError(

@@ -51,7 +51,7 @@ def cut_by_date(
 
     Raises ValueError for no rows and for numbers that make no sense.
     """
-    _check(validation_share, gap_weeks)
+    check_cut(validation_share, gap_weeks)
     if not rows:
         raise ValueError("no rows to cut into train and validation; expected at least one")
     rows = _by_week(rows)
@@ -105,7 +105,7 @@ def separate(
     it by `cut_by_date`; one that the dataset has already is kept apart from both in the same way.
     Raises ValueError if no training week lies before the test weeks.
     """
-    _check(validation_share, gap_weeks)
+    check_cut(validation_share, gap_weeks)
     train = _by_week(splits.get("train", []))
     validation = _by_week(splits.get("validation", []))
     dropped: list[DroppedRow] = []
@@ -195,7 +195,8 @@ def _ahead(day: date, weeks: int) -> str:
     return (day - timedelta(weeks=weeks)).isoformat()
 
 
-def _check(validation_share: float, gap_weeks: int) -> None:
+def check_cut(validation_share: float, gap_weeks: int) -> None:
+    """Raise ValueError for a share or a gap that makes no sense."""
     if not 0 < validation_share < 1:
         raise ValueError(f"validation share is {validation_share}; expected a fraction such as 0.1")
     if gap_weeks < 0:
