@@ -157,13 +157,17 @@ def check_numbers(values: Mapping[str, Any]) -> None:
         value = values.get(name)
         if value not in (None, "auto") and not expected.holds(_number(value)):
             finite = "" if math.isfinite(_number(value)) else " and finite"
-            raise ValueError(f"--{name} is {shortened(value)}; expected {expected}{finite}")
+            raise ValueError(f"--{name} is {_shown(value)}; expected {expected}{finite}")
     steps = values.get("max_steps")
     if steps is not None and _number(steps) != -1 and not _ONE.holds(_number(steps)):
         raise ValueError(
-            f"--max_steps is {shortened(steps)}; expected at least 1, or -1 for as many as "
+            f"--max_steps is {_shown(steps)}; expected at least 1, or -1 for as many as "
             "--num_train_epochs asks for"
         )
+
+
+def _shown(value: object) -> str:
+    return shortened(value).strip("'")
 
 
 def _number(value: object) -> float:
