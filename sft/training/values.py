@@ -78,7 +78,6 @@ RANGES: Mapping[str, Range] = {
     "ddp_bucket_cap_mb": _ONE,
     "seed": Range(0, below=2**32),
     "data_seed": Range(0, below=2**32),
-    "num_train_epochs": _POSITIVE,
     "eval_accumulation_steps": _ONE,
     "router_aux_loss_coef": _ZERO,
     "max_rows": _ONE,
@@ -153,7 +152,9 @@ def check_values(values: Mapping[str, Any], precision: Precision) -> None:
 
 def check_numbers(values: Mapping[str, Any]) -> None:
     """Check each number alone. Raises ValueError naming flag, value and what was expected."""
-    for name, expected in RANGES.items():
+    counted = _ONE.holds(_number(values.get("max_steps")))  # epochs decide nothing then
+    ranges = {**RANGES, "num_train_epochs": _ZERO if counted else _POSITIVE}
+    for name, expected in ranges.items():
         value = values.get(name)
         if value not in (None, "auto") and not expected.holds(_number(value)):
             finite = "" if math.isfinite(_number(value)) else " and finite"
