@@ -58,7 +58,7 @@ def made_record(number: int) -> Record:
         weeks=tuple(_past_week(draw, start - timedelta(weeks=back)) for back in (3, 2, 1)),
         week_start=str(start),
         week_end=str(start + timedelta(weeks=1)),
-        decision_time=f"{start}T05:00:00+00:00",
+        decision_time=f"{start}T00:00:00+00:00",
         weekly_return=draw.gauss(0, 0.03),
         last_week_return=draw.gauss(0, 0.03),
         financials=Financials("2015-09-30", "2015-11-05T05:00:00+00:00", figures),

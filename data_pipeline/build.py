@@ -3,16 +3,16 @@
 python -m data_pipeline.build data/records/dow30.jsonl \\
     --answers data/teacher/gpt-4.1/hindsight.jsonl --name dow30
 
-Rows pass through one at a time, so a dataset of any size takes the same memory.
+Rows pass through one at a time: of a dataset of any size only the ids are kept in memory.
 """
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
@@ -22,6 +22,7 @@ from data_pipeline.dataset.split import CONTEXT_WEEKS, GAP, VALIDATION_SHARE, cu
 from data_pipeline.dataset.statistics import DatasetStatistics
 from data_pipeline.dataset.token_lengths import LengthSample
 from data_pipeline.dataset.writer import replacing_folder, summary_lines
+from data_pipeline.records.calendar import WEEK, latest_decision, sunday_on_or_before
 from data_pipeline.teacher.answer_log import AnswerIndex
 from weekahead import files
 from weekahead.cli import add_options, new_parser, option, read_options, run_command
@@ -34,9 +35,9 @@ from weekahead.schema.manifests import (
     SplitFacts,
     read_records_manifest,
 )
-from weekahead.schema.rows import DatasetRow, DroppedRow
 from weekahead.task.prompt import PROMPT_VERSION
 from weekahead.task.record import Record, look_ahead, read_records
+from weekahead.task.times import moment
 
 SPLITS = ("train", "validation", "test")
 DROPPED = "dropped"
@@ -148,25 +149,24 @@ def build(options: BuildOptions, *, records: Path, answers: AnswerIndex, out: Pa
 
     Every record is in one split or in `dropped.jsonl` with a reason: the gap, no return yet, or no
     accepted answer. A test row without an answer stays: its truth is the label.
-    Raises ValueError for no records, a record that cannot be read, and a fact that became known
-    after its decision_time.
+    Raises ValueError as `cut` does, before anything is written.
     """
     calendar = cut(options, records)
     statistics, sample = DatasetStatistics(), LengthSample()
     with replacing_folder(out) as folder:
         with _open_files(folder) as split_files:
-            for record in _records(records):
+            for record in read_records(records):
                 split = calendar.split_of[record.week_start]
                 answer = answers.find(record) if record.label else None
                 row = dataset_row(record, answer or "", answers.teacher, told=answers.told)
                 reason = _drop_reason(record, answer, split, answers)
                 if reason:
                     statistics.add_dropped(row, reason)
-                    _write(split_files[DROPPED], {**row, "reason": reason})
+                    split_files[DROPPED].write(files.json_line({**row, "reason": reason}, str(out)))
                 else:
                     statistics.add(row, split)
                     sample.add(row)
-                    _write(split_files[split], row)
+                    split_files[split].write(files.json_line(row, str(out)))
         with_rows = statistics.splits()
         for name in SPLITS:
             if name not in with_rows:
@@ -190,9 +190,9 @@ def build(options: BuildOptions, *, records: Path, answers: AnswerIndex, out: Pa
 def cut(options: BuildOptions, records: Path) -> Calendar:
     """The split of each week of a file of records, whatever their answers.
 
-    Raises ValueError for a file without records.
+    Raises ValueError for a file without records, and as `checked_records` does.
     """
-    counts = Counter(map(partial(_week, records), files.iter_jsonl(records)))
+    counts = Counter(record.week_start for record in checked_records(records))
     if not counts:
         raise ValueError(f"{records}: no records; fetch some first (python -m data_pipeline.fetch)")
     split_of, warnings = cut_calendar(
@@ -204,11 +204,41 @@ def cut(options: BuildOptions, records: Path) -> Calendar:
     return Calendar(split_of, warnings, counts.total())
 
 
-def _week(path: Path, row: files.Row) -> str:
-    week = row.get("week_start")
-    if not isinstance(week, str):
-        raise ValueError(f"{path}: a record's week_start is {week!r}; expected a date as text")
-    return week
+def checked_records(path: Path) -> Iterator[Record]:
+    """The records of a file, each of a whole week, decided before it, and alone with its id.
+
+    Raises ValueError naming file, row and record for one that cannot be read or looks ahead.
+    """
+    numbers: dict[str, int] = {}
+    for number, record in enumerate(read_records(path), start=1):
+        first = numbers.setdefault(record.id, number)
+        fault = f"the record of row {first} too" if first != number else _fault(record)
+        if fault:
+            raise ValueError(
+                f"{path}, row {number}: {record.id} {fault}; fetch the records again, or remove "
+                "the row"
+            )
+        yield record
+
+
+def _fault(record: Record) -> str | None:
+    """Why a record must not be in a dataset; None if it may."""
+    start, end = map(date.fromisoformat, (record.week_start, record.week_end))
+    if sunday_on_or_before(start) != start:
+        return f"has week_start {start}, a {start:%A}; expected a Sunday"
+    if end != start + WEEK:
+        return f"has week_end {end}; expected {start + WEEK}, a week after its week_start"
+    synthetic = record.extra.get("synthetic") is True
+    latest = latest_decision(record.symbol, start, synthetic=synthetic)
+    if moment(record.decision_time) > latest:
+        return (
+            f"has decision_time {record.decision_time}; expected {latest.isoformat()}, when its "
+            "week begins, or earlier"
+        )
+    late_facts = look_ahead(record)
+    if late_facts:
+        return f"(decided {record.decision_time}) looks ahead: {late_facts[0]}"
+    return None
 
 
 def kept_weeks(options: BuildOptions, records: Path) -> set[str]:
@@ -255,17 +285,6 @@ def _open_files(folder: Path) -> Iterator[dict[str, IO[str]]]:
         yield split_files
 
 
-def _records(path: Path) -> Iterator[Record]:
-    """The records of a file. Raises ValueError for one that looks ahead: none is ever written."""
-    for record in read_records(path):
-        late_facts = look_ahead(record)
-        if late_facts:
-            raise ValueError(
-                f"{path}: {record.id} (decided {record.decision_time}) looks ahead: {late_facts[0]}"
-            )
-        yield record
-
-
 def _drop_reason(
     record: Record, answer: str | None, split: str, answers: AnswerIndex
 ) -> str | None:
@@ -277,10 +296,6 @@ def _drop_reason(
     if answer is None and split != "test":
         return f"no answer: {answers.reason(record)}"
     return None
-
-
-def _write(file: IO[str], row: DatasetRow | DroppedRow) -> None:
-    file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

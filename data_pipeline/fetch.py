@@ -8,6 +8,7 @@ interrupt.
 """
 
 import argparse
+import math
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,10 @@ from weekahead.locks import check_writable
 from weekahead.manifest import new_manifest
 from weekahead.names import check_name, check_symbol
 from weekahead.schema.manifests import IndexFacts, RecordsManifest, read_records_manifest
+
+_MOST_WEEKS = 52
+_LONGEST_LAG_DAYS = 366
+"""Older figures say nothing of a company."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,15 +80,20 @@ class FetchOptions:
 
     def check(self) -> None:
         """Raise ValueError for options that cannot work, before anything is asked for."""
-        if not 1 <= self.min_weeks <= self.max_weeks:
+        if not 1 <= self.min_weeks <= self.max_weeks <= _MOST_WEEKS:
             raise ValueError(
                 f"--min_weeks {self.min_weeks} --max_weeks {self.max_weeks}; "
-                "expected 1 <= min <= max"
+                f"expected 1 <= min <= max <= {_MOST_WEEKS}"
             )
-        if self.filing_lag < SHORTEST_LAG_DAYS:
+        if not SHORTEST_LAG_DAYS <= self.filing_lag <= _LONGEST_LAG_DAYS:
             raise ValueError(
                 f"--filing_lag is {self.filing_lag}; expected at least {SHORTEST_LAG_DAYS} days, "
-                "the term of the audit"
+                f"the term of the audit, and at most {_LONGEST_LAG_DAYS}"
+            )
+        if not 0 < self.finnhub_per_minute < math.inf:
+            raise ValueError(
+                f"--finnhub_per_minute is {self.finnhub_per_minute}; expected calls, more than 0 "
+                "and finite"
             )
         if self.name is not None:
             check_name("--name", self.name)

@@ -14,9 +14,9 @@ from typing import cast
 
 from data_pipeline.dataset.public_rows import PROMPT_VERSIONS, Wording, build_public_rows
 from data_pipeline.dataset.reader import read_source
-from data_pipeline.dataset.split import CONTEXT_WEEKS, VALIDATION_SHARE
+from data_pipeline.dataset.split import CONTEXT_WEEKS, VALIDATION_SHARE, check_cut
 from data_pipeline.dataset.writer import check_target, source_facts, summary_lines, write_dataset
-from weekahead.cli import new_parser, read_options, run_command
+from weekahead.cli import new_parser, read_options, run_command, whole_number
 from weekahead.schema.manifests import PublicManifest
 
 
@@ -36,6 +36,7 @@ def run(options: PublicOptions) -> PublicManifest:
 
     Raises ValueError or OSError for a source or a folder that cannot be used.
     """
+    check_cut(options.validation_share, options.gap_weeks)
     check_target(options.out)
     source = read_source(options.source)
     public = build_public_rows(
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="dataset folder to write")
     parser.add_argument("--wording", choices=PROMPT_VERSIONS, default="repaired")
     parser.add_argument(
-        "--gap-weeks", type=int, default=CONTEXT_WEEKS, help="weeks dropped between splits"
+        "--gap-weeks", type=whole_number, default=CONTEXT_WEEKS, help="weeks dropped between splits"
     )
     parser.add_argument(
         "--validation-share", type=float, default=VALIDATION_SHARE, help="of the train rows"

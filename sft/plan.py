@@ -6,6 +6,7 @@ Without --card the GPU of this machine counts; without one, every card of the ta
 model is loaded and nothing is downloaded. Exits 1 if the training does not fit.
 """
 
+import math
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sft.planning.estimate import MOST_ROWS, Job, Plan, job_of, plan_for
-from weekahead.cli import new_parser, run_command
+from weekahead.cli import new_parser, run_command, whole_number
 from weekahead.hardware.cards import Card, card_here, card_named, cards
 from weekahead.hardware.speed import Duration, Estimate
 from weekahead.schema.flags import TRAINING_FLAGS
@@ -145,13 +146,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, required=True, help="recipes/<model>.yaml")
     parser.add_argument("--dataset", required=True, help="folder or file of rows")
     parser.add_argument("--card", default="", help=f"one of: {', '.join(cards())}")
-    parser.add_argument("--cards", type=int, default=1, help="how many train side by side")
+    parser.add_argument("--cards", type=whole_number, default=1, help="how many train side by side")
     parser.add_argument("--price_per_hour", type=float, help="USD per card, instead of the table's")
     options, words = parser.parse_known_args(argv)
 
     def work() -> int:
         if options.cards < 1:
             raise ValueError(f"--cards is {options.cards}; expected 1 or more")
+        price = options.price_per_hour
+        if price is not None and not 0 <= price < math.inf:
+            raise ValueError(f"--price_per_hour is {price}; expected USD, 0 or more and finite")
         card = card_named(options.card) if options.card else card_here()
         flags = read_flags(words, TRAINING_FLAGS, "sft.train")
         job = job_of(options.config, options.dataset, flags, options.cards)
@@ -161,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("\n".join(table_of([plan_for(job, each) for each in cards().values()])))
             return 0
         plan = plan_for(job, card)
-        for line in lines_of(plan, job, options.price_per_hour):
+        for line in lines_of(plan, job, price):
             print(wrapped(line))
         return 1 if plan.verdict == "does not fit" else 0
 

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import io
 import logging
+import math
 import os
 import sys
 import time
@@ -21,11 +22,12 @@ from weekahead.env_file import load_env
 from weekahead.files import unopened, with_remedy
 from weekahead.interrupts import Interrupted, close_progress_bars, listening, noted
 from weekahead.redaction import without_secrets
+from weekahead.task.times import YEARS
 
 _LAUNCHER_SECONDS = 10.0
 """How long a launcher may take to notice that a process has ended."""
-_YEARS = (1900, 9000)
-"""Of a date: there are weeks before and after it."""
+_LARGEST = 2**63 - 1
+"""Of the whole numbers that a flag takes."""
 _SHOWN = 100
 """Characters of a text that an error repeats."""
 
@@ -194,7 +196,38 @@ def _value_type(hint: Any) -> Callable[[str], Any]:
         hint = next(member for member in typing.get_args(hint) if member is not type(None))
     if hint is date:
         return parse_day
+    if hint is int:
+        return whole_number
     return str if typing.get_origin(hint) is typing.Literal else hint
+
+
+def whole_number(text: str) -> int:
+    """A whole number of the command line. Raises ArgumentTypeError for a text that is not one.
+
+    So is one that no count, size or seed has.
+    """
+    try:
+        number = int(text)
+    except ValueError:
+        number = None
+    if number is None or abs(number) > _LARGEST:
+        raise argparse.ArgumentTypeError(
+            f"invalid int value: {text[:_SHOWN]!r}; expected a whole number, at most {_LARGEST}"
+        )
+    return number
+
+
+def positive_number(text: str) -> float:
+    """A number of the command line above 0. Raises ArgumentTypeError for any other text."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"{text[:_SHOWN]!r} is not a finite number above 0; expected one such as 1.5"
+        )
+    return number
 
 
 def parse_day(text: str) -> date:
@@ -206,9 +239,9 @@ def parse_day(text: str) -> date:
         day = date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date; expected YYYY-MM-DD") from None
-    if not _YEARS[0] <= day.year <= _YEARS[1]:
+    if not YEARS[0] <= day.year <= YEARS[1]:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is too far away; expected a year from {_YEARS[0]} to {_YEARS[1]}"
+            f"{text!r} is too far away; expected a year from {YEARS[0]} to {YEARS[1]}"
         )
     return day
 

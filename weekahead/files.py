@@ -5,10 +5,11 @@ import codecs
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import tempfile
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from io import RawIOBase
@@ -154,9 +155,9 @@ def naming_place(place: Path, temporary: Path) -> Generator[None]:
     except Exception as error:
         told = with_remedy(error, place)
         text = str(told).replace(str(temporary), str(place))
-        if not isinstance(told, OSError) or text == str(error):
+        if not isinstance(told, OSError | ValueError) or text == str(error):
             raise
-        raise OSError(text) from error
+        raise (OSError if isinstance(told, OSError) else ValueError)(text) from error
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -170,23 +171,27 @@ def write_json(path: Path | str, value: Any) -> None:
 
     NaN is an error: an unknown value is null.
     """
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, _json(value, str(path), indent=2) + "\n")
 
 
 def write_jsonl(path: Path | str, rows: Iterable[Mapping[str, Any]]) -> int:
     """Write rows as JSONL, whole or not at all, and return how many there were."""
     count = 0
     with replacing(path) as file:
-        for row in rows:
-            file.write(json_line(row))
-            count += 1
+        for count, row in enumerate(rows, start=1):
+            file.write(json_line(row, f"{path}, row {count}"))
     return count
 
 
 def append_jsonl(path: Path | str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Append rows to a log and force them to disk; what was paid for is never rewritten."""
+    """Append rows to a log and force them to disk; what was paid for is never rewritten.
+
+    Raises ValueError as `json_line` does, and then appends none of them.
+    """
     path = Path(path)
-    lines = "".join(map(json_line, rows)).encode()
+    lines = "".join(
+        json_line(row, f"{path}, new row {number}") for number, row in enumerate(rows, start=1)
+    ).encode()
     with _naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab", buffering=0) as file:
@@ -207,9 +212,34 @@ def write_all(file: RawIOBase, content: bytes) -> None:
         rest = rest[file.write(rest) or 0 :]
 
 
-def json_line(row: Mapping[str, Any]) -> str:
-    """A row as one line of JSONL, with its line end. Raises ValueError for NaN."""
-    return _encodable(json.dumps(row, ensure_ascii=False, allow_nan=False)) + "\n"
+def json_line(row: Mapping[str, Any], origin: str = "a row") -> str:
+    """A row as one line of JSONL, with its line end.
+
+    Raises ValueError naming `origin`, the row's id and the key for NaN and infinities.
+    """
+    name = f"{origin} ({row['id']})" if "id" in row else origin
+    return _encodable(_json(row, name)) + "\n"
+
+
+def _json(value: Any, origin: str, indent: int | None = None) -> str:
+    try:
+        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        key = next(_not_finite(value), None)
+        fault = f"{key}; expected a finite number, or null if it is not known" if key else error
+        raise ValueError(f"{origin} is not written: {fault}") from None
+
+
+def _not_finite(value: object, where: str = "") -> Iterator[str]:
+    """The path of each number that JSON has not, with the number: "probs.up is nan"."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{where or 'the value'} is {value}"
+    elif isinstance(value, Mapping):
+        for name, inner in cast("Mapping[object, object]", value).items():
+            yield from _not_finite(inner, f"{where}.{name}" if where else str(name))
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(cast("Sequence[object]", value)):
+            yield from _not_finite(inner, f"{where}[{number}]")
 
 
 def _encodable(text: str) -> str:

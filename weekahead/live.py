@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from weekahead.cli import new_parser, run_command
+from weekahead.cli import new_parser, positive_number, run_command
 from weekahead.schema.file_names import TRAIN_LOG
 from weekahead.schema.rows import TrainLogRow
 from weekahead.tracking.plots import plot_live
@@ -39,12 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0, or 2 if no training has begun in the folder."""
     parser = new_parser(__doc__, "weekahead.live")
     parser.add_argument("folder", type=Path, help="outputs/<run>")
-    parser.add_argument("--every", type=float, metavar="SECONDS", help="draw again so often")
+    parser.add_argument(
+        "--every", type=positive_number, metavar="SECONDS", help="how often to draw again"
+    )
     options = parser.parse_args(argv)
 
     def work() -> int:
-        if options.every is not None and options.every <= 0:
-            raise ValueError(f"--every is {options.every:g}; expected more than 0, such as 15")
         ended = draw(options.folder)
         print(options.folder / "figures" / "live.png", flush=True)
         while options.every and not ended:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
+from weekahead.schema.shape import is_finite
+
 Json = Mapping[str, object]
 
 _TEXT_PARTS = ("text", "output_text")
@@ -350,6 +352,4 @@ def _token_logprobs(logprobs: object) -> tuple[ScoredToken, ...]:
 
 
 def _finite(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
+    return float(value) if is_finite(value) else None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from weekahead.files import read_text
+from weekahead.task.times import read_day
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 PUBLIC_DATASET = "FinGPT/fingpt-forecaster-dow30-202305-202405"
@@ -130,7 +131,7 @@ def read_cutoff(stated: Mapping[str, object]) -> date | None:
     if value is None:
         return None
     try:
-        return date.fromisoformat(str(value))
+        return read_day(str(value), "knowledge_cutoff")
     except ValueError:
         raise ValueError(
             f"knowledge_cutoff is {value!r}; expected a date such as 2023-12-31 or null"

@@ -1,6 +1,5 @@
 """Any dataset as the audit sees it: public rows, rows of ours, or records; nothing is repaired."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -8,13 +7,15 @@ from datetime import UTC, date, datetime, time
 from data_pipeline.dataset.load import is_public
 from data_pipeline.dataset.public_text import unwrap
 from data_pipeline.dataset.reader import Source
-from data_pipeline.records.calendar import is_always_open
+from data_pipeline.records.calendar import is_always_open, latest_decision
 from weekahead.schema.dataset_files import COLUMNS, PUBLIC_COLUMNS
 from weekahead.schema.manifests import JsonObject
+from weekahead.schema.shape import is_finite, shortened
 from weekahead.task.labels import check_label
 from weekahead.task.prompt import render_prompt
 from weekahead.task.prompt_reader import PriceMove, read_prompt
-from weekahead.task.record import Record, look_ahead, moment, published_by
+from weekahead.task.record import Record, look_ahead
+from weekahead.task.times import moment, published_by, read_day
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,11 @@ def _record_content(row: JsonObject) -> _RowContent:
     system, user = (message["content"] for message in render_prompt(record))
     filed = record.financials.known_at if record.financials else None
     return _RowContent(
-        columns={**row, "financials_known_at": filed},
+        columns={
+            **row,
+            "financials_known_at": filed,
+            "synthetic": record.extra.get("synthetic"),
+        },
         id=record.id,
         week_start=record.week_start,
         week_end=record.week_end,
@@ -152,7 +157,8 @@ def _our_content(row: JsonObject) -> _RowContent:
 def _audit_row(split: str, content: _RowContent) -> AuditRow:
     """What is done with a row of any shape."""
     columns = content.columns
-    start, end = _day(content.week_start, "week_start"), _day(content.week_end, "week_end")
+    start = read_day(content.week_start, "week_start")
+    end = read_day(content.week_end, "week_end")
     if end <= start:
         raise ValueError(
             f"the forecast week runs from {start} to {end}; expected two days in order"
@@ -174,7 +180,7 @@ def _audit_row(split: str, content: _RowContent) -> AuditRow:
         look_ahead=_look_ahead(content, start, decision),
         financials_known_at=_moment(columns, "financials_known_at"),
         market_cap=facts.market_cap,
-        quarter_end=date.fromisoformat(facts.quarter_end) if facts.quarter_end else None,
+        quarter_end=read_day(facts.quarter_end, "the quarter's end") if facts.quarter_end else None,
         moves=tuple(move for move in facts.price_moves if move.before > move.rounding),
         asks_about_cryptocurrency=facts.asks_about_cryptocurrency,
     )
@@ -191,8 +197,9 @@ def _look_ahead(content: _RowContent, start: date, decision: datetime) -> tuple[
         ]
     else:
         late = list(content.late_facts)
-    # A late decision would excuse every fact. Midnight of a day comes last in UTC-12.
-    if decision > datetime.combine(start, time(12), UTC):
+    # A late decision would excuse every fact.
+    latest = latest_decision(str(columns["symbol"]), start, synthetic=_is_synthetic(columns))
+    if columns.get("decision_time") is not None and decision > latest:
         late.append(f"decision_time {columns['decision_time']}")
     if late or known_at["known_at"] or content.late_facts is not None:
         return tuple(late)
@@ -202,11 +209,17 @@ def _look_ahead(content: _RowContent, start: date, decision: datetime) -> tuple[
 def _known_by(columns: JsonObject, name: str, known: datetime) -> datetime:
     """When a fact was known for sure: on a day without a clock at its end.
 
-    Of a pair that trades day and night the last price has midnight, and that is its clock.
+    The last price of a pair that trades day and night, or of a fictional market, has midnight, and
+    that is its clock.
     """
-    if name == "known_at" and is_always_open(str(columns["symbol"])):
+    has_clock = is_always_open(str(columns["symbol"])) or _is_synthetic(columns)
+    if name == "known_at" and has_clock:
         return known
     return published_by(columns[name])
+
+
+def _is_synthetic(columns: JsonObject) -> bool:
+    return columns.get("synthetic") is True
 
 
 def _check_columns(row: JsonObject, columns: Sequence[str]) -> None:
@@ -247,30 +260,17 @@ def _text(row: JsonObject, name: str) -> str:
     return row[name]
 
 
-def _day(value: object, name: str) -> date:
-    try:
-        return date.fromisoformat(value)  # pyright: ignore[reportArgumentType]
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is {value!r}; expected a date such as 2024-03-17") from None
-
-
 def _fraction(row: JsonObject, name: str) -> float | None:
     value = row.get(name)
     if value is None:
         return None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value):
-        raise ValueError(f"{name} is {value!r}; expected a finite fraction such as 0.012, or null")
+    if not is_finite(value):
+        raise ValueError(
+            f"{name} is {shortened(value)}; expected a finite fraction such as 0.012, or null"
+        )
     return value
 
 
 def _moment(row: JsonObject, name: str) -> datetime | None:
     """The time in UTC under `name`; None if there is none."""
-    if row.get(name) is None:
-        return None
-    try:
-        return moment(row[name])
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{name} is {row[name]!r}; expected a time such as 2024-03-17T04:00:00+00:00, or null"
-        ) from None
+    return None if row.get(name) is None else moment(row[name], name)

@@ -19,7 +19,7 @@ from data_pipeline.audit.leaks import Finding
 from data_pipeline.audit.rows import AuditRow, audit_rows
 from data_pipeline.dataset.reader import read_source
 from data_pipeline.records.fundamentals import SHORTEST_LAG_DAYS
-from weekahead.cli import new_parser, read_options, run_command
+from weekahead.cli import new_parser, read_options, run_command, whole_number
 from weekahead.files import write_json
 from weekahead.locks import check_writable
 from weekahead.manifest import new_manifest
@@ -155,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for audit.json")
     parser.add_argument(
         "--filing-lag",
-        type=int,
+        type=whole_number,
         default=SHORTEST_LAG_DAYS,
         help="days from a quarter's end to its filing",
     )

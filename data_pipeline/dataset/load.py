@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +14,9 @@ from data_pipeline.dataset.statistics import train_majority, up_share
 from weekahead.schema.dataset_files import COLUMNS, describe_missing, unknown_split
 from weekahead.schema.manifests import JsonObject
 from weekahead.schema.rows import DatasetRow, DroppedRow
+from weekahead.schema.shape import is_finite, shortened
 from weekahead.task.labels import BINS, check_label
+from weekahead.task.times import read_day
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,15 +256,16 @@ def _checked_row(row: JsonObject) -> DatasetRow:
     missing = [name for name in COLUMNS if name not in row]
     if missing:
         raise ValueError(describe_missing(missing, row))
-    try:
-        date.fromisoformat(row["week_start"])
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"week_start is {row['week_start']!r}; expected a date such as 2024-03-17"
-        ) from None
+    read_day(row["week_start"], "week_start")
     for name in ("id", "symbol", "week_end"):
         if not isinstance(row[name], str):
             raise ValueError(f"{name} is {row[name]!r}; expected a text")
+    for name in ("weekly_return", "last_week_return"):
+        value = row.get(name)
+        if value is not None and not is_finite(value):
+            raise ValueError(
+                f"{name} is {shortened(value)}; expected a finite fraction such as 0.012, or null"
+            )
     for name in ("prompt", "completion"):
         if not _is_messages(row[name]):
             raise ValueError(

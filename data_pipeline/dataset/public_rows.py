@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Literal, cast
 
 from data_pipeline.dataset.public_text import last_week_return, repair_answer, repair_prompt, unwrap
@@ -14,6 +13,7 @@ from weekahead.schema.rows import DatasetRow, DroppedRow, PublicRow, reference_t
 from weekahead.task.answer import parse_answer
 from weekahead.task.labels import check_label, label_of_magnitude
 from weekahead.task.prompt import completion
+from weekahead.task.times import read_day
 
 Wording = Literal["repaired", "original"]
 
@@ -192,7 +192,7 @@ def _public_row(row: JsonObject) -> PublicRow:
 def _period(text: str) -> tuple[str, str]:
     start, _, end = text.partition(" to ")
     try:
-        ordered = date.fromisoformat(start) < date.fromisoformat(end)
+        ordered = read_day(start, "start") < read_day(end, "end")
     except ValueError:
         ordered = False
     if not ordered:

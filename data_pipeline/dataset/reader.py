@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +84,14 @@ def _read_columns(path: Path) -> list[JsonObject]:
 
     try:
         if path.suffix == ".parquet":
-            return read_table(path).to_pylist()
-        return Dataset.from_file(str(path), in_memory=True).to_list()
+            rows = read_table(path).to_pylist()
+        else:
+            rows = Dataset.from_file(str(path), in_memory=True).to_list()
     except (ArrowInvalid, OSError) as error:
         raise ValueError(
             f"{path}: not a whole {path.suffix} file ({error}); write or download it again"
         ) from None
+    return list(map(_with_texts, rows))
 
 
 _READERS: dict[str, Callable[[Path], list[JsonObject]]] = {
@@ -144,12 +146,12 @@ def _with_texts(row: JsonObject) -> JsonObject:
 
     `datasets` makes times out of the texts of a JSONL file.
     """
-    return {
-        name: _text(value) if isinstance(value, datetime) else value for name, value in row.items()
-    }
+    return {name: _text(value) if isinstance(value, date) else value for name, value in row.items()}
 
 
-def _text(moment: datetime) -> str:
+def _text(moment: date) -> str:
+    if not isinstance(moment, datetime):
+        return moment.isoformat()
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     if moment.tzinfo is None and moment == midnight:
         return moment.date().isoformat()

@@ -51,7 +51,7 @@ def cut_by_date(
 
     Raises ValueError for no rows and for numbers that make no sense.
     """
-    _check(validation_share, gap_weeks)
+    check_cut(validation_share, gap_weeks)
     if not rows:
         raise ValueError("no rows to cut into train and validation; expected at least one")
     rows = _by_week(rows)
@@ -105,7 +105,7 @@ def separate(
     it by `cut_by_date`; one that the dataset has already is kept apart from both in the same way.
     Raises ValueError if no training week lies before the test weeks.
     """
-    _check(validation_share, gap_weeks)
+    check_cut(validation_share, gap_weeks)
     train = _by_week(splits.get("train", []))
     validation = _by_week(splits.get("validation", []))
     dropped: list[DroppedRow] = []
@@ -142,7 +142,8 @@ def purge(
     """
     first = date.fromisoformat(before)
     weeks = {row["week_start"] for row in rows if row["week_start"] < before}
-    gap = gap_weeks
+    # A longer gap would leave no week before it either.
+    gap = min(gap_weeks, _weeks_between(min(weeks), first) + 1) if weeks else 0
     while gap and sum(week < _ahead(first, gap) for week in weeks) < min(min_weeks, len(weeks)):
         gap -= 1
     limit = _ahead(first, gap)
@@ -186,11 +187,16 @@ def _first_week(rows: Iterable[DatasetRow]) -> str | None:
     return min((row["week_start"] for row in rows), default=None)
 
 
+def _weeks_between(week: str, later: date) -> int:
+    return (later - date.fromisoformat(week)).days // 7
+
+
 def _ahead(day: date, weeks: int) -> str:
     return (day - timedelta(weeks=weeks)).isoformat()
 
 
-def _check(validation_share: float, gap_weeks: int) -> None:
+def check_cut(validation_share: float, gap_weeks: int) -> None:
+    """Raise ValueError for a share or a gap that makes no sense."""
     if not 0 < validation_share < 1:
         raise ValueError(f"validation share is {validation_share}; expected a fraction such as 0.1")
     if gap_weeks < 0:

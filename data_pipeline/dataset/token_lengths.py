@@ -2,7 +2,8 @@
 
 import hashlib
 import heapq
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 from weekahead.models.chat_format import apply_chat_format, chat_format, message_length
 from weekahead.recipe import RECIPES, read_recipe
@@ -15,12 +16,13 @@ LONGEST_ROWS = 50
 """Rows with the most characters, counted besides: the longest in tokens is (almost) among them."""
 
 
-class _SampledRow(NamedTuple):
+@dataclass(frozen=True, order=True)
+class _SampledRow:
     """A row in a heap; the id decides between rows of one rank."""
 
     rank: int
     id: str
-    messages: list[Message]
+    messages: list[Message] = field(compare=False)
 
 
 class LengthSample:

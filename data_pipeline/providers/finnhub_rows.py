@@ -1,6 +1,5 @@
 """Finnhub's rows read into what every provider gives: stories, profile, figures, filings."""
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
@@ -15,6 +14,8 @@ from data_pipeline.providers.base import (
     usable_link,
     usable_text,
 )
+from weekahead.schema.shape import is_finite
+from weekahead.task.times import read_day
 
 TIME_KEY = "datetime"
 """The key that tells a row of news of this form from one of another form."""
@@ -118,7 +119,7 @@ def read_figures(row: FinnhubMetric) -> dict[date, dict[str, float]]:
     for name, points in sorted(_series(row, "quarterly").items()):
         for point in points or []:
             ends, value = _day(point.get("period")), point.get("v")
-            if ends and isinstance(value, int | float) and math.isfinite(value):
+            if ends and is_finite(value):
                 figures.setdefault(ends, {})[name] = float(value)
     return figures
 
@@ -194,7 +195,7 @@ def _concepts(parts: Iterable[object]) -> Iterator[tuple[str, float]]:
     for lines in parts:
         for line in lines if isinstance(lines, list) else []:
             value = line.get("value") if isinstance(line, dict) else None
-            if isinstance(value, int | float) and math.isfinite(value):
+            if is_finite(value):
                 # us-gaap_CommonStockSharesOutstanding and dei:EntityCommonStockSharesOutstanding.
                 concept = str(line.get("concept")).replace(":", "_").rsplit("_", 1)[-1]
                 yield concept, float(value)
@@ -202,6 +203,6 @@ def _concepts(parts: Iterable[object]) -> Iterator[tuple[str, float]]:
 
 def _day(text: object) -> date | None:
     try:
-        return date.fromisoformat(str(text)[:10])
+        return read_day(str(text)[:10], "a day")
     except ValueError:
         return None

@@ -94,15 +94,20 @@ def decision_time(exchange: str, week_start: date) -> str:
     return midnight.astimezone(UTC).isoformat()
 
 
-def latest_decision(symbol: str, week_start: date) -> str:
-    """The latest decision time of a week: its first moment at the symbol's exchange, in UTC.
+def latest_decision(symbol: str, week_start: date, *, synthetic: bool) -> datetime:
+    """The last moment, in UTC, at which the week that begins on `week_start` may be forecast.
 
-    Where no exchange is known it is noon UTC: midnight of a day comes last in UTC-12.
+    The first moment of that day at the symbol's exchange, and in UTC for a fictional market. Where
+    the exchange is not known it is that of UTC-12, where a day begins last.
     """
+    midnight = datetime.combine(week_start, time(), UTC)
+    if synthetic:
+        return midnight
     try:
-        return decision_time(exchange_of(symbol), week_start)
+        exchange = exchange_of(symbol)
     except ValueError:
-        return f"{week_start}T12:00:00+00:00"
+        return midnight + timedelta(hours=12)
+    return datetime.fromisoformat(decision_time(exchange, week_start))
 
 
 def first_open(exchange: str, week_start: date) -> str | None:

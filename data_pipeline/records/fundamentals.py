@@ -9,7 +9,8 @@ from datetime import date, timedelta
 from fractions import Fraction
 
 from data_pipeline.providers.base import Filing, FundamentalsAnswer, Profile, midnight_in_new_york
-from weekahead.task.record import Financials, moment
+from weekahead.task.record import Financials
+from weekahead.task.times import moment
 
 FILING_LAG_DAYS = 45
 """Days from a quarter's end to its filing, if none is found: the SEC's term for a quarter."""

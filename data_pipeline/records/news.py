@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo
 
 from data_pipeline.dataset.public_text import repair_text
 from data_pipeline.providers.base import Story
-from weekahead.task.record import News, moment
+from weekahead.task.record import News
+from weekahead.task.times import moment
 
 ITEMS_PER_WEEK = 5
 SUMMARY_LENGTH = 300

@@ -12,9 +12,7 @@ _EXCHANGES = (
     "|XNAS|XNYS|XASE|ARCX|BATX"
 )
 _BEFORE = re.compile(rf"^(?:{_EXCHANGES})(?: ?: ?| )(?=.)")
-_BEHIND = re.compile(
-    rf"(?:[. /:-]US| U[SNQWPRAV])(?: EQUITY)?$|[. ](?:OQ?|N)$|:(?:{_EXCHANGES})$"
-)
+_BEHIND = re.compile(rf"(?:[. /:-]US| U[SNQWPRAV])(?: EQUITY)?$|[. ](?:OQ?|N)$|:(?:{_EXCHANGES})$")
 """US exchanges as brokers, Bloomberg (AAPL UW) and Reuters (AAPL.O) write them."""
 _CLASS = re.compile(r"[-./ _:]([ABC]|USDT?)$")
 """A class of shares, or the currency of a pair: BRK.B, BRK-B, BRK/B, BRK B and BRKB are one."""

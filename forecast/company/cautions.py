@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from forecast.company.inputs import Case
 from weekahead.schema.manifests import TrainingManifest
 from weekahead.task.prompt import PROMPT_VERSION
-from weekahead.task.record import moment
+from weekahead.task.times import moment
 
 
 @dataclass(frozen=True)

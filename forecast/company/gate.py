@@ -2,14 +2,14 @@
 
 import sys
 from collections.abc import Iterator
-from datetime import date
 from typing import cast
 
 from data_pipeline.records.calendar import WEEK, latest_decision
-from forecast.company.values import day_of, is_return, time_of
+from eval.metrics.baselines import LARGEST_NUMBER
 from weekahead.names import check_symbol
 from weekahead.task.prompt import render_prompt
 from weekahead.task.record import Record, look_ahead
+from weekahead.task.times import moment, read_day
 
 _REMEDY = "make the records again"
 
@@ -35,10 +35,10 @@ def check_known_in_time(record: Record) -> None:
     So is a decision time that is none, or later than the first moment of the week.
     """
     try:
-        _check_times(record)
+        _check_decision(record)
+        late = look_ahead(record)
     except ValueError as error:
         raise ValueError(f"{record.id}: {error}; {_REMEDY}") from None
-    late = look_ahead(record)
     if late:
         raise ValueError(
             f"{record.id} shows what was not known at its decision time, {record.decision_time}: "
@@ -71,7 +71,7 @@ def _numbers(value: object, name: str = "") -> Iterator[tuple[str, float]]:
 
 
 def _check_days(record: Record) -> None:
-    start = day_of("week_start", record.week_start)
+    start = read_day(record.week_start, "week_start")
     end = start + WEEK
     if start.isoweekday() != 7 or record.week_end != end.isoformat():
         raise ValueError(
@@ -80,34 +80,27 @@ def _check_days(record: Record) -> None:
     if not record.weeks:
         raise ValueError("weeks is empty; expected one past week or more")
     for number, week in enumerate(record.weeks, start=1):
-        first = day_of(f"weeks.{number}.start", week.start)
-        last = day_of(f"weeks.{number}.end", week.end)
+        first = read_day(week.start, f"weeks.{number}.start")
+        last = read_day(week.end, f"weeks.{number}.end")
         if not first < last <= start:
             raise ValueError(
                 f"weeks.{number} is {first} to {last}; expected two days in order, up to {start}"
             )
 
 
-def _check_times(record: Record) -> None:
-    decision = time_of("decision_time", record.decision_time)
-    for number, week in enumerate(record.weeks, start=1):
-        time_of(f"weeks.{number}.known_at", week.known_at)
-        for item in week.news:
-            time_of(f"known_at of the news {item.headline!r:.60}", item.known_at)
-    if record.financials:
-        time_of("financials.known_at", record.financials.known_at)
-    if record.capitalization:
-        time_of("capitalization.known_at", record.capitalization.known_at)
-    latest = _latest_decision(record, day_of("week_start", record.week_start))
-    if decision > time_of("its week's first moment", latest):
+def _check_decision(record: Record) -> None:
+    latest = latest_decision(
+        record.symbol,
+        read_day(record.week_start, "week_start"),
+        synthetic=record.extra.get("synthetic") is True,
+    )
+    if moment(record.decision_time, "decision_time") > latest:
         raise ValueError(
-            f"decision_time is {record.decision_time}; expected {latest}, when its week begins, "
-            "or earlier"
+            f"decision_time is {record.decision_time}; expected {latest.isoformat()}, when its "
+            "week begins, or earlier"
         )
 
 
-def _latest_decision(record: Record, week: date) -> str:
-    """A fictional market keeps UTC."""
-    if record.extra.get("synthetic"):
-        return f"{week}T00:00:00+00:00"
-    return latest_decision(record.symbol, week)
+def is_return(value: float) -> bool:
+    """Whether a number can be the return of a week: nobody loses more than everything."""
+    return -1 <= value <= LARGEST_NUMBER

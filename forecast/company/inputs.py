@@ -27,7 +27,6 @@ from data_pipeline.records.calendar import WEEK, decision_time, exchange_of, zon
 from data_pipeline.records.collect import gather
 from data_pipeline.records.indices import load, members_on
 from forecast.company.gate import check_record
-from forecast.company.values import day_of
 from weekahead.files import read_text
 from weekahead.names import check_symbol
 from weekahead.schema.forecasts import ForecastInput
@@ -35,7 +34,8 @@ from weekahead.schema.manifests import read_records_manifest
 from weekahead.schema.rows import DatasetRow
 from weekahead.task.prompt import prompt_messages, shown_facts
 from weekahead.task.prompt_reader import read_prompt
-from weekahead.task.record import PastWeek, Record, moment, read_records
+from weekahead.task.record import PastWeek, Record, read_records
+from weekahead.task.times import moment, read_day
 from weekahead.told_files import close_match, names_in
 
 
@@ -294,7 +294,7 @@ def case_of_prompt(path: Path, week: date) -> Case:
         raise ValueError(f"{path} is empty; expected the user message of a prompt")
     asked = _ASKED.search(text)
     symbol = check_symbol(asked["symbol"] if asked else path.stem)
-    start = day_of(f"the week that {path} asks about", asked["start"]) if asked else week
+    start = read_day(asked["start"], f"the week that {path} asks about") if asked else week
     decision = _decision_time(symbol, start)
     row = {
         "id": f"{symbol}-{start}",

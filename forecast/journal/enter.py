@@ -22,7 +22,8 @@ from weekahead.files import Row, iter_jsonl, read_jsonl, write_jsonl
 from weekahead.schema.journal import VERSION, Clock, KeptInputs
 from weekahead.schema.shape import check_shape
 from weekahead.task.prompt import render_prompt
-from weekahead.task.record import Record, moment
+from weekahead.task.record import Record
+from weekahead.task.times import moment
 
 INPUTS = "inputs"
 """Folder of the records that a week was forecast from, `<week>.jsonl`."""

@@ -26,7 +26,7 @@ from weekahead.schema.journal import (
     WeekLine,
 )
 from weekahead.schema.shape import check_shape, has_shape
-from weekahead.task.record import moment
+from weekahead.task.times import moment
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, cast, get_args
 
 from data_pipeline.records.calendar import WEEK, exchange_of, first_open, latest_decision
-from forecast.company.values import day_of, is_return, time_of
+from forecast.company.gate import is_return
 from weekahead.schema.journal import (
     DAYS,
     TIMES,
@@ -24,7 +24,7 @@ from weekahead.schema.journal import (
     WeekLine,
 )
 from weekahead.task.labels import BINS, direction_of, label_of_return
-from weekahead.task.record import moment
+from weekahead.task.times import moment, read_day
 
 _ROUNDING = 1e-6
 """How far probabilities that were written may be from adding up to 1."""
@@ -71,10 +71,10 @@ def check_times(line: Mapping[str, Any]) -> None:
     """Raise ValueError naming what should be a time or a day, and is none."""
     for name in TIMES:
         if name in line:
-            time_of(name, line[name])
+            moment(line[name], name)
     for name in DAYS:
         if name in line:
-            day_of(name, line[name])
+            read_day(line[name], name)
 
 
 def allow(seen: Seen, line: AnyLine, hashes: Sequence[str]) -> None:
@@ -173,13 +173,13 @@ def _check_time(forecast: ForecastLine) -> None:
 def _check_decision(forecast: ForecastLine, clock: Clock) -> None:
     """A late decision would excuse every fact. A rehearsal's market may be fictional, in UTC."""
     week = date.fromisoformat(forecast["week_start"])
-    latest = _latest_decision(forecast["symbol"], week)
+    latest = _latest_decision(forecast["symbol"], week, synthetic=False)
     if clock == "simulated":
-        latest = max(latest, f"{week}T00:00:00+00:00", key=moment)
-    if moment(forecast["decision_time"]) > moment(latest):
+        latest = max(latest, _latest_decision(forecast["symbol"], week, synthetic=True))
+    if moment(forecast["decision_time"]) > latest:
         raise Breach(
-            f"its decision time is {forecast['decision_time']}; expected {latest}, when its week "
-            "begins, or earlier"
+            f"its decision time is {forecast['decision_time']}; expected {latest.isoformat()}, "
+            "when its week begins, or earlier"
         )
 
 

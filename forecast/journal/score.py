@@ -29,7 +29,7 @@ from weekahead.schema.metrics import ProbabilityScores, SkillVerdict, VerdictMet
 from weekahead.schema.rows import LikelihoodRow, ScorableRow
 from weekahead.task.answer import Answer
 from weekahead.task.labels import direction_of, magnitude_of
-from weekahead.task.record import moment
+from weekahead.task.times import moment
 
 SCORES = "scores.json"
 _PATIENCE = timedelta(weeks=4)

@@ -11,12 +11,13 @@ from typing import NamedTuple
 from data_pipeline.providers.base import PriceProvider
 from data_pipeline.records.calendar import WEEK, Week, exchange_of, weekly_return, weeks_of
 from data_pipeline.records.price_gate import check_prices
+from forecast.company.gate import is_return
 from forecast.company.inputs import check_each_once, check_records
-from forecast.company.values import is_return
 from forecast.journal.ledger import Ledger
 from weekahead.schema.journal import CorrectionLine, ForecastLine, ReturnLine
 from weekahead.task.labels import direction_of, label_of_return
-from weekahead.task.record import Record, moment, read_records
+from weekahead.task.record import Record, read_records
+from weekahead.task.times import moment
 
 _APART = 0.005
 """Two sources whose returns differ by more than this fraction contradict each other."""

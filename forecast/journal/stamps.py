@@ -14,7 +14,7 @@ from forecast.journal.ledger import BrokenLedger, Ledger
 from forecast.journal.rfc3161 import BadStamp, Stamp, query_for, read_reply
 from weekahead.files import replacing
 from weekahead.schema.journal import ForecastLine
-from weekahead.task.record import moment
+from weekahead.task.times import moment
 
 STAMPS = "stamps"
 """Folder of the stamps, inside the journal's."""

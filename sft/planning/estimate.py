@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sft.training.values import check_numbers
 from weekahead.hardware.cards import Card, card_here
 from weekahead.hardware.lengths import RowLengths, public_lengths
 from weekahead.hardware.memory import (
@@ -22,6 +23,7 @@ from weekahead.hardware.shapes import Shapes, shapes_of
 from weekahead.hardware.speed import Duration, duration, model_flops
 from weekahead.recipe import read_recipe
 from weekahead.schema.manifests import TrainingResult
+from weekahead.told_flags import check_fields
 
 _CLEARLY = 0.8
 """Of the time: a smaller gain is within the estimate's range."""
@@ -104,7 +106,8 @@ def _faster(job: Job, card: Card) -> Faster | None:
     now = job.settings
     per_step = now.rows * now.accumulation
     found: list[Faster] = []
-    for rows in (rows for rows in range(1, per_step + 1) if per_step % rows == 0):
+    most = min(per_step, MOST_ROWS)
+    for rows in (rows for rows in range(1, most + 1) if per_step % rows == 0):
         for checkpointing in (True, False):
             other = replace(
                 now, rows=rows, accumulation=per_step // rows, checkpointing=checkpointing
@@ -218,7 +221,10 @@ def _local_tokenizer(base: str, turn_format: str) -> Any:
 
 def job_of(config: Path, dataset: str, flags: Mapping[str, str | None], count: int) -> Job:
     """What the recipe `config` with `flags` trains. Raises ValueError naming what is missing."""
+    check_fields(config)
     recipe = read_recipe(config)
+    given = {name: value for name, value in flags.items() if value is not None}
+    check_numbers({**recipe, **given})
     base = flags.get("model_name_or_path") or recipe.get("model_name_or_path") or ""
     settings = training_settings(recipe, flags, count)
     lengths = lengths_of(dataset, base, flags.get("turn_format") or recipe.get("turn_format") or "")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from sft.training.fields import DECIDED, check_decided, decided_by_hardware
 from sft.training.launch import move_checkpointing
-from sft.training.values import check_values
+from sft.training.values import check_numbers, check_values
 from weekahead.models.chat_format import chat_format
 from weekahead.models.precision import Precision
 from weekahead.recipe import PUBLIC_DATASET, read_cutoff, read_recipe
@@ -82,20 +82,7 @@ class ScriptArguments:
     )
 
     def __post_init__(self) -> None:
-        minimum = {
-            "max_rows": 1,
-            "gen_rows": 0,
-            "gen_max_new_tokens": 1,
-            "early_stopping_patience": 1,
-        }
-        for name, smallest in minimum.items():
-            value = getattr(self, name)
-            if value is not None and value < smallest:
-                raise ValueError(f"--{name} is {value}; expected at least {smallest}")
-        if self.gen_time_share <= 0:
-            raise ValueError(
-                f"--gen_time_share is {self.gen_time_share}; expected more than 0, such as 0.1"
-            )
+        check_numbers(vars(self))
         if self.turn_format is not None:
             chat_format(self.turn_format)
         cutoff = read_cutoff(vars(self))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from sft.training.launch import check_launcher
 from weekahead.models.precision import Precision
+from weekahead.schema.shape import shortened
 
 
 class Range(NamedTuple):
@@ -77,8 +78,15 @@ RANGES: Mapping[str, Range] = {
     "ddp_bucket_cap_mb": _ONE,
     "seed": Range(0, below=2**32),
     "data_seed": Range(0, below=2**32),
+    "eval_accumulation_steps": _ONE,
+    "router_aux_loss_coef": _ZERO,
+    "max_rows": _ONE,
+    "gen_rows": _ZERO,
+    "gen_max_new_tokens": _ONE,
+    "gen_time_share": _POSITIVE,
+    "early_stopping_patience": _ONE,
 }
-"""Field -> the values that make sense. Fields of ScriptArguments check themselves."""
+"""Field -> the values that make sense."""
 
 _ATTENTION = {
     None: None,
@@ -130,10 +138,7 @@ def check_values(values: Mapping[str, Any], precision: Precision) -> None:
     `values` are all fields as recipe and flags give them. Raises ValueError naming flag, value,
     what was expected and the remedy.
     """
-    for name, expected in RANGES.items():
-        value = values.get(name)
-        if value not in (None, "auto") and not expected.holds(_number(value)):
-            raise ValueError(f"--{name} is {value}; expected {expected}")
+    check_numbers(values)
     _check_attention(values, precision)
     _check_quantization(values)
     _check_schedule(values)
@@ -143,6 +148,27 @@ def check_values(values: Mapping[str, Any], precision: Precision) -> None:
     _check_one_process(values, precision)
     _check_reports(values)
     check_launcher(values, precision)
+
+
+def check_numbers(values: Mapping[str, Any]) -> None:
+    """Check each number alone. Raises ValueError naming flag, value and what was expected."""
+    counted = _ONE.holds(_number(values.get("max_steps")))  # epochs decide nothing then
+    ranges = {**RANGES, "num_train_epochs": _ZERO if counted else _POSITIVE}
+    for name, expected in ranges.items():
+        value = values.get(name)
+        if value not in (None, "auto") and not expected.holds(_number(value)):
+            finite = "" if math.isfinite(_number(value)) else " and finite"
+            raise ValueError(f"--{name} is {_shown(value)}; expected {expected}{finite}")
+    steps = values.get("max_steps")
+    if steps is not None and _number(steps) != -1 and not _ONE.holds(_number(steps)):
+        raise ValueError(
+            f"--max_steps is {_shown(steps)}; expected at least 1, or -1 for as many as "
+            "--num_train_epochs asks for"
+        )
+
+
+def _shown(value: object) -> str:
+    return shortened(value).strip("'")
 
 
 def _number(value: object) -> float:

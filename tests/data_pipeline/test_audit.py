@@ -11,6 +11,7 @@ from data_pipeline.audit.defects import bins_of
 from data_pipeline.audit.leaks import outcome_in_prompt
 from data_pipeline.audit.rows import audit_rows
 from data_pipeline.dataset.reader import Source, read_source
+from data_pipeline.synthetic.__main__ import main as write_fictional
 from sft.training.arguments import ScriptArguments
 from weekahead.files import read_jsonl, sha256, write_jsonl
 from weekahead.recipe import RECIPES, knowledge_cutoffs
@@ -83,6 +84,11 @@ def ours(week, symbol="LKMR", **changes):
         "financials_known_at": clean.financials.known_at,
     }
     return {**row, **changes}
+
+
+def fictional(week):
+    """The columns of a row of a fictional market, which decides at midnight in UTC."""
+    return {"decision_time": f"{day(week)}T00:00:00+00:00", "synthetic": True}
 
 
 def with_user(row, old, new):
@@ -175,20 +181,73 @@ def test_a_check_that_does_not_apply_has_count_0_and_says_so():
         {"known_at": f"{day(2)}T06:00:00+00:30"},
         {"financials_known_at": f"{day(2)}T09:00:00+00:00"},
         {"decision_time": f"{day(3)}T05:00:00+00:00"},
-        {"decision_time": f"{day(2)}T12:00:01+00:00"},
+        {"decision_time": f"{day(2)}T05:00:01+00:00"},
+        {"decision_time": f"{day(2)}T00:00:01+00:00", "synthetic": True},
+        {"known_at": f"{day(2)}T05:00:00+00:00", **fictional(2)},
+        {"known_at": f"{day(2)}T00:00:01+00:00", **fictional(2)},
+        {"known_at": f"{day(2)}T00:00:00+00:00", **fictional(2), "synthetic": "no"},
+        {"financials_known_at": f"{day(2)}T00:00:00+00:00", **fictional(2)},
     ],
     ids=[
         "a second late",
         "another zone",
         "financials",
         "decided a week later",
-        "decided after any midnight",
+        "a second after the exchange's midnight",
+        "decided after a fictional midnight",
+        "fictional, five hours late",
+        "fictional, a second late",
+        "not fictional",
+        "fictional financials",
     ],
 )
 def test_a_fact_known_after_the_decision_is_a_leak(change):
     finding = checks(train=[ours(1), ours(2, **change)])["known_at"]
     assert (finding.count, finding.of, finding.leak) == (1, 2, True)
     assert finding.examples[0].startswith(f"LKMR-{day(2)}: ")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ours(2, known_at=f"{day(2)}T00:00:00+00:00", **fictional(2)),
+        ours(2, known_at=day(2), **fictional(2)),
+        ours(2, symbol="X.UNKNOWN", decision_time=f"{day(2)}T12:00:00+00:00"),
+        record(
+            2,
+            decision_time=f"{day(2)}T00:00:00+00:00",
+            weeks=(PastWeek(day(1), day(2), 50.6, 49.9),),
+            extra={"synthetic": True},
+        ).to_json(),
+    ],
+    ids=["fictional midnight", "fictional day", "no exchange", "fictional record"],
+)
+def test_what_was_known_and_decided_in_time_is_no_leak(row):
+    assert checks(train=[row])["known_at"].count == 0
+
+
+def test_without_a_known_exchange_the_last_midnight_of_all_counts():
+    late = ours(2, symbol="X.UNKNOWN", decision_time=f"{day(2)}T12:00:01+00:00")
+    assert checks(train=[late])["known_at"].count == 1
+
+
+def test_a_record_of_a_fictional_market_is_held_against_its_midnight():
+    late = record(2, extra={"synthetic": True}).to_json()
+    finding = checks(train=[late])["known_at"]
+    assert finding.examples == [f"LKMR-{day(2)}: decision_time {day(2)}T05:00:00+00:00"]
+
+
+def test_the_fictional_dataset_has_no_leak_until_one_is_planted(tmp_path, capsys):
+    assert write_fictional(["--out", str(tmp_path)]) == 0
+    folder = tmp_path / "datasets" / "fictional"
+    for source in (folder, tmp_path / "records" / "fictional.jsonl"):
+        assert audit.main([str(source), "--out", str(tmp_path / "audit")]) == 0
+        assert "no leak found" in capsys.readouterr().out
+    first, *rest = read_jsonl(folder / "test.jsonl")
+    late = first["decision_time"].replace("T00:00:00", "T00:00:01")
+    write_jsonl(folder / "test.jsonl", [{**first, "known_at": late}, *rest])
+    assert audit.main([str(folder), "--out", str(tmp_path / "audit")]) == 1
+    assert f"{first['id']}: known_at {late}" in capsys.readouterr().out
 
 
 def test_a_record_with_news_from_the_forecast_week_is_a_leak():

@@ -136,6 +136,63 @@ def test_a_record_that_looks_ahead_stops_the_build(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def refused(tmp_path, *odd):
+    """What build says of a file with these records; the dataset that is there stays."""
+    records = made_records.records()
+    built(tmp_path, records)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    path, _ = made_records.write(tmp_path, [*records, *odd])
+    with pytest.raises(ValueError, match="made") as error:
+        build_manifest(path, tmp_path / "hindsight.jsonl", tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert str(error.value).startswith(f"{path}, row {len(records) + len(odd)}: ")
+    assert "fetch the records again" in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"week_start": "soon"}, "AA-soon: week_start is 'soon'; expected a date"),
+        ({"week_start": "9999-12-31"}, "AA-9999-12-31: week_start is '9999-12-31'; expected"),
+        ({"week_start": "2026-01-07"}, "week_start 2026-01-07, a Wednesday; expected a Sunday"),
+        ({"week_end": "x"}, "week_end is 'x'; expected a date"),
+        ({"week_end": "2026-07-13"}, "week_end 2026-07-13; expected 2026-07-12, a week after"),
+        ({"week_end": "2026-07-05"}, "week_end 2026-07-05; expected 2026-07-12, a week after"),
+        (
+            {"decision_time": "2026-07-05T00:00:01+00:00"},
+            "decision_time 2026-07-05T00:00:01+00:00; expected 2026-07-05T00:00:00+00:00, when",
+        ),
+        (
+            {"decision_time": "2026-07-05T04:00:01+00:00", "extra": {}},
+            "decision_time 2026-07-05T04:00:01+00:00; expected 2026-07-05T04:00:00+00:00, when",
+        ),
+        (
+            {"symbol": "SAP.DE", "decision_time": "2026-07-04T23:00:00+00:00", "extra": {}},
+            "SAP.DE-2026-07-05 has decision_time 2026-07-04T23:00:00+00:00; expected "
+            "2026-07-04T22:00:00+00:00, when",
+        ),
+        (
+            {"symbol": "A.NOWHERE", "decision_time": "2026-07-05T12:00:01+00:00", "extra": {}},
+            "expected 2026-07-05T12:00:00+00:00, when",
+        ),
+    ],
+)
+def test_a_record_that_is_no_week_decided_before_it_stops_the_build(tmp_path, change, message):
+    assert message in refused(tmp_path, replace(made_records.record("AA", 26), **change))
+
+
+def test_of_two_records_with_one_id_none_is_written(tmp_path):
+    first, second = (made_records.record("AA", 26, company=name) for name in ("One.", "Two."))
+    assert "AA-2026-07-05 the record of row 61 too" in refused(tmp_path, first, second)
+
+
+def test_a_decision_at_the_exchanges_midnight_is_built(tmp_path):
+    decided = {"decision_time": "2026-07-05T04:00:00+00:00", "extra": {}}
+    records = [*made_records.records(), made_records.record("AA", 26, **decided)]
+    assert built(tmp_path, records)[0]["read"] == 61
+
+
 def test_a_second_build_writes_the_same_rows(tmp_path):
     built(tmp_path, made_records.records())
     first = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.jsonl")}

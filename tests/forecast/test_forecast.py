@@ -28,7 +28,7 @@ from weekahead.models.precision import choose_precision
 from weekahead.task.answer import render_answer
 from weekahead.task.labels import BINS
 from weekahead.task.prompt import render_prompt
-from weekahead.task.record import moment
+from weekahead.task.times import moment
 
 KEYS = ("probabilities", "prediction", "answer", "decision_time", "inputs", "adapter", "base")
 NOW = datetime(2026, 1, 7, 12, tzinfo=UTC)

@@ -17,7 +17,7 @@ from forecast.company.inputs import (
 )
 from tests.support.market import write_prices
 from weekahead.files import write_jsonl, write_text
-from weekahead.task.record import moment
+from weekahead.task.times import moment
 
 BACK = timedelta(weeks=8 * 52 + 2)
 """The fictional market lies in 2031, where no exchange has a calendar yet: it is moved to 2023."""

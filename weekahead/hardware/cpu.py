@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from weekahead.cli import new_parser, run_command
+from weekahead.cli import new_parser, positive_number, run_command
 
 _SIDE = 2048
 """Rows and columns of the matrices: too large for a CPU's cache, as a model's weights are."""
@@ -34,7 +34,9 @@ def teraflops(mode: str, seconds: float = 1.0) -> float:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: exit 0."""
     parser = new_parser(__doc__, "weekahead.hardware.cpu")
-    parser.add_argument("--teraflop", type=float, required=True, help="arithmetic to estimate")
+    parser.add_argument(
+        "--teraflop", type=positive_number, required=True, help="arithmetic to estimate"
+    )
     options = parser.parse_args(argv)
 
     def work() -> int:

@@ -2,15 +2,19 @@
 stumbles."""
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
 from functools import cache
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from weekahead.files import read_jsonl
 
+_SHOWN = 60
+"""Characters of a value that an error repeats."""
 _WORDS: dict[object, str] = {
     str: "a text",
     int: "a whole number",
@@ -54,6 +58,25 @@ def read_rows(path: Path, hint: Any, remedy: str, *, complete: bool = True) -> l
 def has_shape(value: object, hint: Any) -> bool:
     """Whether what `value` holds is as `hint` says it, in every depth; keys may be missing."""
     return _fault(value, hint, "") is None
+
+
+def is_finite(value: object) -> TypeGuard[float]:
+    """Whether a JSON value is a number to reckon with: not NaN, infinite or beyond a float."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
+
+
+def shortened(value: object) -> str:
+    """A value as an error shows it; numbers of thousands of digits have no text in Python."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 def _fault(value: object, hint: Any, where: str) -> str | None:
@@ -112,7 +135,7 @@ def _fault_of_items(value: object, kind: type, hint: Any, where: str) -> str | N
 
 def _is_plain(value: object, hint: Any) -> bool:
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return is_finite(value)
     if hint is int:
         is_whole = isinstance(value, float) and value.is_integer()
         return is_whole or (isinstance(value, int) and not isinstance(value, bool))
@@ -122,9 +145,7 @@ def _is_plain(value: object, hint: Any) -> bool:
 
 
 def _described(value: object, where: str, expected: str) -> str:
-    text = repr(value)
-    short = text if len(text) <= 60 else f"{text[:57]}..."
-    return f"{where or 'it'} is {short}, expected {expected}"
+    return f"{where or 'it'} is {shortened(value)}, expected {expected}"
 
 
 def _path(where: str, name: str) -> str:

@@ -2,6 +2,8 @@
 
 import math
 
+from weekahead.schema.shape import is_finite, shortened
+
 _STEPS = ("0-1%", "1-2%", "2-3%", "3-4%", "4-5%", "more than 5%")
 _DOWN = tuple(f"down by {step}" for step in reversed(_STEPS))
 _UP = tuple(f"up by {step}" for step in _STEPS)
@@ -19,14 +21,15 @@ def label_of_return(weekly_return: float) -> str:
     bin is "more than 5%". A return of exactly zero is "up by 0-1%": there is no thirteenth bin,
     and the public dataset counts r >= 0 as up.
 
-    Raises ValueError for NaN and infinities: a week without a price has no label.
+    Raises ValueError for NaN, infinities and what is no number: a week without a price has no
+    label.
     """
-    if not math.isfinite(weekly_return):
+    if not is_finite(weekly_return):
         raise ValueError(
-            f"weekly_return is {weekly_return}; a label needs a finite fraction such as 0.012. "
-            "Drop the week or repair its prices."
+            f"weekly_return is {shortened(weekly_return)}; a label needs a finite fraction such as "
+            "0.012. Drop the week or repair its prices."
         )
-    percent = round(abs(100 * weekly_return), _PERCENT_DECIMALS)
+    percent = round(100 * min(abs(weekly_return), 1.0), _PERCENT_DECIMALS)
     step = _STEPS[min(max(math.ceil(percent), 1), 6) - 1]
     return f"{'up' if weekly_return >= 0 else 'down'} by {step}"
 
@@ -60,6 +63,11 @@ def magnitude_of(label: str) -> float:
 def label_of_magnitude(magnitude: float) -> str:
     """The bin of a signed size in percent; the inverse of `magnitude_of`.
 
-    Raises ValueError for NaN and infinities.
+    Raises ValueError for NaN, infinities and what is no number.
     """
+    if not is_finite(magnitude):
+        raise ValueError(
+            f"the magnitude is {shortened(magnitude)}; expected a finite size in percent, such as "
+            "-2.5"
+        )
     return label_of_return(magnitude / 100)

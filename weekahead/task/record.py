@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 from weekahead.files import iter_jsonl
 from weekahead.schema.manifests import JsonObject
 from weekahead.schema.shape import check_shape
 from weekahead.task.labels import label_of_return
+from weekahead.task.times import moment, published_by, read_day
 
 
 @dataclass(frozen=True)
@@ -112,16 +112,21 @@ class Record:
     def from_json(cls, value: JsonObject) -> "Record":
         """The record that `to_json` wrote.
 
-        Raises ValueError naming the field that is missing, unknown or of another type.
+        Raises ValueError naming the field that is missing, unknown, of another type, or no time.
         """
         name = f"{value.get('symbol', '?')}-{value.get('week_start', '?')}"
         check_shape(value, cls, f"record {name}", "fetch the records again", complete=False)
         try:
-            return cls(**_nested(value))
+            record = cls(**_nested(value))
         except (KeyError, TypeError) as error:
             raise ValueError(
                 f"record {name}: {error}; expected the fields of Record.to_json"
             ) from None
+        try:
+            _check_times(record)
+        except ValueError as error:
+            raise ValueError(f"record {name}: {error}; fetch the records again") from None
+        return record
 
 
 def _nested(value: JsonObject) -> JsonObject:
@@ -138,6 +143,15 @@ def _nested(value: JsonObject) -> JsonObject:
         "financials": Financials(**financials) if financials else None,
         "capitalization": Capitalization(**capitalization) if capitalization else None,
     }
+
+
+def _check_times(record: Record) -> None:
+    """Raise ValueError for a day or a time of `record` that cannot be read."""
+    read_day(record.week_start, "week_start")
+    read_day(record.week_end, "week_end")
+    moment(record.decision_time, "decision_time")
+    for name, when in known_facts(record):
+        moment(when, f"known_at of {name}")
 
 
 def read_records(path: Path) -> Iterator[Record]:
@@ -176,38 +190,13 @@ def look_ahead(record: Record) -> list[str]:
 
     What was published on a day without a clock was known at the end of that day.
     """
-    limit = moment(record.decision_time)
+    limit = moment(record.decision_time, "decision_time")
     published = [fact for fact in _published_facts(record) if published_by(fact[1]) > limit]
     closed = [fact for fact in _closed_weeks(record) if moment(fact[1]) > limit]
     return [f"{name} known at {when}" for name, when in (*published, *closed)]
-
-
-def published_by(text: str) -> datetime:
-    """The moment by which something published at `text` was known for sure, in UTC.
-
-    A day, or a time of exactly midnight in UTC or in its own zone, is a day without a clock: its
-    end counts. Raises ValueError as `moment` does.
-    """
-    published = moment(text)
-    clocks = (published.time(), datetime.fromisoformat(text).time())
-    return published + timedelta(days=1) if time() in clocks else published
 
 
 def known_at(record: Record) -> str | None:
     """When the last of its facts became known, ISO 8601 in UTC; None for a record without facts."""
     moments = [moment(time) for _, time in known_facts(record)]
     return max(moments).isoformat() if moments else None
-
-
-def moment(text: str) -> datetime:
-    """A time that this project wrote, in UTC.
-
-    A date means its first moment; a time without a zone is taken as UTC. For the time of a provider
-    either could be too early: such a time needs a stricter reader. Raises ValueError if `text` is
-    not in ISO 8601.
-    """
-    if len(text) == 10:
-        day = date.fromisoformat(text)
-        return datetime(day.year, day.month, day.day, tzinfo=UTC)
-    time = datetime.fromisoformat(text)
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
