@@ -18,8 +18,8 @@ from typing import cast
 
 from data_pipeline.dataset.load import load_dataset
 from eval.metrics.breakdown import knowledge_cutoff
+from eval.metrics.doubts import manifest_doubts
 from eval.metrics.evaluate import evaluate
-from eval.metrics.judging import manifest_doubts
 from eval.metrics.probability import likelihood_metrics, with_probabilities
 from eval.metrics.text_table import render
 from weekahead import files
@@ -106,6 +106,9 @@ def score_files(
     for folder in folders.values():
         check_writable(folder)
     results = {source: _score_file(source, train_labels) for source in sources}
+    for source, result in results.items():  # before anything is replaced
+        for row in (*result.rows, result.metrics):
+            files.json_line(row, str(source))
     for source, result in results.items():
         folder = folders[source]
         files.write_jsonl(folder / SCORED, result.rows)
@@ -163,7 +166,7 @@ def _score_file(source: Path, train_labels: Mapping[str, int] | None) -> ScoredF
     rows = cast("list[ScorableRow]", files.read_jsonl(source))
     try:
         manifest = _manifest_beside(source)
-        doubts = manifest_doubts(manifest, len(rows)) if manifest else []
+        doubts = manifest_doubts(manifest, rows, len(rows)) if manifest else []
         labels = train_labels or (manifest["train_labels"] if manifest else None)
         answer_metrics, scored = evaluate(
             rows, _knowledge_cutoff(manifest), doubts=doubts, train_labels=labels
@@ -188,7 +191,7 @@ def _manifest_beside(source: Path) -> GenerationManifest | None:
     if not path.is_file():
         return None
     kind = read_json_object(path).get("kind", "generate")
-    if source.name != GENERATIONS and kind not in ("generate", "tfidf"):
+    if source.name != GENERATIONS and kind not in (None, "generate", "tfidf"):
         return None
     return read_generation_manifest(path)
 

@@ -66,7 +66,7 @@ _RANGE = re.compile(
 )
 """Two days of which the second alone states the year: Jan 7 - 14, 2024; 29 Dec - 4 Jan 2025."""
 _PART_OF = re.compile(
-    r"(?<![a-z])(?:week|wk|w|cw|kw) ?#|(?<![a-z0-9])q[1-4](?!\d)|#.*(?:week|wk) ?\d"
+    r"(?<![a-z])(?:week|wk|w|cw|kw) *#|(?<![a-z0-9])q[1-4](?!\d)|#.*(?:week|wk) *\d"
 )
 """A part of a span, such as week 2 of January 2023: no day that it states is its own."""
 _NUMBERED = re.compile(r"(?:week|wk|w|cw|kw)[. #:-]*0*(\d+)(?:\.0+)?|0*(\d+)(?:\.0+)?")

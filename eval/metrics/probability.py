@@ -3,6 +3,7 @@
 Intervals take weeks as independent units (`eval.metrics.statistics`).
 """
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Literal, NamedTuple, cast
@@ -87,7 +88,7 @@ def likelihood_metrics(
     for row, answer in zip(rows, scored, strict=True):
         likelihood = by_id.get(row.get("id"))
         if likelihood is not None:
-            _check_label(row, likelihood)
+            _check_label(row, answer, likelihood)
             merged = cast("LikelihoodRow", {**row, **likelihood})
             pairs.append(Pair(merged, answer["direction"]))
     if not pairs:
@@ -114,12 +115,18 @@ def _at_once(pair: Pair) -> Pair | None:
     return pair if row.get("prefix") == "direct" else None
 
 
-def _check_label(row: ScorableRow, likelihood: LikelihoodRow) -> None:
-    label = row.get("label")
-    if label is not None and label != likelihood["label"]:
-        raise ValueError(
-            f"id {row.get('id')}: label {label!r}, but {likelihood['label']!r} in likelihoods.jsonl"
-        )
+def _check_label(row: ScorableRow, answer: ScoredRow, likelihood: LikelihoodRow) -> None:
+    """Raise ValueError if the two files state another label, or another direction."""
+    label, stated = row.get("label"), likelihood["label"]
+    truth = answer.get("truth_direction")
+    if label is None and truth in (-1, 1) and truth != direction_of(stated):
+        label = f"{'up' if truth == 1 else 'down'}, by its reference"
+    elif label is None or label == stated:
+        return
+    raise ValueError(
+        f"id {row.get('id')}: label {label!r}, but {stated!r} in likelihoods.jsonl; run "
+        "eval.likelihood on the same rows"
+    )
 
 
 def _scores(pairs: Sequence[Pair], train_labels: Mapping[str, int] | None) -> AskedScores:
@@ -175,6 +182,11 @@ def _by_id(likelihoods: Sequence[LikelihoodRow]) -> dict[str | int | None, Likel
         fault = next(filter(None, map(_fault, [row, direct] if direct else [row])), None)
         if fault:
             raise ValueError(f"{name} (id {row['id']}): {fault}; run eval.likelihood again")
+        if row["label"] not in BINS:
+            raise ValueError(
+                f"{name} (id {row['id']}): label is {row['label']!r}; expected one of the twelve "
+                "bins; run eval.likelihood again"
+            )
         if row["id"] in by_id:
             raise ValueError(f"{name}: the id {row['id']} came before; run eval.likelihood again")
         by_id[row["id"]] = row
@@ -186,15 +198,15 @@ def _fault(stated: BinProbabilities | LikelihoodRow) -> str | None:
     if stated.get("up") is None:
         return "no `up`"
     shares = {"up": stated["up"], **stated["probs"]}
-    mass = stated.get("mass")
-    if mass is not None:
-        shares["mass"] = mass
+    for name in ("mass", "train_up_share"):
+        if (value := stated.get(name)) is not None:
+            shares[name] = cast("float", value)
     for name, share in shares.items():
         if not 0 <= share <= 1 + _ROUNDING:  # NaN is not
             return f"the probability of {name!r} is {share}; expected 0 to 1"
     for name, value in stated["logprobs"].items():
-        if not value <= _ROUNDING:
-            return f"the log-probability of {name!r} is {value}; expected 0 or less"
+        if not -math.inf < value <= _ROUNDING:
+            return f"the log-probability of {name!r} is {value}; expected a finite one, 0 or less"
     total = sum(stated["probs"].values())
     up = sum(share for name, share in stated["probs"].items() if direction_of(name) > 0)
     if abs(total - 1) > _APART or abs(up - stated["up"]) > _APART:

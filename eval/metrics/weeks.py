@@ -49,20 +49,24 @@ def week_keys(rows: Sequence[Mapping[str, object]]) -> Weeks:
     unread = next(
         (_cannot_be_read(name, each) for name, each in columns.items() if each.unread), ""
     )
-    sources = {
-        name: column.windows
-        for name, column in columns.items()
-        if all(column.windows) and not column.unread
-    }
+    usable = {name: column.windows for name, column in columns.items() if not column.unread}
+    sources = {name: windows for name, windows in usable.items() if all(windows)}
     merged = {name: _merged(windows) for name, windows in sources.items()}
     if not merged:
         missing = "no week that every row has: neither `period` nor `week_end` nor a date in `id`"
         return Weeks(None, unread or missing)
     counts = {name: len(set(keys)) for name, keys in merged.items()}
     first = next(iter(counts))
+    hidden = _hidden_weeks(first, merged[first], usable)
+    if hidden:
+        return Weeks(None, hidden)
     windows = [_span(window) for window in sources[first]]
     # A date that all ids share, such as that of a file, tells nothing about the rows.
-    told = {name: count for name, count in counts.items() if name == first or count > 1}
+    told = {
+        name: count
+        for name, count in counts.items()
+        if name == first or count > 1 or (name != "id" and isinstance(sources[name][0], Window))
+    }
     fewest = min(told, key=lambda name: told[name])
     if told[fewest] < told[first]:
         note = f"`{first}` names {told[first]} weeks and `{fewest}` {told[fewest]}: the fewer count"
@@ -72,9 +76,36 @@ def week_keys(rows: Sequence[Mapping[str, object]]) -> Weeks:
     if written > counts[first]:
         note = (
             f"{written} periods overlap or are one week spelt in several ways: they count as "
-            f"{plural(counts[first], 'week')}"
+            f"{plural(counts[first], 'week')}{_of_single_dates(sources[first])}"
         )
     return Weeks(merged[first], None, note, windows)
+
+
+def _hidden_weeks(
+    first: str, keys: Sequence[str], columns: Mapping[str, Sequence[Window | str]]
+) -> str | None:
+    """A reason if a column that some rows lack names fewer weeks than `first` does for the rest."""
+    for name, windows in columns.items():
+        filled = [index for index, window in enumerate(windows) if window]
+        if len(filled) in (0, len(windows)):
+            continue
+        named = len(set(_merged([windows[index] for index in filled])))
+        otherwise = len({keys[index] for index in filled})
+        if named < otherwise and (name != "id" or named > 1):
+            return (
+                f"`{name}` is missing in {len(windows) - len(filled)} of {len(windows)} rows, and "
+                f"in the others it names {named} weeks where `{first}` names {otherwise}: state it "
+                "in every row"
+            )
+    return None
+
+
+def _of_single_dates(windows: Sequence[Window | str]) -> str:
+    """What to write for days: one date is read as the first day of a week."""
+    one_date = any(
+        isinstance(window, Window) and len(dates_in(window.text)) == 1 for window in windows
+    )
+    return "; one date stands for a week, so write a day as 2024-01-08 to 2024-01-09" * one_date
 
 
 def plural(count: int, noun: str) -> str:

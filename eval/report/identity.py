@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from eval.metrics.firms import firms_of
+from eval.metrics.firms import firm_of
 from eval.metrics.weeks import week_keys
 
 Rows = Sequence[Mapping[str, object]]
@@ -35,8 +35,8 @@ def _id(row: Mapping[str, object]) -> str:
 
 def _pairs(rows: Rows) -> tuple[str, ...] | None:
     """Firm and week of each row; None if a row lacks one of them, or two rows share both."""
-    firms, windows = firms_of(rows), week_keys(rows).windows
-    if firms is None or windows is None:
+    firms, windows = list(map(firm_of, rows)), week_keys(rows).windows
+    if not all(firms) or windows is None:
         return None
     return _unique(f"{firm} {window}" for firm, window in zip(firms, windows, strict=True))
 

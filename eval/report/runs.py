@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from eval.metrics.judging import manifest_doubts
+from eval.metrics.doubts import manifest_doubts
 from eval.report.identity import common_keys
 from weekahead.files import sha256
 from weekahead.names import printable
@@ -133,7 +133,9 @@ def load_run(folder: Path) -> EvaluatedRun:
     return EvaluatedRun(
         name=run_name(folder),
         folder=folder,
-        metrics=_with_doubts(metrics, manifest_doubts(manifest, metrics["n"])),
+        metrics=_with_doubts(
+            metrics, manifest_doubts(manifest, generations or scored, metrics["n"])
+        ),
         scored=scored,
         generations=generations,
         manifest=manifest,

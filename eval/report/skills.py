@@ -90,8 +90,21 @@ def _corrected(results: Sequence[SkillResult]) -> list[SkillResult]:
 
 
 def _base_name(entry: Entry) -> str | None:
+    """The base of an entry by its name on the Hub, whose case does not count; else its path."""
     base = entry.first.manifest["base"]
-    return base.get("name") if base else None
+    name = (base.get("hub_id") or base.get("name")) if base else None
+    return name.casefold() if name else None
+
+
+def _other_revisions(tuned: Entry, base: Entry) -> list[str]:
+    """A reason if the base was run at another revision than the one that was tuned."""
+    revisions = [(entry.first.manifest["base"] or {}).get("revision") for entry in (tuned, base)]
+    if None in revisions or len(set(revisions)) == 1:
+        return []
+    return [
+        f"{tuned.name} was tuned from revision {revisions[0]} of its base, and {base.name} ran "
+        f"revision {revisions[1]}: run the same one"
+    ]
 
 
 def _skill(entry: Entry) -> SkillResult:
@@ -155,7 +168,7 @@ def _stored_error(stored: SkillMetrics) -> Error | None:
 def _difference(tuned: Entry, base: Entry) -> SkillResult:
     runs = (*tuned.runs, *base.runs)
     unjudged = [run for run in runs if run.metrics["verdict"] == "not judged"]
-    reasons = _reasons_by_run(unjudged, runs)
+    reasons = [*_other_revisions(tuned, base), *_reasons_by_run(unjudged, runs)]
     weeks, firms = _weeks_and_firms(tuned)
     if weeks.keys is None and not reasons:
         reasons = [f"no interval: {weeks.reason}"]

@@ -3,8 +3,9 @@ then one line per run."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
-from eval.metrics.firms import firms_of
+from eval.metrics.firms import firm_of
 from eval.metrics.periods import dates_in
 from eval.metrics.weeks import plural, week_keys
 from eval.report.comparisons import ComparedRuns, p_text
@@ -257,14 +258,18 @@ def rows_tested(groups: Sequence[Sequence[EvaluatedRun]]) -> tuple[str, ...]:
 def _rows_in_words(run: EvaluatedRun) -> str:
     rows = run.generations or run.scored
     metrics = run.metrics
-    words = [plural(metrics["n"], "weekly forecast")]
-    if firms := firms_of(rows):
+    spans = [dates_in(window) for window in dict.fromkeys(week_keys(rows).windows or ())]
+    weekly = all(len(span) < 2 or 4 <= (span[1] - span[0]).days <= 8 for span in spans)
+    apart = not metrics["weeks"] or len(spans) <= metrics["weeks"]
+    words = [plural(metrics["n"], "weekly forecast" if weekly else "forecast")]
+    firms = list(map(firm_of, rows))
+    if firms and all(firms):
         words.append(f"for {plural(len(set(firms)), 'firm')}")
-    if metrics["weeks"]:
-        words.append(f"in {plural(metrics['weeks'], 'week')}")
-    days = sorted(
-        day for window in dict.fromkeys(week_keys(rows).windows or ()) for day in dates_in(window)
-    )
+    if metrics["weeks"] and apart:
+        words.append(f"in {plural(metrics['weeks'], 'week' if weekly else 'period')}")
+    elif metrics["weeks"]:
+        words.append(f"in {len(spans)} windows that overlap")
+    days = sorted(day for span in spans for day in span)
     if days:
         words.append(f"from {days[0]} to {days[-1]}")
     dataset = run.manifest["dataset"]
@@ -331,15 +336,19 @@ def _could_show(skills: Sequence[SkillResult], tuning: Sequence[SkillResult]) ->
         ]
         for what, results in (("skill", skills), ("gain in skill", tuning))
     }
-    what = " or ".join(name for name, found in sizes.items() if found)
-    if not what:
+    if not any(sizes.values()):
         return []
     start = "Not shown is not absent: these rows"
-    possible = sorted(
-        size for name, found in sizes.items() for size in found if size <= _LARGEST_TRUE[name]
-    )
-    if not possible:
+    of_what = {
+        name: possible
+        for name, found in sizes.items()
+        if (possible := [size for size in found if size <= _LARGEST_TRUE[name]])
+    }
+    if not of_what:
+        what = " or ".join(name for name, found in sizes.items() if found)
         return [f"{start} are too few to show any true {what} in four of five tests."]
+    what = " or ".join(of_what)
+    possible = sorted(chain.from_iterable(of_what.values()))
     ends = dict.fromkeys(f"{size:.2f}" for size in (possible[0], possible[-1]))
     return [
         f"{start} show a true {what} of {' to '.join(ends)} in four of five tests, and easily miss "

@@ -5,8 +5,8 @@ from datetime import date, timedelta
 
 import pytest
 
+from eval.metrics.doubts import manifest_doubts
 from eval.metrics.evaluate import evaluate
-from eval.metrics.judging import manifest_doubts
 from eval.metrics.weeks import week_keys
 from tests.support.scorable_rows import answer, answer_with
 from weekahead.task.labels import BINS
@@ -128,11 +128,15 @@ def test_a_call_that_is_hardly_made_is_too_few():
 
 def test_the_manifest_tells_of_rows_that_are_missing_or_were_learnt():
     manifest = {"dataset": {"rows": 120}, "rows_in_training_weeks": 12}
-    missing, learnt = manifest_doubts(manifest, 100)
+    manifest["train"] = None
+    missing, learnt = manifest_doubts(manifest, [], 100)
     assert "100 rows are here and manifest.json states 120" in missing
     assert learnt == "12 of 120 rows lie in weeks that the adapter was trained on"
     assert judged(rows(), [missing])[0] == "not judged"
-    assert manifest_doubts({"dataset": {}, "rows_in_training_weeks": None}, 100) == []
+    assert (
+        manifest_doubts({"dataset": {}, "rows_in_training_weeks": None, "train": None}, rows(), 120)
+        == []
+    )
 
 
 def test_one_firm_over_many_weeks_is_judged():
@@ -198,15 +202,39 @@ def test_sizes_on_few_rows_hide_the_squared_error_alone():
     assert metrics["verdict"] == "skill shown"
 
 
-LONG = " ".join(f"Point {number} of the news moved its sales and costs." for number in range(9))
+NOUNS = [
+    "sales",
+    "costs",
+    "orders",
+    "margins",
+    "debts",
+    "plants",
+    "stores",
+    "patents",
+    "lawsuits",
+    "shares",
+    "taxes",
+    "prices",
+]
+VERBS = ["rose", "fell", "doubled", "stalled", "recovered", "weakened", "surged", "slipped"]
+
+
+def long_text(number):
+    """A text of one row alone, of over 200 characters."""
+    draw = random.Random(number)
+    points = (
+        f"{draw.choice(NOUNS).capitalize()} of segment{draw.randrange(999)} "
+        f"{draw.choice(VERBS)} by {draw.randrange(99)} in region{draw.randrange(999)}."
+        for _ in range(12)
+    )
+    return " ".join(points)
 
 
 def long_rows(**changes):
     """Rows whose references are long texts of their own."""
     found = rows(**changes)
     for number, row in enumerate(found):
-        label = row["label"].capitalize()
-        row["answer"] = answer(label, positives=f"Case {number} {row['id']}.", analysis=LONG)
+        row["answer"] = answer(row["label"].capitalize(), analysis=long_text(number))
     return found
 
 
@@ -267,7 +295,7 @@ def test_copies_without_their_symbol_are_known_by_their_text(symbol, more):
 
 
 def test_the_same_prompt_is_the_same_row():
-    asked = [{**row, "prompt": f"{row['id']} {LONG}"} for row in rows()]
+    asked = [{**row, "prompt": f"{row['id']} {long_text(1)}"} for row in rows()]
     assert judged(asked)[0] == "skill shown"
     copies = [{**row, "id": f"{row['id']}-x", "symbol": f"X{row['symbol']}"} for row in asked[:3]]
     assert "3 of 123 rows are there more than once" in judged([*asked, *copies])[1]
@@ -289,11 +317,18 @@ def test_references_with_other_marks_are_no_answers(written):
     assert verdict == "not judged" and "12 of 120 answers equal their references" in reasons
 
 
-def test_a_reference_with_some_other_words_is_no_answer():
-    copied = [
-        {**row, "generation": row["answer"].replace("sales and costs", "sales & costs", 3)}
-        for row in long_rows()
-    ]
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace(" of ", " in ").replace(" by ", " about "),
+        lambda text: text.replace("e", "\u0435").replace("o", "\u00f6"),
+        lambda text: text.replace("re", "r\u200be"),
+        lambda text: text.replace("segment", "**segment**"),
+        lambda text: f"Sure. {text} That is all.",
+    ],
+)
+def test_a_reference_with_some_other_words_is_no_answer(change):
+    copied = [{**row, "generation": change(row["answer"])} for row in long_rows()]
     assert "answers equal their references" in judged(copied)[1]
 
 
@@ -324,3 +359,89 @@ def test_called_weeks_that_all_went_one_way_are_not_judged():
 
 def test_reasons_count_in_good_english():
     assert "the rows lie in 1 week:" in judged(rows(weeks=1))[1]
+
+
+def test_right_answers_in_the_words_of_a_template_are_no_copies():
+    """Twelve references for all rows, each as long as a text of its own."""
+    found = rows()
+    for row in found:
+        row["answer"] = answer(row["label"].capitalize(), analysis=long_text(0))
+        row["generation"] = row["generation"].replace(
+            "The week looks calm. Own words.", long_text(0)
+        )
+        row["prompt"] = f"About {row['symbol']}: {long_text(2)}"
+    assert judged(found) == ("skill shown", "")
+    assert judged([without(row, "symbol", "period") for row in found])[0] == "skill shown"
+
+
+def test_truths_that_are_missing_among_the_others_are_named():
+    changed = rows()
+    for row in changed[:6]:
+        row |= {"label": None, "answer": ""}
+    verdict, reasons = judged(changed)
+    assert verdict == "not judged" and reasons.startswith("6 of 120 rows have no truth, such as F0")
+    to_come = rows()
+    for row in to_come[-24:]:
+        row |= {"label": None, "answer": ""}
+    assert judged(to_come)[0] == "skill shown", "weeks after all others"
+
+
+def test_the_rows_tell_the_weeks_of_training_themselves():
+    manifest = {"dataset": {}, "rows_in_training_weeks": None}
+    manifest["train"] = {"dataset": {"last_train_week": str(SUNDAY + timedelta(weeks=1))}}
+    (seen,) = manifest_doubts(manifest, rows(), 120)
+    assert seen == "24 of 120 rows lie in weeks that the adapter was trained on"
+    manifest["train"] = {"dataset": {"last_train_week": None}}
+    assert manifest_doubts(manifest, rows(), 120) == []
+    assert "states 150" in manifest_doubts({**manifest, "n": 150}, rows(), 120)[0]
+
+
+def test_references_that_always_contradict_are_no_forecasts():
+    changed = rows()
+    for row in changed[:12]:
+        row["answer"] = answer_with("down by 1-2%" if row["label"] > "up" else "up by 1-2%")
+    for number, row in enumerate(changed):
+        row["teacher_told"] = number >= 12
+    assert "12 of 12 labels contradict" in judged(changed)[1]
+
+
+def test_many_contradictions_are_said_beside_the_verdict():
+    changed = rows()
+    for row in changed[:60]:
+        row["answer"] = answer_with("down by 1-2%" if row["label"] > "up" else "up by 1-2%")
+    verdict, reasons = judged(changed)
+    assert verdict == "skill shown"
+    assert reasons.startswith("60 of 120 labels contradict their references, which are therefore")
+
+
+def test_one_week_end_for_all_rows_is_one_week():
+    """Forged periods do not hide it."""
+    forged = [{**without(row, "id"), "week_end": "2024-01-14"} for row in rows()]
+    assert "the rows lie in 1 week" in judged(forged)[1]
+
+
+def test_an_empty_cell_does_not_hide_its_column():
+    forged = [
+        {**without(row, "id"), "week_end": str(SUNDAY + timedelta(weeks=number))}
+        for number, row in enumerate(rows())
+    ]
+    forged[0]["period"] = None
+    verdict, reasons = judged(forged)
+    assert verdict == "not judged"
+    assert "`period` is missing in 1 of 120 rows, and in the others it names 10 weeks" in reasons
+
+
+def test_one_missing_symbol_leaves_the_error_by_firm():
+    """Calls that are fixed by firm say less than their weeks make believe."""
+    draw = random.Random(3)
+    found = rows(weeks=12, firms=5, accuracy=0.5, seed=2)
+    for row in found:
+        number = int(row["symbol"][1:])
+        label = "up by 1-2%" if draw.random() < (0.75 if number < 3 else 0.25) else "down by 1-2%"
+        row |= {"label": label, "answer": answer_with(label)}
+        row["generation"] = answer_with("up by 1-2%" if number < 3 else "down by 1-2%") + " So."
+    whole = evaluate(found)[0]["skill"]
+    nameless = [{**without(found[0], "id"), "symbol": None}, *found[1:]]
+    assert evaluate(nameless)[0]["skill"]["p"] == pytest.approx(whole["p"], rel=0.5)
+    alone = [without({**row, "symbol": None}, "id") for row in found]
+    assert evaluate(alone)[0]["skill"]["p"] < whole["p"] / 5

@@ -219,7 +219,7 @@ def test_a_missing_week_is_sold_before_and_bought_after():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"symbol": None}, "1 of 4 rows have no `symbol`"),
+        ({"symbol": None, "id": None}, "1 of 4 rows have no `symbol`"),
         ({"symbol": "b"}, "B stands 2 times in 2024-01-07 to 2024-01-14"),
         ({"period": "week one", "id": None}, "`period` is no date that can be read in 1 spelling"),
         ({"period": period(0, days=10)}, "3 windows overlap or disagree: they are 1 week"),

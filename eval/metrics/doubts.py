@@ -1,0 +1,269 @@
+"""What in the rows of a run, or in the manifest beside them, forbids a verdict: sentences that name
+the rows, weeks or labels."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+
+from eval.metrics.firms import firm_of
+from eval.metrics.scored_answer import Scored
+from eval.metrics.text_quality import prompt_text
+from eval.metrics.weeks import first_days
+from weekahead.schema.file_names import MANIFEST
+from weekahead.schema.manifests import GenerationManifest
+from weekahead.schema.rows import ScorableRow
+from weekahead.task.answer import parse_answer
+from weekahead.task.times import read_day
+
+_CONTRADICTED = (0.01, 0.30)
+"""Share of references that contradict their labels from which, and up to which, the labels are in
+doubt. Above it the references are forecasts of their own: their author was not told the label,
+unless the rows say so (`teacher_told`)."""
+_NO_FORECASTS = 0.8
+"""From this share of contradictions on references are no forecasts of their own either: those are
+right about half of the time."""
+_FEW = 5
+"""References, of which such a share says nothing."""
+_SAME_TEXT, _SAME_MADE_TEXT = 0.1, 0.9
+"""From this share of the rows on, answers that equal their references are no answers. References
+of a fictional market, or from a template, are few texts, which a model learns by heart."""
+_SHORTEST_TEXT = 40
+"""Characters: shorter texts are equal by chance."""
+_LONG_TEXT = 200
+"""Characters from which on a text tells a row from others."""
+_DISTINCT = 0.25
+"""Share of the rows that must have a text of their own; else the texts are made from templates, and
+equal ones prove nothing."""
+_SAME_WORDS, _OWN_WORDS = 0.7, 0.25
+"""Share of words that an answer has in common with its reference from which on it is a copy, if it
+has so many fewer in common with the reference of another row. On the public rows real answers have
+at most 0.61, and 0.21 more than with another; a reference of which every fourth word is replaced
+has 0.75."""
+_MISSING_TRUTHS = 0.05
+"""Share of the rows of past weeks that may lack their truth."""
+_LOOK_ALIKE = str.maketrans(
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u03bf\u03b1", "aeopcyxioa"
+)
+"""Cyrillic and Greek letters that look like Latin ones."""
+
+
+def manifest_doubts(
+    manifest: GenerationManifest, rows: Sequence[Mapping[str, object]], count: int
+) -> list[str]:
+    """Reasons not to judge a run that its manifest tells; `count` rows were scored.
+
+    `rows` are those rows, or none if they are not here.
+    """
+    doubts: list[str] = []
+    stated = max(manifest["dataset"].get("rows") or 0, manifest.get("n") or 0)
+    if count < stated:
+        doubts.append(
+            f"{count} rows are here and {MANIFEST} states {stated}: rows that were left out may be "
+            "those that were wrong"
+        )
+    seen = max(manifest["rows_in_training_weeks"] or 0, _in_training_weeks(manifest, rows))
+    if seen:
+        doubts.append(
+            f"{seen} of {max(stated, count)} rows lie in weeks that the adapter was trained on"
+        )
+    return doubts
+
+
+def _in_training_weeks(manifest: GenerationManifest, rows: Sequence[Mapping[str, object]]) -> int:
+    """How many rows lie in weeks up to the last one that the adapter was trained on."""
+    train = manifest["train"]
+    last = train["dataset"].get("last_train_week") if train else None
+    if not last:
+        return 0
+    days = [day for day in first_days(rows) if day is not None]
+    return sum(day <= read_day(last, f"last_train_week of {MANIFEST}") for day in days)
+
+
+def missing_truths(scored: Sequence[Scored]) -> list[str]:
+    """A reason if rows lack their truth that are not of weeks after all others: still to come."""
+    days = first_days([answer.row for answer in scored])
+    pairs = list(zip(days, scored, strict=True))
+    last = max((day for day, answer in pairs if answer.truth and day), default=None)
+    missing = [
+        answer.row
+        for day, answer in pairs
+        if answer.truth is None and not (day and last and day > last)
+    ]
+    known = sum(answer.truth is not None for answer in scored)
+    if not known or len(missing) < _MISSING_TRUTHS * (known + len(missing)):
+        return []
+    return [
+        f"{len(missing)} of {len(scored)} rows have no truth, such as {row_name(missing[0])}: "
+        "those may be the ones that were wrong"
+    ]
+
+
+def repeated_rows(rows: Sequence[ScorableRow], windows: Sequence[str] | None) -> list[str]:
+    """A reason if rows are there twice: the same firm and window, or a text that is one row's own,
+    which is its prompt, its reference, or its answer in one window."""
+    first_names: dict[tuple[str, ...], str] = {}
+    repeated: list[str] = []
+    extra = 0
+    for index, (row, known_by) in enumerate(zip(rows, _identities(rows, windows), strict=True)):
+        in_window = f"{row.get('symbol')} in {windows[index]}" if windows else ""
+        name = in_window if row.get("symbol") and in_window else row_name(row, index)
+        before = [first_names[identity] for identity in known_by if identity in first_names]
+        if before:
+            extra += 1
+            repeated += [name, *before]
+        for identity in known_by:
+            first_names.setdefault(identity, name)
+    if not repeated:
+        return []
+    return [
+        f"{extra} of {len(rows)} rows are there more than once, such as {min(repeated)}: "
+        "score each once"
+    ]
+
+
+def _identities(
+    rows: Sequence[ScorableRow], windows: Sequence[str] | None
+) -> Iterator[list[tuple[str, ...]]]:
+    """For each row what no other one shares."""
+    firms = list(map(firm_of, rows))
+    shortest = [_LONG_TEXT if firm and windows else _SHORTEST_TEXT for firm in firms]
+    # What is made for a fictional market is made from few sentences.
+    made = [row.get("synthetic") is True for row in rows]
+    prompts = [" ".join(prompt_text(row.get("prompt") or "").split()) for row in rows]
+    references = [_words(row["answer"] or "") for row in rows]
+    answers = [_words(row["generation"] or "") for row in rows]
+    own = {
+        kind: len(set(texts)) >= _DISTINCT * len(texts)
+        for kind, texts in (("prompt", prompts), ("reference", references), ("answer", answers))
+    }
+    for index, (row, firm) in enumerate(zip(rows, firms, strict=True)):
+        found: list[tuple[str, ...]] = []
+        window = windows[index] if windows else ""
+        if firm and window:
+            found.append(("firm", firm, window))
+        if own["prompt"] and len(prompts[index]) >= _LONG_TEXT:
+            found.append(("prompt", prompts[index], str(row.get("label"))))
+        if own["reference"] and not made[index] and len(references[index]) >= shortest[index]:
+            found.append(("reference", references[index]))
+        if own["answer"] and not made[index] and len(answers[index]) >= _LONG_TEXT and window:
+            found.append(("answer", answers[index], window))
+        yield found
+
+
+@lru_cache(maxsize=1 << 12)  # runs on one dataset have the same references
+def _words(text: str) -> str:
+    """The words of a text in small letters: marks, accents, line ends and emphasis do not count,
+    nor what is not seen."""
+    letters = unicodedata.normalize("NFKC", text).casefold()
+    if not letters.isascii():
+        split = unicodedata.normalize("NFKD", letters)
+        kept = (each for each in split if unicodedata.category(each) not in ("Mn", "Cf"))
+        letters = "".join(kept).translate(_LOOK_ALIKE)
+    return " ".join(re.findall(r"[^\W_]+", letters))
+
+
+def contradicted_labels(known: Sequence[Scored]) -> list[str]:
+    """A reason if some labels contradict the references that were written for them."""
+    untold = [answer for answer in known if answer.row.get("teacher_told") is False]
+    others = [answer for answer in known if answer.row.get("teacher_told") is not False]
+    low, high = _CONTRADICTED
+    if any(answer.row.get("teacher_told") is True for answer in known):
+        high = 1.0
+    found: list[str] = []
+    for part, least, most in ((others, low, high), (untold, _NO_FORECASTS, 1.0)):
+        compared, wrong = _contradictions(part)
+        if not wrong or not least <= len(wrong) / compared <= most:
+            continue
+        if part is untold and compared < _FEW:
+            continue
+        found.append(
+            f"{len(wrong)} of {compared} labels contradict their references, such as that of "
+            f"{row_name(wrong[0].row)}: one of the two is wrong"
+        )
+    return found
+
+
+def other_forecasts(known: Sequence[Scored]) -> list[str]:
+    """What is taken of references that contradict too many labels to be their explanations."""
+    compared, wrong = _contradictions(
+        [answer for answer in known if answer.row.get("teacher_told") is None]
+    )
+    if not wrong or len(wrong) <= _CONTRADICTED[1] * compared:
+        return []
+    return [
+        f"{len(wrong)} of {compared} labels contradict their references, which are therefore taken "
+        "as forecasts of their own; `teacher_told` in the rows would say it"
+    ]
+
+
+def _contradictions(answers: Sequence[Scored]) -> tuple[int, list[Scored]]:
+    """How many references state a direction beside a label, and those that state the other."""
+    compared, wrong = 0, list[Scored]()
+    for answer in answers:
+        if answer.row.get("label") is None or answer.truth is None:
+            continue
+        reference = parse_answer(answer.row["answer"])
+        if reference.valid and reference.direction in (-1, 1):
+            compared += 1
+            if reference.direction != answer.truth.direction:
+                wrong.append(answer)
+    return compared, wrong
+
+
+def copied_references(known: Sequence[Scored]) -> list[str]:
+    """A reason if answers are their references, among the fictional rows or among the others."""
+    copies: list[Scored] = []
+    for synthetic in (False, True):
+        part = [each for each in known if (each.row.get("synthetic") is True) == synthetic]
+        references = [_words(answer.row["answer"] or "") for answer in part]
+        made = synthetic or len(set(references)) < _DISTINCT * len(references)
+        # Beside each reference stands that of another row.
+        others = [*references[1:], *references[:1]]
+        found = [
+            answer
+            for answer, reference, other in zip(part, references, others, strict=True)
+            if _is_copy(answer, reference, "" if made else other)
+        ]
+        if found and len(found) >= (_SAME_MADE_TEXT if made else _SAME_TEXT) * len(part):
+            copies += found
+    if not copies:
+        return []
+    return [
+        f"{len(copies)} of {len(known)} answers equal their references, such as that of "
+        f"{row_name(copies[0].row)}: references are no answers"
+    ]
+
+
+def _is_copy(scored: Scored, reference: str, other: str) -> bool:
+    """Whether an answer is its reference, or, with the reference of another row beside it, has far
+    more words of its own one."""
+    written = _words(scored.row["generation"] or "")
+    if len(reference) < _SHORTEST_TEXT:
+        return False
+    if written == reference:
+        return True
+    if not other or len(reference) < _LONG_TEXT:
+        return False
+    if f" {reference} " in f" {written} ":
+        return True
+    read = parse_answer(scored.row["answer"])
+    if read.valid and read.direction != scored.prediction.direction:
+        return False
+    ours = Counter(written.split())
+    shared = _shared(ours, Counter(reference.split()))
+    return shared >= _SAME_WORDS and shared - _shared(ours, Counter(other.split())) >= _OWN_WORDS
+
+
+def _shared(words: Counter[str], others: Counter[str]) -> float:
+    """The share of words that two texts have in common (Dice)."""
+    return 2 * (words & others).total() / max(1, words.total() + others.total())
+
+
+def row_name(row: ScorableRow, index: int | None = None) -> str:
+    """What a reader knows a row by; its number, counted from an `index` of 0, if nothing else."""
+    row_id = row.get("id")
+    name = "" if row_id is None else str(row_id).strip()
+    other = "a row" if index is None else f"row {index + 1}"
+    return name or f"{row.get('symbol') or other} {row.get('period') or ''}".strip()
