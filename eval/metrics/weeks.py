@@ -128,7 +128,7 @@ def _cannot_be_read(name: str, column: _Column) -> str:
     texts = column.unread
     return (
         f"`{name}` is no date that can be read in {plural(len(texts), 'spelling')}, such as "
-        f"{texts[0]!r}: write 2024-01-07 to 2024-01-14"
+        f"{texts[0]!r}: write 2024-01-07 to 2024-01-14, the year first"
     )
 
 

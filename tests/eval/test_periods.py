@@ -135,7 +135,7 @@ def test_unread_periods_leave_the_weeks_to_the_ids():
     assert keys == ["2024-01-07"] * 2 and reason is None
     assert note == (
         "`period` is no date that can be read in 1 spelling, such as 'Jan 7 - 14': write "
-        "2024-01-07 to 2024-01-14; `id` names the weeks"
+        "2024-01-07 to 2024-01-14, the year first; `id` names the weeks"
     )
 
 
