@@ -201,10 +201,16 @@ BREACHES = {
     "kind of clock": ([journals.start() | {"clock": "moon"}], "expected machine or simulated"),
     "contradiction": (one_week(WEEK[0] | {"direction": -1}), "and the prediction 'up by 0-1%'"),
     "negative": (one_week(WEEK[0] | {"probabilities": SHARES | {"up by 0-1%": -1.0}}), "twelve"),
-    "nan": (one_week(WEEK[0] | {"probabilities": dict.fromkeys(SHARES, math.nan)}), "twelve"),
+    "nan": (
+        one_week(WEEK[0] | {"probabilities": dict.fromkeys(SHARES, math.nan)}),
+        "is nan, expected a num",
+    ),
     "no week": (one_week(WEEK[0] | {"week_end": "2031-01-13"}), "expected Sunday to Sunday"),
-    "endless return": (one_week(*WEEK, END, PAID | {"weekly_return": math.inf}), "expected retur"),
-    "nan source": (one_week(*WEEK, END, PAID | {"sources": {"x": math.nan}}), "expected returns"),
+    "endless return": (
+        one_week(*WEEK, END, PAID | {"weekly_return": math.inf}),
+        "is inf, expected",
+    ),
+    "nan source": (one_week(*WEEK, END, PAID | {"sources": {"x": math.nan}}), "x is nan, expected"),
     "label": (one_week(*WEEK, END, PAID | {"weekly_return": -0.3}), "and that of its return 'down"),
     "doubt": (one_week(*WEEK, END, PAID | {"doubt": "why"}), "and that of its return None"),
     "other inputs": (
@@ -215,19 +221,22 @@ BREACHES = {
         one_week(WEEK[0] | {"decision_time": "2031-01-05T11:00:00+00:00"}),
         "line 2: its decision time is 2031-01-05T11:00:00+00:00; expected 2031-01-05T05",
     ),
-    "time for a day": (one_week(WEEK[0] | {"week_end": MONDAY}), "expected a day such as"),
-    "day by another name": (one_week(WEEK[0] | {"week_start": "20310105"}), "expected a day such"),
+    "time for a day": (one_week(WEEK[0] | {"week_end": MONDAY}), "expected a date such as"),
+    "day by another name": (one_week(WEEK[0] | {"week_start": "20310105"}), "expected a date such"),
     "end of time": (one_week(WEEK[0] | {"week_end": "9999-12-31"}), "of the years 1900 to 9000"),
     "before time": (
         one_week(WEEK[0] | {"decision_time": "0001-01-01T00:00:00+23:00"}),
-        "line 2: decision_time is '0001-01-01T00:00:00+23:00'; expected a time such as",
+        "line 2: decision_time is '0001-01-01T00:00:00+23:00'; expected a time in ISO",
     ),
     "no names": ([journals.start() | {"panel": [{}]}], "line 1: a forecaster of the panel is {}"),
     "fraction": (one_week(WEEK[0] | {"direction": 1.0}), "expected 1, -1 or null"),
-    "huge share": (one_week(WEEK[0] | {"probabilities": SHARES | {"up by 0-1%": HUGE}}), "twelve"),
+    "huge share": (
+        one_week(WEEK[0] | {"probabilities": SHARES | {"up by 0-1%": HUGE}}),
+        "expected a num",
+    ),
     "huge return": (one_week(*WEEK, END, PAID | {"weekly_return": HUGE}), "weekly_return is 1000"),
     "large return": (one_week(*WEEK, END, PAID | {"weekly_return": 1e307}), "expected returns"),
-    "huge source": (one_week(*WEEK, END, PAID | {"sources": {"x": HUGE}}), "expected returns"),
+    "huge source": (one_week(*WEEK, END, PAID | {"sources": {"x": HUGE}}), "expected a num"),
     "no source": (one_week(*WEEK, END, PAID | {"sources": {}}), "return of the first source"),
     "other source": (one_week(*WEEK, END, PAID | {"sources": {"x": 0.01}}), "of the first source"),
     "other symbol": (
@@ -310,7 +319,7 @@ def test_what_verify_refuses_is_never_written(journal):
             assert fault(signed(longer.lines)) is None, odd
     assert refused > 500
     with pytest.raises(
-        ValueError, match=r"^AAA-2031-01-19 is refused: weekly_return is nan.*-1 or"
+        ValueError, match=r"^AAA-2031-01-19: weekly_return is nan, expected a number"
     ):
         append_lines(journal, ledger, [made[-1] | {"weekly_return": math.nan}])
     assert (journal / LEDGER).read_bytes() == before
