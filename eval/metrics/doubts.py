@@ -252,8 +252,13 @@ def _is_copy(scored: Scored, reference: str, other: str) -> bool:
     if read.valid and read.direction != scored.prediction.direction:
         return False
     ours = Counter(written.split())
-    shared = _shared(ours, Counter(reference.split()))
-    return shared >= _SAME_WORDS and shared - _shared(ours, Counter(other.split())) >= _OWN_WORDS
+    shared = _shared(ours, _counted(reference))
+    return shared >= _SAME_WORDS and shared - _shared(ours, _counted(other)) >= _OWN_WORDS
+
+
+@lru_cache(maxsize=1 << 12)
+def _counted(words: str) -> Counter[str]:
+    return Counter(words.split())
 
 
 def _shared(words: Counter[str], others: Counter[str]) -> float:
