@@ -14,7 +14,6 @@ from eval.metrics.weeks import first_days
 from weekahead.schema.file_names import MANIFEST
 from weekahead.schema.manifests import GenerationManifest
 from weekahead.schema.rows import ScorableRow
-from weekahead.task.answer import parse_answer
 from weekahead.task.times import read_day
 
 _CONTRADICTED = (0.01, 0.30)
@@ -204,7 +203,7 @@ def _contradictions(answers: Sequence[Scored]) -> tuple[int, list[Scored]]:
     for answer in answers:
         if answer.row.get("label") is None or answer.truth is None:
             continue
-        reference = parse_answer(answer.row["answer"])
+        reference = answer.reference
         if reference.valid and reference.direction in (-1, 1):
             compared += 1
             if reference.direction != answer.truth.direction:
@@ -248,7 +247,7 @@ def _is_copy(scored: Scored, reference: str, other: str) -> bool:
         return False
     if f" {reference} " in f" {written} ":
         return True
-    read = parse_answer(scored.row["answer"])
+    read = scored.reference
     if read.valid and read.direction != scored.prediction.direction:
         return False
     ours = Counter(written.split())

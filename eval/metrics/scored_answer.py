@@ -40,6 +40,8 @@ class Scored:
     """The sections of which ROUGE's tokenizer would drop most letters."""
     rouge_written: dict[str, RougeScores | None]
     """The same for each section that has a text, in an answer that was rejected too; else None."""
+    reference: Answer
+    """The reference as the lenient reading parses it."""
 
     def to_json(self) -> ScoredRow:
         """This row of scored.jsonl."""
@@ -152,6 +154,7 @@ def score_row(row: ScorableRow, rouge: Rouge = section_rouge) -> Scored:
             name: score if getattr(answer, SECTIONS[name]).strip() else None
             for name, score in of_texts.items()
         },
+        reference=reference,
     )
 
 

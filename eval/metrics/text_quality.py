@@ -8,6 +8,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from eval.metrics.rouge import keeps_letters
@@ -74,8 +75,21 @@ def prompt_text(prompt: str | Sequence[Message]) -> str:
 
 def prompt_figures(prompt: str | Sequence[Message]) -> list[float]:
     """Every number of a prompt, sorted, each once."""
-    text = _DATE.sub(" ", prompt_text(prompt))
-    return sorted({_value(match.group()) for match in _ANY.finditer(text)})
+    return list(_read_prompt(prompt_text(prompt)).figures)
+
+
+class _ReadPrompt(NamedTuple):
+    """What is read in a prompt beside an answer to it."""
+
+    keeps_letters: bool
+    figures: tuple[float, ...]
+    """Sorted, each once."""
+
+
+@lru_cache(maxsize=1 << 11)  # runs on one dataset have the same prompts
+def _read_prompt(text: str) -> _ReadPrompt:
+    numbers = {_value(match.group()) for match in _ANY.finditer(_DATE.sub(" ", text))}
+    return _ReadPrompt(keeps_letters(text), tuple(sorted(numbers)))
 
 
 def unsupported_figures(
@@ -127,10 +141,11 @@ def made_up_figures(generation: str, prompt: str | Sequence[Message]) -> FigureC
 def _figures(
     text: str, content: str, answer: Answer, prompt: str | Sequence[Message]
 ) -> FigureCount | None:
-    if not (keeps_letters(content) and keeps_letters(prompt_text(prompt))):
+    read = _read_prompt(prompt_text(prompt))
+    if not (read.keeps_letters and keeps_letters(content)):
         return None
     own = [_value(number) for number in _ANY.findall(answer.prediction)]
-    return unsupported_figures(text, prompt_figures(prompt), own)
+    return unsupported_figures(text, read.figures, own)
 
 
 def answer_quality(row: ScorableRow, answer: Answer) -> AnswerQuality:

@@ -153,6 +153,7 @@ def _scored(one: Settled, row: ScorableRow) -> Scored:
         rouge={},
         unread=frozenset(),
         rouge_written={},
+        reference=Answer(),
     )
 
 
