@@ -22,7 +22,8 @@ from data_pipeline.dataset.split import CONTEXT_WEEKS, GAP, VALIDATION_SHARE, cu
 from data_pipeline.dataset.statistics import DatasetStatistics
 from data_pipeline.dataset.token_lengths import LengthSample
 from data_pipeline.dataset.writer import replacing_folder, summary_lines
-from data_pipeline.records.calendar import WEEK, latest_decision, sunday_on_or_before
+from data_pipeline.records.calendar import latest_decision
+from data_pipeline.records.checks import check_values
 from data_pipeline.teacher.answer_log import AnswerIndex
 from weekahead import files
 from weekahead.cli import add_options, new_parser, option, read_options, run_command
@@ -35,6 +36,7 @@ from weekahead.schema.manifests import (
     SplitFacts,
     read_records_manifest,
 )
+from weekahead.schema.rows import DatasetRow
 from weekahead.task.prompt import PROMPT_VERSION
 from weekahead.task.record import Record, look_ahead, read_records
 from weekahead.task.times import moment
@@ -158,7 +160,7 @@ def build(options: BuildOptions, *, records: Path, answers: AnswerIndex, out: Pa
             for record in read_records(records):
                 split = calendar.split_of[record.week_start]
                 answer = answers.find(record) if record.label else None
-                row = dataset_row(record, answer or "", answers.teacher, told=answers.told)
+                row = _row(record, answer or "", answers, records)
                 reason = _drop_reason(record, answer, split, answers)
                 if reason:
                     statistics.add_dropped(row, reason)
@@ -185,6 +187,13 @@ def build(options: BuildOptions, *, records: Path, answers: AnswerIndex, out: Pa
         # The manifest comes last: if it is there, the dataset is whole.
         files.write_json(folder / MANIFEST, result.manifest)
     return result
+
+
+def _row(record: Record, answer: str, answers: AnswerIndex, records: Path) -> DatasetRow:
+    try:
+        return dataset_row(record, answer, answers.teacher, told=answers.told)
+    except ValueError as error:
+        raise ValueError(f"{records}: {record.id}: {error}; fetch the records again") from None
 
 
 def cut(options: BuildOptions, records: Path) -> Calendar:
@@ -223,11 +232,11 @@ def checked_records(path: Path) -> Iterator[Record]:
 
 def _fault(record: Record) -> str | None:
     """Why a record must not be in a dataset; None if it may."""
-    start, end = map(date.fromisoformat, (record.week_start, record.week_end))
-    if sunday_on_or_before(start) != start:
-        return f"has week_start {start}, a {start:%A}; expected a Sunday"
-    if end != start + WEEK:
-        return f"has week_end {end}; expected {start + WEEK}, a week after its week_start"
+    try:
+        check_values(record)
+    except ValueError as error:
+        return f"cannot be used ({error})"
+    start = date.fromisoformat(record.week_start)
     synthetic = record.extra.get("synthetic") is True
     latest = latest_decision(record.symbol, start, synthetic=synthetic)
     if moment(record.decision_time) > latest:

@@ -13,6 +13,7 @@ def dataset_row(record: Record, answer: str, teacher: str, *, told: bool) -> Dat
 
     `known_at` is when its last fact became known; `financials_known_at` is null unless a filing
     proves it. The label is null if the record has no return yet; such a row belongs in no split.
+    Raises ValueError for a record that gives no prompt, or whose `extra` states a column again.
     """
     financials = record.financials
     row = {
@@ -31,6 +32,8 @@ def dataset_row(record: Record, answer: str, teacher: str, *, told: bool) -> Dat
         "teacher": teacher,
         "teacher_told": told,
         "prompt_version": PROMPT_VERSION,
-        **record.extra,
     }
-    return cast("DatasetRow", row)
+    twice = sorted(row.keys() & record.extra.keys())
+    if twice:
+        raise ValueError(f"extra states {', '.join(twice)}, which the record itself does")
+    return cast("DatasetRow", {**row, **record.extra})

@@ -207,6 +207,12 @@ def _sessions(exchange: str, start: date) -> tuple[tuple[date, str], ...]:
     """(day, moment of its close) of every session in the week from the Sunday `start`."""
     calendar = _calendar(exchange)
     saturday = start + WEEK - timedelta(days=1)
+    first, last = calendar.first_session.date(), calendar.last_session.date()
+    if not first <= start <= saturday <= last:
+        raise ValueError(
+            f"the week of {start} lies outside the calendar of {exchange}, which is known from "
+            f"{first} to {last}"
+        )
     days = calendar.sessions_in_range(start.isoformat(), saturday.isoformat())
     return tuple((day.date(), calendar.session_close(day).isoformat()) for day in days)
 

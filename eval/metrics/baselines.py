@@ -14,7 +14,13 @@ from eval.metrics.statistics import (
 )
 from weekahead.schema.metrics import BaselineComparisons, BaselineMetrics, Comparison
 from weekahead.schema.rows import ScorableRow
-from weekahead.task.labels import BINS, direction_of, label_of_return, magnitude_of
+from weekahead.task.labels import (
+    BINS,
+    LARGEST_NUMBER,
+    direction_of,
+    label_of_return,
+    magnitude_of,
+)
 
 STATED_MAGNITUDE = 1.5
 """The size, in percent, that a baseline states if it knows only a direction: the middle of 1-2%."""
@@ -54,10 +60,6 @@ def squared_error(
     limit = LARGEST_SIZE if capped else math.inf
     sizes = [max(-limit, min(limit, size)) for size in (prediction.magnitude, truth.magnitude)]
     return (sizes[0] - sizes[1]) ** 2
-
-
-LARGEST_NUMBER = 1e15
-"""Of a row's seconds, tokens and returns. Sums and squares of such numbers stay finite."""
 
 
 def read_number(

@@ -32,7 +32,7 @@ from forecast.company.inputs import (
     live_symbols,
 )
 from forecast.journal.clock import clock_for, time_of
-from forecast.journal.enter import Entry, enter, kept_facts
+from forecast.journal.enter import INPUTS, Entry, enter, kept_facts
 from forecast.journal.ledger import (
     LEDGER,
     BrokenLedger,
@@ -51,7 +51,7 @@ from forecast.journal.settle import (
     returns_of_records,
     settle,
 )
-from forecast.journal.stamps import make_stamp, read_stamps, stamp_path, stamps_in_words
+from forecast.journal.stamps import STAMPS, make_stamp, read_stamps, stamp_path, stamps_in_words
 from forecast.journal.verify import check, check_head
 from weekahead.cli import (
     MODEL_ERRORS,
@@ -138,6 +138,26 @@ class EnterOptions:
     )
 
 
+def _check_flags(options: EnterOptions) -> None:
+    """Raise ValueError for flags of which one would not be obeyed."""
+    for one, others in (
+        ("records", ("index", "prices", "news")),
+        ("index", ("symbols",)),
+    ):
+        for other in others:
+            if getattr(options, one) and getattr(options, other):
+                raise ValueError(
+                    f"--{one} and --{other} each say what to forecast from; give one of them"
+                )
+    needing = ("config", "twin", "model")
+    given = [name for name in needing if getattr(options, name)]
+    given += ["text"] * (options.text != "full")
+    if options.adapter is None and given:
+        raise ValueError(
+            f"--{given[0]} is of a model, and none is named; give --adapter, or leave it out"
+        )
+
+
 def _models(options: EnterOptions, ledger: Ledger) -> list[Member]:
     """The language models that are asked. A twin joins when the journal begins.
 
@@ -160,8 +180,11 @@ def _models(options: EnterOptions, ledger: Ledger) -> list[Member]:
 
 def run_enter(options: EnterOptions) -> int:
     """Enter the forecasts of the week under way, before its first session opens."""
+    _check_flags(options)
     with sole_writer(options.journal):
         ledger = check(_open(options.journal), str(options.journal / LEDGER))
+        if not ledger.lines:
+            _check_new(options.journal)
         week = sunday_on_or_before(options.date or _machine_time().date())
         if week.isoformat() in ledger.weeks:
             print(f"the week of {week} is entered already; nothing is changed")
@@ -175,7 +198,10 @@ def run_enter(options: EnterOptions) -> int:
             now=lambda: time_of(clock, options.date, _machine_time()),
             panel=[*_models(options, ledger), *simple_members(dataset)],
             code_commit=git_output("rev-parse", "HEAD"),
+            named=frozenset(_symbols(options)),
         )
+        if not ledger.lines:
+            print(f"a new journal begins in {options.journal}")
         before = {line["symbol"] for line in ledger.forecasts}
         ledger = enter(ledger, entry, lambda: _gather(options, entry.week, before))
     _print_entry(ledger, week.isoformat(), kept_facts(options.journal, week.isoformat()).notes)
@@ -188,7 +214,7 @@ def _gather(options: EnterOptions, week: datetime.date, before: Collection[str])
     A named company without prices is refused, since its name may be wrong; one that the journal
     forecast `before` is left out of this week alone.
     """
-    named = options.symbols.upper().replace(",", " ").split()
+    named = _symbols(options)
     if options.records:
         return inputs_of_records(options.records, week, named)
     if week > _machine_time().date():
@@ -200,6 +226,20 @@ def _gather(options: EnterOptions, week: datetime.date, before: Collection[str])
     known = live_inputs(live_symbols(named, options.index, week), week, sources)
     check_all_known(known, [symbol for symbol in named if symbol not in before])
     return known
+
+
+def _symbols(options: EnterOptions) -> list[str]:
+    return options.symbols.upper().replace(",", " ").split()
+
+
+def _check_new(folder: Path) -> None:
+    """Raise ValueError for a folder that held a journal whose ledger is lost."""
+    left = [name for name in (INPUTS, STAMPS, SCORES) if (folder / name).exists()]
+    if left:
+        raise ValueError(
+            f"{folder} holds {left[0]} of a journal, and no line of its ledger ({LEDGER}): take "
+            "the ledger from a copy, or name another JOURNAL"
+        )
 
 
 def _print_entry(ledger: Ledger, week: str, notes: Sequence[str]) -> None:
@@ -239,6 +279,7 @@ def run_settle(options: SettleOptions) -> int:
         ledger = append_lines(options.journal, ledger, settlement.lines)
     for source in sources:
         lacking = source.missing.keys() - settlement.waiting.keys()
+        lacking &= {key for other in sources if other is not source for key in other.values}
         if lacking:
             key = min(lacking)
             print(
@@ -248,6 +289,8 @@ def run_settle(options: SettleOptions) -> int:
     corrections = sum(line["kind"] == "correction" for line in settlement.lines)
     for key, reason in settlement.waiting.items():
         print(f"waiting: {key}: {reason}")
+    for note in settlement.notes:
+        print(f"note: {note}")
     for line in settlement.lines:
         if line["doubt"]:
             print(f"in doubt: {line['id']}: {line['doubt']}")

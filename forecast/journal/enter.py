@@ -39,6 +39,8 @@ class Entry:
     """The journal's clock."""
     panel: Sequence[Member]
     code_commit: str | None = None
+    named: frozenset[str] = frozenset()
+    """The symbols that were named one by one; empty for all."""
 
     @property
     def week(self) -> date:
@@ -57,16 +59,21 @@ def enter(ledger: Ledger, entry: Entry, gather: Callable[[], Known]) -> Ledger:
     week = entry.week.isoformat()
     first = [*_start(ledger, entry), *_closing_lines(ledger, entry, week)]
     path = _inputs_path(entry.folder, week)
-    known = _read_inputs(path) if path.exists() else _checked(gather())
-    _check_same_inputs(ledger, week, known, path)
-    known = _still_open(known, entry)
+    # Inputs from which nothing was forecast are gathered anew.
+    begun = any(line["week_start"] == week for line in ledger.forecasts)
+    known = _read_inputs(path) if begun and path.exists() else _checked(gather())
+    if begun:
+        _check_same_inputs(ledger, week, known, path)
+        _check_same_companies(entry, known)
+    known = _still_open(known, entry, ledger)
     extended(ledger, [*first, *_trial_lines(ledger, entry, known)], str(entry.folder / LEDGER))
     ledger = append_lines(entry.folder, ledger, first)
-    if not path.exists():
+    if not begun or not path.exists():
         _write_inputs(path, known)
     for member in entry.panel:
         ledger = _forecast(ledger, entry, member, known.records)
-    return append_lines(entry.folder, ledger, [_week_line(ledger, entry, week, known.left_out)])
+    line = _week_line(ledger, entry, week, known.left_out)
+    return append_lines(entry.folder, ledger, [line])
 
 
 def _checked(known: Known) -> Known:
@@ -117,16 +124,30 @@ def _closing_lines(ledger: Ledger, entry: Entry, week: str) -> list[Mapping[str,
     """The ends of entries of earlier weeks that were interrupted and can no longer go on."""
     open_weeks = {line["week_start"] for line in ledger.forecasts} - ledger.weeks.keys() - {week}
     return [
-        _week_line(ledger, entry, open_week, kept_facts(entry.folder, open_week).left_out)
+        _week_line(ledger, entry, open_week, _left_out_of(entry.folder, open_week))
         for open_week in sorted(open_weeks)
     ]
+
+
+def _left_out_of(folder: Path, week: str) -> dict[str, str]:
+    """Why each company of a week's kept inputs would have no forecast, if it has none."""
+    never = "the week opened before anything was forecast of it"
+    try:
+        rows = read_jsonl(_inputs_path(folder, week))[1:]
+    except (OSError, ValueError):
+        rows = []
+    of_records = {str(row.get("symbol")): never for row in rows}
+    return {**of_records, **kept_facts(folder, week).left_out}
 
 
 def _week_line(
     ledger: Ledger, entry: Entry, week: str, left_out: Mapping[str, str]
 ) -> Mapping[str, Any]:
-    """The line that ends the entry of a week, with what is missing of it."""
-    counts = Counter(line["id"] for line in ledger.forecasts if line["week_start"] == week)
+    """The line that ends the entry of a week, with what is missing of it; `left_out` is symbol ->
+    why it has no forecast, if it has none."""
+    lines = [line for line in ledger.forecasts if line["week_start"] == week]
+    counts = Counter(line["id"] for line in lines)
+    there = {line["symbol"] for line in lines}
     panel = ledger.start["panel"] if ledger.start else ()
     partial = [key for key, count in counts.items() if count < len(panel)]
     reason = f"the week opened before the whole panel had forecast {', '.join(partial)}"
@@ -135,7 +156,7 @@ def _week_line(
         "written_at": entry.now().isoformat(),
         "week_start": week,
         "forecasts": counts.total(),
-        "left_out": dict(left_out),
+        "left_out": {symbol: why for symbol, why in left_out.items() if symbol not in there},
         "unfinished": reason if partial else None,
     }
 
@@ -153,6 +174,17 @@ def _check_same_inputs(ledger: Ledger, week: str, known: Known, path: Path) -> N
             )
 
 
+def _check_same_companies(entry: Entry, known: Known) -> None:
+    """Raise ValueError for a named company that is none of those that the entry began with."""
+    began_with = {record.symbol for record in known.records} | known.left_out.keys()
+    others = sorted(entry.named - began_with)
+    if others:
+        raise ValueError(
+            f"the entry of the week of {entry.week} began with {', '.join(sorted(began_with))}, "
+            f"without {', '.join(others)}; it goes on with those: leave SYMBOLS out, or name them"
+        )
+
+
 def _trial_lines(ledger: Ledger, entry: Entry, known: Known) -> list[Mapping[str, Any]]:
     """A forecast of each record that says nothing, to hold against the rules."""
     there = {(line["id"], line["forecaster"]) for line in ledger.forecasts}
@@ -165,17 +197,38 @@ def _trial_lines(ledger: Ledger, entry: Entry, known: Known) -> list[Mapping[str
     return lines
 
 
-def _still_open(known: Known, entry: Entry) -> Known:
-    """The companies whose week has not opened. Raises ValueError if there is none."""
+def _still_open(known: Known, entry: Entry, ledger: Ledger) -> Known:
+    """The companies whose week has not opened.
+
+    Raises ValueError if there is none, unless forecasts of the week are there: then it can end.
+    Raises it too if inputs of a company are still open: it would be lost for the week.
+    """
     now = entry.now()
+    _check_not_early(known, entry, now)
     closed = {record.symbol: _why_closed(record, now) for record in known.records}
     left_out = {**known.left_out, **{symbol: why for symbol, why in closed.items() if why}}
     records = [record for record in known.records if record.symbol not in left_out]
-    if not records:
+    begun = any(line["week_start"] == str(entry.week) for line in ledger.forecasts)
+    if not records and not begun:
         raise ValueError(
             f"nothing is entered for the week of {entry.week}: {_why_none(known, left_out, now)}"
         )
     return replace(known, records=records, left_out=left_out)
+
+
+def _check_not_early(known: Known, entry: Entry, now: datetime) -> None:
+    early = [
+        record
+        for record in known.records
+        if (opens := opens_at(record)) and now < moment(record.decision_time) < moment(opens)
+    ]
+    if early:
+        last = max(early, key=lambda record: moment(record.decision_time))
+        raise ValueError(
+            f"nothing is entered for the week of {entry.week}: the inputs of {last.symbol} close "
+            f"at {last.decision_time}, and the clock says {now.isoformat()}; enter from then on, "
+            "until the first session opens"
+        )
 
 
 def _why_none(known: Known, left_out: Mapping[str, str], now: datetime) -> str:
@@ -266,8 +319,10 @@ def _forecast_line(record: Record, name: str, call: Call, entry: Entry) -> Mappi
 
 
 def inputs_sha256(record: Record) -> str:
-    """The SHA-256, in hex, of the prompt's messages as JSON with sorted keys."""
-    text = json.dumps(render_prompt(record), ensure_ascii=False, sort_keys=True)
+    """The SHA-256, in hex, of what the panel sees, as JSON with sorted keys: the prompt's messages
+    and last week's return, which baselines repeat."""
+    seen = {"prompt": render_prompt(record), "last_week_return": record.last_week_return}
+    text = json.dumps(seen, ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -4,6 +4,7 @@ Whoever changes, removes or inserts a line must rewrite every line after it, and
 (the head) is another. So a published head proves all lines up to it.
 """
 
+import codecs
 import hashlib
 import json
 import logging
@@ -124,6 +125,17 @@ def _is_whole(rest: bytes, hashes: Sequence[str]) -> bool:
     return True
 
 
+def _is_beginning(rest: bytes) -> bool:
+    """Whether bytes are what is left of a line if its writer was stopped: the beginning of an
+    object that does not end. Where the power failed, zeros may stand behind it."""
+    text = rest.rstrip(b"\0").decode("utf-8", "replace")
+    try:
+        json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return "\r" not in text and (not text or text.startswith("{"))
+    return False
+
+
 def hash_of(raw: bytes) -> str:
     """The SHA-256, in hex, of a line without its line end."""
     return hashlib.sha256(raw).hexdigest()
@@ -131,6 +143,11 @@ def hash_of(raw: bytes) -> str:
 
 def _line(raw: bytes, origin: str, hashes: Sequence[str]) -> AnyLine:
     """The line after those with these hashes. Raises BrokenLedger if it is none."""
+    if b"\r" in raw or raw.startswith(codecs.BOM_UTF8):
+        raise BrokenLedger(
+            f"{origin}: it has other line ends, or a byte order mark, as an editor or git "
+            f"(core.autocrlf) makes them: every hash is another then; {_REMEDY}"
+        )
     try:
         value: Any = json.loads(raw)
     except (ValueError, RecursionError):
@@ -200,6 +217,11 @@ def _mend_end(path: Path, content: bytes) -> str:
     rest = content[end:]
     ledger = parse_ledger(content[:end], str(path))
     where = f"{path}, line {len(ledger.lines) + 1}"
+    if not _is_whole(rest, ledger.hashes) and not _is_beginning(rest):
+        raise BrokenLedger(
+            f"{where}: it has no line end, and is no beginning of a line that stands here; nothing "
+            f"is removed; {_REMEDY}"
+        )
     if _is_whole(rest, ledger.hashes):
         with path.open("ab") as file:
             file.write(b"\n")

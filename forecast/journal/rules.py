@@ -9,7 +9,6 @@ from functools import cache
 from typing import Any, cast, get_args
 
 from data_pipeline.records.calendar import WEEK, exchange_of, first_open, latest_decision
-from forecast.company.gate import is_return
 from weekahead.schema.journal import (
     DAYS,
     TIMES,
@@ -23,11 +22,17 @@ from weekahead.schema.journal import (
     ReturnLine,
     WeekLine,
 )
-from weekahead.task.labels import BINS, direction_of, label_of_return
+from weekahead.task.labels import BINS, RETURNS, direction_of, is_return, label_of_return
 from weekahead.task.times import moment, read_day
 
 _ROUNDING = 1e-6
 """How far probabilities that were written may be from adding up to 1."""
+
+
+_APART = 0.005
+"""Two sources whose returns differ by more than this fraction contradict each other."""
+_CORRECTED = 0.0005
+"""A return that moves by less than this, within its bin, is rounding."""
 
 
 class Breach(Exception):
@@ -51,8 +56,10 @@ class Seen:
     """Weeks whose entry has ended."""
     ends: dict[str, str] = field(default_factory=dict[str, str])
     """Id -> end of its week, of all that was forecast."""
-    outcomes: dict[str, int] = field(default_factory=dict[str, int])
-    """Id -> place of the line that holds for it."""
+    outcomes: dict[str, tuple[int, ReturnLine]] = field(
+        default_factory=dict[str, tuple[int, ReturnLine]]
+    )
+    """Id -> place of the line that holds for it, and the line."""
     lines: int = 0
 
     def copy(self) -> "Seen":
@@ -253,19 +260,24 @@ def _check_return(seen: Seen, line: AnyLine, _hashes: Sequence[str]) -> None:
     if outcome["id"] in seen.outcomes:
         raise Breach(f"{outcome['id']} has a return already; a change of it is a correction")
     _check_outcome(seen, outcome)
-    seen.outcomes[outcome["id"]] = seen.lines
+    seen.outcomes[outcome["id"]] = seen.lines, outcome
 
 
 def _check_correction(seen: Seen, line: AnyLine, hashes: Sequence[str]) -> None:
     correction = cast("CorrectionLine", line)
-    held = seen.outcomes.get(correction["id"])
-    if held is None or hashes[held] != correction["corrects"]:
+    place, held = seen.outcomes.get(correction["id"], (0, None))
+    if held is None or hashes[place] != correction["corrects"]:
         raise Breach(
             f"it corrects {correction['corrects']:.12}..., which is not the line that held for "
             f"{correction['id']}"
         )
     _check_outcome(seen, correction)
-    seen.outcomes[correction["id"]] = seen.lines
+    if not is_correction(held, correction):
+        raise Breach(
+            f"it says of {correction['id']} what the line that held for it says, or lacks one of "
+            "its sources"
+        )
+    seen.outcomes[correction["id"]] = seen.lines, correction
 
 
 def _check_outcome(seen: Seen, outcome: ReturnLine) -> None:
@@ -282,9 +294,12 @@ def _check_outcome(seen: Seen, outcome: ReturnLine) -> None:
     if not all(map(is_return, (value, *outcome["sources"].values()))):
         raise Breach(
             f"weekly_return is {value!r:.60}, sources {outcome['sources']!r:.60}; expected "
-            "returns, fractions of -1 or more"
+            f"returns, each {RETURNS}"
         )
-    right = None if outcome["doubt"] else label_of_return(value)
+    doubt = doubt_of(outcome["sources"]) if outcome["sources"] else None
+    if bool(doubt) != bool(outcome["doubt"]):
+        raise Breach(f"doubt is {outcome['doubt']!r:.60}, and that of its sources {doubt!r:.80}")
+    right = None if doubt else label_of_return(value)
     if outcome["label"] != right:
         raise Breach(f"label is {outcome['label']!r:.60}, and that of its return {right!r}")
     if next(iter(outcome["sources"].values()), None) != value:
@@ -292,6 +307,28 @@ def _check_outcome(seen: Seen, outcome: ReturnLine) -> None:
             f"weekly_return is {value}, sources {outcome['sources']!r:.60}; expected the return of "
             "the first source"
         )
+
+
+def doubt_of(sources: Mapping[str, float]) -> str | None:
+    """Why sources of a return give no label; None if they agree on the direction and nearly on the
+    size."""
+    values = list(sources.values())
+    directions = {direction_of(label_of_return(value)) for value in values}
+    if len(directions) == 1 and max(values) - min(values) <= _APART:
+        return None
+    said = ", ".join(f"{source} {value:+.4f}" for source, value in sources.items())
+    return f"the sources contradict each other: {said}"
+
+
+def is_correction(old: ReturnLine, new: ReturnLine) -> bool:
+    """Whether `new` corrects `old`; it cannot if it lacks one of its sources."""
+    return old["sources"].keys() <= new["sources"].keys() and differs(old, new)
+
+
+def differs(old: ReturnLine, new: ReturnLine) -> bool:
+    """Whether two lines state another return, by more than rounding, or another label."""
+    moved = abs(old["weekly_return"] - new["weekly_return"]) > _CORRECTED
+    return moved or old["label"] != new["label"]
 
 
 _CHECKS: dict[str, Callable[[Seen, Any, Sequence[str]], None]] = {

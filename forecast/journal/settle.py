@@ -11,18 +11,14 @@ from typing import NamedTuple
 from data_pipeline.providers.base import PriceProvider
 from data_pipeline.records.calendar import WEEK, Week, exchange_of, weekly_return, weeks_of
 from data_pipeline.records.price_gate import check_prices
-from forecast.company.gate import is_return
 from forecast.company.inputs import check_each_once, check_records
 from forecast.journal.ledger import Ledger
+from forecast.journal.rules import differs, doubt_of, is_correction
 from weekahead.schema.journal import CorrectionLine, ForecastLine, ReturnLine
-from weekahead.task.labels import direction_of, label_of_return
+from weekahead.task.labels import RETURNS, is_return, label_of_return
 from weekahead.task.record import Record, read_records
 from weekahead.task.times import moment
 
-_APART = 0.005
-"""Two sources whose returns differ by more than this fraction contradict each other."""
-_CORRECTED = 0.0005
-"""A return that moves by less than this, within its bin, is rounding."""
 _DECIMALS = 6
 """Of a return that is computed from prices."""
 
@@ -44,6 +40,8 @@ class Settlement(NamedTuple):
     """`previous` is yet to be set."""
     waiting: dict[str, str]
     """Id -> why its return is not known."""
+    notes: list[str]
+    """What a source says otherwise than the ledger, and why nothing is written of it."""
 
 
 def passed_weeks(ledger: Ledger, now: datetime) -> list[ForecastLine]:
@@ -57,7 +55,7 @@ def passed_weeks(ledger: Ledger, now: datetime) -> list[ForecastLine]:
 
 def settle(ledger: Ledger, sources: Sequence[Returns], now: datetime) -> Settlement:
     """The lines for returns that are known now; nothing for those that stand as they are."""
-    found = Settlement([], {})
+    found = Settlement([], {}, [])
     held = ledger.outcomes()
     for forecast in passed_weeks(ledger, now):
         key = forecast["id"]
@@ -70,14 +68,16 @@ def settle(ledger: Ledger, sources: Sequence[Returns], now: datetime) -> Settlem
         line = _return_line(forecast, known, now)
         if old is None:
             found.lines.append(line)
-        elif _is_another(old, line):
+        elif is_correction(old, line):
             found.lines.append({**line, "kind": "correction", "corrects": digest})
+        elif other := _said_otherwise(old, line):
+            found.notes.append(other)
     return found
 
 
 def _return_line(forecast: ForecastLine, known: Mapping[str, float], now: datetime) -> ReturnLine:
     value = next(iter(known.values()))
-    doubt = _doubt(known)
+    doubt = doubt_of(known)
     return {
         "previous": "",
         "kind": "return",
@@ -92,22 +92,16 @@ def _return_line(forecast: ForecastLine, known: Mapping[str, float], now: dateti
     }
 
 
-def _doubt(known: Mapping[str, float]) -> str | None:
-    """Why the sources give no label; None if they agree on the direction and nearly on the size."""
-    values = list(known.values())
-    directions = {direction_of(label_of_return(value)) for value in values}
-    if len(directions) == 1 and max(values) - min(values) <= _APART:
+def _said_otherwise(old: ReturnLine, new: ReturnLine) -> str | None:
+    """What a line that lacks a source of the one that holds says otherwise; None if nothing."""
+    lacking = sorted(old["sources"].keys() - new["sources"].keys())
+    if not lacking or not differs(old, new):
         return None
-    said = ", ".join(f"{source} {value:+.4f}" for source, value in known.items())
-    return f"the sources contradict each other: {said}"
-
-
-def _is_another(old: ReturnLine, new: ReturnLine) -> bool:
-    """Whether `new` corrects `old`; it cannot if it lacks one of its sources."""
-    if not old["sources"].keys() <= new["sources"].keys():
-        return False
-    moved = abs(old["weekly_return"] - new["weekly_return"]) > _CORRECTED
-    return moved or old["label"] != new["label"]
+    said = ", ".join(f"{source} {value:+.4f}" for source, value in new["sources"].items())
+    return (
+        f"{old['id']}: {said}, and the ledger {old['weekly_return']:+.4f}; a correction needs "
+        f"{', '.join(lacking)} too, which the ledger has: give both"
+    )
 
 
 def _why_missing(sources: Sequence[Returns], key: str) -> str:
@@ -137,8 +131,8 @@ def _stated_return(record: Record, path: Path) -> float | None:
     value = record.weekly_return
     if value is not None and not is_return(value):
         raise ValueError(
-            f"{path}: weekly_return of {record.id} is {value!r:.60}; expected a fraction of -1 or "
-            "more, such as 0.012: mend it, and settle again"
+            f"{path}: weekly_return of {record.id} is {value!r:.60}; expected {RETURNS}: mend it, "
+            "and settle again"
         )
     return value
 

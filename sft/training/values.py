@@ -47,6 +47,8 @@ class Range(NamedTuple):
 
 _ONE, _ZERO, _POSITIVE = Range(1), Range(0), Range(None, above=0)
 _SHARE = Range(0, below=1)
+_EPOCHS = 1e6
+"""More are a slip."""
 RANGES: Mapping[str, Range] = {
     "learning_rate": _POSITIVE,
     "weight_decay": _ZERO,
@@ -153,7 +155,8 @@ def check_values(values: Mapping[str, Any], precision: Precision) -> None:
 def check_numbers(values: Mapping[str, Any]) -> None:
     """Check each number alone. Raises ValueError naming flag, value and what was expected."""
     counted = _ONE.holds(_number(values.get("max_steps")))  # epochs decide nothing then
-    ranges = {**RANGES, "num_train_epochs": _ZERO if counted else _POSITIVE}
+    epochs = Range(0 if counted else None, _EPOCHS, above=None if counted else 0)
+    ranges = {**RANGES, "num_train_epochs": epochs}
     for name, expected in ranges.items():
         value = values.get(name)
         if value not in (None, "auto") and not expected.holds(_number(value)):

@@ -155,10 +155,10 @@ def refused(tmp_path, *odd):
     [
         ({"week_start": "soon"}, "AA-soon: week_start is 'soon'; expected a date"),
         ({"week_start": "9999-12-31"}, "AA-9999-12-31: week_start is '9999-12-31'; expected"),
-        ({"week_start": "2026-01-07"}, "week_start 2026-01-07, a Wednesday; expected a Sunday"),
+        ({"week_start": "2026-01-07"}, "week_start is 2026-01-07, a Wednesday; expected a Sunday"),
         ({"week_end": "x"}, "week_end is 'x'; expected a date"),
-        ({"week_end": "2026-07-13"}, "week_end 2026-07-13; expected 2026-07-12, a week after"),
-        ({"week_end": "2026-07-05"}, "week_end 2026-07-05; expected 2026-07-12, a week after"),
+        ({"week_end": "2026-07-13"}, "week_end is '2026-07-13'; expected 2026-07-12, a week after"),
+        ({"week_end": "2026-07-05"}, "week_end is '2026-07-05'; expected 2026-07-12, a week after"),
         (
             {"decision_time": "2026-07-05T00:00:01+00:00"},
             "decision_time 2026-07-05T00:00:01+00:00; expected 2026-07-05T00:00:00+00:00, when",

@@ -247,16 +247,21 @@ def test_a_company_that_opens_earlier_is_left_out(tmp_path):
     }
 
 
-def test_a_company_whose_inputs_close_later_is_left_out(tmp_path):
+def test_an_entry_before_all_inputs_close_loses_no_company(tmp_path):
+    """The week would end without it."""
     clock = [datetime(2026, 1, 4, 2, tzinfo=UTC)]
     american = {"extra": {}, "decision_time": "2026-01-04T05:00:00+00:00"}
     known = Known([record("AA", 0), record("CC", 0, **american)], {"DD": "no prices: halted"})
     entry = replace(entry_of(tmp_path, clock, []), panel=[Baseline("always_up", 1)])
+    with pytest.raises(
+        ValueError, match=r"inputs of CC close at 2026-01-04T05:00:00.*from then on"
+    ):
+        enter(Ledger(), entry, lambda: known)
+    assert files_of(tmp_path) == {}
+    clock[0] = datetime(2026, 1, 4, 6, tzinfo=UTC)
     ledger = enter(Ledger(), entry, lambda: known)
-    assert ledger.weeks["2026-01-04"]["left_out"] == {
-        "CC": "its inputs close at 2026-01-04T05:00:00+00:00",
-        "DD": "no prices: halted",
-    }
+    assert {line["symbol"] for line in ledger.forecasts} == {"AA", "CC"}
+    assert ledger.weeks["2026-01-04"]["left_out"] == {"DD": "no prices: halted"}
 
 
 def test_when_a_week_opens():
@@ -312,12 +317,72 @@ def test_a_company_that_is_there_twice_is_refused(tmp_path, capsys):
 )
 def test_inputs_that_were_changed_are_named(content, tmp_path, capsys):
     words, path = small_entry(tmp_path), tmp_path / "j" / INPUTS / f"{SUNDAY}.jsonl"
-    path.parent.mkdir(parents=True)
+    assert main(words) == 0
+    ledger, kept = tmp_path / "j" / LEDGER, path.read_text()
+    ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:3]))
     path.write_text(content)
     assert main(words) == 2
     assert f"{path} is not as it was written; remove it" in capsys.readouterr().err
-    path.unlink()
+    path.write_text(kept)
     assert main(words) == 0
+
+
+def test_inputs_of_which_nothing_was_forecast_are_gathered_anew(tmp_path, capsys):
+    """A model that could not be loaded, say: the next command may name other companies."""
+    words, path = small_entry(tmp_path), tmp_path / "j" / INPUTS / f"{SUNDAY}.jsonl"
+    assert main(words) == 0
+    ledger = tmp_path / "j" / LEDGER
+    ledger.write_bytes(ledger.read_bytes().splitlines(keepends=True)[0])
+    path.write_text("{}")
+    assert main(words) == 0
+    ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:3]))
+    assert main([*words, "--symbols", "ZZ"]) == 2
+    assert "began with AA, BB, without ZZ" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("left", [INPUTS, "stamps", "scores.json"])
+def test_a_journal_whose_ledger_is_lost_is_not_begun_anew(left, tmp_path, capsys):
+    words = small_entry(tmp_path)
+    (tmp_path / "j" / left).mkdir(parents=True)
+    assert main(words) == 2
+    assert f"holds {left} of a journal, and no line of its ledger" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--index", "dow30"], "--records and --index each say what to forecast from"),
+        (["--prices", "p"], "--records and --prices each say"),
+        (["--news", "n"], "--records and --news each say"),
+        (["--config", "r.yaml"], "--config is of a model, and none is named; give --adapter"),
+        (["--twin", "t"], "--twin is of a model"),
+        (["--model", "served"], "--model is of a model"),
+        (["--text", "none"], "--text is of a model"),
+    ],
+)
+def test_a_flag_that_would_not_be_obeyed_is_refused(words, said, tmp_path, capsys):
+    assert main([*small_entry(tmp_path), *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "j").exists()
+
+
+def test_a_week_whose_forecasts_are_all_there_ends_after_it_opened(tmp_path):
+    clock = [datetime(2026, 1, 4, 12, tzinfo=UTC)]
+    known = Known([record("AA", 0), record("BB", 0)], {"DD": "halted"})
+    entry = replace(entry_of(tmp_path, clock, []), panel=[Baseline("always_up", 1)])
+    whole = enter(Ledger(), entry, lambda: known)
+    path = tmp_path / LEDGER
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    clock[0] = datetime(2026, 1, 6, 12, tzinfo=UTC)
+    ended = enter(read_ledger(tmp_path), entry, lambda: known).weeks["2026-01-04"]
+    assert (ended["forecasts"], ended["unfinished"]) == (2, None)
+    assert ended["left_out"] == {"DD": "halted"} == whole.weeks["2026-01-04"]["left_out"]
+
+
+def test_the_inputs_hash_is_of_all_that_the_panel_sees():
+    one = record("AA", 0)
+    assert inputs_sha256(one) != inputs_sha256(replace(one, last_week_return=-0.5))
+    assert inputs_sha256(one) == inputs_sha256(replace(one, weekly_return=None))
 
 
 def interrupted(tmp_path):
@@ -347,11 +412,15 @@ def test_another_panel_appends_nothing_after_an_interrupted_week(tmp_path):
     ledger = enter(ledger, later, lambda: Known([record("AA", 1)], {}))
     check(ledger, LEDGER)
     first = ledger.weeks["2026-01-04"]
-    assert first["left_out"] == {"DD": "halted"} and "AA-2026-01-04, BBB" in first["unfinished"]
+    assert first["left_out"] == {
+        "CC": "the week opened before anything was forecast of it",
+        "DD": "halted",
+    }
+    assert "AA-2026-01-04, BBB" in first["unfinished"]
 
 
 ODD_RECORDS = {
-    "a Monday": ({"week_end": "2026-01-12"}, "expected Sunday to Sunday"),
+    "a Monday": ({"week_end": "2026-01-12"}, "expected 2026-01-11, a week after"),
     "no day": ({"week_end": "soon"}, "week_end is 'soon'; expected a date"),
     "a time": ({"week_end": "2026-01-11T00:00:00+00:00"}, "+00:00'; expected a date"),
     "no weeks": ({"weeks": ()}, "weeks is empty; expected one past week or more"),
@@ -364,7 +433,8 @@ ODD_RECORDS = {
     "end of time": ({"decision_time": "9999-12-31T23:00:00-23:00"}, "of the years 1900 to 9000"),
     "slash": ({"symbol": "A/B"}, "A/B-2026-01-04: symbol is 'A/B'"),
     "nan": ({"last_week_return": float("nan")}, "last_week_return is nan, expected a number"),
-    "less than all": ({"last_week_return": -1.5}, "expected a fraction of -1 or more"),
+    "less than all": ({"last_week_return": -1.5}, "expected a fraction from -1 to"),
+    "small letters": ({"symbol": "bb"}, "symbol is 'bb'; expected 'BB'"),
     "huge": ({"last_week_return": 10**400}, "last_week_return is 1000"),
 }
 
@@ -458,7 +528,8 @@ def test_notes_of_the_sources_are_kept_and_said(tmp_path, monkeypatch, capsys):
     path = tmp_path / "j" / INPUTS / f"{SUNDAY}.jsonl"
     first = read_jsonl(path)[0]
     assert first["sources"] == {"prices": "a shelf"}
-    (tmp_path / "j" / LEDGER).unlink()
+    ledger = tmp_path / "j" / LEDGER
+    ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:3]))
     path.write_text(path.read_text().replace(json.dumps(first), '{"left_out": {}}'))
     assert main(small_entry(tmp_path)) == 0
     assert "note" not in capsys.readouterr().out

@@ -212,7 +212,7 @@ BREACHES = {
     ),
     "nan source": (one_week(*WEEK, END, PAID | {"sources": {"x": math.nan}}), "x is nan, expected"),
     "label": (one_week(*WEEK, END, PAID | {"weekly_return": -0.3}), "and that of its return 'down"),
-    "doubt": (one_week(*WEEK, END, PAID | {"doubt": "why"}), "and that of its return None"),
+    "doubt": (one_week(*WEEK, END, PAID | {"doubt": "why"}), "and that of its sources None"),
     "other inputs": (
         one_week(WEEK[0], WEEK[1] | {"inputs_sha256": "cd" * 32}),
         "line 3: inputs_sha256 of AAA-2031-01-05 is 'cdcd",
@@ -272,6 +272,40 @@ def small_ledger(clock):
     change = {"kind": "correction", "corrects": head, "weekly_return": -0.01}
     change |= {"sources": {"records": -0.01}, "label": "down by 0-1%"}
     return [*lines, PAID | change]
+
+
+APART = {"Yahoo": 0.02, "files": -0.02}
+FORGED = {
+    "a doubt of nothing": (
+        {"doubt": "I do not like it", "label": None},
+        "that of its sources None",
+    ),
+    "the same again": ({}, "says of AAA-2031-01-05 what the line that held for it says"),
+    "rounding": ({"weekly_return": 0.0198, "sources": {"records": 0.0198}}, "what the line that"),
+    "another source": (
+        {"weekly_return": -0.3, "sources": {"x": -0.3}, "label": "down by more than 5%"},
+        "lacks one of its sources",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_return_that_holds_cannot_be_taken_back(name):
+    """Without its label a forecast would not be scored, and a published head would still stand."""
+    change, said = FORGED[name]
+    lines = one_week(*WEEK, END, PAID)
+    head = parse_ledger(signed(lines)).head
+    forged = PAID | {"kind": "correction", "corrects": head} | change
+    assert said in (fault(signed([*lines, forged])) or "nothing")
+
+
+@pytest.mark.parametrize("doubt", [None, "why"])
+def test_sources_that_contradict_each_other_are_in_doubt(doubt):
+    stated = {"weekly_return": 0.02, "sources": APART, "doubt": doubt}
+    label = PAID["label"] if doubt is None else None
+    said = fault(signed(one_week(*WEEK, END, PAID | stated | {"label": label})))
+    assert (said is None) == (doubt is not None)
+    assert doubt or "doubt is None, and that of its sources 'the sources contradict" in said
 
 
 def with_odd_values(value):
@@ -385,6 +419,32 @@ def test_a_line_that_was_cut_off_is_removed(journal):
         read_ledger(journal)
     assert open_ledger(journal).head == hash_of(whole.splitlines()[-1])
     assert (journal / LEDGER).read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.replace(b"\n", b"\r"),
+        lambda content: content.replace(b"\n", b""),
+        lambda content: b"<html>404 not found</html>",
+        lambda content: content + b'{"previous": "ab"}',
+        lambda content: content + content.splitlines()[-1],
+    ],
+)
+def test_an_end_that_no_writer_left_is_never_removed(journal, change):
+    content = change((journal / LEDGER).read_bytes())
+    (journal / LEDGER).write_bytes(content)
+    with pytest.raises(BrokenLedger, match="take the ledger from a copy"):
+        open_ledger(journal)
+    assert (journal / LEDGER).read_bytes() == content
+
+
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b""])
+def test_other_line_ends_are_named(journal, mark, capsys):
+    content = (journal / LEDGER).read_bytes()
+    (journal / LEDGER).write_bytes(mark + content.replace(b"\n", b"\r\n" if not mark else b"\n"))
+    assert run(journal) == 1
+    assert "line 1: it has other line ends, or a byte order mark" in capsys.readouterr().err
 
 
 def test_a_line_that_lacks_its_line_end_alone_stays(journal, capsys):

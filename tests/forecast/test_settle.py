@@ -69,7 +69,7 @@ def test_a_second_time_changes_no_byte(entered):
 def test_nothing_is_settled_before_the_week_has_ended(entered):
     now = datetime(2031, 1, 11, 23, tzinfo=UTC)
     assert passed_weeks(read_ledger(entered), now) == []
-    assert settled(entered, says(), now=now)[1] == ([], {})
+    assert settled(entered, says(), now=now)[1] == ([], {}, [])
 
 
 def test_what_is_not_known_waits_with_its_reason(entered):
@@ -98,6 +98,17 @@ def test_a_change_is_a_correction_and_the_first_line_stays(entered):
     assert line["kind"] == "correction" and line["corrects"] in before.hashes
     assert ledger.lines[: len(before.lines)] == before.lines
     assert ledger.outcomes()[KEYS[0]][0]["label"] == "down by 1-2%"
+
+
+def test_a_source_that_contradicts_the_ledger_alone_is_named(entered):
+    """It cannot correct what another source stated, and it is not passed over."""
+    settled(entered, says())
+    _, found = settled(entered, says("files", aaa=-0.3))
+    assert not found.lines
+    assert found.notes[0] == (
+        f"{KEYS[0]}: files -0.3000, and the ledger +0.0123; a correction needs Yahoo too, which "
+        "the ledger has: give both"
+    )
 
 
 def test_a_doubt_is_corrected_when_the_sources_agree(entered):
@@ -245,4 +256,4 @@ def test_a_record_takes_no_date_of_choice():
 
 
 def test_an_empty_ledger_has_nothing_to_settle():
-    assert settle(Ledger(), [], NEXT) == ([], {})
+    assert settle(Ledger(), [], NEXT) == ([], {}, [])

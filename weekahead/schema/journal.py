@@ -70,7 +70,7 @@ class ForecastLine(LedgerLine):
     probabilities: dict[str, float] | None
     """By bin; they add up to 1."""
     inputs_sha256: str
-    """Of the prompt."""
+    """Of the prompt and last week's return (forecast.journal.enter.inputs_sha256)."""
     decision_time: str
     """Nothing that became known later is in the inputs."""
     opens_at: str

@@ -14,6 +14,17 @@ _PERCENT_DECIMALS = 9
 """Percentages are rounded to these: 100 * 0.07 gives 7.000000000000001, which counts as 7."""
 
 
+LARGEST_NUMBER = 1e15
+"""Of a return, and of what else is measured: sums and squares of such numbers stay finite."""
+RETURNS = f"a fraction from -1 to {LARGEST_NUMBER:g}, such as 0.012"
+"""What a return is, for an error."""
+
+
+def is_return(value: float) -> bool:
+    """Whether a number can be the return of a week: nobody loses more than everything."""
+    return -1 <= value <= LARGEST_NUMBER
+
+
 def label_of_return(weekly_return: float) -> str:
     """The bin of a weekly return given as a fraction (0.012 is 1.2 percent).
 
