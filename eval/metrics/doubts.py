@@ -101,7 +101,8 @@ def missing_truths(scored: Sequence[Scored]) -> list[str]:
 
 def repeated_rows(rows: Sequence[ScorableRow], windows: Sequence[str] | None) -> list[str]:
     """A reason if rows are there twice: the same firm and window, or a text that is one row's own,
-    which is its prompt, its reference, or its answer in one window."""
+    which is its prompt or its reference, and beside a row without a firm its answer in one window.
+    """
     first_names: dict[tuple[str, ...], str] = {}
     repeated: list[str] = []
     extra = 0
@@ -135,8 +136,11 @@ def _identities(
     answers = [_words(row["generation"] or "") for row in rows]
     own = {
         kind: len(set(texts)) >= _DISTINCT * len(texts)
-        for kind, texts in (("prompt", prompts), ("reference", references), ("answer", answers))
+        for kind, texts in (("prompt", prompts), ("reference", references))
     }
+    # A weak model may give one answer to several firms: it tells only who a nameless row copies.
+    nameless = {answer for answer, firm in zip(answers, firms, strict=True) if not firm}
+    nameless = nameless if any(firms) else set[str]()
     for index, (row, firm) in enumerate(zip(rows, firms, strict=True)):
         found: list[tuple[str, ...]] = []
         window = windows[index] if windows else ""
@@ -146,8 +150,8 @@ def _identities(
             found.append(("prompt", prompts[index], str(row.get("label"))))
         if own["reference"] and not made[index] and len(references[index]) >= shortest[index]:
             found.append(("reference", references[index]))
-        if own["answer"] and not made[index] and len(answers[index]) >= _LONG_TEXT and window:
-            found.append(("answer", answers[index], window))
+        if window and len(answers[index]) >= _LONG_TEXT and answers[index] in nameless:
+            found.append(("answer", answers[index], window, str(row.get("label"))))
         yield found
 
 

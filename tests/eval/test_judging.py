@@ -294,6 +294,25 @@ def test_copies_without_their_symbol_are_known_by_their_text(symbol, more):
     assert judged(long_rows())[0] == "skill shown"
 
 
+def test_one_answer_to_many_firms_is_no_copy():
+    """Such as a long refusal."""
+    refused = [
+        {**row, "generation": long_text(0)} if n % 3 else row for n, row in enumerate(rows())
+    ]
+    assert "more than once" not in judged(refused)[1]
+    assert "more than once" not in judged([without(row, "symbol", "id") for row in refused])[1]
+
+
+def test_an_answer_tells_whom_a_nameless_row_copies():
+    long = [
+        {**row, "generation": f"{row['generation']} {long_text(n)}"} for n, row in enumerate(rows())
+    ]
+    copies = [
+        {**without(row, "id", "symbol"), "answer": f"{row['answer']} So."} for row in long[:9]
+    ]
+    assert "9 of 129 rows are there more than once" in judged([*copies, *long])[1]
+
+
 def test_the_same_prompt_is_the_same_row():
     asked = [{**row, "prompt": f"{row['id']} {long_text(1)}"} for row in rows()]
     assert judged(asked)[0] == "skill shown"
