@@ -15,7 +15,7 @@ from forecast.company.choice import Chosen, choose_model, model_asked
 from forecast.company.history import WeekMove, history_of_records, live_history
 from forecast.company.inputs import Case, check_records, live_symbols
 from forecast.company.model import LocalModel, Said
-from weekahead.cli import parse_day
+from weekahead.cli import parse_day, whole_number
 from weekahead.models.loading import Adapter, Base, load_for_generation
 from weekahead.models.precision import Precision
 from weekahead.redaction import without_secrets
@@ -69,9 +69,9 @@ def _day(text: str) -> datetime.date | None:
 
 def _count(text: str) -> int | None:
     try:
-        return int(text) if text else None
-    except ValueError:
-        raise ValueError(f"argument --weeks: invalid int value: {text!r}") from None
+        return whole_number(text) if text else None
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"argument --weeks: {error}") from None
 
 
 class KeptModel:

@@ -105,6 +105,7 @@ def test_a_return_in_doubt_is_not_scored(tmp_path):
     ledger = journal(tmp_path, 8, 0.9)
     outcome, digest = ledger.outcomes()["F0-2031-01-05"]
     change = {**outcome, "kind": "correction", "corrects": digest, "label": None, "doubt": "two"}
+    change["sources"] = {**outcome["sources"], "files": -outcome["weekly_return"]}
     del change["previous"]
     change["written_at"] = ledger.lines[-1]["written_at"]
     (found,) = score(append_lines(tmp_path, ledger, [change]))["forecasters"]
