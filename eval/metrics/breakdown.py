@@ -160,11 +160,12 @@ def _side_of_cutoff(first_day: date | None, cutoff: date | None) -> str | None:
 
 
 def _symbols(rows: Sequence[ScorableRow]) -> list[str | None]:
-    """The symbol of each row, as the first row of its firm spells it."""
-    spelt: dict[str, str | None] = {}
+    """The symbol of each row, as the first row of its firm that states one spells it."""
+    spelt: dict[str, str] = {}
     for row in rows:
-        spelt.setdefault(firm_of(row), _text(row.get("symbol")))
-    return [spelt[firm_of(row)] for row in rows]
+        if symbol := _text(row.get("symbol")):
+            spelt.setdefault(firm_of(row), symbol)
+    return [spelt.get(firm_of(row)) or firm_of(row) or None for row in rows]
 
 
 def class_metrics(predictions: Sequence[Prediction], truths: Sequence[Prediction]) -> ClassMetrics:

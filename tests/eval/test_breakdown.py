@@ -98,7 +98,7 @@ def test_an_interval_needs_six_weeks_of_that_part():
 
 def test_a_cut_without_its_input_is_null_with_a_reason():
     scored = two_firms() | {"weeks": None}
-    del scored["rows"][3]["symbol"]
+    del scored["rows"][3]["symbol"], scored["rows"][3]["id"]
     scored["truths"][0] = Prediction(1, None)
     cuts = breakdown(**scored)
     names = {"symbol", "sector", "week", "move", "cutoff"}
