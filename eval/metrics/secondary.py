@@ -7,6 +7,7 @@ import numpy
 
 from eval.metrics.skill import Error, largest_error
 from eval.metrics.statistics import MIN_CLUSTERS
+from eval.metrics.weeks import plural
 from weekahead.schema.metrics import SecondaryMean
 
 
@@ -39,8 +40,7 @@ def secondary_mean(
     if found is None:
         reason = "the rows have no week that an interval could be clustered by"
         if count is not None:
-            written = "1 week" if count == 1 else f"{count} weeks"
-            reason = f"{written}; an interval needs at least {MIN_CLUSTERS}"
+            reason = f"{plural(count, 'week')}; an interval needs at least {MIN_CLUSTERS}"
         return {**unknown_mean(reason, n=len(values), weeks=count), "mean": center}
     test = found.test(center, more, largest=largest)
     return {

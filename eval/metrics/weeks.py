@@ -27,14 +27,6 @@ class Weeks(NamedTuple):
     """The window of each row in one spelling, before overlapping ones are merged."""
 
 
-class _Column(NamedTuple):
-    """The windows that one column names, and the texts of it that cannot be read."""
-
-    windows: list[Window | str]
-    """Empty for a row without one."""
-    unread: list[str]
-
-
 def week_keys(rows: Sequence[Mapping[str, object]]) -> Weeks:
     """The week of each row, or None and the reason.
 
@@ -124,7 +116,7 @@ def first_days(rows: Sequence[Mapping[str, object]]) -> list[date | None]:
     ]
 
 
-def _cannot_be_read(name: str, column: _Column) -> str:
+def _cannot_be_read(name: str, column: Periods) -> str:
     texts = column.unread
     return (
         f"`{name}` is no date that can be read in {plural(len(texts), 'spelling')}, such as "
@@ -132,7 +124,7 @@ def _cannot_be_read(name: str, column: _Column) -> str:
     )
 
 
-def _columns(rows: Sequence[Mapping[str, object]]) -> dict[str, _Column]:
+def _columns(rows: Sequence[Mapping[str, object]]) -> dict[str, Periods]:
     """What each column that may name a week says.
 
     The window of a `week_end` or an id is as long as that of the row's `period`, else a week.
@@ -156,7 +148,7 @@ def _columns(rows: Sequence[Mapping[str, object]]) -> dict[str, _Column]:
         "id": Periods(of_ids, []),
     }
     return {
-        name: _Column(_in_one_spelling(each.windows), each.unread) for name, each in found.items()
+        name: Periods(_in_one_spelling(each.windows), each.unread) for name, each in found.items()
     }
 
 

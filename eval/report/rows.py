@@ -22,11 +22,6 @@ class Correctness(NamedTuple):
     """The week of each row; None if not every row has one."""
 
 
-def row_keys(run: EvaluatedRun) -> tuple[str, ...] | None:
-    """What identifies each row among the runs of the page. None if nothing tells them apart."""
-    return run.keys
-
-
 def outcome(scored: ScoredRow) -> str:
     """RIGHT, WRONG, UNREADABLE or UNKNOWN (no truth)."""
     if scored["truth_direction"] is None:

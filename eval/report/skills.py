@@ -135,18 +135,27 @@ def _of_all_seeds(entry: Entry) -> SkillEstimate:
     weeks, firms = _weeks_and_firms(entry)
     values, spread = _values(entry)
     stored = [run.metrics["skill"] for run in entry.runs]
-    estimate = SkillEstimate(
-        excess_accuracy=float(values.mean()) if len(values) else None,
-        ci95=None,
-        p=None,
-        n=len(values),
-        weeks=len(set(weeks.keys)) if weeks.keys else None,
+    estimate = replace(
+        _mean_of(values, weeks),
         up_share=mean([skill["up_share"] for skill in stored if skill["up_share"] is not None]),
         truth_up_share=stored[0]["truth_up_share"],
     )
     if weeks.keys is None:
         return estimate
     return mean_with_error(estimate, values, weeks.keys, firms, more=spread)
+
+
+def _mean_of(values: Array, weeks: Weeks) -> SkillEstimate:
+    """The mean of what rows add, without an error yet."""
+    return SkillEstimate(
+        excess_accuracy=float(values.mean()) if len(values) else None,
+        ci95=None,
+        p=None,
+        n=len(values),
+        weeks=len(set(weeks.keys)) if weeks.keys else None,
+        up_share=None,
+        truth_up_share=None,
+    )
 
 
 def _reasons_by_run(runs: Sequence[EvaluatedRun], compared: Sequence[EvaluatedRun]) -> list[str]:
@@ -176,15 +185,7 @@ def _difference(tuned: Entry, base: Entry) -> SkillResult:
     difference = ours - theirs
     spreads = [error for error in (spread, other_spread) if error is not None]
     more = spreads[0].with_variance_of(spreads[1]) if len(spreads) == 2 else (*spreads, None)[0]
-    estimate = SkillEstimate(
-        excess_accuracy=float(difference.mean()) if len(difference) else None,
-        ci95=None,
-        p=None,
-        n=len(difference),
-        weeks=len(set(weeks.keys)) if weeks.keys else None,
-        up_share=None,
-        truth_up_share=None,
-    )
+    estimate = _mean_of(difference, weeks)
     if weeks.keys is not None and difference.any():
         estimate = mean_with_error(estimate, difference, weeks.keys, firms, more=more)
     if reasons:
