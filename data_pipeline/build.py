@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import IO, NamedTuple, cast
@@ -22,8 +21,7 @@ from data_pipeline.dataset.split import CONTEXT_WEEKS, GAP, VALIDATION_SHARE, cu
 from data_pipeline.dataset.statistics import DatasetStatistics
 from data_pipeline.dataset.token_lengths import LengthSample
 from data_pipeline.dataset.writer import replacing_folder, summary_lines
-from data_pipeline.records.calendar import latest_decision
-from data_pipeline.records.checks import check_values
+from data_pipeline.records.checks import checked_records
 from data_pipeline.teacher.answer_log import AnswerIndex
 from weekahead import files
 from weekahead.cli import add_options, new_parser, option, read_options, run_command
@@ -38,8 +36,7 @@ from weekahead.schema.manifests import (
 )
 from weekahead.schema.rows import DatasetRow
 from weekahead.task.prompt import PROMPT_VERSION
-from weekahead.task.record import Record, look_ahead, read_records
-from weekahead.task.times import moment
+from weekahead.task.record import Record, read_records
 
 SPLITS = ("train", "validation", "test")
 DROPPED = "dropped"
@@ -211,43 +208,6 @@ def cut(options: BuildOptions, records: Path) -> Calendar:
         gap_weeks=options.gap_for(records),
     )
     return Calendar(split_of, warnings, counts.total())
-
-
-def checked_records(path: Path) -> Iterator[Record]:
-    """The records of a file, each of a whole week, decided before it, and alone with its id.
-
-    Raises ValueError naming file, row and record for one that cannot be read or looks ahead.
-    """
-    numbers: dict[str, int] = {}
-    for number, record in enumerate(read_records(path), start=1):
-        first = numbers.setdefault(record.id, number)
-        fault = f"the record of row {first} too" if first != number else _fault(record)
-        if fault:
-            raise ValueError(
-                f"{path}, row {number}: {record.id} {fault}; fetch the records again, or remove "
-                "the row"
-            )
-        yield record
-
-
-def _fault(record: Record) -> str | None:
-    """Why a record must not be in a dataset; None if it may."""
-    try:
-        check_values(record)
-    except ValueError as error:
-        return f"cannot be used ({error})"
-    start = date.fromisoformat(record.week_start)
-    synthetic = record.extra.get("synthetic") is True
-    latest = latest_decision(record.symbol, start, synthetic=synthetic)
-    if moment(record.decision_time) > latest:
-        return (
-            f"has decision_time {record.decision_time}; expected {latest.isoformat()}, when its "
-            "week begins, or earlier"
-        )
-    late_facts = look_ahead(record)
-    if late_facts:
-        return f"(decided {record.decision_time}) looks ahead: {late_facts[0]}"
-    return None
 
 
 def kept_weeks(options: BuildOptions, records: Path) -> set[str]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_pipeline.dataset.load import load_dataset
+from data_pipeline.records.checks import checked_records
 from data_pipeline.teacher.answer_log import AnswerIndex
 from data_pipeline.teacher.prompts import without_thought_and_space
 from weekahead import files
@@ -21,7 +22,6 @@ from weekahead.cli import new_parser, run_command
 from weekahead.schema.file_names import MANIFEST
 from weekahead.schema.manifests import read_dataset_manifest
 from weekahead.schema.rows import ScorableRow, period, reference_text
-from weekahead.task.record import read_records
 
 
 def forecast_rows(dataset: Path, records: Path, answers: AnswerIndex) -> Iterator[ScorableRow]:
@@ -29,7 +29,8 @@ def forecast_rows(dataset: Path, records: Path, answers: AnswerIndex) -> Iterato
 
     Without an accepted answer it holds the last one that came; without any its `generation` is
     empty, which is scored as wrong. `finish_reason` is the server's word.
-    Raises ValueError for answers of a teacher that was told the bin, OSError for a missing file.
+    Raises ValueError for answers of a teacher that was told the bin and as `checked_records` does,
+    OSError for a missing file.
     """
     if answers.kind != "forecast":
         raise ValueError(
@@ -38,7 +39,7 @@ def forecast_rows(dataset: Path, records: Path, answers: AnswerIndex) -> Iterato
         )
     majority = read_dataset_manifest(dataset / MANIFEST)["train_majority"]
     tests = {row["id"]: row for row in load_dataset(dataset / "test.jsonl").split().rows}
-    for record in read_records(records):
+    for record in checked_records(records):
         row = tests.get(record.id)
         if row is None:
             continue

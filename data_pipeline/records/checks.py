@@ -1,14 +1,53 @@
-"""What the values of a record must be before a row is made of it, or a forecast."""
+"""What the values of a record must be before it is paid for, a row is made of it, or a forecast."""
 
 import sys
 from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
 from typing import cast
 
-from data_pipeline.records.calendar import WEEK
+from data_pipeline.records.calendar import WEEK, latest_decision
 from weekahead.names import check_symbol
 from weekahead.task.labels import RETURNS, is_return
-from weekahead.task.record import Record
-from weekahead.task.times import read_day
+from weekahead.task.record import Record, look_ahead, read_records
+from weekahead.task.times import moment, read_day
+
+
+def checked_records(path: Path) -> Iterator[Record]:
+    """The records of a file, each of a whole week, decided before it, and alone with its id.
+
+    Raises ValueError naming file, row and record for one that cannot be read or looks ahead.
+    """
+    numbers: dict[str, int] = {}
+    for number, record in enumerate(read_records(path), start=1):
+        first = numbers.setdefault(record.id, number)
+        fault = f"is the record of row {first} too" if first != number else _fault(record)
+        if fault:
+            raise ValueError(
+                f"{path}, row {number}: {record.id} {fault}; fetch the records again, or remove "
+                "the row"
+            )
+        yield record
+
+
+def _fault(record: Record) -> str | None:
+    """Why a record must not be in a dataset; None if it may."""
+    try:
+        check_values(record)
+    except ValueError as error:
+        return f"cannot be used ({error})"
+    start = date.fromisoformat(record.week_start)
+    synthetic = record.extra.get("synthetic") is True
+    latest = latest_decision(record.symbol, start, synthetic=synthetic)
+    if moment(record.decision_time) > latest:
+        return (
+            f"has decision_time {record.decision_time}; expected {latest.isoformat()}, when its "
+            "week begins, or earlier"
+        )
+    late_facts = look_ahead(record)
+    if late_facts:
+        return f"(decided {record.decision_time}) looks ahead: {late_facts[0]}"
+    return None
 
 
 def check_values(record: Record) -> None:

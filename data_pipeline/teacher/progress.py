@@ -162,15 +162,10 @@ def count_progress(
 ) -> Progress:
     """How far `records` are answered.
 
-    Raises ValueError naming a record that is there twice, or whose values make no prompt.
+    Raises ValueError naming a record whose values make no prompt.
     """
-    progress, ids = Progress(), set[str]()
+    progress = Progress()
     for record in records:
-        if record.id in ids:
-            raise ValueError(
-                f"the record {record.id} is there twice; expected one per symbol and week"
-            )
-        ids.add(record.id)
         progress.records += 1
         try:
             if can_be_asked(record, settings.kind):

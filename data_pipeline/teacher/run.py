@@ -20,6 +20,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_pipeline.records.checks import checked_records
 from data_pipeline.teacher.answer_log import TeacherLog, writing
 from data_pipeline.teacher.costs import MEAN_OUTPUT_TOKENS, PRICES, Budget, Price, read_price
 from data_pipeline.teacher.judgement import count_of_kind, is_cut_off, kind_of, most_common, remedy
@@ -30,7 +31,7 @@ from weekahead.cli import add_options, new_parser, option, read_options, run_com
 from weekahead.files import iter_jsonl
 from weekahead.names import check_name
 from weekahead.openai_client import OpenAIClient
-from weekahead.task.record import Record, read_records
+from weekahead.task.record import Record
 
 _LEAST = {"concurrency": 1, "per_minute": 1, "max_tokens": 1, "temperature": 0, "max_cost": 0}
 """Option -> its smallest value."""
@@ -109,8 +110,11 @@ class TeacherJob:
     """First days (ISO dates) of the forecast weeks that are asked about; None: all of them."""
 
     def selected(self) -> Iterator[Record]:
-        """The records that are asked about, read one after another."""
-        for record in read_records(self.records):
+        """The records that are asked about, read one after another.
+
+        Raises ValueError for one that no dataset could hold: its answer would be paid for nothing.
+        """
+        for record in checked_records(self.records):
             wanted = self.only is None or record.id in self.only
             if wanted and (self.weeks is None or record.week_start in self.weeks):
                 yield record

@@ -245,7 +245,7 @@ def _is_copy(scored: Scored, reference: str, other: str) -> bool:
     written = _words(scored.row["generation"] or "")
     if len(reference) < _SHORTEST_TEXT:
         return False
-    if written == reference:
+    if written.replace(" ", "") == reference.replace(" ", ""):
         return True
     if not other or len(reference) < _LONG_TEXT:
         return False

@@ -36,14 +36,13 @@ from eval.metrics.scored_answer import (
 )
 from eval.metrics.secondary import unknown_mean
 from eval.metrics.statistics import (
-    MIN_CLUSTERS,
     clustered_share,
     design_effect,
     detectable_effect,
     mean,
 )
 from eval.metrics.text_quality import text_quality
-from eval.metrics.weeks import Weeks, plural, week_keys
+from eval.metrics.weeks import Weeks, too_few_weeks, week_keys
 from weekahead.schema.metrics import (
     AccuracyMetrics,
     AnswerMetrics,
@@ -160,7 +159,7 @@ def accuracy_metrics(
     week_of_row = week_keys(rows)
     weeks, no_weeks, *_ = week_of_row
     share = clustered_share(hits, weeks)
-    too_few = f"{plural(share.clusters, 'week')}; an interval needs at least {MIN_CLUSTERS}"
+    too_few = too_few_weeks(share.clusters)
     inflation = design_effect(share)
     interval_reason = no_weeks
     if weeks is not None and share.ci95 is None:

@@ -14,6 +14,29 @@ _EXCHANGES = (
 _BEFORE = re.compile(rf"^(?:{_EXCHANGES})(?: ?: ?| )(?=.)")
 _BEHIND = re.compile(rf"(?:[. /:-]US| U[SNQWPRAV])(?: EQUITY)?$|[. ](?:OQ?|N)$|:(?:{_EXCHANGES})$")
 """US exchanges as brokers, Bloomberg (AAPL UW) and Reuters (AAPL.O) write them."""
+_ABROAD = {
+    "AS": ("AMS", "XAMS", "NA"),
+    "AX": ("ASX", "XASX", "AU"),
+    "BO": ("BOM", "BSE", "XBOM", "IB"),
+    "DE": ("ETR", "XETR", "XETRA", "GR", "GY"),
+    "HK": ("HKG", "HKEX", "SEHK", "XHKG", "HK"),
+    "KS": ("KRX", "XKRX", "KS"),
+    "L": ("LON", "LSE", "XLON", "LN"),
+    "MC": ("BME", "XMAD", "SM"),
+    "MI": ("XMIL", "IM"),
+    "NS": ("NSE", "XNSE", "IS"),
+    "PA": ("EPA", "XPAR", "FP"),
+    "SS": ("SHA", "XSHG", "CG"),
+    "SW": ("SWX", "XSWX", "SW"),
+    "SZ": ("SHE", "XSHE", "CS"),
+    "T": ("TYO", "XTKS", "JP", "JT"),
+    "TO": ("TSX", "XTSE", "CN"),
+}
+"""Yahoo's suffix of an exchange abroad -> its names before or behind a ticker (LON:VOD, VOD LN)."""
+_SUFFIX = {code: suffix for suffix, codes in _ABROAD.items() for code in codes}
+_CODE = f"(?P<code>{'|'.join(_SUFFIX)})"
+_CODE_BEFORE = re.compile(rf"{_CODE} ?: ?(?P<ticker>.+)")
+_CODE_BEHIND = re.compile(rf"(?P<ticker>.+)[: ]{_CODE}(?: EQUITY)?")
 _CLASS = re.compile(r"[-./ _:]([ABC]|USDT?)$")
 """A class of shares, or the currency of a pair: BRK.B, BRK-B, BRK/B, BRK B and BRKB are one."""
 _SEPARATOR = re.compile(r"[-./ _:]+")
@@ -44,13 +67,20 @@ def firms_of(rows: Sequence[Mapping[str, object]]) -> list[str] | None:
 def firm_key(symbol: str) -> str:
     """A symbol in one spelling: $aapl, AAPL.US and NASDAQ:AAPL are AAPL.
 
-    The mark of another country's exchange stays: VOD.L is not VOD.
+    The mark of another country's exchange stays: VOD.L is not VOD, and LON:VOD and VOD LN are
+    VOD.L.
     """
     characters = unicodedata.normalize("NFKC", symbol).upper()
     seen = "".join(each for each in characters if unicodedata.category(each) != "Cf")
     name = " ".join("".join("-" if _is_dash(each) else each for each in seen).split())
-    bare = _BEHIND.sub("", _BEFORE.sub("", name.strip(_AROUND)))
+    bare = _BEHIND.sub("", _BEFORE.sub("", _as_yahoo(name.strip(_AROUND))))
     return _SEPARATOR.sub(".", _CLASS.sub(r"\1", bare)).lstrip("0") or name
+
+
+def _as_yahoo(name: str) -> str:
+    """A symbol of an exchange abroad with Yahoo's suffix."""
+    match = _CODE_BEFORE.fullmatch(name) or _CODE_BEHIND.fullmatch(name)
+    return f"{match['ticker']}.{_SUFFIX[match['code']]}" if match else name
 
 
 @lru_cache(maxsize=1 << 16)

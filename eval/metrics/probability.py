@@ -22,14 +22,13 @@ from eval.metrics.probability_scores import (
     rps,
 )
 from eval.metrics.statistics import (
-    MIN_CLUSTERS,
     Estimate,
     clustered_mean,
     clustered_share,
     mean,
     skill_score,
 )
-from eval.metrics.weeks import plural, week_keys
+from eval.metrics.weeks import too_few_weeks, week_keys
 from weekahead.schema.metrics import (
     Agreement,
     AskedScores,
@@ -227,9 +226,7 @@ def probability_metrics(
     squares = [brier(up, is_up) for up, is_up in zip(ups, rose, strict=True)]
     accuracy = clustered_share(direction_hits(ups, rose), weeks)
     if weeks is not None and accuracy.ci95 is None:
-        interval_reason = (
-            f"{plural(accuracy.clusters, 'week')}; an interval needs at least {MIN_CLUSTERS}"
-        )
+        interval_reason = too_few_weeks(accuracy.clusters)
     even = [brier(0.5, is_up) for is_up in rose]
     train_share = _train_share_squares(rows, rose)
     ranked = [rps(row["probs"], row["label"]) for row in rows]

@@ -6,8 +6,7 @@ from collections.abc import Hashable, Sequence
 import numpy
 
 from eval.metrics.skill import Error, largest_error
-from eval.metrics.statistics import MIN_CLUSTERS
-from eval.metrics.weeks import plural
+from eval.metrics.weeks import too_few_weeks
 from weekahead.schema.metrics import SecondaryMean
 
 
@@ -40,7 +39,7 @@ def secondary_mean(
     if found is None:
         reason = "the rows have no week that an interval could be clustered by"
         if count is not None:
-            reason = f"{plural(count, 'week')}; an interval needs at least {MIN_CLUSTERS}"
+            reason = too_few_weeks(count)
         return {**unknown_mean(reason, n=len(values), weeks=count), "mean": center}
     test = found.test(center, more, largest=largest)
     return {

@@ -8,10 +8,12 @@ functions; the report gives them its runs.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from statistics import stdev
 
-from eval.metrics.statistics import MIN_CLUSTERS, clustered_share, mean
-from eval.metrics.weeks import plural
+from eval.metrics.skill import Array, Error
+from eval.metrics.statistics import clustered_share, mean
+from eval.metrics.weeks import too_few_weeks
 from weekahead.schema.manifests import GenerationManifest
 
 _SEED_SETTINGS = ("seed", "data_seed")
@@ -122,9 +124,7 @@ def seed_summary(
         seeds = "1 seed" if len(by_seed) == 1 else f"{len(by_seed)} seeds"
         reasons.append(f"{seeds}; a spread needs at least 2")
     if share.ci95 is None:
-        reasons.append(
-            f"{plural(share.clusters, 'week')}; an interval needs at least {MIN_CLUSTERS}"
-        )
+        reasons.append(too_few_weeks(share.clusters))
     return SeedSummary(
         n_seeds=len(hits),
         n=len(rows),
@@ -134,3 +134,15 @@ def seed_summary(
         bin_acc_by_seed=by_seed,
         reason="; ".join(reasons) or None,
     )
+
+
+def seed_error(*entries: Sequence[Array]) -> Error | None:
+    """The error that the spread between seeds adds to the mean of an entry, or to the difference of
+    two. Each entry is a list of columns, one per seed. None if none has two seeds with rows.
+    """
+    errors = [
+        Error(stdev(float(seed.mean()) for seed in seeds) / len(seeds) ** 0.5, len(seeds) - 1)
+        for seeds in entries
+        if len(seeds) > 1 and len(seeds[0])
+    ]
+    return reduce(Error.with_variance_of, errors) if errors else None

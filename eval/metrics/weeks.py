@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from typing import NamedTuple
 
 from eval.metrics.periods import WEEK, Periods, Window, dates_in, read_periods, trading_week
+from eval.metrics.statistics import MIN_CLUSTERS
 
 _BLOCK = 4
 """A chain of overlapping windows is cut into blocks of this many window lengths: neighbours then
@@ -103,6 +104,11 @@ def _of_single_dates(windows: Sequence[Window | str]) -> str:
 def plural(count: int, noun: str) -> str:
     """A number with its noun: 1 week, 2 weeks."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def too_few_weeks(count: int) -> str:
+    """Why rows of so many weeks have no interval."""
+    return f"{plural(count, 'week')}; an interval needs at least {MIN_CLUSTERS}"
 
 
 def first_days(rows: Sequence[Mapping[str, object]]) -> list[date | None]:

@@ -9,14 +9,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from statistics import stdev
 from typing import NamedTuple
 
 import numpy
 
 from eval.metrics.baselines import LARGEST_SIZE, read_number
 from eval.metrics.secondary import secondary_mean, unknown_mean
-from eval.metrics.skill import Array, Error
+from eval.metrics.seeds import seed_error
+from eval.metrics.skill import Array
 from eval.metrics.statistics import MIN_CLUSTERS
 from eval.metrics.weeks import plural
 from eval.report.comparisons import ComparedRuns, p_text
@@ -165,7 +165,7 @@ def _change(measure: _Measure, tuned: Entry, base: Entry) -> TuningChange | None
     change = secondary_mean(
         difference.tolist(),
         weeks,
-        more=_seed_error(ours, theirs),
+        more=seed_error(ours, theirs),
         largest=measure.largest,
         by_week_alone=True,
     )
@@ -207,16 +207,6 @@ def _varies(x: Array) -> bool:
 def _slope(column: Array, x: Array) -> float:
     centered = x - x.mean()
     return float(centered @ column) / float(centered @ centered)
-
-
-def _seed_error(*entries: Sequence[Array]) -> Error | None:
-    """The error that the spread between the seeds of two entries adds to their difference."""
-    errors = [
-        Error(stdev(float(seed.mean()) for seed in seeds) / len(seeds) ** 0.5, len(seeds) - 1)
-        for seeds in entries
-        if len(seeds) > 1
-    ]
-    return errors[0].with_variance_of(errors[1]) if len(errors) == 2 else (*errors, None)[0]
 
 
 def _up(row: ScoredRow) -> float | None:

@@ -4,13 +4,13 @@ number."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from statistics import stdev
 from typing import cast
 
 import numpy
 
 from eval.metrics.firms import firms_of
 from eval.metrics.judging import verdict_of
+from eval.metrics.seeds import seed_error
 from eval.metrics.skill import (
     Array,
     Error,
@@ -133,7 +133,8 @@ def _skill(entry: Entry) -> SkillResult:
 def _of_all_seeds(entry: Entry) -> SkillEstimate:
     """The mean over the seeds; its error holds the spread between them."""
     weeks, firms = _weeks_and_firms(entry)
-    values, spread = _values(entry)
+    by_seed = _values_by_seed(entry)
+    values: Array = numpy.mean(by_seed, axis=0)
     stored = [run.metrics["skill"] for run in entry.runs]
     estimate = replace(
         _mean_of(values, weeks),
@@ -142,7 +143,7 @@ def _of_all_seeds(entry: Entry) -> SkillEstimate:
     )
     if weeks.keys is None:
         return estimate
-    return mean_with_error(estimate, values, weeks.keys, firms, more=spread)
+    return mean_with_error(estimate, values, weeks.keys, firms, more=seed_error(by_seed))
 
 
 def _mean_of(values: Array, weeks: Weeks) -> SkillEstimate:
@@ -181,12 +182,11 @@ def _difference(tuned: Entry, base: Entry) -> SkillResult:
     weeks, firms = _weeks_and_firms(tuned)
     if weeks.keys is None and not reasons:
         reasons = [f"no interval: {weeks.reason}"]
-    (ours, spread), (theirs, other_spread) = _values(tuned), _values(base)
-    difference = ours - theirs
-    spreads = [error for error in (spread, other_spread) if error is not None]
-    more = spreads[0].with_variance_of(spreads[1]) if len(spreads) == 2 else (*spreads, None)[0]
+    ours, theirs = _values_by_seed(tuned), _values_by_seed(base)
+    difference: Array = numpy.mean(ours, axis=0) - numpy.mean(theirs, axis=0)
     estimate = _mean_of(difference, weeks)
     if weeks.keys is not None and difference.any():
+        more = seed_error(ours, theirs)
         estimate = mean_with_error(estimate, difference, weeks.keys, firms, more=more)
     if reasons:
         return SkillResult(tuned.name, estimate, "not judged", reasons, base.name)
@@ -194,14 +194,9 @@ def _difference(tuned: Entry, base: Entry) -> SkillResult:
     return SkillResult(tuned.name, estimate, alone, (), base.name)
 
 
-def _values(entry: Entry) -> tuple[Array, Error | None]:
-    """What each row adds to the skill, mean over the seeds; the error of that mean over seeds."""
-    by_seed = [skill_values(*_calls(rows)) for rows in _rows_of(entry)]
-    values: Array = numpy.mean(by_seed, axis=0)
-    if len(by_seed) < 2 or not len(values):
-        return values, None
-    spread = stdev(float(seed.mean()) for seed in by_seed) / len(by_seed) ** 0.5
-    return values, Error(spread, len(by_seed) - 1)
+def _values_by_seed(entry: Entry) -> list[Array]:
+    """What each row adds to the skill of each seed."""
+    return [skill_values(*_calls(rows)) for rows in _rows_of(entry)]
 
 
 Rows = Mapping[str, tuple[int | None, int]]

@@ -23,7 +23,7 @@ from data_pipeline.providers.table import (
     open_sources,
 )
 from data_pipeline.records.assemble import CONTEXT, ContextWeeks, records_of
-from data_pipeline.records.calendar import WEEK, decision_time, exchange_of, zone_of
+from data_pipeline.records.calendar import WEEK, latest_decision, zone_of
 from data_pipeline.records.collect import gather
 from data_pipeline.records.indices import load, members_on
 from forecast.company.gate import check_record
@@ -295,7 +295,7 @@ def case_of_prompt(path: Path, week: date) -> Case:
     asked = _ASKED.search(text)
     symbol = check_symbol(asked["symbol"] if asked else path.stem)
     start = read_day(asked["start"], f"the week that {path} asks about") if asked else week
-    decision = _decision_time(symbol, start)
+    decision = latest_decision(symbol, start, synthetic=False).isoformat()
     row = {
         "id": f"{symbol}-{start}",
         "symbol": symbol,
@@ -319,11 +319,3 @@ def case_of_prompt(path: Path, week: date) -> Case:
 _ASKED = re.compile(
     r"^Forecast (?P<symbol>\S+) for the week from (?P<start>\d{4}-\d\d-\d\d)\.", re.MULTILINE
 )
-
-
-def _decision_time(symbol: str, week: date) -> str:
-    """The first moment of a week at the symbol's exchange; in UTC if that is not known."""
-    try:
-        return decision_time(exchange_of(symbol), week)
-    except ValueError:
-        return f"{week}T00:00:00+00:00"

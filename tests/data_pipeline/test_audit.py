@@ -11,6 +11,8 @@ from data_pipeline.audit.defects import bins_of
 from data_pipeline.audit.leaks import outcome_in_prompt
 from data_pipeline.audit.rows import audit_rows
 from data_pipeline.dataset.reader import Source, read_source
+from data_pipeline.dataset.row import dataset_row
+from data_pipeline.records.calendar import decision_time, exchange_of
 from data_pipeline.synthetic.__main__ import main as write_fictional
 from sft.training.arguments import ScriptArguments
 from weekahead.files import read_jsonl, sha256, write_jsonl
@@ -224,6 +226,25 @@ def test_a_fact_known_after_the_decision_is_a_leak(change):
 )
 def test_what_was_known_and_decided_in_time_is_no_leak(row):
     assert checks(train=[row])["known_at"].count == 0
+
+
+@pytest.mark.parametrize("symbol", ["LKMR", "VOD.L"])
+@pytest.mark.parametrize(("news_on", "late"), [(None, 0), (1, 0), (2, 1)])
+def test_a_row_says_no_less_than_its_record_of_times_without_a_clock(symbol, news_on, late):
+    """London decides at midnight in UTC, as the days of its facts are written."""
+    saturday = (date.fromisoformat(day(2)) - timedelta(days=1)).isoformat()
+    dates = {1: saturday, 2: day(2)}
+    news = () if news_on is None else (News("It opened. " * 20, "", dates[news_on]),)
+    decided = decision_time(exchange_of(symbol), date.fromisoformat(day(2)))
+    made = record(
+        2,
+        symbol,
+        decision_time=decided,
+        weeks=(PastWeek(day(1), day(2), PRICES[1], PRICES[2], news),),
+    )
+    row = dataset_row(made, ANSWER.format(made.label.capitalize()), "", told=True)
+    assert checks(train=[made.to_json()])["known_at"].count == late
+    assert checks(train=[dict(row)])["known_at"].count == late
 
 
 def test_without_a_known_exchange_the_last_midnight_of_all_counts():

@@ -184,7 +184,7 @@ def test_a_record_that_is_no_week_decided_before_it_stops_the_build(tmp_path, ch
 
 def test_of_two_records_with_one_id_none_is_written(tmp_path):
     first, second = (made_records.record("AA", 26, company=name) for name in ("One.", "Two."))
-    assert "AA-2026-07-05 the record of row 61 too" in refused(tmp_path, first, second)
+    assert "AA-2026-07-05 is the record of row 61 too" in refused(tmp_path, first, second)
 
 
 def test_a_decision_at_the_exchanges_midnight_is_built(tmp_path):
@@ -297,6 +297,18 @@ def test_forecasts_of_the_teacher_are_scored_like_a_models(tmp_path):
     assert all(row["teacher_told"] and row["weekly_return"] for row in rows)
     with pytest.raises(ValueError, match="expected a teacher that was not told"):
         list(forecast_rows(tmp_path / "out", path, AnswerIndex(tmp_path / "hindsight.jsonl")))
+
+
+def test_forecasts_are_of_records_that_stand_once(tmp_path, capsys):
+    records = made_records.records()
+    built(tmp_path, records)
+    path, log = made_records.write(tmp_path, [*records, records[-1]], records, kind="forecast")
+    assert forecasts_main([str(tmp_path / "out"), str(path), "--answers", str(log)]) == 2
+    said = capsys.readouterr().err
+    assert (
+        f"row {len(records) + 1}: {records[-1].id} is the record of row {len(records)} too" in said
+    )
+    assert not (tmp_path / "out" / "forecast.jsonl").exists()
 
 
 def test_a_forecast_that_was_cut_off_is_scored_as_what_it_is(tmp_path, capsys):

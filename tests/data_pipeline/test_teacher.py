@@ -409,7 +409,7 @@ def test_what_is_missing_is_named_before_anything_is_asked(capsys, flags, messag
     [
         (['{"symbol": "A"}'], "records.jsonl, row 1: record A-?"),
         (["nonsense"], "records.jsonl, line 1: not JSON"),
-        (["GOOD", "GOOD"], "the record FIRM00-2031-01-05 is there twice"),
+        (["GOOD", "GOOD"], "row 2: FIRM00-2031-01-05 is the record of row 1 too"),
         (["NAN"], "record FIRM00-2031-01-05: weekly_return is nan"),
     ],
 )

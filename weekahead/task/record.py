@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from weekahead.files import iter_jsonl
@@ -197,6 +198,26 @@ def look_ahead(record: Record) -> list[str]:
 
 
 def known_at(record: Record) -> str | None:
-    """When the last of its facts became known, ISO 8601 in UTC; None for a record without facts."""
-    moments = [moment(time) for _, time in known_facts(record)]
+    """When the last of its facts became known, ISO 8601 in UTC; None for a record without facts.
+
+    What has a day and no clock was known in the last second of that day, and the close of a week
+    without `closed_at` in the second before its end: a row keeps this time alone, and midnight
+    would read as a day. A fictional market closes at midnight.
+    """
+    has_clock = record.extra.get("synthetic") is True
+    published = [_last_second(when) for _, when in _published_facts(record)]
+    closed = [
+        moment(week.known_at) - (0 if has_clock or week.closed_at else 1) * _SECOND
+        for week in record.weeks
+    ]
+    moments = [*published, *closed]
     return max(moments).isoformat() if moments else None
+
+
+_SECOND = timedelta(seconds=1)
+
+
+def _last_second(text: str) -> datetime:
+    """The time of a publication; on a day without a clock its last second."""
+    by = published_by(text)
+    return by if by == moment(text) else by - _SECOND
