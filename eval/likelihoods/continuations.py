@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from weekahead.models.chat_format import Messages, render_prompt_ids, render_row_ids
@@ -105,9 +104,11 @@ def log_probabilities(model: Any, batch: Sequence[Choices], pad: int) -> list[li
     """The log-probability (natural log) of each tail after its shared tokens, one list per row.
 
     The shared tokens go through the model once, padded on the left with `pad`. The tails then go
-    through as one packed sequence on that cache, under a mask that lets each see the shared tokens
-    and itself, so no cache is copied twelve times. Needs an attention that takes such a mask (sdpa
-    or eager, not flash). Logits are in the model's precision, their softmax in float32.
+    through as one packed tree on that cache, under a mask that lets each token see the shared ones
+    and those before it in its tails, so no cache is copied twelve times. What several tails begin
+    with is read once: read apart, it would differ in the rounding of 16 bits, and the tails could
+    add up to more than 1. Needs an attention that takes such a mask (sdpa or eager, not flash).
+    Logits are in the model's precision, their softmax in float32.
     """
     import torch
 
@@ -122,7 +123,8 @@ def log_probabilities(model: Any, batch: Sequence[Choices], pad: int) -> list[li
             use_cache=True,
             logits_to_keep=1,
         )
-        packed = _pack(batch, seen, pad, model.dtype)
+        beginnings = [_beginnings(row) for row in batch]
+        packed = _pack(batch, beginnings, seen, pad, model.dtype)
         tails = model(
             input_ids=packed.ids,
             attention_mask=packed.mask,
@@ -132,11 +134,11 @@ def log_probabilities(model: Any, batch: Sequence[Choices], pad: int) -> list[li
         )
         first = prefix.logits[:, -1].float().log_softmax(-1)
         logs = tails.logits.float().log_softmax(-1)
-        steps = logs.gather(-1, packed.targets[..., None])[..., 0].tolist()
         sums: list[list[float]] = []
         for index, row in enumerate(batch):
             starts = first[index, [tail[0] for tail in row.tails]].tolist()
-            sums.append(_sums(row, starts, steps[index]))
+            places, followers = _steps(row, beginnings[index])
+            sums.append(_sums(row, starts, logs[index, places, followers].tolist()))
     return sums
 
 
@@ -175,42 +177,54 @@ def _sums(row: Choices, starts: Sequence[float], steps: Sequence[float]) -> list
     return sums
 
 
+_Beginnings = dict[tuple[int, ...], int]
+"""What tails begin with, without their last tokens -> its place in the packed tree."""
+
+
+def _beginnings(row: Choices) -> _Beginnings:
+    """Each beginning once; a shorter one stands before those that go on from it.
+
+    The last token of a tail is left out: what follows it is not asked for.
+    """
+    found = (tuple(tail[:length]) for tail in row.tails for length in range(1, len(tail)))
+    return {beginning: place for place, beginning in enumerate(dict.fromkeys(found))}
+
+
+def _steps(row: Choices, beginnings: _Beginnings) -> tuple[list[int], list[int]]:
+    """(place, token that follows there) of each token of each tail but its first."""
+    lengths = [(tail, length) for tail in row.tails for length in range(1, len(tail))]
+    places = [beginnings[tuple(tail[:length])] for tail, length in lengths]
+    return places, [tail[length] for tail, length in lengths]
+
+
 class _Packed(NamedTuple):
-    """The tails of each row, one after another."""
+    """The trees of the rows, each as one sequence."""
 
     ids: Any
-    """(rows, longest pack), like the next two."""
-    targets: Any
-    """The token that each token is followed by."""
+    """(rows, largest tree), like the next."""
     positions: Any
     mask: Any
-    """Additive, (rows, 1, longest pack, shared tokens and longest pack)."""
+    """Additive, (rows, 1, largest tree, shared tokens and largest tree)."""
 
 
-def _pack(batch: Sequence[Choices], seen: Any, pad: int, dtype: Any) -> _Packed:
-    """The tails of each row as one sequence; `seen` is 1 at the shared tokens.
-
-    The last token of a tail is left out of the ids: what follows it is not asked for.
-    """
+def _pack(
+    batch: Sequence[Choices], beginnings: Sequence[_Beginnings], seen: Any, pad: int, dtype: Any
+) -> _Packed:
+    """The last token of each beginning; `seen` is 1 at the shared tokens."""
     import torch
 
-    counts = [sum(len(tail) - 1 for tail in row.tails) for row in batch]
-    shape = (len(batch), max(counts))
-    ids, targets, positions, owners = (
-        torch.full(shape, fill, device=seen.device) for fill in (pad, pad, 0, -1)
-    )
-    for index, row in enumerate(batch):
-        packed = [
-            (token, following, len(row.shared) + offset, owner)
-            for owner, tail in enumerate(row.tails)
-            for offset, (token, following) in enumerate(pairwise(tail))
-        ]
-        columns = torch.tensor(packed, device=seen.device).T
-        for tensor, values in zip((ids, targets, positions, owners), columns, strict=True):
-            tensor[index, : counts[index]] = values
-    same_tail = (owners[:, :, None] == owners[:, None, :]).tril()
-    shared = seen.bool()[:, None, :].expand(-1, shape[1], -1)
-    visible = torch.cat([shared, same_tail], dim=2)
+    size = max(map(len, beginnings))
+    ids = torch.full((len(batch), size), pad)
+    positions = torch.zeros_like(ids)
+    sees = torch.zeros(len(batch), size, size, dtype=torch.bool)
+    for index, (row, tree) in enumerate(zip(batch, beginnings, strict=True)):
+        for beginning, place in tree.items():
+            ids[index, place] = beginning[-1]
+            positions[index, place] = len(row.shared) + len(beginning) - 1
+            before = [tree[beginning[:length]] for length in range(1, len(beginning) + 1)]
+            sees[index, place, before] = True
+    shared = seen.bool()[:, None, :].expand(-1, size, -1)
+    visible = torch.cat([shared, sees.to(seen.device)], dim=2)
     mask = torch.zeros(visible.shape, dtype=dtype, device=seen.device)
     mask = mask.masked_fill(~visible, torch.finfo(dtype).min)
-    return _Packed(ids, targets, positions, mask[:, None])
+    return _Packed(ids.to(seen.device), positions.to(seen.device), mask[:, None])

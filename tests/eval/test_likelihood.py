@@ -1,6 +1,7 @@
 """The probability of the twelve bins: against plain forward passes, and as a command."""
 
 import json
+import math
 import random
 import shutil
 import signal
@@ -89,6 +90,15 @@ def test_tails_may_differ_from_row_to_row(parts):
     rows = [Choices([5, 6, 7], [[8], [9, 10, 11]]), Choices([5], [[8, 9], [4, 3], [2, 20, 21, 22]])]
     for row, logs in zip(rows, log_probabilities(model, rows, 0), strict=True):
         assert logs == pytest.approx(plain(model, row), abs=1e-5)
+
+
+def test_all_that_can_follow_a_text_adds_up_to_it_in_bf16_too(tiny):
+    """What tails share is read once: read apart, each would be rounded in its own way."""
+    model = load_base(Base(str(tiny / "base"), "smollm2", "bfloat16")).eval()
+    every = [[9, token] for token in range(model.config.vocab_size)]
+    row = Choices([5, 6, 7], [*every, [9]])
+    *longer, alone = log_probabilities(model, [row, Choices([5], [[3], [4]])], 0)[0]
+    assert math.log(math.fsum(map(math.exp, longer))) == pytest.approx(alone, abs=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])

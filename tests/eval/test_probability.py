@@ -318,6 +318,7 @@ def test_many_rows_are_simulated_in_parts():
         ([{**row(0.9, "up by 0-1%"), "up": math.nan}], "the probability of 'up' is nan"),
         ([{**row(0.9, "up by 0-1%"), "up": 0.2}], "those of up to 0.9000; expected 1 and its `up`"),
         ([{**row(0.9, "up by 0-1%"), "mass": 7.0}], "the probability of 'mass' is 7.0"),
+        ([{**row(0.9, "up by 0-1%"), "mass": -0.1}], "the probability of 'mass' is -0.1"),
         (
             [{**row(0.9, "up by 0-1%"), "probs": dict.fromkeys(BINS, 0.9)}],
             "its probabilities add up to 10.8000",
@@ -375,6 +376,13 @@ def test_score_reads_the_likelihoods_beside_the_answers(scored):
     assert reliability_points(metrics, "direct") == []
     rows = read_jsonl(scored / "scored.jsonl")
     assert [answer["up_probability"] for answer in rows] == [None] + [0.7] * 99
+
+
+def test_texts_that_were_read_apart_may_add_up_to_a_little_more_than_one(scored):
+    """A server rounds the logits of each request on its own: 1.006 was seen in bf16."""
+    first, *rest = read_jsonl(scored / "likelihoods.jsonl")
+    write_jsonl(scored / "likelihoods.jsonl", [{**first, "mass": 1.0064}, *rest])
+    assert score(scored / "generations.jsonl", scored) == 0
 
 
 def test_without_likelihoods_only_their_keys_differ(scored, tmp_path):
