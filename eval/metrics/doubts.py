@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
-from eval.metrics.firms import firm_of
+from eval.metrics.firms import firms_by_row
 from eval.metrics.scored_answer import Scored
 from eval.metrics.text_quality import prompt_text
-from eval.metrics.weeks import first_days
+from eval.metrics.weeks import first_days, in_one_spelling
 from weekahead.schema.file_names import MANIFEST
 from weekahead.schema.manifests import GenerationManifest
 from weekahead.schema.rows import ScorableRow
@@ -25,6 +25,8 @@ _NO_FORECASTS = 0.8
 right about half of the time."""
 _FEW = 5
 """References, of which such a share says nothing."""
+_TOO_OFTEN_RIGHT = 0.95
+"""Share of right calls, beside wrong references, from which on labels were made from the calls."""
 _SAME_TEXT, _SAME_MADE_TEXT = 0.1, 0.9
 """From this share of the rows on, answers that equal their references are no answers. References
 of a fictional market, or from a template, are few texts, which a model learns by heart."""
@@ -35,6 +37,8 @@ _LONG_TEXT = 200
 _DISTINCT = 0.25
 """Share of the rows that must have a text of their own; else the texts are made from templates, and
 equal ones prove nothing."""
+_SAME_TEMPLATE = 0.85
+"""Share of words that two texts for one label have in common if they are from one template."""
 _SAME_WORDS, _OWN_WORDS = 0.7, 0.25
 """Share of words that an answer has in common with its reference from which on it is a copy, if it
 has so many fewer in common with the reference of another row. On the public rows real answers have
@@ -73,11 +77,11 @@ def manifest_doubts(
 def _in_training_weeks(manifest: GenerationManifest, rows: Sequence[Mapping[str, object]]) -> int:
     """How many rows lie in weeks up to the last one that the adapter was trained on."""
     train = manifest["train"]
-    last = train["dataset"].get("last_train_week") if train else None
-    if not last:
+    stated = train["dataset"].get("last_train_week") if train else None
+    if not stated:
         return 0
-    days = [day for day in first_days(rows) if day is not None]
-    return sum(day <= read_day(last, f"last_train_week of {MANIFEST}") for day in days)
+    last = read_day(stated, f"last_train_week of {MANIFEST}")
+    return sum(day is not None and day <= last for day in first_days(rows))
 
 
 def missing_truths(scored: Sequence[Scored]) -> list[str]:
@@ -127,32 +131,54 @@ def _identities(
     rows: Sequence[ScorableRow], windows: Sequence[str] | None
 ) -> Iterator[list[tuple[str, ...]]]:
     """For each row what no other one shares."""
-    firms = list(map(firm_of, rows))
+    firms = firms_by_row(rows)
+    windows = in_one_spelling(windows) if windows else None
     shortest = [_LONG_TEXT if firm and windows else _SHORTEST_TEXT for firm in firms]
     # What is made for a fictional market is made from few sentences.
     made = [row.get("synthetic") is True for row in rows]
     prompts = [" ".join(prompt_text(row.get("prompt") or "").split()) for row in rows]
     references = [_words(row["answer"] or "") for row in rows]
     answers = [_words(row["generation"] or "") for row in rows]
+    labels = [str(row.get("label")) for row in rows]
     own = {
-        kind: len(set(texts)) >= _DISTINCT * len(texts)
-        for kind, texts in (("prompt", prompts), ("reference", references))
+        # A prompt that stands beside several labels, such as one of a few states, is of many rows.
+        "prompt": len(set(zip(prompts, labels, strict=True))) == len(set(prompts)),
+        "reference": not _are_templates(references, labels),
     }
     # A weak model may give one answer to several firms: it tells only who a nameless row copies.
     nameless = {answer for answer, firm in zip(answers, firms, strict=True) if not firm}
     nameless = nameless if any(firms) else set[str]()
-    for index, (row, firm) in enumerate(zip(rows, firms, strict=True)):
+    for index, firm in enumerate(firms):
         found: list[tuple[str, ...]] = []
         window = windows[index] if windows else ""
         if firm and window:
             found.append(("firm", firm, window))
         if own["prompt"] and len(prompts[index]) >= _LONG_TEXT:
-            found.append(("prompt", prompts[index], str(row.get("label"))))
+            found.append(("prompt", prompts[index], labels[index]))
         if own["reference"] and not made[index] and len(references[index]) >= shortest[index]:
             found.append(("reference", references[index]))
         if window and len(answers[index]) >= _LONG_TEXT and answers[index] in nameless:
-            found.append(("answer", answers[index], window, str(row.get("label"))))
+            found.append(("answer", answers[index], window, labels[index]))
         yield found
+
+
+def _are_templates(texts: Sequence[str], labels: Sequence[str]) -> bool:
+    """Whether texts are made from templates, so that equal ones prove nothing: few differ, one
+    belongs to each label, or those of a label differ in a few words, such as the firm's name."""
+    by_label: dict[str, set[str]] = {}
+    for text, label in zip(texts, labels, strict=True):
+        by_label.setdefault(label, set()).add(text)
+    distinct = sum(map(len, by_label.values()))
+    if distinct < _DISTINCT * len(texts) or (distinct == len(by_label) and distinct < len(texts)):
+        return True
+    alike, compared = 0, 0
+    for found in map(sorted, by_label.values()):
+        # Half of them apart: neighbours would be a text and its disguised copy.
+        for first, other in zip(found, found[len(found) // 2 :], strict=False):
+            if first != other:
+                compared += 1
+                alike += _shared(_counted(first), _counted(other)) >= _SAME_TEMPLATE
+    return compared > 0 and alike >= compared / 2
 
 
 @lru_cache(maxsize=1 << 12)  # runs on one dataset have the same references
@@ -185,7 +211,26 @@ def contradicted_labels(known: Sequence[Scored]) -> list[str]:
             f"{len(wrong)} of {compared} labels contradict their references, such as that of "
             f"{row_name(wrong[0].row)}: one of the two is wrong"
         )
-    return found
+    return found or _labels_of_the_run(others)
+
+
+def _labels_of_the_run(answers: Sequence[Scored]) -> list[str]:
+    """A reason if labels contradict references where the run is right, and almost only there: a
+    reference that nobody told the label is wrong where the run is wrong, too."""
+    compared, wrong = _contradictions(answers)
+    called = [answer for answer in wrong if answer.prediction.direction in (-1, 1)]
+    right = [
+        answer
+        for answer in called
+        if answer.truth and answer.prediction.direction == answer.truth.direction
+    ]
+    if len(called) < _FEW or len(right) < _TOO_OFTEN_RIGHT * len(called):
+        return []
+    return [
+        f"{len(wrong)} of {compared} labels contradict their references, and of those rows "
+        f"{len(right)} of {len(called)} calls are right, such as that of {row_name(right[0].row)}: "
+        "the labels look like the run's answers"
+    ]
 
 
 def other_forecasts(known: Sequence[Scored]) -> list[str]:
@@ -221,7 +266,8 @@ def copied_references(known: Sequence[Scored]) -> list[str]:
     for synthetic in (False, True):
         part = [each for each in known if (each.row.get("synthetic") is True) == synthetic]
         references = [_words(answer.row["answer"] or "") for answer in part]
-        made = synthetic or len(set(references)) < _DISTINCT * len(references)
+        labels = [str(answer.row.get("label")) for answer in part]
+        made = synthetic or _are_templates(references, labels)
         # Beside each reference stands that of another row.
         others = [*references[1:], *references[:1]]
         found = [
@@ -245,12 +291,11 @@ def _is_copy(scored: Scored, reference: str, other: str) -> bool:
     written = _words(scored.row["generation"] or "")
     if len(reference) < _SHORTEST_TEXT:
         return False
-    if written.replace(" ", "") == reference.replace(" ", ""):
+    glued, own = reference.replace(" ", ""), written.replace(" ", "")
+    if own == glued or (other and glued in own):
         return True
     if not other or len(reference) < _LONG_TEXT:
         return False
-    if f" {reference} " in f" {written} ":
-        return True
     read = scored.reference
     if read.valid and read.direction != scored.prediction.direction:
         return False

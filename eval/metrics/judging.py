@@ -14,7 +14,7 @@ from eval.metrics.doubts import (
     other_forecasts,
     repeated_rows,
 )
-from eval.metrics.firms import firms_of
+from eval.metrics.firms import firm_of, firms_of
 from eval.metrics.scored_answer import Scored
 from eval.metrics.skill import (
     RAREST_CALL,
@@ -26,6 +26,7 @@ from eval.metrics.skill import (
 from eval.metrics.statistics import ALPHA, MIN_CLUSTERS
 from eval.metrics.weeks import Weeks, plural, week_keys
 from weekahead.schema.metrics import SkillMetrics, SkillVerdict
+from weekahead.schema.rows import ScorableRow
 
 
 class Judged(NamedTuple):
@@ -54,6 +55,7 @@ def judge(scored: Sequence[Scored], doubts: Sequence[str] = ()) -> Judged:
         *contradicted_labels(known),
         *copied_references(known),
         *_too_few_weeks(weeks),
+        *_weeks_of_their_own(rows, weeks),
         *_one_sided_truths(calls, truths),
         *rare_call(calls, weeks.keys),
     ]
@@ -105,6 +107,22 @@ def _too_few_weeks(weeks: Weeks) -> list[str]:
     if count >= MIN_CLUSTERS:
         return []
     return [f"the rows lie in {plural(count, 'week')}: a verdict needs at least {MIN_CLUSTERS}"]
+
+
+def _weeks_of_their_own(rows: Sequence[ScorableRow], weeks: Weeks) -> list[str]:
+    """A reason if rows of several firms have no week in common, as if every week had one firm."""
+    firms = {firm for firm in map(firm_of, rows) if firm}
+    if weeks.keys is None or len(firms) < 2 or len(set(weeks.keys)) < _OWN_WEEKS * len(rows):
+        return []
+    count = len(set(weeks.keys))
+    return [
+        f"{count} weeks for {len(rows)} rows of {len(firms)} firms: rows of one week share their "
+        "market, so state the true week of each, the same for all of its firms"
+    ]
+
+
+_OWN_WEEKS = 0.95
+"""Weeks per row from which on rows of several firms have none in common."""
 
 
 def _one_sided_truths(calls: Sequence[int | None], truths: Sequence[int]) -> list[str]:

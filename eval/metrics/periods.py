@@ -65,6 +65,24 @@ _RANGE = re.compile(
     rf"(?P<e2>\d{{1,2}})(?:st|nd|rd|th|\.)? ?(?P<n2>{_MONTH}),?\.? ?(?P<z>{_YEAR})(?!\d)"
 )
 """Two days of which the second alone states the year: Jan 7 - 14, 2024; 29 Dec - 4 Jan 2025."""
+_MORE_YEARS = (
+    (re.compile(rf"({_YEAR})-?w(\d{{1,2}}){_TO}w(\d{{1,2}})(?!\d)"), r"\1-w\2 to \1-w\3"),
+    (
+        re.compile(rf"w(\d{{1,2}}){_TO}w(\d{{1,2}})(?: of)? ({_YEAR})(?!\d)"),
+        r"\3-w\1 to \3-w\2",
+    ),
+)
+"""Two weeks of which one alone states the year: 2024-W02/W05; W2 - W5 2024."""
+_SHORT_END = re.compile(
+    rf"(?<!\d)(?P<y>{_YEAR})(?P<s>[-/.]?)(?P<m>\d\d)(?P=s)(?P<d>\d\d)"
+    rf"(?:{_TO}(?P<m2>\d\d)(?P=s)(?P<d2>\d\d)|(?: ?/ ?| (?:-|to|until|through) )(?P<e2>\d\d))"
+    r"(?![-/.:]?\d)"
+)
+"""Two days of which the first alone states the year: 2024-01-07/02-04; 2024-01-07 to 14."""
+_DURATION = re.compile(
+    r"(?<![a-z0-9])p?(?P<n>\d{1,3})[- ]?(?P<u>d|w|m|y|(?:day|week|wk|month|year)s?)(?![a-z0-9])"
+)
+_DAYS_OF_UNIT, _MONTHS_OF_UNIT = {"d": 1, "w": 7}, {"m": 1, "y": 12}
 _PART_OF = re.compile(
     r"(?<![a-z])(?:week|wk|w|cw|kw) *#|(?<![a-z0-9])q[1-4](?!\d)|#.*(?:week|wk) *\d"
 )
@@ -162,7 +180,9 @@ def _window(plain: str, text: str, order: str | None) -> Window | None:
     whole = _WHOLE_MONTH.fullmatch(plain)
     if whole:
         return Window(*_month_or_quarter(whole), text)
-    plain = _RANGE.sub(_with_both_years, plain)
+    plain = _SHORT_END.sub(_with_the_year, _RANGE.sub(_with_both_years, plain))
+    for pattern, both in _MORE_YEARS:
+        plain = pattern.sub(both, plain)
     try:
         spans = list(_spans(plain, order))
     except (ValueError, OverflowError) as error:
@@ -172,11 +192,27 @@ def _window(plain: str, text: str, order: str | None) -> Window | None:
         raise _Unreadable(text)
     if not spans:
         return None
+    duration = _DURATION.search(rest)
+    if duration and len(spans) == 1:
+        return Window(spans[0][0], _after(spans[0][0], duration), text)
     (start, end), (other_start, other_end) = min(spans), max(spans)
     if len(spans) == 2 and start != other_start:
         # A week or month that ends a window belongs to it whole.
         end = other_start if other_end - other_start == timedelta(0) else other_end
     return Window(start, end if end > start else start + WEEK, text)
+
+
+def _after(start: date, duration: re.Match[str]) -> date:
+    """The day after a window of so many days, weeks, months or years. Raises _Unreadable for 0."""
+    count, unit = int(duration["n"]), duration["u"][0]
+    if not count:
+        raise _Unreadable(duration[0])
+    if unit in _DAYS_OF_UNIT:
+        return start + timedelta(days=count * _DAYS_OF_UNIT[unit])
+    months = start.year * 12 + start.month - 1 + count * _MONTHS_OF_UNIT[unit]
+    first = date(months // 12, months % 12 + 1, 1)
+    next_month = (first + timedelta(days=31)).replace(day=1)
+    return min(first + timedelta(days=start.day - 1), next_month)
 
 
 def _spans(plain: str, order: str | None) -> Iterator[tuple[date, date]]:
@@ -215,6 +251,17 @@ def _with_both_years(match: re.Match[str]) -> str:
     first, last = _month_number(month or other_month), _month_number(other_month or month)
     year_before = int(year) - (first > last)
     return f"{year_before}-{first}-{day} to {year}-{last}-{other_day}"
+
+
+def _with_the_year(match: re.Match[str]) -> str:
+    """A range of days as two dates; the last lies after the first."""
+    year, month, day = int(match["y"]), int(match["m"]), int(match["d"])
+    last_month, last_day = int(match["m2"] or month), int(match["d2"] or match["e2"])
+    if match["e2"] and last_day < day:
+        last_month += 1
+    year_after = year + ((last_month, last_day) < (month, day)) + (last_month > 12)
+    last_month -= 12 * (last_month > 12)
+    return f"{year}-{month}-{day} to {year_after}-{last_month}-{last_day}"
 
 
 def _month_number(name: str) -> int:

@@ -41,6 +41,7 @@ _NOTES = (
 
 def render(results: Mapping[str, Metrics]) -> str:
     """All tables as one text; `results` is name of the run -> content of its metrics.json."""
+    results = _with_short_names(results)
     tables = [
         _skill_table(results),
         _metrics_table(results),
@@ -49,6 +50,22 @@ def render(results: Mapping[str, Metrics]) -> str:
         _notes(results),
     ]
     return "\n\n".join(table for table in tables if table)
+
+
+_LONGEST_NAME = 24
+"""Characters; with longer ones the table of skill is wider than 120."""
+
+
+def _with_short_names(results: Mapping[str, Metrics]) -> Mapping[str, Metrics]:
+    """Long names without their middle, if the runs can still be told apart."""
+    half = _LONGEST_NAME // 2
+    names = [" ".join(name.split()) for name in results]
+    short = [
+        name if len(name) <= _LONGEST_NAME else f"{name[: half - 1]}\u2026{name[-half:]}"
+        for name in names
+    ]
+    distinct = short if len(set(short)) == len(results) else list(results)
+    return dict(zip(distinct, results.values(), strict=True))
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> str:

@@ -5,12 +5,15 @@ another, or a period that contradicts the id's date must not count as more weeks
 intervals would be too narrow.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from eval.metrics.periods import WEEK, Periods, Window, dates_in, read_periods, trading_week
 from eval.metrics.statistics import MIN_CLUSTERS
+from eval.metrics.text_quality import prompt_text
 
 _BLOCK = 4
 """A chain of overlapping windows is cut into blocks of this many window lengths: neighbours then
@@ -31,10 +34,10 @@ class Weeks(NamedTuple):
 def week_keys(rows: Sequence[Mapping[str, object]]) -> Weeks:
     """The week of each row, or None and the reason.
 
-    It is `period`, else `week_end`, else the date in `id`: the first of them that every row has,
-    because two names for one week in one file would count as two weeks. If another of them gives
-    fewer weeks, that one counts. Windows that overlap are one week. A column that holds a date
-    that cannot be read names no weeks.
+    It is `period`, else `week_end`, else the date in `id`, else the week that the prompt asks
+    about: the first of them that every row has, because two names for one week in one file would
+    count as two weeks. If another of them gives fewer weeks, that one counts. Windows that overlap
+    are one week. A column that holds a date that cannot be read names no weeks.
     """
     if not rows:
         return Weeks(None, "no row with a truth")
@@ -58,7 +61,9 @@ def week_keys(rows: Sequence[Mapping[str, object]]) -> Weeks:
     told = {
         name: count
         for name, count in counts.items()
-        if name == first or count > 1 or (name != "id" and isinstance(sources[name][0], Window))
+        if name == first
+        or count > 1
+        or (name not in _ASIDE and isinstance(sources[name][0], Window))
     }
     fewest = min(told, key=lambda name: told[name])
     if told[fewest] < told[first]:
@@ -80,7 +85,7 @@ def _hidden_weeks(
     """A reason if a column that some rows lack names fewer weeks than `first` does for the rest."""
     for name, windows in columns.items():
         filled = [index for index, window in enumerate(windows) if window]
-        if len(filled) in (0, len(windows)):
+        if len(filled) in (0, len(windows)) or (name in _ASIDE and 2 * len(filled) < len(windows)):
             continue
         named = len(set(_merged([windows[index] for index in filled])))
         otherwise = len({keys[index] for index in filled})
@@ -111,14 +116,37 @@ def too_few_weeks(count: int) -> str:
     return f"{plural(count, 'week')}; an interval needs at least {MIN_CLUSTERS}"
 
 
-def first_days(rows: Sequence[Mapping[str, object]]) -> list[date | None]:
-    """The first day of each row's forecast week, from `period`, else the date in `id`; None without
-    one."""
-    periods = read_periods([row.get("period") for row in rows]).windows
-    ids = [dates_in(str(row.get("id") or ""))[-1:] for row in rows]
+_NEAR = timedelta(days=3)
+_SHORTEST = timedelta(days=4)
+"""Of windows of which two that begin or end on one day, and differ by _NEAR at the other end, are
+spellings of one: to Friday, to Saturday, to Sunday."""
+
+
+def in_one_spelling(windows: Sequence[str]) -> list[str]:
+    """`Weeks.windows` as far as a row is the same in them: a weekend at an end does not count."""
+    days = {window: dates_in(window) for window in dict.fromkeys(windows)}
+    spans = sorted(found for found in days.values() if len(found) == 2)
+    names = {span: span for span in spans}
+    for at, other in ((0, 1), (1, 0)):
+        before: tuple[date, ...] | None = None
+        for span in sorted(spans, key=lambda span: (span[at], span[other])):
+            long = span[1] - span[0] >= _SHORTEST
+            if before and long and span[at] == before[at] and span[other] - before[other] <= _NEAR:
+                names[span] = names[before]
+            before = span if long else None
     return [
-        window.start if isinstance(window, Window) else next(iter(days), None)
-        for window, days in zip(periods, ids, strict=True)
+        "{} to {}".format(*names[days[window]]) if days[window] in names else window
+        for window in windows
+    ]
+
+
+def first_days(rows: Sequence[Mapping[str, object]]) -> list[date | None]:
+    """The first day of each row's forecast week, from `period`, else `week_end`, else the date in
+    `id`; None without one. Of a trading week it is the Sunday."""
+    columns = [column.windows for name, column in _columns(rows).items() if name != "prompt"]
+    return [
+        next((window.start for window in named if isinstance(window, Window)), None)
+        for named in zip(*columns, strict=True)
     ]
 
 
@@ -135,7 +163,7 @@ def _columns(rows: Sequence[Mapping[str, object]]) -> dict[str, Periods]:
 
     The window of a `week_end` or an id is as long as that of the row's `period`, else a week.
     """
-    periods = read_periods([row.get("period") for row in rows])
+    periods = _without_firms(read_periods([row.get("period") for row in rows]), rows)
     lengths = [
         window.end - window.start if isinstance(window, Window) else WEEK
         for window in periods.windows
@@ -148,10 +176,15 @@ def _columns(rows: Sequence[Mapping[str, object]]) -> dict[str, Periods]:
         for window, length in zip(ends.windows, lengths, strict=True)
     ]
     of_ids = [_of_id(row.get("id"), length) for row, length in zip(rows, lengths, strict=True)]
+    of_prompts = [
+        _of_prompt(prompt_text(row.get("prompt") or ""), length)
+        for row, length in zip(rows, lengths, strict=True)
+    ]
     found = {
         "period": periods,
         "week_end": Periods(of_ends, ends.unread),
         "id": Periods(of_ids, []),
+        "prompt": Periods(of_prompts, []),
     }
     return {
         name: Periods(_in_one_spelling(each.windows), each.unread) for name, each in found.items()
@@ -161,6 +194,36 @@ def _columns(rows: Sequence[Mapping[str, object]]) -> dict[str, Periods]:
 def _of_id(row_id: object, length: timedelta) -> Window | str:
     days = dates_in(str(row_id or ""))[-1:]
     return Window(days[0], days[0] + length, str(days[0])) if days else ""
+
+
+_ASIDE = ("id", "prompt")
+"""Texts that name a week by the way: a date in a few of them is one by chance."""
+_ASKED = re.compile(r"^Forecast \S+ for the week from (\d{4}-\d\d-\d\d)\.", re.MULTILINE)
+
+
+@lru_cache(maxsize=1 << 12)  # runs on one dataset have the same prompts
+def _of_prompt(prompt: str, length: timedelta) -> Window | str:
+    """The week that a prompt of ours asks about."""
+    asked = _ASKED.search(prompt)
+    days = dates_in(asked[1]) if asked else ()
+    return Window(days[0], days[0] + length, str(days[0])) if days else ""
+
+
+def _without_firms(periods: Periods, rows: Sequence[Mapping[str, object]]) -> Periods:
+    """Names of weeks without dates, such as "AAPL week 7", without the firm of their row."""
+    if any(isinstance(window, Window) for window in periods.windows):
+        return periods
+    symbols = [str(row.get("symbol") or "").strip().casefold() for row in rows]
+    texts = [str(window) for window in periods.windows]
+    return read_periods(
+        [_without_word(text, symbol) or text for text, symbol in zip(texts, symbols, strict=True)]
+    )
+
+
+def _without_word(text: str, word: str) -> str:
+    if not word:
+        return text
+    return re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", " ", text).strip(" ()[]/:-,")
 
 
 _WEEKLY = 0.75

@@ -303,7 +303,7 @@ _MOST_TOLD = 4
 def _size_sentence(result: SkillResult, accuracies: Mapping[str, float]) -> str:
     """A result in forecasts of a hundred, with its interval and its corrected p as a frequency."""
     value, ci95 = result.estimate.excess_accuracy or 0.0, result.estimate.ci95
-    interval = f" (95 % interval: {_of_hundred(ci95[0])} to {_of_hundred(ci95[1])})" if ci95 else ""
+    interval = _interval_of_hundred(ci95) if ci95 else ""
     count = f"{abs(round(100 * value))} {'more' if value > 0 else 'fewer'}"
     odds = _odds(result.p_holm or 0.0)
     if result.base:
@@ -321,9 +321,12 @@ def _size_sentence(result: SkillResult, accuracies: Mapping[str, float]) -> str:
     )
 
 
-def _of_hundred(value: float) -> str:
-    """A share as a whole number of a hundred; a minus sign and no plus."""
-    return f"{round(100 * value)}".replace("-", "\u2212")
+def _interval_of_hundred(ci95: tuple[float, float]) -> str:
+    """An interval in whole numbers of a hundred; with one decimal if an end would read as 0, which
+    an interval of what is shown does not hold."""
+    digits = 1 if any(round(100 * end) == 0 for end in ci95) else 0
+    low, high = (f"{100 * end:.{digits}f}".replace("-", "\u2212") for end in ci95)
+    return f" (95 % interval: {low} to {high})"
 
 
 def _could_show(skills: Sequence[SkillResult], tuning: Sequence[SkillResult]) -> list[str]:

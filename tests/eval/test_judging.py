@@ -464,3 +464,172 @@ def test_one_missing_symbol_leaves_the_error_by_firm():
     assert evaluate(nameless)[0]["skill"]["p"] == pytest.approx(whole["p"], rel=0.5)
     alone = [without({**row, "symbol": None}, "id") for row in found]
     assert evaluate(alone)[0]["skill"]["p"] < whole["p"] / 5
+
+
+@pytest.mark.parametrize(
+    ("days", "respelt"),
+    [(14, "{start} to {saturday}"), (4 * 7, "{start} to {saturday}"), (7, "{start} to {saturday}")],
+)
+def test_copies_whose_window_ends_a_day_earlier_are_seen(days, respelt):
+    """Of two and four weeks, too, and of weeks that begin on a Thursday."""
+    for begin in (SUNDAY, SUNDAY - timedelta(days=3)):
+        changed, copies = [], []
+        for number, row in enumerate(rows(weeks=20, firms=4)):
+            start = begin + timedelta(days=days * (number // 4))
+            end = start + timedelta(days=days)
+            saturday = end - timedelta(days=1)
+            changed.append({**without(row, "id"), "period": f"{start} to {end}"})
+            period = respelt.format(start=start, saturday=saturday)
+            copies.append({**changed[-1], "period": period})
+        assert judged(changed)[0] == "skill shown"
+        verdict, reasons = judged([*changed, *copies[:15]])
+        assert verdict == "not judged" and "15 of 95 rows are there more than once" in reasons
+
+
+@pytest.mark.parametrize("respelt", ["{}-copy0", "copy0-{}", "new_{}_2"])
+def test_copies_whose_firm_stands_in_their_id_alone_are_seen(respelt):
+    plain = [without(row, "symbol", "period") for row in rows()]
+    assert judged(plain)[0] == "skill shown"
+    copies = [{**row, "id": respelt.format(row["id"])} for row in plain[:20]]
+    verdict, reasons = judged([*plain, *copies])
+    assert verdict == "not judged" and "20 of 140 rows are there more than once" in reasons
+
+
+def learnt(changed):
+    train = {"dataset": {"last_train_week": str(SUNDAY)}, "settings": {}}
+    manifest = {"dataset": {}, "train": train, "rows_in_training_weeks": None}
+    return " ".join(manifest_doubts(manifest, changed, len(changed)))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        lambda start: {"week_end": str(start + timedelta(days=7))},
+        lambda start: {"period": f"{start + timedelta(days=1)} to {start + timedelta(days=5)}"},
+        lambda start: {
+            "period": "{}-W{:02}".format(*(start + timedelta(days=1)).isocalendar()[:2])
+        },
+        lambda start: {"period": "fold 1", "week_end": str(start + timedelta(days=7))},
+    ],
+)
+def test_the_weeks_of_training_are_known_in_every_column_and_spelling(column):
+    changed = [
+        {**without(row, "id", "period"), **column(SUNDAY + timedelta(weeks=number // 12))}
+        for number, row in enumerate(rows())
+    ]
+    assert "12 of 120 rows lie in weeks that the adapter was trained on" in learnt(changed)
+    assert learnt(changed[12:]) == ""
+
+
+def test_weeks_to_come_may_be_known_by_their_end():
+    changed = [
+        {**without(row, "id", "period"), "week_end": row["period"].split()[-1]} for row in rows()
+    ]
+    for row in changed[-12:]:
+        row["label"] = row["answer"] = None
+    assert judged(changed)[0] == "skill shown"
+
+
+def own_words(number):
+    """A sentence that no other row has."""
+    draw = random.Random(number)
+    return " ".join(f"{draw.choice(WORDS)}{draw.randrange(99)}" for _ in range(9))
+
+
+WORDS = ["orders", "costs", "margins", "debt", "growth", "supply", "lawsuit", "guidance"]
+
+
+@pytest.mark.parametrize(
+    "written", ["<think>\n\n</think>\n\n{}", "Sure. {}", "{}<|eot_id|>", "{} Bye."]
+)
+def test_a_short_reference_with_words_around_it_is_no_answer(written):
+    changed = []
+    for number, row in enumerate(rows()):
+        reference = f"Prediction: {row['label'].capitalize()}\nAnalysis: {own_words(number)}"
+        changed.append({**row, "answer": reference, "generation": written.format(reference)})
+    verdict, reasons = judged(changed)
+    assert verdict == "not judged" and "120 of 120 answers equal their references" in reasons
+
+
+@pytest.mark.parametrize(("weeks", "firms"), [(40, 1), (10, 4), (10, 12), (26, 12)])
+@pytest.mark.parametrize("named", [True, False])
+def test_references_from_a_template_are_no_copies_of_each_other(weeks, firms, named):
+    """Of few texts, or of texts that differ in the firm alone; some bins are hit by chance."""
+    changed = []
+    for number, row in enumerate(rows(weeks, firms, accuracy=0.4)):
+        who = f"Company {row['symbol']}" if named else "The company"
+        said = row["generation"].split("Prediction: ")[1].split("\n")[0]
+        text = (
+            f"[Positive Developments]:\n1. {who} sells more than it did in the year before.\n\n"
+            f"[Potential Concerns]:\n1. {who} has costs that rise with its sales.\n\n"
+            "[Prediction & Analysis]:\nPrediction: {}\nAnalysis: Good and bad news are weighed."
+        )
+        reference, answered = text.format(row["label"].capitalize()), text.format(said)
+        changed.append({**row, "answer": reference, "generation": answered, "number": number})
+    verdict, reasons = judged(changed)
+    assert verdict != "not judged", reasons
+
+
+def test_prompts_of_a_few_states_are_no_copies_of_each_other():
+    states = ["rising", "falling", "flat"]
+    changed = [
+        {**row, "prompt": f"The price is {states[number % 3]}. " * 20, "answer": None}
+        for number, row in enumerate(rows(40, 1))
+    ]
+    assert judged(changed)[0] == "skill shown"
+
+
+@pytest.mark.parametrize(
+    "name", ["{symbol} week {week}", "week {week} ({symbol})", "w{week}/{symbol}"]
+)
+def test_the_firm_in_the_name_of_a_week_makes_no_week_of_its_own(name):
+    changed = [
+        {**without(row, "id"), "period": name.format(symbol=row["symbol"], week=number // 12)}
+        for number, row in enumerate(rows())
+    ]
+    assert len(set(week_keys(changed).keys)) == 10
+
+
+@pytest.mark.parametrize("name", ["week {}", "{}"])
+def test_firms_without_a_common_week_are_not_believed(name):
+    changed = []
+    for number, row in enumerate(rows()):
+        dated = SUNDAY + timedelta(weeks=number)
+        period = name.format(number) if "week" in name else name.format(dated)
+        changed.append({**without(row, "id"), "period": period})
+    verdict, reasons = judged(changed)
+    assert verdict == "not judged" and "120 weeks for 120 rows of 12 firms" in reasons
+    assert judged([{**row, "symbol": "F1"} for row in changed])[0] == "skill shown"
+
+
+def test_the_week_that_a_prompt_asks_about_counts():
+    changed = [
+        {
+            **without(row, "id"),
+            "period": f"{SUNDAY + timedelta(weeks=number)}",
+            "prompt": f"News.\n\nForecast {row['symbol']} for the week from "
+            f"{SUNDAY + timedelta(weeks=number // 12)}. Begin.",
+        }
+        for number, row in enumerate(rows())
+    ]
+    assert len(set(week_keys(changed).keys)) == 10
+
+
+def test_numbers_that_look_like_dates_in_a_few_ids_name_no_weeks():
+    changed = [{**row, "id": 20240001 + number} for number, row in enumerate(rows(25))]
+    assert judged(changed)[0] == "skill shown"
+
+
+@pytest.mark.parametrize("accuracy", [0.5, 0.35])
+def test_labels_that_were_made_from_the_answers_are_in_doubt(accuracy):
+    """However many: in more than 30 % references are taken as forecasts, which miss elsewhere."""
+    honest = rows(accuracy=accuracy)
+    changed = [
+        {**row, "label": row["generation"].split("Prediction: ")[1].split("\n")[0].casefold()}
+        for row in honest
+    ]
+    verdict, reasons = judged(changed)
+    assert verdict == "not judged" and "labels look like the run's answers" in reasons
+    draw = random.Random(5)
+    forecasts = [{**row, "answer": answer_with(draw.choice(BINS))} for row in rows()]
+    assert judged(forecasts)[0] == "skill shown"

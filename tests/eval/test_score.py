@@ -127,6 +127,8 @@ def test_table_prints_every_comparison_and_a_note_once(tmp_path):
     verdicts = [line.split("  ")[-1].strip() for line in lines[2:4]]
     assert verdicts == [metrics["verdict"] for metrics in results.values()]
     assert max(map(len, lines)) <= 120
+    long = {f"{'a-long-name-of-a-run' * 5}\n{name}": found for name, found in results.items()}
+    assert max(map(len, render(long).splitlines()[:4])) <= 120
     assert [line for line in lines if "last_week_return" in line] == [
         f"no {name}, 100 of 100 rows lack last_week_return: every run"
         for name in ("last_week", "reversal")
