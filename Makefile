@@ -76,7 +76,7 @@ uses_journal-settle := JOURNAL RECORDS DATE ARGS
 uses_journal-score := JOURNAL
 uses_journal-page := JOURNAL
 uses_journal-stamp := JOURNAL TSA TSA_CA
-uses_journal-commit := JOURNAL TSA_CA
+uses_journal-commit := JOURNAL HEAD TSA_CA
 uses_test := ARGS
 unused := $(filter-out $(foreach goal,$(MAKECMDGOALS),$(uses_$(goal))) PYTHON $(environment),$(given))
 ifneq ($(and $(MAKECMDGOALS),$(unused)),)
@@ -248,9 +248,12 @@ journal-stamp: setup ## a time-stamping authority signs the head and the time: T
 	@$(call journal,stamp) --tsa=$(call q,$(TSA)) $(roots)
 
 # The inputs hold news, whose licences rarely allow that they are published.
-kept = $(call q,$(JOURNAL)) $(call q,:(exclude)$(JOURNAL)/inputs)
-journal-commit: setup ## the verified ledger and its page into git, with the head in the message: JOURNAL=folder
-	@$(call journal,verify) $(roots)
+# Nor do locks and what a command left that was killed.
+kept = $(call q,$(JOURNAL)) $(call q,:(exclude)$(JOURNAL)/inputs) $(call q,:(exclude,glob)$(JOURNAL)/**/.*)
+journal-commit: setup ## the verified ledger and its page into git, the head in the message: JOURNAL=folder HEAD=hash
+	@$(call journal,verify) --committed $(if $(HEAD),--head $(call q,$(HEAD))) $(roots)
+	@if test -e $(call q,$(JOURNAL)/scores.json); then $(call journal,score) >/dev/null; fi
+	@if test -e $(call q,$(JOURNAL)/page); then $(call journal,page) >/dev/null; fi
 	git add -- $(kept)
 	git diff --cached --quiet -- $(kept) || git commit --quiet -m "Journal: head $$(tail -n 1 \
 	    $(call q,$(JOURNAL)/ledger.jsonl) | tr -d '\n' | sha256sum | cut -c 1-64)" -- $(kept)

@@ -13,7 +13,7 @@ from forecast.company.asked import ForecastOptions, gather_cases, live_sources
 from forecast.company.cautions import cautions
 from forecast.company.choice import Chosen, choose_model, model_asked
 from forecast.company.history import WeekMove, history_of_records, live_history
-from forecast.company.inputs import Case, check_records, live_symbols
+from forecast.company.inputs import Case, check_records, live_symbols, named_symbols
 from forecast.company.model import LocalModel, Said
 from weekahead.cli import parse_day, whole_number
 from weekahead.models.loading import Adapter, Base, load_for_generation
@@ -232,7 +232,7 @@ def offer(options: AppOptions) -> Offer:
     Raises ValueError for an unknown symbol or index, OSError without the file of records, and as
     `read_records` does.
     """
-    named = options.symbols.upper().replace(",", " ").split()
+    named = named_symbols(options.symbols)
     day = options.date
     if options.records:
         check_records(options.records)

@@ -15,6 +15,7 @@ from forecast.company.inputs import (
     inputs_of_records,
     live_inputs,
     live_symbols,
+    named_symbols,
 )
 from weekahead.cli import option
 from weekahead.models.decoding import SamplingParams
@@ -104,7 +105,7 @@ def _gather(options: ForecastOptions, day: datetime.date, now: datetime.datetime
     week = sunday_on_or_before(day)
     if options.prompt:
         return Gathered([case_of_prompt(options.prompt, week)], {}, [])
-    named = options.symbols.upper().replace(",", " ").split()
+    named = named_symbols(options.symbols)
     if options.records:
         known = inputs_of_records(options.records, week, named, options.weeks)
         return Gathered(cases_of(known), known.left_out, list(known.notes))

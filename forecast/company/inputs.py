@@ -135,6 +135,14 @@ def _with_context(
     return replace(record, weeks=weeks[-count:])
 
 
+def named_symbols(text: str) -> list[str]:
+    """Symbols by spaces or commas. Raises ValueError for a text that names none."""
+    named = text.upper().replace(",", " ").split()
+    if text.strip() and not named:
+        raise ValueError(f"SYMBOLS is {text!r}; expected symbols, such as SYMBOLS='AAPL MSFT'")
+    return named
+
+
 def live_symbols(symbols: Sequence[str], index: str | None, week: date) -> list[str]:
     """The companies that are asked about: those named, else the members of an index in a week.
 

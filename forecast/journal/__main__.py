@@ -30,6 +30,7 @@ from forecast.company.inputs import (
     inputs_of_records,
     live_inputs,
     live_symbols,
+    named_symbols,
 )
 from forecast.journal.clock import clock_for, time_of
 from forecast.journal.enter import INPUTS, Entry, enter, kept_facts
@@ -52,7 +53,7 @@ from forecast.journal.settle import (
     settle,
 )
 from forecast.journal.stamps import STAMPS, make_stamp, read_stamps, stamp_path, stamps_in_words
-from forecast.journal.verify import check, check_head
+from forecast.journal.verify import check, check_head, committed_head
 from weekahead.cli import (
     MODEL_ERRORS,
     add_options,
@@ -78,6 +79,7 @@ class VerifyOptions:
 
     journal: Path = _JOURNAL
     head: str = option("", help="a published hash, which must be that of a line")
+    committed: bool = option(False, help="hold it against the ledger of git's last commit, too")
     tsa_ca: Path | None = _TSA_CA
 
 
@@ -90,6 +92,8 @@ def run_verify(options: VerifyOptions) -> int:
             since = check_head(ledger, options.head, name)
         else:
             ledger, since = _ledger(options.journal), None
+        if options.committed and (head := committed_head(options.journal)):
+            check_head(ledger, head, name)
         stamps = read_stamps(options.journal, ledger, options.tsa_ca)
     except BrokenLedger as broken:
         print(f"journal-verify: {broken}", file=sys.stderr)
@@ -200,10 +204,11 @@ def run_enter(options: EnterOptions) -> int:
             code_commit=git_output("rev-parse", "HEAD"),
             named=frozenset(_symbols(options)),
         )
-        if not ledger.lines:
-            print(f"a new journal begins in {options.journal}")
         before = {line["symbol"] for line in ledger.forecasts}
+        is_new = not ledger.lines
         ledger = enter(ledger, entry, lambda: _gather(options, entry.week, before))
+    if is_new:
+        print(f"a new journal begins in {options.journal}")
     _print_entry(ledger, week.isoformat(), kept_facts(options.journal, week.isoformat()).notes)
     return 0
 
@@ -229,7 +234,7 @@ def _gather(options: EnterOptions, week: datetime.date, before: Collection[str])
 
 
 def _symbols(options: EnterOptions) -> list[str]:
-    return options.symbols.upper().replace(",", " ").split()
+    return named_symbols(options.symbols)
 
 
 def _check_new(folder: Path) -> None:

@@ -318,10 +318,21 @@ def _forecast_line(record: Record, name: str, call: Call, entry: Entry) -> Mappi
     }
 
 
+_DECIMALS = 6
+
+
 def inputs_sha256(record: Record) -> str:
     """The SHA-256, in hex, of what the panel sees, as JSON with sorted keys: the prompt's messages
-    and last week's return, which baselines repeat."""
-    seen = {"prompt": render_prompt(record), "last_week_return": record.last_week_return}
+    and last week's return, which baselines repeat.
+
+    The return has six decimals: a later split or dividend restates prices, and moves the digits
+    behind them.
+    """
+    last = record.last_week_return
+    seen = {
+        "prompt": render_prompt(record),
+        "last_week_return": None if last is None else round(last, _DECIMALS),
+    }
     text = json.dumps(seen, ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 

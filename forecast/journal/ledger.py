@@ -110,6 +110,8 @@ def parse_ledger(content: bytes, name: str = LEDGER) -> Ledger:
 def _why_cut_off(rest: bytes, hashes: Sequence[str]) -> str:
     if _is_whole(rest, hashes):
         return "it has no line end; the next journal-enter or journal-settle adds it"
+    if not _is_beginning(rest):
+        return f"it has no line end, and is no beginning of a line that stands here; {_REMEDY}"
     return (
         "it is cut off (no line end), as by a command that was stopped while it wrote; the next "
         "journal-enter or journal-settle removes it"

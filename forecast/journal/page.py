@@ -13,7 +13,7 @@ from eval.metrics.betting import SHOWN, bet_on_skill
 from eval.metrics.probability_scores import points_of_bins
 from forecast.company.call import up_share
 from forecast.journal.ledger import LEDGER, Ledger
-from forecast.journal.score import Settled, calls_by_week, score, settled_forecasts
+from forecast.journal.score import Settled, bets_on, calls_by_week, score, settled_forecasts
 from weekahead.files import write_text
 from weekahead.schema.journal import ForecasterScore, ForecastLine, JournalScores, ReturnLine
 
@@ -135,7 +135,7 @@ def build_page(ledger: Ledger) -> JournalPage:
     }
     assert ledger.start is not None  # score() refuses an empty ledger
     learned = [member["name"] for member in ledger.start["panel"] if member["kind"] != "baseline"]
-    curves, levels, drawn = _curves({name: settled[name] for name in learned[:_DRAWN]})
+    curves, levels, drawn = _curves({name: bets_on(name, ledger) for name in learned[:_DRAWN]})
     return JournalPage(
         scores=scores,
         lines=len(ledger.lines),
@@ -164,9 +164,16 @@ def _companies(
     for symbol in sorted({symbol for symbol, _ in forecasts}):
         outcome = outcomes.get(f"{symbol}-{week}")
         cells = [_cell(forecasts.get((symbol, name)), outcome) for name in names]
-        happened = "" if outcome is None else f"{100 * outcome['weekly_return']:+.1f} %"
-        companies.append(Company(symbol, happened, tuple(cells)))
+        companies.append(Company(symbol, _happened(outcome), tuple(cells)))
     return tuple(companies)
+
+
+def _happened(outcome: ReturnLine | None) -> str:
+    if outcome is None:
+        return ""
+    if outcome["label"] is None:
+        return "in doubt: sources differ"
+    return f"{100 * outcome['weekly_return']:+.1f} %"
 
 
 def _cell(forecast: ForecastLine | None, outcome: ReturnLine | None) -> Cell:

@@ -4,7 +4,7 @@ ask the same rules.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 from typing import Any, cast, get_args
 
@@ -194,12 +194,18 @@ _latest_decision = cache(latest_decision)
 
 
 def _check_opening(forecast: ForecastLine) -> None:
-    """A line may not say that its week opens later than its exchange's calendar has it."""
-    opens = _opening(forecast["symbol"], date.fromisoformat(forecast["week_start"]))
-    if opens and moment(forecast["opens_at"]) > moment(opens):
+    """A line may not say that its week opens later than its exchange's calendar has it.
+
+    Without a calendar the week opens on Monday, 00:00 UTC, as that of a fictional market.
+    """
+    week = date.fromisoformat(forecast["week_start"])
+    known = _opening(forecast["symbol"], week)
+    opens = known or f"{week + timedelta(days=1)}T00:00:00+00:00"
+    if moment(forecast["opens_at"]) > moment(opens):
+        where = "" if known else ", where no calendar has its exchange and week"
         raise Breach(
             f"it says that its week opens at {forecast['opens_at']}, but {forecast['symbol']} "
-            f"opened at {opens}"
+            f"opened at {opens}{where}"
         )
 
 

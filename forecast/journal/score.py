@@ -1,10 +1,10 @@
 """The record of each forecaster: the measures of the report, and the verdict for weekly looks."""
 
 import math
-from collections.abc import Sequence
-from datetime import timedelta
-from itertools import groupby
-from typing import NamedTuple
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple, cast
 
 from eval.metrics.baselines import Prediction
 from eval.metrics.betting import SHOWN, FirmCalls, bet_on_skill
@@ -36,6 +36,7 @@ _PATIENCE = timedelta(weeks=4)
 """A week waits this long for its last return before it is bet on without it."""
 _SMALLEST = 1e-300
 """What a probability of 0 has the logarithm of."""
+_ALL_WAIT = "no week is bet on before all of its returns are known, or four weeks have passed"
 _TOO_FEW_FIRMS = "in no settled week does it call two companies or more: nothing can be compared"
 
 
@@ -83,8 +84,10 @@ def _score_forecaster(
     right = [float(truth == call) for truth, call in zip(truths, calls, strict=True)]
     accuracy = clustered_share(right, weeks.keys)
     fixed = _fixed_verdict(settled, rows)
-    waiting = _weeks_that_wait(forecasts, settled, ledger.lines[-1]["written_at"])
-    anytime = anytime_skill([one for one in settled if one.forecast["week_start"] not in waiting])
+    bets = bets_on(name, ledger)
+    anytime = anytime_skill(bets)
+    if settled and not bets:
+        anytime = _not_bet("not judged", _ALL_WAIT, None)
     return {
         "forecaster": name,
         "n": len(settled),
@@ -157,22 +160,70 @@ def _scored(one: Settled, row: ScorableRow) -> Scored:
     )
 
 
-def _weeks_that_wait(
-    forecasts: Sequence[ForecastLine], settled: Sequence[Settled], now: str
-) -> set[str]:
-    """Weeks with returns to come: a bet that was settled is never settled anew."""
-    known = {one.forecast["id"] for one in settled}
-    return {
-        line["week_start"]
-        for line in forecasts
-        if line["id"] not in known and moment(now) < moment(line["week_end"]) + _PATIENCE
-    }
+def bets_on(name: str, ledger: Ledger) -> list[Settled]:
+    """The forecasts of `name` that are bet on, by week, in the order in which weeks were settled.
+
+    A week is bet on when its last return is written, or four weeks after its end with those that
+    are there by then. What is written later changes no bet: the bets of a ledger are the first of
+    those of every longer one, so skill that was shown stays shown.
+    """
+    history = _outcomes_by_place(ledger)
+    times = [moment(line["written_at"]) for line in ledger.lines]
+    by_week: dict[str, list[ForecastLine]] = {}
+    for forecast in ledger.forecasts:
+        if forecast["forecaster"] == name:
+            by_week.setdefault(forecast["week_start"], []).append(forecast)
+    bets: list[tuple[int, str, list[Settled]]] = []
+    for week, forecasts in by_week.items():
+        place = _place_of_bet(forecasts, history, times)
+        if place is not None:
+            held = {one["id"]: _held(history.get(one["id"], ()), place) for one in forecasts}
+            known = {key: line for key, line in held.items() if line is not None}
+            bets.append((place, week, settled_forecasts(forecasts, known)))
+    return [one for _, _, settled in sorted(bets, key=lambda bet: bet[:2]) for one in settled]
+
+
+_History = Mapping[str, Sequence[tuple[int, ReturnLine]]]
+"""Id -> its returns and corrections, each with the number of lines before it."""
+
+
+def _outcomes_by_place(ledger: Ledger) -> _History:
+    history: dict[str, list[tuple[int, ReturnLine]]] = {}
+    for place, line in enumerate(ledger.lines):
+        if line["kind"] in ("return", "correction"):
+            outcome = cast("ReturnLine", line)
+            history.setdefault(outcome["id"], []).append((place, outcome))
+    return history
+
+
+def _held(outcomes: Sequence[tuple[int, ReturnLine]], place: int) -> ReturnLine | None:
+    """What was known of a return in the first `place` lines."""
+    return next((line for number, line in reversed(outcomes) if number < place), None)
+
+
+def _place_of_bet(
+    forecasts: Sequence[ForecastLine], history: _History, times: Sequence[datetime]
+) -> int | None:
+    """How many lines stand before a week is bet on; None if it still waits for a return.
+
+    `times` are those of the ledger's lines.
+    """
+    closed = bisect_left(times, moment(forecasts[0]["week_end"]) + _PATIENCE)
+    first = [
+        next((n for n, line in history.get(one["id"], ()) if line["label"] is not None), None)
+        for one in forecasts
+    ]
+    known = [number for number in first if number is not None]
+    if len(known) == len(first) and max(known) < closed:
+        return max(known) + 1
+    return closed if closed < len(times) else None
 
 
 def anytime_skill(settled: Sequence[Settled]) -> AnytimeSkill:
-    """The verdict of the bet on skill over settled forecasts, looked at after every week.
+    """The verdict of the bet on skill over settled forecasts, in the order of the bets.
 
-    It counts the highest capital so far: skill that was shown stays shown.
+    It is as if looked at after every week, and counts the highest capital so far: skill that was
+    shown stays shown.
     """
     names, weeks = calls_by_week(settled)
     most_calls = max((sum(call in (-1, 1) for call in week.calls) for week in weeks), default=0)
@@ -199,16 +250,15 @@ def anytime_skill(settled: Sequence[Settled]) -> AnytimeSkill:
 
 
 def calls_by_week(settled: Sequence[Settled]) -> tuple[list[str], list[FirmCalls]]:
-    """(first day of each week, its calls and truths), in the order of time."""
-    ordered = sorted(settled, key=lambda one: one.forecast["week_start"])
-    names: list[str] = []
-    weeks: list[FirmCalls] = []
-    for week, group in groupby(ordered, lambda one: one.forecast["week_start"]):
-        ones = list(group)
-        calls = [one.forecast["direction"] for one in ones]
-        names.append(week)
-        weeks.append(FirmCalls(calls, [one.truth for one in ones]))
-    return names, weeks
+    """(first day of each week, its calls and truths), in the order in which weeks come first."""
+    by_week: dict[str, list[Settled]] = {}
+    for one in settled:
+        by_week.setdefault(one.forecast["week_start"], []).append(one)
+    weeks = [
+        FirmCalls([one.forecast["direction"] for one in ones], [one.truth for one in ones])
+        for ones in by_week.values()
+    ]
+    return list(by_week), weeks
 
 
 def _not_bet(verdict: SkillVerdict, reason: str, e_value: float | None) -> AnytimeSkill:

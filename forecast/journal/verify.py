@@ -4,9 +4,11 @@ The chain alone shows that no line was changed; the rules show that each line wa
 was written. A published head shows that the whole ledger up to it was not written anew.
 """
 
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
-from forecast.journal.ledger import BrokenLedger, Ledger, replayed
+from forecast.journal.ledger import LEDGER, BrokenLedger, Ledger, hash_of, replayed
 
 
 def check(ledger: Ledger, name: str) -> Ledger:
@@ -40,3 +42,14 @@ def check_head(ledger: Ledger, head: str, name: str) -> int:
             "since it was published"
         )
     return len(ledger.hashes) - 1 - ledger.hashes.index(wanted)
+
+
+def committed_head(folder: Path) -> str:
+    """The head of the ledger that git's last commit holds; empty without one."""
+    command = ["git", "-C", str(folder), "show", f"HEAD:./{LEDGER}"]
+    try:
+        shown = subprocess.run(command, capture_output=True, check=False)
+    except OSError:  # no git
+        return ""
+    lines = shown.stdout.split(b"\n")[:-1]
+    return hash_of(lines[-1]) if lines and not shown.returncode else ""

@@ -383,6 +383,9 @@ def test_the_inputs_hash_is_of_all_that_the_panel_sees():
     one = record("AA", 0)
     assert inputs_sha256(one) != inputs_sha256(replace(one, last_week_return=-0.5))
     assert inputs_sha256(one) == inputs_sha256(replace(one, weekly_return=None))
+    # A dividend that was paid later restates what lies before it, in digits that nobody sees.
+    restated = replace(one, last_week_return=one.last_week_return + 2e-9)
+    assert inputs_sha256(one) == inputs_sha256(restated)
 
 
 def interrupted(tmp_path):

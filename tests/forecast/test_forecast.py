@@ -11,7 +11,13 @@ import pytest
 
 from forecast.__main__ import main
 from forecast.company.cautions import Knowledge, cautions
-from forecast.company.inputs import Known, case_of_prompt, cases_of, inputs_of_records
+from forecast.company.inputs import (
+    Known,
+    case_of_prompt,
+    cases_of,
+    inputs_of_records,
+    named_symbols,
+)
 from forecast.company.measured import measured_record
 from forecast.company.model import Said
 from forecast.company.result import ModelFacts, after_answer, forecast_file, marked_answer
@@ -383,3 +389,10 @@ def test_records_of_later_weeks_change_no_prompt(tmp_path):
     later = [*now, *(record(symbol, week) for week in (3, 4) for symbol in ("AAA", "BBB"))]
     write_jsonl(tmp_path / "r.jsonl", (one.to_json() for one in later))
     assert cases_of(inputs_of_records(tmp_path / "r.jsonl", date(2026, 1, 18))) == before
+
+
+@pytest.mark.parametrize("text", [",", " , "])
+def test_a_list_that_names_no_symbol_is_refused(text):
+    with pytest.raises(ValueError, match="expected symbols, such as SYMBOLS='AAPL MSFT'"):
+        named_symbols(text)
+    assert named_symbols("") == [] and named_symbols("aapl, msft") == ["AAPL", "MSFT"]

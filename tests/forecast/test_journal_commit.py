@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+from datetime import date
 
 import pytest
 
 from forecast.journal.__main__ import main
-from forecast.journal.ledger import LEDGER
+from forecast.journal.ledger import LEDGER, append_lines, read_ledger
 from tests.support import journals
 from tests.support.tiny import ROOT
 
@@ -16,10 +17,10 @@ def git(folder, *words):
     return result.stdout.strip()
 
 
-def commit(folder):
+def commit(folder, *more):
     words = ["make", "-f", str(ROOT / "Makefile"), "-o", "setup", f"PY={sys.executable}"]
     return subprocess.run(
-        [*words, "journal-commit", "JOURNAL=my journal"],
+        [*words, "journal-commit", "JOURNAL=my journal", *more],
         cwd=folder,
         env={"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -63,3 +64,29 @@ def test_a_broken_ledger_is_not_committed(repository):
     assert subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=repository, capture_output=True
     ).returncode
+
+
+def test_the_page_of_the_commit_is_that_of_its_ledger(repository):
+    folder = repository / "my journal"
+    ledger = read_ledger(folder)
+    week = max(ledger.weeks)
+    number = (date.fromisoformat(week) - journals.SUNDAY).days // 7
+    append_lines(folder, ledger, [journals.week_end(number + 1, 0)])
+    (folder / ".lock").write_text("a machine")
+    (folder / "page/.index.html.x.tmp").write_text("half")
+    assert commit(repository).returncode == 0
+    head = read_ledger(folder).head
+    assert head in git(repository, "show", "HEAD:my journal/page/index.html")
+    assert "/." not in git(repository, "show", "--format=", "--name-only", "HEAD")
+
+
+@pytest.mark.parametrize("head", ["", "0" * 64])
+def test_a_ledger_that_was_cut_is_not_committed(repository, head):
+    """Not below the head of the last commit, nor below one that was published."""
+    assert commit(repository).returncode == 0
+    path = repository / "my journal" / LEDGER
+    if not head:
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-3]))
+    result = commit(repository, *([f"HEAD={head}"] if head else []))
+    assert result.returncode == 2 and "lines were cut off or written anew" in result.stderr
+    assert git(repository, "rev-list", "--count", "HEAD") == "1"

@@ -8,6 +8,7 @@ import pytest
 from forecast.journal.__main__ import main
 from forecast.journal.ledger import LEDGER
 from forecast.journal.page import build_page, write_page
+from forecast.journal.rules import doubt_of
 from tests.support import journals
 from weekahead.files import read_text
 
@@ -108,3 +109,26 @@ def test_a_journal_without_forecasts_has_a_page(tmp_path):
 def test_both_colour_schemes_are_styled(written):
     assert re.search(r"prefers-color-scheme: dark", written[1])
     assert 'name="viewport"' in written[1]
+
+
+def test_a_return_in_doubt_is_not_what_happened(tmp_path):
+    doubt = {"sources": {"Yahoo": 0.012, "price files": -0.03}, "label": None}
+    said = doubt_of(doubt["sources"])
+    last = journals.outcome("AAA", 2, 0.012, **doubt, doubt=said)
+    write_page(journals.write(tmp_path, [*journals.facts(), last]), tmp_path)
+    text = read_text(tmp_path / "page/index.html")
+    assert "in doubt: sources differ" in text and "+1.2" not in text
+
+
+def test_the_figure_draws_the_weeks_that_are_bet_on(tmp_path):
+    """A week that waits for a return is in neither, so that figure and e-value agree."""
+    lines = journals.facts(weeks=8)
+    for line in lines:
+        if line["kind"] == "forecast" and line["symbol"] == "BBB":
+            line |= {"direction": -1, "prediction": "down by 1-2%", "probabilities": None}
+    awaited = [
+        line for line in lines if line.get("id") != "CCC-2031-02-09" or line["kind"] != "return"
+    ]
+    page = build_page(journals.write(tmp_path, awaited))
+    assert page.scores["forecasters"][0]["awaited"] == 4
+    assert page.scores["forecasters"][0]["anytime"]["weeks"] == page.weeks_drawn == 6

@@ -8,8 +8,8 @@ import pytest
 
 from data_pipeline.synthetic.world import Market
 from forecast.journal.__main__ import main
-from forecast.journal.ledger import append_lines
-from forecast.journal.score import Settled, anytime_skill, score, verdicts_in_words
+from forecast.journal.ledger import Ledger, append_lines
+from forecast.journal.score import Settled, anytime_skill, bets_on, score, verdicts_in_words
 from tests.support import journals
 from weekahead.files import read_json
 from weekahead.task.labels import direction_of, label_of_return
@@ -224,3 +224,57 @@ def test_400_ledgers_without_a_signal_looked_at_every_week():
 def test_directions_are_those_of_the_labels():
     for one in settled(3, 0.5):
         assert one.truth == direction_of(one.label)
+
+
+def delayed_journal(folder, weeks, seed):
+    """A ledger whose returns come up to six weeks late, or never."""
+    draw = random.Random(seed)
+    forecasts, outcomes = entered(weeks, 0.8, seed=seed)
+    due = {}
+    for number, line in enumerate(outcomes):
+        late = draw.choices([0, 1, 3, 6, weeks], [20, 2, 2, 1, 1])[0]
+        due.setdefault(number // 8 + 1 + late, []).append(line)
+    lines = [journals.start(("adapter",))]
+    for week in range(weeks):
+        now = {"written_at": forecasts[8 * week]["written_at"]}
+        lines += [line | now for line in due.get(week, [])]
+        lines += forecasts[8 * week : 8 * week + 8]
+        lines.append(journals.week_end(week, 8))
+    return journals.write(folder, lines)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_written_late_changes_no_bet(tmp_path, seed):
+    """Not by a week that waited, and not by a return that comes after four weeks."""
+    ledger = delayed_journal(tmp_path, 20, seed)
+    whole = [one.forecast["id"] for one in bets_on("adapter", ledger)]
+    assert len(whole) > 80
+    largest = 1.0
+    for count in range(30, len(ledger.lines) + 1, 7):
+        shorter = Ledger(ledger.lines[:count], ledger.hashes[:count])
+        bets = bets_on("adapter", shorter)
+        assert [one.forecast["id"] for one in bets] == whole[: len(bets)]
+        found = anytime_skill(bets)["largest_e_value"] or 1.0
+        assert found >= largest
+        largest = found
+
+
+def test_a_correction_changes_the_report_and_no_bet(tmp_path):
+    ledger = journal(tmp_path, 10, 0.9)
+    before = score(ledger)["forecasters"][0]
+    line, digest = ledger.outcomes()[ledger.forecasts[0]["id"]]
+    turned = journals.outcome(line["symbol"], 0, -line["weekly_return"])
+    correction = turned | {
+        "kind": "correction",
+        "corrects": digest,
+        "written_at": ledger.lines[-1]["written_at"],
+    }
+    after = score(append_lines(tmp_path, ledger, [correction]))["forecasters"][0]
+    assert after["accuracy"] != before["accuracy"]
+    assert after["anytime"]["e_value"] == before["anytime"]["e_value"]
+
+
+def test_a_first_week_that_waits_says_so(tmp_path):
+    (found,) = score(journal(tmp_path, 1, 0.9, awaited={"F3-2031-01-05"}))["forecasters"]
+    assert found["anytime"]["verdict"] == "not judged"
+    assert "before all of its returns are known" in found["difference"]

@@ -377,7 +377,9 @@ def test_a_ledger_goes_on_from_what_its_lines_said(journal):
         ("AAA", "2026-01-09T14:30:00+00:00", True),
         ("SAP.DE", "2026-01-05T14:30:00+00:00", True),
         ("BTC-GBP", "2026-01-05T14:30:00+00:00", True),
-        ("X.QQ", "2026-01-09T14:30:00+00:00", False),
+        ("X.QQ", "2026-01-09T14:30:00+00:00", True),
+        ("7203.T", "2026-01-05T00:00:01+00:00", True),
+        ("X.QQ", "2026-01-05T00:00:00+00:00", False),
     ],
 )
 def test_a_line_cannot_choose_when_its_week_opens(symbol, opens_at, is_late):
