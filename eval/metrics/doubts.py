@@ -141,8 +141,7 @@ def _identities(
     answers = [_words(row["generation"] or "") for row in rows]
     labels = [str(row.get("label")) for row in rows]
     own = {
-        # A prompt that stands beside several labels, such as one of a few states, is of many rows.
-        "prompt": len(set(zip(prompts, labels, strict=True))) == len(set(prompts)),
+        "prompt": not _are_states(prompts, labels),
         "reference": not _are_templates(references, labels),
     }
     # A weak model may give one answer to several firms: it tells only who a nameless row copies.
@@ -160,6 +159,17 @@ def _identities(
         if window and len(answers[index]) >= _LONG_TEXT and answers[index] in nameless:
             found.append(("answer", answers[index], window, labels[index]))
         yield found
+
+
+def _are_states(prompts: Sequence[str], labels: Sequence[str]) -> bool:
+    """Whether prompts name one of a few states, so that one is of many rows: most of those that
+    stand more than once stand beside several labels, which a copied row does not."""
+    by_prompt: dict[str, list[str]] = {}
+    for prompt, label in zip(prompts, labels, strict=True):
+        if len(prompt) >= _LONG_TEXT:
+            by_prompt.setdefault(prompt, []).append(label)
+    repeated = [found for found in by_prompt.values() if len(found) > 1]
+    return sum(len(set(found)) > 1 for found in repeated) > len(repeated) / 2
 
 
 def _are_templates(texts: Sequence[str], labels: Sequence[str]) -> bool:
