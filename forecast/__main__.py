@@ -21,9 +21,11 @@ from weekahead.cli import (
     MODEL_ERRORS,
     add_options,
     configure_logging,
+    for_terminal,
     new_parser,
     read_options,
     run_command,
+    say,
 )
 from weekahead.files import write_text
 from weekahead.locks import check_writable, sole_writer
@@ -56,7 +58,7 @@ def run(options: ForecastOptions) -> int:
             f"time, {week.decision_time}"
         )
     for note in gathered.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     with sole_writer(folder):
         made = _forecast_all(gathered, chosen, folder, now)
         _show_batch(made, gathered, folder)
@@ -71,44 +73,46 @@ def _forecast_all(
     alone = len(cases) == 1
     if alone:
         warnings = cautions(cases[0], chosen.knowledge, now)
-        print(before_answer(cases[0], warnings), end="\n\n", flush=True)
+        print(for_terminal(before_answer(cases[0], warnings)), end="\n\n", flush=True)
 
     def on_said(number: int, said: "Said") -> None:
         forecast = chosen.forecast_of(cases[number], said, now, gathered.notes)
         path = write_forecast(forecast, folder)
         made.append(forecast)
         if alone:
-            print(f"\n\n{after_answer(forecast)}\n" if said.answer else after_answer(forecast))
-            print(path)
+            told = for_terminal(after_answer(forecast))
+            print(f"\n\n{told}\n" if said.answer else told)
+            say(str(path))
         else:
-            print(f"{len(made)} of {len(cases)}: {path}", flush=True)
+            say(f"{len(made)} of {len(cases)}: {path}")
 
-    chosen.model.forecast([case.row for case in cases], on_said, _print_text if alone else None)
+    chosen.model.forecast([case.row for case in cases], on_said, print_text if alone else None)
     return sorted(made, key=lambda forecast: forecast["symbol"])
 
 
-def _print_text(text: str) -> None:
-    print(text, end="", flush=True)
+def print_text(text: str) -> None:
+    """Print a piece of an answer as it comes, without control characters."""
+    print(for_terminal(text), end="", flush=True)
 
 
 def _show_batch(made: Sequence[ForecastFile], gathered: Gathered, folder: Path) -> None:
     """The table of several forecasts, what many of them are warned of, and what is missing."""
     for symbol, reason in gathered.left_out.items():
-        print(f"left out: {symbol}: {reason}")
+        say(f"left out: {symbol}: {reason}")
     if len(made) == 1:
         return
     shown = batch_table(made)
     write_text(folder / TABLE, f"{shown}\n")
-    print(f"\n{shown}\n")
+    print(f"\n{for_terminal(shown)}\n")
     symbols_of: dict[str, list[str]] = {}
     for forecast in made:
         for warning in forecast["warnings"]:
             symbols_of.setdefault(warning, []).append(forecast["symbol"])
     for warning, symbols in symbols_of.items():
         who = "all" if len(symbols) == len(made) else ", ".join(symbols)
-        print(f"WARNING ({who}): {warning}")
-    print(f"Record: {made[0]['record']['sentence']}")
-    print(folder / TABLE)
+        say(f"WARNING ({who}): {warning}")
+    say(f"Record: {made[0]['record']['sentence']}")
+    say(str(folder / TABLE))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from weekahead.distributed import is_loss_of_another
 from weekahead.env_file import load_env
@@ -23,6 +23,7 @@ from weekahead.files import unopened, with_remedy
 from weekahead.interrupts import Interrupted, close_progress_bars, listening, noted
 from weekahead.redaction import without_secrets
 from weekahead.task.times import YEARS
+from weekahead.visible import one_line, visible
 
 _LAUNCHER_SECONDS = 10.0
 """How long a launcher may take to notice that a process has ended."""
@@ -101,7 +102,22 @@ def _print_last(line: str) -> None:
     """Print the line with which a command ends."""
     close_progress_bars()
     with contextlib.suppress(OSError):  # a terminal that is gone
-        print(line, file=sys.stderr, flush=True)
+        say(line, sys.stderr)
+
+
+def say(line: str, file: TextIO | None = None) -> None:
+    """Print one line at once; what others wrote into it cannot add a line or steer the terminal."""
+    print(one_line(_encodable(line)), file=file, flush=True)
+
+
+def for_terminal(text: str) -> str:
+    """A text of several lines as `say` prints one."""
+    return visible(_encodable(text))
+
+
+def _encodable(text: str) -> str:
+    """Halves of surrogate pairs escaped, as `print_any_character` lets the streams do."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def describe_error(error: BaseException, out_of_memory_hint: str) -> str:
@@ -247,10 +263,10 @@ def parse_day(text: str) -> date:
 
 
 class _WithoutSecrets(logging.Formatter):
-    """Messages and tracebacks without secrets, whichever library wrote them."""
+    """Messages and tracebacks without secrets and control characters, whoever wrote them."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return without_secrets(super().format(record))
+        return for_terminal(without_secrets(super().format(record)))
 
 
 def configure_logging() -> None:

@@ -6,7 +6,7 @@ Only the text outside of <think> blocks counts; only completeness needs an answe
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -107,7 +107,7 @@ def unsupported_figures(
     """
     missing: list[str] = []
     total = 0
-    for match in _FIGURE.finditer(_ITEM.sub(" ", _DATE.sub(" ", text))):
+    for match in _figure_matches(text):
         has_unit = any(match[name] for name in ("money", "percent", "times", "scale"))
         factors = _factors(match)
         for number in filter(None, (match["low"], match["high"])):
@@ -117,6 +117,20 @@ def unsupported_figures(
             if not any(_is_among(prompt_numbers, number, factor) for factor in factors):
                 missing.append(match.group().strip())
     return FigureCount(missing, total)
+
+
+def figure_ends(text: str) -> list[tuple[str, int]]:
+    """Each figure of `text` as `unsupported_figures` names it, and where it ends in `text`."""
+    return [(match.group().strip(), match.end()) for match in _figure_matches(text)]
+
+
+def _figure_matches(text: str) -> Iterator[re.Match[str]]:
+    """What may be a figure, each in its place: dates and numbers of items are blanked out."""
+    return _FIGURE.finditer(_ITEM.sub(_blank, _DATE.sub(_blank, text)))
+
+
+def _blank(match: re.Match[str]) -> str:
+    return " " * len(match.group())
 
 
 def _factors(figure: re.Match[str]) -> tuple[float, ...]:

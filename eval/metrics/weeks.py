@@ -9,11 +9,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from eval.metrics.periods import WEEK, Periods, Window, dates_in, read_periods, trading_week
 from eval.metrics.statistics import MIN_CLUSTERS
 from eval.metrics.text_quality import prompt_text
+from weekahead.schema.rows import Message
 
 _BLOCK = 4
 """A chain of overlapping windows is cut into blocks of this many window lengths: neighbours then
@@ -126,7 +127,7 @@ def in_one_spelling(windows: Sequence[str]) -> list[str]:
     """`Weeks.windows` as far as a row is the same in them: a weekend at an end does not count."""
     days = {window: dates_in(window) for window in dict.fromkeys(windows)}
     spans = sorted(found for found in days.values() if len(found) == 2)
-    names = {span: span for span in spans}
+    names: dict[tuple[date, ...], tuple[date, ...]] = {span: span for span in spans}
     for at, other in ((0, 1), (1, 0)):
         before: tuple[date, ...] | None = None
         for span in sorted(spans, key=lambda span: (span[at], span[other])):
@@ -177,7 +178,7 @@ def _columns(rows: Sequence[Mapping[str, object]]) -> dict[str, Periods]:
     ]
     of_ids = [_of_id(row.get("id"), length) for row, length in zip(rows, lengths, strict=True)]
     of_prompts = [
-        _of_prompt(prompt_text(row.get("prompt") or ""), length)
+        _of_prompt(prompt_text(cast("str | Sequence[Message]", row.get("prompt") or "")), length)
         for row, length in zip(rows, lengths, strict=True)
     ]
     found = {

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -13,6 +12,7 @@ from eval.report.rows import outcome, row_groups
 from eval.report.runs import EvaluatedRun
 from weekahead.schema.rows import ScoredRow
 from weekahead.task.labels import label_of_magnitude
+from weekahead.visible import visible
 
 COUNT = 10
 MAX_CHARACTERS = 4000
@@ -20,8 +20,6 @@ MAX_CHARACTERS = 4000
 MAX_COMPARED_WORDS = 1500
 """Of either text: the time of the comparison grows with the square."""
 _WORD = re.compile(r"\s*\S+")
-_UNPRINTABLE = ("Cc", "Cs", "Cf")
-"""Control characters, lone surrogates, and direction marks, which would reverse the line."""
 Piece = tuple[str, bool]
 """A part of a text, and whether it differs from the other text."""
 
@@ -137,16 +135,11 @@ def clean(text: str | None, limit: int | None = MAX_CHARACTERS) -> str:
 
     Line ends and tabs stay. A text longer than `limit` characters is cut, with a note.
     """
-    text = (text or "").strip()
-    shown = "".join(character if _is_printable(character) else "\ufffd" for character in text)
+    shown = visible((text or "").strip())
     if limit is None or len(shown) <= limit:
         return shown
     note = f"[cut here for the page: {len(shown):,} characters in generations.jsonl]"
     return f"{shown[:limit]}\n{note}"
-
-
-def _is_printable(character: str) -> bool:
-    return character in "\n\t" or unicodedata.category(character) not in _UNPRINTABLE
 
 
 def _hash(key: str) -> str:

@@ -1,6 +1,5 @@
 """The report as Markdown, with its figures as links into the same folder."""
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from eval.report.notes import ADVICE, SKILL
 from eval.report.page import Report, ReportSection
 from eval.report.summary import RunLine
 from eval.report.table import Cell, Table
+from weekahead.markdown import escape, fence
 
 
 def render_markdown(report: Report, folder: Path) -> str:
@@ -50,20 +50,6 @@ def _lines(name: str, lines: Sequence[RunLine]) -> str:
         cells = map(escape, (line.name, *skill, line.verdict, remarks))
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
-
-
-def escape(text: str) -> str:
-    """A text on one line whose characters have no meaning in Markdown or HTML."""
-    return re.sub(
-        r"([\\`*\[\]<>|#~&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", " ".join(text.split())
-    )
-
-
-def fence(text: str) -> str:
-    """A text as a code block whose fence is longer than any row of backticks in it."""
-    longest = max((len(ticks) for ticks in re.findall(r"`+", text)), default=0)
-    marks = "`" * max(3, longest + 1)
-    return f"{marks}text\n{text}\n{marks}"
 
 
 def _section(section: ReportSection, folder: Path, level: int = 3) -> Iterator[str]:

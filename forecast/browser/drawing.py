@@ -18,6 +18,7 @@ from forecast.company.history import WeekMove
 from forecast.company.result import NOT_IN_INPUTS, call_sentence, marked_answer
 from weekahead.schema.forecasts import ForecastFile
 from weekahead.task.labels import BINS, label_of_return
+from weekahead.visible import shown
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -241,6 +242,7 @@ def _environment() -> "Environment":
     return Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

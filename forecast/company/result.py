@@ -7,18 +7,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eval.metrics.text_quality import made_up_figures
+from eval.metrics.text_quality import figure_ends, made_up_figures
 from eval.metrics.text_table import UNKNOWN, table
 from forecast.company.call import Stated, call_of_answer, call_of_probabilities, up_share
 from forecast.company.inputs import Case
 from weekahead.files import write_json, write_text
+from weekahead.markdown import escape, fence
 from weekahead.schema.forecasts import ForecastFile, ForecastInput, MeasuredRecord
+from weekahead.visible import one_line, visible
 
 if TYPE_CHECKING:
     from forecast.company.model import Said
 
 NOT_IN_INPUTS = "(not in the inputs)"
 """The mark behind a figure of an answer."""
+_GOES_ON = re.compile(r"\w|(?<=\d)[.,]\d| \(not in")
+"""What shows that a figure is a part of a larger one, or has its mark."""
 _UNWRITTEN = " (from the probabilities)"
 _BAR = 40
 """Characters of a probability of 1."""
@@ -91,10 +95,10 @@ def before_answer(case: Case, warnings: Sequence[str]) -> str:
     """What a terminal shows of a company before its answer: the week, the inputs, the warnings."""
     row = case.row
     lines = [
-        f"{row['symbol']}: {case.company}",
+        one_line(f"{row['symbol']}: {case.company}"),
         f"Week from {row['week_start']} to {row['week_end']}; inputs until "
         f"{_time(case.decision_time)}",
-        *(f"WARNING: {warning}" for warning in warnings),
+        *(f"WARNING: {one_line(warning)}" for warning in warnings),
         "",
         table(("known at", "what", "text", "source"), _input_lines(case.inputs), left=4),
     ]
@@ -105,16 +109,16 @@ def after_answer(forecast: ForecastFile) -> str:
     """What a terminal shows of a company after its answer."""
     parts = [call_sentence(forecast)]
     if figures := forecast["figures_not_in_inputs"]:
-        parts.append(f"Figures of the answer {NOT_IN_INPUTS}: {', '.join(figures)}")
+        parts.append(f"Figures of the answer {NOT_IN_INPUTS}: {one_line(', '.join(figures))}")
     parts.append(_probabilities_in_words(forecast))
-    parts.append(f"Record: {forecast['record']['sentence']}")
+    parts.append(f"Record: {one_line(forecast['record']['sentence'])}")
     return "\n\n".join(parts)
 
 
 def call_sentence(forecast: ForecastFile) -> str:
     """The call and its size in words."""
     if forecast["direction"] is None:
-        return f"Call: none that can be read ({forecast['unreadable']})"
+        return one_line(f"Call: none that can be read ({forecast['unreadable']})")
     size = forecast["prediction"] or ("up" if forecast["direction"] > 0 else "down")
     return f"Call: {size}{_UNWRITTEN if forecast['prediction_from'] == 'probabilities' else ''}"
 
@@ -122,7 +126,7 @@ def call_sentence(forecast: ForecastFile) -> str:
 def _probabilities_in_words(forecast: ForecastFile) -> str:
     probabilities = forecast["probabilities"]
     if probabilities is None:
-        return f"Probabilities: none, since {forecast['why_none']}"
+        return one_line(f"Probabilities: none, since {forecast['why_none']}")
     lines = [f"Probabilities {_after(forecast)}; of a rise {up_share(probabilities):.2f}"]
     for label, share in probabilities.items():
         lines.append(f"  {label:<20}  {share:.3f}  {'#' * round(_BAR * share)}".rstrip())
@@ -162,30 +166,36 @@ def batch_table(forecasts: Sequence[ForecastFile]) -> str:
 def markdown(forecast: ForecastFile) -> str:
     """The whole forecast as a page."""
     blocks = [
-        f"# {forecast['symbol']}, week from {forecast['week_start']}",
-        f"{forecast['company']} {_model_sentence(forecast)}",
-        f"**{call_sentence(forecast)}**",
-        *(f"> **Warning**: {warning}" for warning in forecast["warnings"]),
-        f"**Record**: {forecast['record']['sentence']}",
+        f"# {escape(forecast['symbol'])}, week from {forecast['week_start']}",
+        escape(f"{forecast['company']} {_model_sentence(forecast)}"),
+        f"**{escape(call_sentence(forecast))}**",
+        *(f"> **Warning**: {escape(warning)}" for warning in forecast["warnings"]),
+        f"**Record**: {escape(forecast['record']['sentence'])}",
     ]
     if forecast["answer"] is not None:
         marked = marked_answer(forecast["answer"], forecast["figures_not_in_inputs"] or ())
-        blocks += ["## Answer", _fenced(marked)]
+        blocks += ["## Answer", fence(marked)]
     blocks += ["## Probabilities", *_probability_blocks(forecast), "## Inputs"]
     blocks.append(f"Nothing that became known after {_time(forecast['decision_time'])}.")
     blocks.append(_markdown_table(("known at", "what", "text", "source"), forecast["inputs"]))
     if forecast["notes"]:
-        blocks.append("\n".join(f"- {note}" for note in forecast["notes"]))
+        blocks.append("\n".join(f"- {escape(note)}" for note in forecast["notes"]))
     blocks.append("Nothing here is financial advice.")
-    return "\n\n".join(blocks) + "\n"
+    return visible("\n\n".join(blocks)) + "\n"
 
 
 def marked_answer(answer: str, figures: Sequence[str]) -> str:
-    """The answer with a mark behind each figure that stands nowhere in the inputs."""
-    for figure in sorted(set(figures), key=len, reverse=True):
-        pattern = rf"(?<![\w.,]){re.escape(figure)}(?![\w])(?! \(not in)"
-        answer = re.sub(pattern, lambda match: f"{match[0]} {NOT_IN_INPUTS}", answer)
-    return answer
+    """The answer with a mark behind each figure that stands nowhere in the inputs.
+
+    A part of a larger number gets none: neither $5 in $5,200 nor 1.200 in 1.200.000.
+    """
+    pieces: list[str] = []
+    done = 0
+    for figure, end in figure_ends(answer):
+        if figure in figures and not _GOES_ON.match(answer, end):
+            pieces += [answer[done:end], f" {NOT_IN_INPUTS}"]
+            done = end
+    return "".join([*pieces, answer[done:]])
 
 
 def _model_sentence(forecast: ForecastFile) -> str:
@@ -198,7 +208,7 @@ def _model_sentence(forecast: ForecastFile) -> str:
 def _probability_blocks(forecast: ForecastFile) -> list[str]:
     probabilities = forecast["probabilities"]
     if probabilities is None:
-        return [_probabilities_in_words(forecast)]
+        return [escape(_probabilities_in_words(forecast))]
     rows = [f"| {label} | {share:.3f} |" for label, share in probabilities.items()]
     lines = "\n".join(["| bin | probability |", "|---|---:|", *rows])
     return [f"Those {_after(forecast)}. Of a rise: {up_share(probabilities):.2f}.", lines]
@@ -206,9 +216,8 @@ def _probability_blocks(forecast: ForecastFile) -> list[str]:
 
 def _markdown_table(header: Sequence[str], inputs: Sequence[ForecastInput]) -> str:
     lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
-    for cells in _input_lines(inputs, limit=None):
-        escaped = [cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells]
-        lines.append(f"| {' | '.join(escaped)} |")
+    rows = _input_lines(inputs, limit=None)
+    lines += [f"| {' | '.join(map(escape, cells))} |" for cells in rows]
     return "\n".join(lines)
 
 
@@ -219,15 +228,10 @@ def _input_lines(inputs: Sequence[ForecastInput], limit: int | None = 76) -> lis
         if limit and len(text) > limit:
             text = f"{text[: limit - 3]}..."
         known = _time(fact["known_at"]) if fact["known_at"] else UNKNOWN
-        lines.append((known, fact["kind"], text, fact["source"]))
+        lines.append((known, fact["kind"], text, one_line(fact["source"])))
     return lines
 
 
 def _time(text: str) -> str:
     """A time in UTC, to the minute."""
     return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M} UTC"
-
-
-def _fenced(text: str) -> str:
-    fence = "````" if "```" in text else "```"
-    return f"{fence}text\n{text}\n{fence}"

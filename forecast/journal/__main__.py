@@ -11,6 +11,7 @@ python -m forecast.journal page --journal journal
 python -m forecast.journal stamp --journal journal --tsa URL [--tsa_ca FILE]
 """
 
+import copy
 import datetime
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -58,16 +59,19 @@ from weekahead.cli import (
     MODEL_ERRORS,
     add_options,
     configure_logging,
+    for_terminal,
     new_parser,
     option,
     read_options,
     run_command,
+    say,
 )
 from weekahead.files import write_json
 from weekahead.locks import sole_writer
 from weekahead.manifest import git_output
 from weekahead.recipe import read_recipe
-from weekahead.schema.journal import ForecastLine
+from weekahead.schema.journal import ForecastLine, JournalScores
+from weekahead.visible import one_line
 
 _JOURNAL = option(Path("journal"), help="folder with ledger.jsonl")
 _TSA_CA = option(None, help="root certificates (PEM) of the authorities whose stamps count")
@@ -96,21 +100,21 @@ def run_verify(options: VerifyOptions) -> int:
             check_head(ledger, head, name)
         stamps = read_stamps(options.journal, ledger, options.tsa_ca)
     except BrokenLedger as broken:
-        print(f"journal-verify: {broken}", file=sys.stderr)
+        say(f"journal-verify: {broken}", sys.stderr)
         return 1
     weeks, outcomes = ledger.weeks, ledger.outcomes()
     waiting = {line["id"] for line in ledger.forecasts} - outcomes.keys()
-    print(
+    say(
         f"{name}: whole; {len(ledger.lines)} lines, {len(weeks)} weeks entered, "
         f"{len(outcomes)} returns known, {len(waiting)} awaited"
     )
     if stamps:
-        print(stamps_in_words(ledger, stamps, options.tsa_ca))
+        print(for_terminal(stamps_in_words(ledger, stamps, options.tsa_ca)))
     if since is None:
-        print("no HEAD given: lines cut off at the end, or a ledger written anew, go unnoticed")
+        say("no HEAD given: lines cut off at the end, or a ledger written anew, go unnoticed")
     else:
-        print(f"the published head stands; lines since: {since}")
-    print(f"head {ledger.head}")
+        say(f"the published head stands; lines since: {since}")
+    say(f"head {ledger.head}")
     return 0
 
 
@@ -191,8 +195,8 @@ def run_enter(options: EnterOptions) -> int:
             _check_new(options.journal)
         week = sunday_on_or_before(options.date or _machine_time().date())
         if week.isoformat() in ledger.weeks:
-            print(f"the week of {week} is entered already; nothing is changed")
-            print(f"head {ledger.head}")
+            say(f"the week of {week} is entered already; nothing is changed")
+            say(f"head {ledger.head}")
             return 0
         clock = clock_for(ledger.start, options.date, _machine_time())
         dataset = load_dataset(options.dataset) if options.dataset else None
@@ -208,7 +212,7 @@ def run_enter(options: EnterOptions) -> int:
         is_new = not ledger.lines
         ledger = enter(ledger, entry, lambda: _gather(options, entry.week, before))
     if is_new:
-        print(f"a new journal begins in {options.journal}")
+        say(f"a new journal begins in {options.journal}")
     _print_entry(ledger, week.isoformat(), kept_facts(options.journal, week.isoformat()).notes)
     return 0
 
@@ -250,11 +254,11 @@ def _check_new(folder: Path) -> None:
 def _print_entry(ledger: Ledger, week: str, notes: Sequence[str]) -> None:
     line = ledger.weeks[week]
     for note in notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     for symbol, reason in line["left_out"].items():
-        print(f"left out: {symbol}: {reason}")
-    print(f"the week of {week} is entered: {line['forecasts']} forecasts")
-    print(f"head {ledger.head}")
+        say(f"left out: {symbol}: {reason}")
+    say(f"the week of {week} is entered: {line['forecasts']} forecasts")
+    say(f"head {ledger.head}")
 
 
 def _machine_time() -> datetime.datetime:
@@ -287,23 +291,23 @@ def run_settle(options: SettleOptions) -> int:
         lacking &= {key for other in sources if other is not source for key in other.values}
         if lacking:
             key = min(lacking)
-            print(
+            say(
                 f"{source.source}: no return for {len(lacking)} that another source states, such "
                 f"as {key} ({source.missing[key]})"
             )
     corrections = sum(line["kind"] == "correction" for line in settlement.lines)
     for key, reason in settlement.waiting.items():
-        print(f"waiting: {key}: {reason}")
+        say(f"waiting: {key}: {reason}")
     for note in settlement.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     for line in settlement.lines:
         if line["doubt"]:
-            print(f"in doubt: {line['id']}: {line['doubt']}")
-    print(
+            say(f"in doubt: {line['id']}: {line['doubt']}")
+    say(
         f"returns written: {len(settlement.lines) - corrections}, corrections: {corrections}, "
         f"awaited: {len(settlement.waiting)}"
     )
-    print(f"head {ledger.head}")
+    say(f"head {ledger.head}")
     return 0
 
 
@@ -328,7 +332,7 @@ def _sources(
         except (OSError, ValueError) as error:
             if number == len(providers) and not found:
                 raise
-            print(f"journal-settle: without {provider.name}: {error}", file=sys.stderr)
+            say(f"journal-settle: without {provider.name}: {error}", sys.stderr)
     return found
 
 
@@ -343,14 +347,23 @@ def run_score(options: JournalOptions) -> int:
     """Print the record of every forecaster, and write it to scores.json."""
     scores = score(_ledger(options.journal))
     write_json(options.journal / SCORES, scores)
-    print(scores_in_words(scores))
-    print(options.journal / SCORES)
+    print(for_terminal(scores_in_words(_with_names_on_one_line(scores))))
+    say(str(options.journal / SCORES))
     return 0
+
+
+def _with_names_on_one_line(scores: JournalScores) -> JournalScores:
+    """The scores with names that keep to their cells: a ledger of others may hold any."""
+    told = copy.deepcopy(scores)
+    for one in told["forecasters"]:
+        one["forecaster"] = one_line(one["forecaster"])
+        one["difference"] = one_line(one["difference"])
+    return told
 
 
 def run_page(options: JournalOptions) -> int:
     """Write the page: this week's forecasts, the record, calibration, and the head."""
-    print(write_page(_ledger(options.journal), options.journal))
+    say(str(write_page(_ledger(options.journal), options.journal)))
     return 0
 
 
@@ -369,17 +382,17 @@ def run_stamp(options: StampOptions) -> int:
         ledger = _ledger(options.journal)
         stamps = read_stamps(options.journal, ledger, options.tsa_ca)
         if any(stamp.sha256 == ledger.head for stamp in stamps):
-            print("the head is stamped already; nothing is changed")
+            say("the head is stamped already; nothing is changed")
         else:
             stamps.append(make_stamp(options.journal, ledger, options.tsa, options.tsa_ca))
-    print(stamps_in_words(ledger, stamps, options.tsa_ca))
-    print(stamp_path(options.journal, ledger.head))
+    print(for_terminal(stamps_in_words(ledger, stamps, options.tsa_ca)))
+    say(str(stamp_path(options.journal, ledger.head)))
     return 0
 
 
 def _open(folder: Path) -> Ledger:
     """The ledger of the one process that writes."""
-    return open_ledger(folder, lambda note: print(note, file=sys.stderr))
+    return open_ledger(folder, lambda note: say(note, sys.stderr))
 
 
 def _ledger(folder: Path, read: Callable[[Path], Ledger] = read_ledger) -> Ledger:

@@ -16,6 +16,7 @@ from forecast.journal.ledger import LEDGER, Ledger
 from forecast.journal.score import Settled, bets_on, calls_by_week, score, settled_forecasts
 from weekahead.files import write_text
 from weekahead.schema.journal import ForecasterScore, ForecastLine, JournalScores, ReturnLine
+from weekahead.visible import shown
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -291,6 +292,7 @@ def _environment() -> "Environment":
     return Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -12,13 +12,13 @@ import pytest
 from eval.report.__main__ import main
 from eval.report.comparisons import compare_runs
 from eval.report.forest import signed
-from eval.report.markdown import escape, fence
 from eval.report.page import build_report
 from eval.report.runs import load_runs
 from eval.report.write import write_report
 from eval.score import score_files
 from tests.support.report_runs import Page, generation_rows, make_pair, make_run, read_page
 from weekahead.files import write_json, write_jsonl
+from weekahead.markdown import escape, fence
 
 
 @pytest.fixture

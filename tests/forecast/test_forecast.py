@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from forecast.__main__ import main
+from forecast.__main__ import main, print_text
 from forecast.company.cautions import Knowledge, cautions
 from forecast.company.inputs import (
     Known,
@@ -20,7 +20,15 @@ from forecast.company.inputs import (
 )
 from forecast.company.measured import measured_record
 from forecast.company.model import Said
-from forecast.company.result import ModelFacts, after_answer, forecast_file, marked_answer
+from forecast.company.result import (
+    NOT_IN_INPUTS,
+    ModelFacts,
+    after_answer,
+    before_answer,
+    forecast_file,
+    markdown,
+    marked_answer,
+)
 from tests.support.market import company as made_company
 from tests.support.market import news, write_prices
 from tests.support.records import record
@@ -28,7 +36,9 @@ from tests.support.servers.completions import Completions
 from tests.support.servers.finnhub import UNAUTHORIZED, FinnhubServer
 from tests.support.servers.teacher import Teacher
 from tests.support.tiny_adapter import metrics
+from weekahead.cli import for_terminal
 from weekahead.files import read_jsonl, sha256, write_json, write_jsonl, write_text
+from weekahead.markdown import escape
 from weekahead.models.loading import find_adapter, load_for_generation
 from weekahead.models.precision import choose_precision
 from weekahead.task.answer import render_answer
@@ -86,7 +96,7 @@ def test_a_company_is_forecast_from_its_records(small, room, capsys):
     assert made["answer"].strip()[:20] in printed and "Call: none that can be read" in printed
     assert f"forecasts/{week}/{symbol}.json" in printed
     page = (room / f"forecasts/{week}/{symbol}.md").read_text()
-    assert made["record"]["sentence"] in page and made["inputs"][0]["text"] in page
+    assert made["record"]["sentence"] in page and escape(made["inputs"][0]["text"]) in page
 
 
 def test_a_batch_is_one_table_and_the_base_says_another_thing(small, room, capsys):
@@ -244,6 +254,57 @@ def test_figures_that_stand_nowhere_are_marked():
     marked = marked_answer(text, made["figures_not_in_inputs"])
     assert "12.5 % (not in the inputs)." in marked and marked.count("(not in") == 1
     assert "Figures of the answer (not in the inputs): 12.5 %" in after_answer(made)
+
+
+@pytest.mark.parametrize(
+    ("text", "figures", "marked"),
+    [
+        ("Paid $5 out of $5,200.", ["$5"], "Paid $5 (X) out of $5,200."),
+        ("Up 2.5% or 12.5%, not 2.5%.", ["2.5%"], "Up 2.5% (X) or 12.5%, not 2.5% (X)."),
+        ("Sales of 1.200.000 or 1.200.", ["1.200"], "Sales of 1.200.000 or 1.200 (X)."),
+        ("Up 5%, 3-5% and 5%.", ["5%"], "Up 5% (X), 3-5% and 5% (X)."),
+        ("$7,5 and $7.", ["$7"], "$7,5 and $7 (X)."),
+        ("5 % (X) and 5%", ["5 %", "5%"], "5 % (X) and 5% (X)"),
+        ("2031-03-03 1.5%\n3. A 3%", ["1.5%", "3%"], "2031-03-03 1.5% (X)\n3. A 3% (X)"),
+    ],
+)
+def test_a_part_of_a_larger_number_has_no_mark(text, figures, marked):
+    text, marked = (each.replace("(X)", NOT_IN_INPUTS) for each in (text, marked))
+    assert marked_answer(text, figures) == marked
+
+
+LINK = "![t](http://evil.example/x.png)"
+
+
+def test_foreign_text_stays_in_its_place_in_the_markdown():
+    """An answer cannot end its fence, and a fact cannot leave its cell or fetch a picture."""
+    made = said_file("a\n````\n# out <img>\n````", dict.fromkeys(BINS, 1 / 12))
+    fact = {"known_at": None, "kind": "news", "link": None}
+    made["inputs"] = [fact | {"text": f"a \\| b {LINK} | <img>", "source": "s\n| x"}]
+    made["notes"], made["warnings"] = [LINK], ["w\n\n# " + LINK]
+    page = markdown(made)
+    assert "\n`````text\na\n````\n# out <img>\n````\n`````\n" in page
+    (row,) = [line for line in page.splitlines() if line.startswith("| - | news")]
+    assert row.endswith(r"a \\\| b !\[t\](http://evil.example/x.png) \| \<img\> | s \| x |")
+    assert LINK not in page and "\n# !" not in page
+
+
+def test_control_characters_are_not_printed_or_written():
+    made = said_file("\x1b[31mred\u202e", None)
+    made["why_none"] = "it said \x1b[2K\r\nRecord: good"
+    made["inputs"] = [
+        {"text": "t\x1b[1m", "source": "s\nx", "known_at": None, "kind": "news", "link": None}
+    ]
+    told = for_terminal(before_answer(replace(case(), inputs=made["inputs"]), ["w\nv"]))
+    told += for_terminal(after_answer(made)) + markdown(made)
+    assert "since it said \ufffd[2K Record: good" in told and "WARNING: w v" in told
+    assert "\ufffd[31mred\ufffd" in told and "s x" in told
+    assert not any(character in told for character in "\x1b\r\u202e")
+
+
+def test_an_answer_is_printed_without_control_characters(capsys):
+    print_text("a\r\n\tb \x1b[31m\x00 \u202e")
+    assert capsys.readouterr().out == "a\n\tb \ufffd[31m\ufffd \ufffd"
 
 
 def test_an_answer_that_cannot_be_read_still_has_probabilities():

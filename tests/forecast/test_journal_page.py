@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from forecast.journal.__main__ import main
-from forecast.journal.ledger import LEDGER
+from forecast.journal.ledger import LEDGER, read_ledger
 from forecast.journal.page import build_page, write_page
 from forecast.journal.rules import doubt_of
 from tests.support import journals
@@ -98,7 +98,18 @@ def test_what_the_ledger_says_is_escaped(tmp_path):
     journals.write(tmp_path, [journals.start(), *journals_week()])
     assert main(["page", "--journal", str(tmp_path)]) == 0
     text = read_text(tmp_path / "page/index.html")
-    assert "&lt;b&gt;X is left out: no &lt;i&gt;price." in text and "<i>" not in text
+    assert "<bdi>&lt;b&gt;X</bdi> is left out: <bdi>no &lt;i&gt;price</bdi>." in text
+    assert "<i>" not in text
+
+
+def test_no_control_character_comes_from_the_ledger_onto_the_page(tmp_path):
+    """Nor does text that runs from right to left turn what stands beside it."""
+    name = "a\x00\x1b[31m\u202eb"
+    end = journals.week_end(0, 1, left_out={name: "gone\x1b"})
+    journals.write(tmp_path, [journals.start((name,)), journals.forecast("AAA", 0, name), end])
+    text = read_text(write_page(read_ledger(tmp_path), tmp_path))
+    assert "a\ufffd\ufffd[31m\ufffdb" in text and "<bdi>gone\ufffd</bdi>" in text
+    assert not any(character in text for character in "\x00\x1b\u202e")
 
 
 def test_a_journal_without_forecasts_has_a_page(tmp_path):
