@@ -238,7 +238,7 @@ def test_the_command_keeps_the_best_step_and_stops_after_it(tiny, monkeypatch):
     The first step, in the warmup, has a rate of 0.
     """
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    for rate in ("1", "0.3"):
+    for rate in ("1", "0.3", "3", "0.1", "10", "0.03"):
         out = tiny / f"outputs/best-{rate}"
         flags = f"--config recipe.yaml --dataset data/datasets/m --output_dir {out} {BEST}"
         flags += f" --max_steps 9 --early_stopping_patience 2 --learning_rate {rate}"
